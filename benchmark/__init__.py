@@ -1,0 +1,54 @@
+"""lifegen's harness. Import what you need from here: each name is loaded when it is first used.
+
+For whoever adds a method: ``Method``, ``register_method``, ``GenerativeModel``, ``GenerativeTemplate``, ``Seeds``.
+For whoever adds a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``.
+For whoever reads results: ``load``.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .errors import InputError
+    from .method import Method
+    from .model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo
+    from .plugin_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
+    from .registry import register_method, register_metric, register_scenario
+    from .seeds import Seeds
+    from .store import load
+    from .stream import Images, Interval, Parts, ScenarioConfig, Stream, make_stream
+    from .template import GenerativeTemplate, negative_elbo_loss
+
+_HOME = {
+    "InputError": "errors",
+    "Method": "method",
+    "Bound": "model",
+    "GenerativeModel": "model",
+    "LogWeights": "model",
+    "importance_bound": "model",
+    "negative_elbo": "model",
+    "NegativeELBO": "plugin_metrics",
+    "PosteriorConsistency": "plugin_metrics",
+    "SampleCounts": "plugin_metrics",
+    "register_method": "registry",
+    "register_metric": "registry",
+    "register_scenario": "registry",
+    "Seeds": "seeds",
+    "load": "store",
+    "Images": "stream",
+    "Interval": "stream",
+    "Parts": "stream",
+    "ScenarioConfig": "stream",
+    "Stream": "stream",
+    "make_stream": "stream",
+    "GenerativeTemplate": "template",
+    "negative_elbo_loss": "template",
+}
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    # Importing the package must stay cheap: half of these need torch and Avalanche, ten seconds on a cold start.
+    if name in _HOME:
+        return getattr(import_module(f".{_HOME[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,63 @@
+"""A cell: one scenario, one method, one configuration of each, one seed. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .choice import Choice
+
+PROTOCOL = 1
+"""Version of how every cell is trained and measured; raise it whenever that changes all numbers."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is computed once and kept in a store under its name."""
+
+    scenario: Choice
+    method: Choice
+    seed: int
+    precision: str = "float32"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that its numbers depend on."""
+        return {
+            "protocol": PROTOCOL,
+            "scenario": _identity(self.scenario),
+            "method": _identity(self.method),
+            "precision": self.precision,
+            "seed": self.seed,
+        }
+
+    @property
+    def name(self) -> str:
+        """Folder name: readable, and unique by the hash of the identity."""
+        text = json.dumps(self.identity, sort_keys=True)
+        key = hashlib.sha256(text.encode()).hexdigest()[:12]
+        return f"{self.scenario.name}--{self.method.name}--{self.seed}--{key}"
+
+    def record(self) -> dict[str, Any]:
+        """What the store keeps beside the rows."""
+        record = self.identity
+        record["scenario"] |= {"label": self.scenario.label, "track": self.scenario.facts["track"]}
+        record["method"] |= {"label": self.method.label, "reference": self.method.facts["reference"]}
+        return record
+
+    def __str__(self) -> str:
+        return f"{self.scenario.label} {self.method.label} seed {self.seed}"
+
+
+def plan(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Iterable[int]) -> list[Cell]:
+    """Every scenario with every method and seed. Seeds vary slowest, so that whole tables come early."""
+    scenarios, methods = list(scenarios), list(methods)
+    cells = [Cell(scenario, method, seed) for seed in seeds for scenario in scenarios for method in methods]
+    return list({cell.name: cell for cell in cells}.values())
+
+
+def _identity(choice: Choice) -> dict[str, Any]:
+    return {"name": choice.name, "version": choice.version, "config": dict(choice.config)}

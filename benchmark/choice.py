@@ -1,0 +1,102 @@
+"""What a user asked for: a name and options, ``split-mnist:steps=1000,classes_per_interval=2``, checked before use."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .catalogue import Description, describe_one
+from .errors import InputError, unknown
+
+_COMMA = re.compile(r",(?![^\[]*\])")  # not inside a list
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method or scenario with its whole configuration, as JSON values."""
+
+    name: str
+    version: int
+    module: str
+    config: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    label: str
+    """The name, with the options that aren't at their defaults: what tables and plots show."""
+
+
+def choose(kind: str, text: str, overrides: Mapping[str, Any] | None = None) -> Choice:
+    """Read ``NAME`` or ``NAME:option=value,...``.
+
+    Args:
+        kind: "method" or "scenario".
+        text: what the user typed. Values are JSON (``0.3``, ``true``, ``null``, ``[1,2]``); anything else is a string.
+        overrides: options that were given another way; the text's own win.
+
+    Raises:
+        InputError: an unknown name or option, or a value that the option can't take.
+    """
+    name, _, rest = text.partition(":")
+    description = describe_one(kind, name)
+    given = dict(overrides or {})
+    for part in _COMMA.split(rest) if rest else []:
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise InputError(f"{kind} {name!r}: {part!r} isn't of the form option=value")
+        given[key.strip()] = _value(value.strip())
+    return configure(description, given)
+
+
+def configure(description: Description, given: Mapping[str, Any]) -> Choice:
+    """Put given options over the defaults.
+
+    Raises:
+        InputError: an unknown option, or a value that the option can't take.
+    """
+    import jsonschema
+
+    config = {key: schema.get("default") for key, schema in description.options.items()}
+    for key, value in given.items():
+        if key not in config:
+            raise unknown(f"option of {description.kind} {description.name!r}:", key, config)
+        try:
+            jsonschema.validate(value, description.options[key])
+        except jsonschema.ValidationError as error:
+            problem = f"{value!r} doesn't fit: {_expected(description.options[key]) or error.message}"
+            raise InputError(f"{description.kind} {description.name!r}, option {key!r}: {problem}") from None
+        config[key] = value
+    changed = [f"{key}={_text(config[key])}" for key, schema in description.options.items()
+               if config[key] != schema.get("default")]  # fmt: skip
+    label = description.name + (":" + ",".join(changed) if changed else "")
+    return Choice(description.name, description.version, description.module, config, description.facts, label)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def _expected(schema: Mapping[str, Any]) -> str:
+    """A JSON schema in a few words: "integer above 0, or null"."""
+    if "anyOf" in schema:
+        return " or ".join(filter(None, map(_expected, schema["anyOf"])))
+    if "enum" in schema:
+        return "one of " + ", ".join(map(_text, schema["enum"]))
+    if "const" in schema:
+        return _text(schema["const"])
+    words = str(schema.get("type", ""))
+    if words == "array":
+        words = f"list of {_expected(schema.get('items', {})) or 'values'}"
+    for key, phrase in (("exclusiveMinimum", "above"), ("minimum", "at least"), ("exclusiveMaximum", "below"),
+                        ("maximum", "at most")):  # fmt: skip
+        if key in schema:
+            words += f" {phrase} {schema[key]}"
+    return words

@@ -1,0 +1,242 @@
+"""The command line: a thin skin on public functions. Importing it imports neither torch nor Avalanche."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from .catalogue import Description
+    from .choice import Choice
+
+KINDS = ("methods", "scenarios", "suites", "metrics")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="lifegen")
+def cli() -> None:
+    """Compare lifelong generative methods: the same streams, the same valid bounds, with seeds and intervals."""
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 1 some cells failed, 2 bad usage or input, 130 interrupted."""
+    try:
+        code = cli(standalone_mode=False)
+    except InputError as error:
+        print(f"lifegen: {error}", file=sys.stderr)
+        code = 2
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message())
+        code = 0
+    except click.ClickException as error:
+        print(f"lifegen: {error.format_message()}", file=sys.stderr)
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        print("lifegen: interrupted; the same command goes on from here", file=sys.stderr)
+        code = 130
+    sys.exit(code)
+
+
+@cli.command("list")
+@click.argument("what", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
+def list_command(what: str | None, as_json: bool) -> None:
+    """Show what there is: methods, scenarios, suites, metrics, or one of them by name with its options."""
+    kinds = [what] if what in KINDS else list(KINDS)
+    content = {kind: _contents(kind) for kind in kinds}
+    if what is not None and what not in KINDS:
+        named = {kind: {what: entries[what]} for kind, entries in content.items() if what in entries}
+        if not named:
+            raise unknown("name", what, [*KINDS, *(name for entries in content.values() for name in entries)])
+        content = named
+    if as_json:
+        click.echo(json.dumps(content, indent=1))
+        return
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for kind, entries in content.items():
+        console.print(_list_table(kind, entries), "")
+        if what in entries and entries[what].get("options"):
+            console.print(_options_table(entries[what]["options"]), "")
+
+
+@cli.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
+def data(names: tuple[str, ...], data_root: Path | None) -> None:
+    """Fetch and verify data sets, all by default."""
+    from lifegen.scenarios.sources import SOURCES, source
+
+    from .run import default_data_root
+
+    sources = [source(name) for name in names or SOURCES]
+    failures = []
+    for one in sources:
+        try:
+            click.echo(f"{one.name}: {one.fetch(data_root or default_data_root())}")
+        except InputError as error:
+            failures.append(error)
+    if failures:
+        raise InputError("; ".join(map(str, failures)))
+
+
+@cli.command()
+@click.option("--suite", "suite_name", help="A suite by name, or a TOML file.")
+@click.option("-s", "--scenario", "scenarios", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="May be repeated.")
+@click.option("-m", "--method", "methods", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="May be repeated.")
+@click.option("--seeds", help="Such as 0-4 or 0,3,7.  [default: 0-2, or the suite's]")
+@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps per interval.  [default: the scenario's]")
+@click.option("--jobs", type=click.IntRange(min=1), help="Cells at a time.  [default: one per core]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), help="Seconds that one cell may take.")
+@click.option("--out", type=click.Path(path_type=Path), help="The store.  [default: runs/SUITE, or runs/default]")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
+def run(
+    suite_name: str | None,
+    scenarios: tuple[str, ...],
+    methods: tuple[str, ...],
+    seeds: str | None,
+    steps: int | None,
+    jobs: int | None,
+    device: str,
+    time_limit: float | None,
+    out: Path | None,
+    data_root: Path | None,
+) -> int:
+    """Run scenarios × methods × seeds into a store. Repeating the command finishes what is missing.
+
+    Given with a suite, -s, -m and --seeds replace the suite's own.
+    """
+    from .cell import plan
+    from .choice import choose
+    from .progress import shown
+    from .run import default_data_root, default_jobs, missing, prepare
+    from .run import run as run_cells
+    from .store import Store
+    from .suites import suite
+
+    chosen = suite(suite_name) if suite_name else None
+    scenario_texts = scenarios or (chosen.scenarios if chosen else ())
+    method_texts = methods or (chosen.methods if chosen else ())
+    if not scenario_texts or not method_texts:
+        raise InputError("say what to run: --suite NAME, or -s SCENARIO and -m METHOD (`lifegen list` shows them)")
+    seed_list = _seeds(seeds) if seeds is not None else chosen.seeds if chosen else [0, 1, 2]
+    if device not in ("auto", "cpu", "cuda") and not device.removeprefix("cuda:").isdecimal():
+        raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
+    overrides = {"steps": steps} if steps else {}
+    scenario_choices: list[Choice] = [choose("scenario", text, overrides) for text in scenario_texts]
+    method_choices: list[Choice] = [choose("method", text) for text in method_texts]
+    cells = plan(scenario_choices, method_choices, seed_list)
+    path = out or Path("runs", Path(suite_name).stem if suite_name else "default")
+    root = (data_root or default_data_root()).expanduser()
+
+    Store.check(path)
+    todo = missing(cells, Store(path))
+    if not todo:
+        click.echo(f"{len(cells)} cells, all done: {path}")
+        return 0
+    click.echo(f"{len(cells)} cells, {len(cells) - len(todo)} done, {len(todo)} to run: {path}")
+    prepare(todo, root)
+    store = Store.create(path)
+    with shown(todo) as show:
+        events = run_cells(
+            todo,
+            store,
+            data_root=root,
+            jobs=jobs or default_jobs(device),
+            device=device,
+            time_limit=time_limit,
+            show=show,
+        )
+    unfinished = [event for event in events if event.kind != "done"]
+    return 1 if unfinished else 0
+
+
+@cli.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--metric", "metrics", multiple=True, help="May be repeated; the first ranks.")
+@click.option("--format", "form", type=click.Choice(["text", "csv", "json"]), default="text", show_default=True)
+def leaderboard(store: Path, metrics: tuple[str, ...], form: str) -> None:
+    """Print the leaderboard of a store: means over seeds with 95 % intervals."""
+    from . import tables
+    from .leaderboard import leaderboard as make
+    from .store import Store
+
+    board = make(Store.open(store), metrics or None)
+    if form == "csv":
+        click.echo(tables.to_csv(board), nl=False)
+    elif form == "json":
+        click.echo(tables.to_json(board))
+    else:
+        tables.print_board(board)
+
+
+@cli.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: STORE/figures]")
+@click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]), default=["png"],
+              show_default=True, help="May be repeated.")  # fmt: skip
+def plot(store: Path, out: Path | None, formats: tuple[str, ...]) -> None:
+    """Draw a store's figures and print their paths."""
+    from .plots import plot as draw
+    from .store import Store
+
+    for file in draw(Store.open(store), out or store / "figures", formats):
+        click.echo(file)
+
+
+def _contents(kind: str) -> dict[str, dict[str, Any]]:
+    if kind == "suites":
+        from .suites import suites
+
+        return {name: suite.model_dump() for name, suite in suites().items()}
+    from .catalogue import describe
+
+    return {name: asdict(entry) for name, entry in describe(kind.removesuffix("s")).items()}
+
+
+def _list_table(kind: str, entries: dict[str, dict[str, Any]]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=kind, title_justify="left", title_style="bold", show_edge=False, box=None, show_header=False)
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, entry in entries.items():
+        broken = entry.get("error")
+        text = f"can't be imported: {broken}" if broken else entry["summary"]
+        version = f"v{entry['version']}" if "version" in entry else ""
+        table.add_row(Text(name), version, Text(text), style="red" if broken else None)
+    return table
+
+
+def _options_table(options: dict[str, dict[str, Any]]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("option", "default", "meaning", box=None, show_edge=False)
+    for name, schema in options.items():
+        table.add_row(name, Text(json.dumps(schema.get("default"))), Text(schema.get("description", "")))
+    return table
+
+
+def _seeds(text: str) -> list[int]:
+    """``0-4`` or ``0,3,7`` or a mixture."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f"--seeds {text!r}: {part.strip()!r} isn't a number or a range such as 0-4")
+        seeds += range(int(first), int(last or first) + 1)
+    if not seeds:
+        raise InputError(f"--seeds {text!r} names no seed")
+    return list(dict.fromkeys(seeds))

@@ -1,0 +1,140 @@
+"""The leaderboard of a store: per scenario and method, each metric's mean over seeds with its interval. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from .catalogue import describe
+from .errors import InputError, unknown
+from .statistics import mean_interval
+from .store import Store
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the printed table."""
+
+    metric: str
+    title: str
+    digits: int = 1
+    thousands: bool = False
+    """Whether to print thousands (k) or millions (M)."""
+
+
+COLUMNS = (
+    Column("negative_elbo", "negative\nELBO"),
+    Column("posterior_consistency_past", "consistency\npast", 2),
+    Column("code_perplexity", "code\nperplexity"),
+    Column("forgetting", "forgetting"),
+    Column("real_samples", "real\nsamples", 0, thousands=True),
+    Column("synthetic_samples", "synthetic\nsamples", 0, thousands=True),
+    Column("stored_parameters", "stored\nnumbers", 0, thousands=True),
+    Column("train_seconds", "train\nseconds", 0),
+)
+"""The printed table, in this order; the first column ranks. A new column is one entry here."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard."""
+
+    table: pd.DataFrame
+    """scenario, method, metric, n, mean, low, high; best first within a scenario"""
+    metrics: tuple[str, ...]
+    """in the order asked for; the first ranks"""
+    references: dict[str, str]
+    """"upper" or "lower", of the methods that frame the table"""
+    left_out: tuple[str, ...] = field(default=())
+    """cells that aren't in it, each with the reason"""
+
+
+def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
+    """Make the leaderboard of a store.
+
+    Args:
+        store: its cells that are done; the others are listed as left out.
+        metrics: which metrics, the printed table's by default. The first one ranks.
+
+    Raises:
+        InputError: there is nothing to rank, or a metric isn't in the store.
+    """
+    table = store.table()
+    cells = {cell.folder.name: cell for cell in store.cells()}
+    stale = _stale({name: cell.record for name, cell in cells.items() if cell.status == "done"})
+    left_out = [_reason(name, cell.status, cell.record) for name, cell in cells.items() if cell.status != "done"]
+    left_out += [f"{name}: stale, the store has a newer version of its {part}" for name, part in stale.items()]
+    table = table[~table["cell"].isin(stale)]
+    if table.empty:
+        raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
+    known = set(table["metric"])
+    for metric in metrics or ():
+        if metric not in known:
+            raise unknown("metric in this store:", metric, known)
+    chosen = list(metrics or (column.metric for column in COLUMNS if column.metric in known))
+    numbers = per_cell(table[table["metric"].isin(chosen)])
+    rows = [
+        {"scenario": scenario, "method": method, "metric": metric, **mean_interval(list(group))._asdict()}
+        for (scenario, method, metric), group in numbers.groupby(["scenario", "method", "metric"])["value"]
+    ]
+    references = {
+        cell.record["method"]["label"]: reference
+        for cell in cells.values()
+        if cell.record and (reference := cell.record["method"]["reference"])
+    }
+    # Floats even where all intervals are missing, so that a missing one is always NaN.
+    made = pd.DataFrame(rows).astype({"low": float, "high": float})
+    return Board(_ranked(made, chosen), tuple(chosen), references, tuple(left_out))
+
+
+def per_cell(table: pd.DataFrame) -> pd.DataFrame:
+    """One number per cell and metric, from its rows without distribution: the last, the sum or the maximum over the
+    intervals, as the metric says."""
+    rows = table[table["distribution"].isna()]
+    if (traces := rows["step"].notna()).any():
+        raise InputError(f"{rows[traces]['metric'].iloc[0]} is a trace over steps: it has no one number for a cell")
+    facts = {name: entry.facts for name, entry in describe("metric").items()}
+    how = rows["metric"].map(lambda name: facts.get(name, {}).get("over_intervals", "last"))
+    keys = ["scenario", "method", "seed", "cell", "metric"]
+    parts = [
+        rows[how == name].sort_values("interval").groupby(keys, as_index=False)["value"].agg(name)
+        for name in ("last", "sum", "max")
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _ranked(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
+    """Within a scenario: best first by the first metric; within a method: metrics in the order asked for."""
+    facts = describe("metric").get(metrics[0])
+    sign = -1 if facts and facts.facts.get("better") == "higher" else 1
+    first = table[table["metric"] == metrics[0]].set_index(["scenario", "method"])["mean"]
+    position = [first.get((s, m), float("inf")) for s, m in zip(table["scenario"], table["method"], strict=True)]
+    order = table.assign(_rank=position, _metric=table["metric"].map(list(metrics).index))
+    order["_rank"] *= sign
+    return order.sort_values(["scenario", "_rank", "method", "_metric"])[list(table.columns)].reset_index(drop=True)
+
+
+def _stale(records: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Cells of an older version than the store's newest of the same scenario or method: never mixed with newer ones."""
+    newest: dict[tuple[str, str], int] = {}
+    for record in records.values():
+        for part in ("scenario", "method"):
+            key = (part, record[part]["name"])
+            newest[key] = max(newest.get(key, 0), record[part]["version"])
+    return {
+        name: part
+        for name, record in records.items()
+        for part in ("scenario", "method")
+        if record[part]["version"] < newest[part, record[part]["name"]]
+    }
+
+
+def _reason(name: str, status: str, record: dict[str, Any]) -> str:
+    if status == "failed":
+        return f"{name}: failed, {record.get('error', 'for an unknown reason')}"
+    if status == "running":
+        return f"{name}: not finished"
+    return f"{name}: its run.json can't be read"

@@ -1,0 +1,333 @@
+"""What is measured after every interval. Each metric is one registered function that yields rows.
+
+All metrics of one interval share one :class:`Measurement`, which evaluates each image once.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .model import GenerativeModel, importance_bound, negative_elbo
+from .registry import METRICS, register_metric
+from .seeds import Seeds
+from .stream import Images, Interval, Stream
+from .template import GenerativeTemplate, to_unit
+
+DRAWS = 10
+"""S: draws per image in every bound, the same for every method."""
+IMPORTANCE_DRAWS = 500
+IMPORTANCE_IMAGES = 100
+"""Images of each distribution on which the importance-weighted bound is computed, at the end."""
+_ROWS = 5000
+"""Decoded images per pass: enough to be fast, few enough to stay in the processor's cache."""
+
+
+class Row(NamedTuple):
+    """One value of the metric that yields it."""
+
+    value: float
+    distribution: str | None = None
+    """None: the union that the metric's name says."""
+    step: int | None = None
+    """None but for traces within an interval."""
+
+
+class Means(NamedTuple):
+    """Mean bound over some images, nats per image."""
+
+    value: float
+    reconstruction: float
+    divergence: float
+    n: int
+
+    @staticmethod
+    def union(parts: Iterable[Means]) -> Means:
+        """The mean over the union of disjoint sets of images."""
+        parts = list(parts)
+        n = sum(part.n for part in parts)
+        value, reconstruction, divergence = (
+            math.fsum(part[i] * part.n for part in parts) / n for i in range(3)
+        )
+        return Means(value, reconstruction, divergence, n)
+
+
+@dataclass
+class Evaluator:
+    """Measures a strategy after each interval, and remembers what a metric needs of the interval before."""
+
+    stream: Stream
+    seeds: Seeds
+    view: Sequence[Interval]
+    """The experiences that the method trains on, in order."""
+    previous_codes: dict[str, Tensor] = field(default_factory=dict)
+    """log q(code | x) of each distribution's test images, (n, codes), after the interval before."""
+
+    def measure(self, strategy: GenerativeTemplate, interval: int, train_seconds: float) -> list[dict[str, Any]]:
+        """Run every registered metric that is measured.
+
+        Returns:
+            rows as in the store: interval, distribution, step, metric, value. Undefined values make no row.
+        """
+        measurement = Measurement(strategy, self, interval, train_seconds)
+        training = strategy.model.training
+        strategy.model.eval()
+        with torch.inference_mode():
+            rows = [
+                {"interval": interval, "distribution": row.distribution, "step": row.step, "metric": entry.name,
+                 "value": row.value}
+                for entry in METRICS
+                if not entry.facts["derived"]
+                for row in entry.target(measurement)
+            ]  # fmt: skip
+            self.previous_codes = measurement.codes
+        strategy.model.train(training)
+        for values in rows:
+            if not math.isfinite(values["value"]):
+                raise FloatingPointError(f"{values['metric']} is {values['value']} after interval {interval}")
+        return rows
+
+
+class Measurement:
+    """One strategy after one interval, as metrics see it. What several metrics need is computed once."""
+
+    def __init__(self, strategy: GenerativeTemplate, evaluator: Evaluator, interval: int, train_seconds: float) -> None:
+        self.strategy = strategy
+        self.model: GenerativeModel = strategy.model
+        self.stream = evaluator.stream
+        self.interval = interval
+        self.is_last = interval == len(evaluator.view) - 1
+        self.previous_codes = evaluator.previous_codes
+        self.train_seconds = train_seconds
+        self.bound = cache(self._bound)
+        self._seeds = evaluator.seeds
+        self._started = perf_counter()
+        met = [set(experience.distributions) for experience in evaluator.view]
+        self.seen = self._in_order(set().union(*met[: interval + 1]))
+        """Distributions met so far."""
+        self.past = self._in_order(set().union(*met[:interval]))
+        """Distributions met before this interval."""
+
+    def _in_order(self, distributions: set[str]) -> tuple[str, ...]:
+        return tuple(name for name in self.stream.distributions if name in distributions)
+
+    @property
+    def eval_seconds(self) -> float:
+        """Wall time since measuring this interval began."""
+        return perf_counter() - self._started
+
+    def _bound(self, part: str, distribution: str) -> Means:
+        """Mean negative ELBO of one distribution's "valid" or "test" images."""
+        images = self.stream.images(part, distribution)
+        # The noise depends on part and distribution alone: the same before and after an interval, and for all methods.
+        generator = self._seeds.generator("evaluation", part, distribution, device=self.strategy.device)
+        totals = torch.zeros(3, dtype=torch.float64, device=self.strategy.device)
+        for x in self.batches(images, DRAWS):
+            bound = negative_elbo(self.model.log_weights(x, DRAWS, generator), self.model.log_prior)
+            totals += torch.stack([part.double().sum() for part in bound])
+        value, reconstruction, divergence = (totals / len(images.x)).tolist()
+        return Means(value, reconstruction, divergence, len(images.x))
+
+    def batches(self, images: Images, draws: int) -> Iterator[Tensor]:
+        """Images on the device, in [0, 1], in batches that suit so many draws each."""
+        for x in images.x.split(max(1, _ROWS // draws)):
+            yield to_unit(x.to(self.strategy.device))
+
+    @cached_property
+    def codes(self) -> dict[str, Tensor]:
+        """log q(code | x) of each distribution's test images, (n, codes)."""
+        return {
+            name: torch.cat(
+                [self.model.code_log_posterior(x) for x in self.batches(self.stream.images("test", name), 1)]
+            )
+            for name in self.stream.distributions
+        }
+
+    def importance(self, distribution: str) -> Means:
+        """Importance-weighted bound on the first test images of one distribution."""
+        images = self.stream.images("test", distribution).select(slice(None, IMPORTANCE_IMAGES))
+        generator = self._seeds.generator("importance", distribution, device=self.strategy.device)
+        log_prior = self.model.log_prior
+        bounds = [
+            importance_bound(self.model.log_weights(x, IMPORTANCE_DRAWS, generator), log_prior)
+            for x in self.batches(images, IMPORTANCE_DRAWS)
+        ]
+        value = float(torch.cat(bounds).double().mean())
+        return Means(value, math.nan, math.nan, len(images.x))
+
+
+@register_metric("negative_elbo", version=1, unit="nats", better="lower")
+def negative_elbo_test(m: Measurement) -> Iterator[Row]:
+    """Negative ELBO per image on the full test set (the paper's metric); per distribution it is the matrix R[t, j]."""
+    yield Row(Means.union(m.bound("test", name) for name in m.stream.distributions).value)
+    for name in m.stream.distributions:
+        yield Row(m.bound("test", name).value, name)
+
+
+@register_metric("negative_elbo_seen", version=1, unit="nats", better="lower")
+def negative_elbo_seen(m: Measurement) -> Iterator[Row]:
+    """Negative ELBO per image on the test sets of the distributions met so far."""
+    yield Row(Means.union(m.bound("test", name) for name in m.seen).value)
+
+
+@register_metric("negative_elbo_valid", version=1, unit="nats", better="lower")
+def negative_elbo_valid(m: Measurement) -> Iterator[Row]:
+    """Negative ELBO per image on the validation parts met so far: for tuning only."""
+    yield Row(Means.union(m.bound("valid", name) for name in m.seen).value)
+
+
+@register_metric("reconstruction", version=1, unit="nats", better="lower")
+def reconstruction(m: Measurement) -> Iterator[Row]:
+    """The part −log p(x|z) of negative_elbo, on the full test set."""
+    yield Row(Means.union(m.bound("test", name) for name in m.stream.distributions).reconstruction)
+
+
+@register_metric("divergence", version=1, unit="nats")
+def divergence(m: Measurement) -> Iterator[Row]:
+    """The rest of negative_elbo: what the latent variables cost, on the full test set."""
+    yield Row(Means.union(m.bound("test", name) for name in m.stream.distributions).divergence)
+
+
+@register_metric("iwae_nll", version=1, unit="nats", better="lower")
+def iwae_nll(m: Measurement) -> Iterator[Row]:
+    """Importance-weighted bound on −log p(x), 500 draws, first 100 test images of each distribution, at the end."""
+    if m.is_last:
+        parts = {name: m.importance(name) for name in m.stream.distributions}
+        yield Row(Means.union(parts.values()).value)
+        for name, means in parts.items():
+            yield Row(means.value, name)
+
+
+@register_metric("posterior_consistency", version=1, better="higher")
+def posterior_consistency(m: Measurement) -> Iterator[Row]:
+    """Share of the full test set whose most likely code is the same before and after the interval (paper, eq. 4)."""
+    yield from _consistency(m, m.stream.distributions)
+
+
+@register_metric("posterior_consistency_past", version=1, better="higher")
+def posterior_consistency_past(m: Measurement) -> Iterator[Row]:
+    """Posterior consistency on the distributions met before the interval."""
+    yield from _consistency(m, m.past)
+
+
+@register_metric("code_perplexity", version=1, unit="codes")
+def code_perplexity(m: Measurement) -> Iterator[Row]:
+    """Effective number of codes that are the most likely one of some test image: 1 means a collapsed code."""
+    yield Row(_perplexity(torch.cat([m.codes[name] for name in m.stream.distributions])))
+
+
+@register_metric("code_perplexity_past", version=1, unit="codes")
+def code_perplexity_past(m: Measurement) -> Iterator[Row]:
+    """Code perplexity on the distributions met before the interval."""
+    if m.past:
+        yield Row(_perplexity(torch.cat([m.codes[name] for name in m.past])))
+
+
+@register_metric("code_information", version=1, unit="nats")
+def code_information(m: Measurement) -> Iterator[Row]:
+    """What two draws of the code before the interval say about each other, on past images: what can be retained."""
+    if m.previous_codes:
+        yield Row(_information(m.previous_codes, m.previous_codes, m.past))
+
+
+@register_metric("code_retention", version=1, better="higher")
+def code_retention(m: Measurement) -> Iterator[Row]:
+    """Mutual information of the codes before and after the interval, over code_information.
+
+    Safe under growth and relabelling; above 1 where the code has sharpened. No row where the code carries less than
+    0.05 nats: there is nothing to retain.
+    """
+    if m.previous_codes:
+        own = _information(m.previous_codes, m.previous_codes, m.past)
+        if own > 0.05:
+            yield Row(_information(m.previous_codes, m.codes, m.past) / own)
+
+
+@register_metric("real_samples", version=1, unit="images", over_intervals="sum")
+def real_samples(m: Measurement) -> Iterator[Row]:
+    """Real images that entered a training step of the interval."""
+    yield Row(m.strategy.real_samples)
+
+
+@register_metric("synthetic_samples", version=1, unit="images", over_intervals="sum")
+def synthetic_samples(m: Measurement) -> Iterator[Row]:
+    """Images drawn from a model of the past for training in the interval."""
+    yield Row(m.strategy.synthetic_samples)
+
+
+@register_metric("optimizer_steps", version=1, unit="steps", over_intervals="sum")
+def optimizer_steps(m: Measurement) -> Iterator[Row]:
+    """Optimiser steps of the interval."""
+    yield Row(m.strategy.optimizer_steps)
+
+
+@register_metric("gradient_norm", version=1)
+def gradient_norm(m: Measurement) -> Iterator[Row]:
+    """Euclidean norm of the whole gradient, at about fifty steps an interval."""
+    norms = m.strategy.gradient_norms
+    for step, value in zip(norms.steps, norms.values, strict=True):
+        yield Row(value, step=step)
+
+
+@register_metric("stored_parameters", version=1, unit="numbers", better="lower")
+def stored_parameters(m: Measurement) -> Iterator[Row]:
+    """Floating-point numbers kept: the model's and those of teachers, frozen parts and the like."""
+    yield Row(m.strategy.stored_parameters)
+
+
+@register_metric("stored_samples", version=1, unit="images", better="lower")
+def stored_samples(m: Measurement) -> Iterator[Row]:
+    """Real images of the past that are kept."""
+    yield Row(m.strategy.stored_samples)
+
+
+@register_metric("train_seconds", version=1, unit="s", better="lower", over_intervals="sum")
+def train_seconds(m: Measurement) -> Iterator[Row]:
+    """Wall time of training in the interval."""
+    yield Row(m.train_seconds)
+
+
+@register_metric("peak_memory_mb", version=1, unit="MB", better="lower", over_intervals="max")
+def peak_memory_mb(m: Measurement) -> Iterator[Row]:
+    """Most memory used so far: the accelerator's where there is one, else the process's."""
+    if m.strategy.device.type == "cuda":
+        yield Row(torch.cuda.max_memory_allocated(m.strategy.device) / 2**20)
+    else:
+        unit = 1 if sys.platform == "darwin" else 2**10
+        yield Row(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
+
+
+@register_metric("eval_seconds", version=1, unit="s", better="lower", over_intervals="sum")
+def eval_seconds(m: Measurement) -> Iterator[Row]:
+    """Wall time of measuring after the interval."""
+    yield Row(m.eval_seconds)  # registered last, so that it has seen the others' time
+
+
+def _consistency(m: Measurement, distributions: tuple[str, ...]) -> Iterator[Row]:
+    if m.previous_codes and distributions:
+        before = torch.cat([m.previous_codes[name].argmax(1) for name in distributions])
+        after = torch.cat([m.codes[name].argmax(1) for name in distributions])
+        yield Row(float((before == after).double().mean()))
+
+
+def _perplexity(log_q: Tensor) -> float:
+    share = torch.bincount(log_q.argmax(1), minlength=log_q.shape[1]).double() / len(log_q)
+    return float(torch.special.entr(share).sum().exp())
+
+
+def _information(before: dict[str, Tensor], after: dict[str, Tensor], distributions: tuple[str, ...]) -> float:
+    """Mutual information of two codes of the same images, nats: of J(a, b) = mean P(a|x) Q(b|x), a mean in which each
+    distribution has the same weight."""
+    tables = [before[name].double().exp().T @ after[name].double().exp() / len(after[name]) for name in distributions]
+    joint = torch.stack(tables).mean(0)
+    product = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+    return float((torch.special.xlogy(joint, joint) - torch.special.xlogy(joint, product)).sum())

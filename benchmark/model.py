@@ -1,0 +1,97 @@
+"""What every generative model of lifegen can do, and the bounds that follow from it alone."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+class TrainingOutput(Protocol):
+    """What ``forward`` returns: it carries its own input, so that the criterion needs nothing else."""
+
+    x: Tensor
+    """The input, (n, channels, height, width)."""
+
+    def negative_elbo(self) -> Tensor:
+        """Training loss of each image, nats, (n,)."""
+        ...
+
+
+class LogWeights(NamedTuple):
+    """log p(x, z | k) − log q(z | x, k) in two parts, each (draws, components, n), in nats."""
+
+    likelihood: Tensor
+    """log p(x | z, k)"""
+    divergence: Tensor
+    """log p(z | k) − log q(z | x, k)"""
+
+
+class GenerativeModel(nn.Module, ABC):
+    """A model of images with a code. Subclasses are learned by any method and measured by any metric."""
+
+    codes: int
+    """Number of codes."""
+
+    generator: torch.Generator | None = None
+    """Source of the training noise; None stands for torch's global generator."""
+
+    latent_noise: bool = True
+    """Whether ``forward`` samples its latent variables. Tests turn it off to compare methods weight by weight."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> TrainingOutput:
+        """Encode, sample and decode images in [0, 1], (n, channels, height, width), for training."""
+
+    @abstractmethod
+    def log_weights(self, x: Tensor, draws: int, generator: torch.Generator | None = None) -> LogWeights:
+        """Monte-Carlo log-weights of images from sampled, hard codes, with the same noise for every component."""
+
+    @abstractmethod
+    def code_log_posterior(self, x: Tensor) -> Tensor:
+        """log q(code | x), (n, codes). A column keeps its meaning: codes are only ever appended."""
+
+    @abstractmethod
+    def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
+        """Means of p(x | z) for z from the prior, or from one code of it, in [0, 1], (n, channels, height, width)."""
+
+    @abstractmethod
+    def reconstruct(self, x: Tensor) -> Tensor:
+        """Images decoded from their most likely latent values, in [0, 1], shape of ``x``."""
+
+    @property
+    def log_prior(self) -> Tensor:
+        """log π of the components, (components,). One component unless a mixture says otherwise."""
+        return torch.zeros(1, device=next(self.parameters()).device)
+
+
+class Bound(NamedTuple):
+    """A bound on −log p(x) per image, nats, (n,), and its two parts."""
+
+    value: Tensor
+    reconstruction: Tensor
+    """−log p(x | z), averaged over draws, weighted by the components' responsibilities"""
+    divergence: Tensor
+    """the rest"""
+
+
+def negative_elbo(weights: LogWeights, log_prior: Tensor) -> Bound:
+    """Negative ELBO, −LSE_k(log π_k + mean_s l_sk): an upper bound on −log p(x) in expectation.
+
+    By Jensen's inequality twice: the mean over draws of l_sk lies below the log of the mean of exp(l_sk), whose
+    expectation is p_k(x), and the log of the sum over components is concave in those.
+    """
+    likelihood = weights.likelihood.mean(0)
+    joint = log_prior[:, None] + likelihood + weights.divergence.mean(0)
+    value = -joint.logsumexp(0)
+    reconstruction = -(joint.softmax(0) * likelihood).sum(0)
+    return Bound(value, reconstruction, value - reconstruction)
+
+
+def importance_bound(weights: LogWeights, log_prior: Tensor) -> Tensor:
+    """Importance-weighted bound, −LSE_k(log π_k + LSE_s l_sk − log S), nats, (n,) (Burda et al. 2016, eq. 8)."""
+    total = weights.likelihood + weights.divergence
+    return -(log_prior[:, None] + total.logsumexp(0) - math.log(len(total))).logsumexp(0)

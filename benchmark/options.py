@@ -1,0 +1,9 @@
+"""Options of methods and scenarios."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Options(BaseModel):
+    """A frozen, validated set of options. The line under a field is its meaning in ``lifegen list NAME``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)

@@ -1,0 +1,152 @@
+"""Figures, drawn from a store alone. No torch."""
+
+from __future__ import annotations
+
+import colorsys
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure  # not pyplot: whoever imports this keeps his own backend
+
+from .errors import InputError
+from .statistics import mean_interval
+from .store import Store
+
+# The colour-blind-safe palette of seaborn. A method keeps its colour in every figure, whoever else is in it.
+_PALETTE = sns.color_palette("colorblind").as_hex()
+_COLOURS = {
+    "lifelong-vae": _PALETTE[0],
+    "generative-replay": _PALETTE[1],
+    "batch": _PALETTE[2],
+    "naive": _PALETTE[7],
+}
+
+CURVES = {
+    "negative_elbo": "negative ELBO, full test (nats)",
+    "negative_elbo_seen": "negative ELBO, seen test (nats)",
+    "posterior_consistency": "posterior consistency, full test",
+    "posterior_consistency_past": "posterior consistency, past distributions",
+    "code_perplexity": "code perplexity, full test",
+    "code_retention": "information kept by the code, past distributions",
+    "real_samples": "real samples",
+    "synthetic_samples": "synthetic samples",
+    "stored_parameters": "stored numbers",
+    "train_seconds": "training time (s)",
+}
+"""Metrics that are drawn against the interval, with their axis."""
+
+
+def colour(method: str) -> str:
+    """A method's colour, the same in every figure: chosen for lifegen's own, by its name's hash for any other."""
+    if method in _COLOURS:
+        return _COLOURS[method]
+    hue = int.from_bytes(hashlib.sha256(method.encode()).digest()[:4]) / 2**32
+    return str(to_hex(colorsys.hls_to_rgb(hue, 0.42, 0.6)))
+
+
+def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> list[Path]:
+    """Draw every figure that the store has the data for.
+
+    Args:
+        store: where the cells are.
+        folder: where figures go, in one folder per scenario.
+        formats: file endings that matplotlib knows.
+
+    Returns:
+        the files written.
+
+    Raises:
+        InputError: there is nothing to draw.
+    """
+    table = store.table()
+    if table.empty:
+        raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
+    files: list[Path] = []
+    with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
+        for scenario, rows in table.groupby("scenario"):
+            target = folder / _file_name(str(scenario))
+            target.mkdir(parents=True, exist_ok=True)
+            for metric, label in CURVES.items():
+                chosen = rows[(rows["metric"] == metric) & rows["distribution"].isna()]
+                if not chosen.empty:
+                    files += _save(curve(chosen, label, str(scenario)), target / metric, formats)
+            files += _sample_grids(store, rows, target, formats)
+    return files
+
+
+def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
+    """One metric against the interval: the mean over seeds, with its 95 % t interval as a band.
+
+    A method with one interval is a horizontal line, its band the interval.
+    """
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    intervals = rows["interval"].max()
+    for method, group in rows.groupby("method"):
+        style: dict[str, Any] = {"color": colour(str(method)), "label": str(method)}
+        by_interval = group.groupby("interval")["value"]
+        estimates = pd.DataFrame([mean_interval(list(values)) for _, values in by_interval], dtype=float)
+        x = np.array(list(by_interval.groups))
+        if len(x) == 1 and intervals > 0:
+            x = np.array([0, intervals])
+            estimates = pd.concat([estimates, estimates])
+            axes.plot(x, estimates["mean"], linestyle="--", **style)
+        else:
+            axes.plot(x, estimates["mean"], marker="o", markersize=4, **style)
+        axes.fill_between(x, estimates["low"], estimates["high"], color=style["color"], alpha=0.2, linewidth=0)
+    seeds = rows.groupby("method")["seed"].nunique()
+    n = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    axes.set(xlabel="after interval", ylabel=label, title=f"{title} (mean of {n} seeds, 95 % interval)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=True)
+    return figure
+
+
+def sample_grid(samples: np.ndarray, title: str) -> Figure:
+    """Samples of a model, one row per code.
+
+    Args:
+        samples: uint8, (codes, samples, channels, height, width).
+        title: of the figure.
+    """
+    codes, n, channels, height, width = samples.shape
+    grid = samples.transpose(0, 3, 1, 4, 2).reshape(codes * height, n * width, channels)
+    figure = Figure(figsize=(0.55 * n + 1, 0.55 * codes + 1), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(grid if channels == 3 else grid[..., 0], cmap="gray", vmin=0, vmax=255)
+    axes.set_yticks((np.arange(codes) + 0.5) * height - 0.5, [str(code) for code in range(codes)])
+    axes.set(xticks=[], ylabel="code", title=title)
+    axes.grid(visible=False)
+    for row in range(1, codes):
+        axes.axhline(row * height - 0.5, color="white", linewidth=1)
+    return figure
+
+
+def _sample_grids(store: Store, rows: pd.DataFrame, target: Path, formats: tuple[str, ...]) -> list[Path]:
+    """The samples of each method's first seed."""
+    files: list[Path] = []
+    for method, group in rows.groupby("method"):
+        first = group.loc[group["seed"].idxmin()]
+        file = store.cell(first["cell"]).folder / "samples.npz"
+        if file.exists():
+            with np.load(file, allow_pickle=False) as archive:
+                figure = sample_grid(archive["samples"], f"{method}, seed {first['seed']}")
+            files += _save(figure, target / f"samples-{_file_name(str(method))}", formats)
+    return files
+
+
+def _save(figure: Figure, path: Path, formats: tuple[str, ...]) -> list[Path]:
+    files = [path.with_name(f"{path.name}.{ending}") for ending in formats]
+    for file in files:
+        figure.savefig(file, dpi=150)
+    return files
+
+
+def _file_name(label: str) -> str:
+    """A label with options as a file name."""
+    return "".join(c if c.isalnum() or c in "-_.=" else "_" for c in label)

@@ -1,0 +1,72 @@
+"""What a person sees while cells run: live bars on a terminal, one plain line per finished cell elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from .cell import Cell
+from .run import Event
+
+
+@contextmanager
+def shown(cells: Sequence[Cell]) -> Iterator[Callable[[Event], None]]:
+    """A function that shows events, for as long as the context lasts."""
+    if sys.stdout.isatty():
+        with _Live(cells) as live:
+            yield live.show
+    else:
+        lines = _Lines(len(cells))
+        yield lines.show
+
+
+class _Lines:
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._finished = 0
+
+    def show(self, event: Event) -> None:
+        if event.kind in ("done", "failed", "busy"):
+            self._finished += 1
+            print(f"[{self._finished}/{self._total}] {summary(event)}", flush=True)
+
+
+class _Live:
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(), console=Console(),
+        )  # fmt: skip
+        self._all = self._progress.add_task("all cells", total=len(cells), unit="cells")
+        self._bars: dict[str, TaskID] = {}
+
+    def __enter__(self) -> _Live:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, event: Event) -> None:
+        name = event.cell.name
+        if name not in self._bars:
+            self._bars[name] = self._progress.add_task(str(event.cell), total=None, unit="intervals")
+        if event.kind in ("started", "interval"):
+            self._progress.update(self._bars[name], completed=event.intervals, total=event.of or None)
+            return
+        self._progress.remove_task(self._bars[name])
+        self._progress.console.print(summary(event), highlight=False)
+        self._progress.advance(self._all)
+
+
+def summary(event: Event) -> str:
+    """One line for a finished cell."""
+    if event.kind == "done":
+        return f"{event.cell}: done in {event.seconds:.0f} s"
+    if event.kind == "busy":
+        return f"{event.cell}: left alone, another process is running it"
+    return f"{event.cell}: failed, {event.error}"

@@ -1,0 +1,164 @@
+"""Where methods, scenarios and metrics register themselves: one decorator each, no other file to edit.
+
+Nothing here imports torch or Avalanche.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from .errors import unknown
+
+if TYPE_CHECKING:
+    from .options import Options
+
+T = TypeVar("T")
+
+Use = Literal["past-data", "boundaries", "labels"]
+"""What a method may be told beyond the current interval's images."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered thing."""
+
+    kind: str
+    name: str
+    version: int
+    target: Any
+    """The method's class, the scenario's function, the metric's function."""
+    config: type[Options] | None
+    """The class of its options, where it has any."""
+    facts: Mapping[str, Any]
+    """What else tables and checks need to know: JSON values only."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the docstring."""
+        return str((self.target.__doc__ or "").strip().partition("\n")[0])
+
+    @property
+    def origin(self) -> str:
+        return f"{self.target.__module__}.{self.target.__qualname__}"
+
+
+class Registry:
+    """The registered things of one kind, by name."""
+
+    def __init__(self, kind: str, pattern: str) -> None:
+        self.kind = kind
+        self._pattern = re.compile(pattern)
+        self._entries: dict[str, Entry] = {}
+
+    def add(self, name: str, version: int, target: Any, config: type[Options] | None, **facts: Any) -> None:
+        """Register a thing.
+
+        Raises:
+            ValueError: the name has characters that a file name or table cannot carry, or it is taken.
+        """
+        if not self._pattern.fullmatch(name):
+            raise ValueError(f"{self.kind} name {name!r} must match {self._pattern.pattern}")
+        entry = Entry(self.kind, name, version, target, config, facts)
+        if (other := self._entries.get(name)) and other.origin != entry.origin:
+            raise ValueError(f"{self.kind} {name!r} is registered twice: by {other.origin} and by {entry.origin}")
+        self._entries[name] = entry
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise unknown(self.kind, name, self._entries)
+        return self._entries[name]
+
+    def __iter__(self) -> Iterator[Entry]:
+        return iter(self._entries.values())
+
+
+METHODS = Registry("method", r"[a-z0-9]+(-[a-z0-9]+)*")
+SCENARIOS = Registry("scenario", r"[a-z0-9]+(-[a-z0-9]+)*")
+METRICS = Registry("metric", r"[a-z0-9]+(_[a-z0-9]+)*")
+
+
+def register_method(
+    name: str,
+    *,
+    version: int,
+    uses: tuple[Use, ...] = (),
+    reference: Literal["upper", "lower"] | None = None,
+    gate: bool = True,
+) -> Callable[[type[T]], type[T]]:
+    """Register a :class:`~lifegen.benchmark.Method` under a name.
+
+    Args:
+        name: lower-case words joined by hyphens.
+        version: raise it whenever the method's numbers may change; old results are then stale, not mixed in.
+        uses: what the method is told beyond the current interval's images.
+        reference: a known reference that frames the tables instead of competing.
+        gate: whether the method must differ from ``naive`` after interval 0 (the references needn't).
+    """
+
+    def decorate(target: type[T]) -> type[T]:
+        facts = {"uses": list(uses), "reference": reference, "gate": gate}
+        METHODS.add(name, version, target, target.Config, **facts)  # type: ignore[attr-defined]
+        return target
+
+    return decorate
+
+
+def register_scenario(
+    name: str,
+    *,
+    version: int,
+    config: type[Options],
+    image_shape: tuple[int, int, int],
+    track: str,
+    data: tuple[str, ...] = (),
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Register a function ``(config, seeds, data_root) -> Stream`` under a name.
+
+    Args:
+        name: lower-case words joined by hyphens.
+        version: raise it whenever the stream's content may change.
+        config: class of the scenario's options.
+        image_shape: channels, height, width.
+        track: likelihood and preprocessing, for example ``bernoulli-grey``; tracks are never ranked together.
+        data: names of the data sources that must lie under the data root.
+    """
+
+    def decorate(target: Callable[..., T]) -> Callable[..., T]:
+        facts = {"image_shape": list(image_shape), "track": track, "data": list(data)}
+        SCENARIOS.add(name, version, target, config, **facts)
+        return target
+
+    return decorate
+
+
+def register_metric(
+    name: str,
+    *,
+    version: int,
+    unit: str = "",
+    better: Literal["lower", "higher"] | None = None,
+    over_intervals: Literal["last", "sum", "max"] = "last",
+    derived: bool = False,
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """Register a function ``(measurement) -> rows`` under a name.
+
+    A derived metric is a function of a cell's matrix instead; see ``derived``.
+
+    Args:
+        name: lower-case words joined by underscores.
+        version: raise it whenever the numbers may change.
+        unit: what one is measured in.
+        better: which direction is better, if one is.
+        over_intervals: how one number of a whole cell comes from the values per interval.
+        derived: whether it is computed from the stored matrix when the store is read.
+    """
+
+    def decorate(target: Callable[..., T]) -> Callable[..., T]:
+        facts = {"unit": unit, "better": better, "over_intervals": over_intervals, "derived": derived}
+        METRICS.add(name, version, target, None, **facts)
+        return target
+
+    return decorate

@@ -1,0 +1,44 @@
+"""One seed, many generators: each role draws from its own, so that no role's draws shift another's."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Named sub-seeds of one seed.
+
+    A role's sub-seed depends on the seed, the scope (the scenario's name) and the role alone. Data order, initialisation
+    and evaluation noise are therefore the same for every method of a scenario: methods with equal seeds are paired.
+    """
+
+    seed: int
+    scope: str = ""
+
+    def of(self, *role: str | int) -> int:
+        """The sub-seed of a role, for example ``of("data-order", 3)``: 63 bits, equal on every machine."""
+        text = "\0".join(map(str, (self.seed, self.scope, *role)))
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
+
+    def generator(self, *role: str | int, device: torch.device | str = "cpu") -> torch.Generator:
+        """A fresh torch generator for a role."""
+        import torch
+
+        return torch.Generator(device).manual_seed(self.of(*role))
+
+    def seed_globals(self) -> None:
+        """Seed Python's, numpy's and torch's global generators: lifegen doesn't draw from them, stock plugins do."""
+        import random
+
+        import numpy as np
+        import torch
+
+        random.seed(self.of("global", "python"))
+        np.random.seed(self.of("global", "numpy") % 2**32)  # noqa: NPY002  (it is the legacy generator that plugins use)
+        torch.manual_seed(self.of("global", "torch"))

@@ -1,0 +1,272 @@
+"""The store: a folder of cells, each with its record and its rows. Everything else is derived from it. No torch.
+
+    STORE/lifegen.json               marks the folder as a store; schema version
+    STORE/cells/NAME/run.json        what is constant in the cell, and its status; replaced atomically
+    STORE/cells/NAME/metrics.jsonl   one row per measurement, flushed after every interval
+    STORE/cells/NAME/samples.npz     samples of the final model, one row of images per code
+    STORE/cells/NAME/log.txt         what the worker printed
+
+A cell whose status isn't "done" is computed anew; its rows never reach a table. Merging stores is copying folders.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from .derived import derive
+from .errors import InputError
+
+SCHEMA = 1
+COLUMNS = ["scenario", "method", "seed", "interval", "distribution", "step", "metric", "value", "cell"]
+
+
+class CellIsBusy(Exception):
+    """Another process is running this cell."""
+
+
+@dataclass(frozen=True)
+class StoredCell:
+    """One cell's folder."""
+
+    folder: Path
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The content of run.json; empty if it can't be read."""
+        try:
+            content = json.loads((self.folder / "run.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
+
+    @property
+    def status(self) -> str:
+        """One of "done", "failed", "running" (or cut off while it ran), or "damaged" """
+        return str(self.record.get("status", "damaged"))
+
+    def intervals_done(self) -> int:
+        """Intervals measured so far. Safe to ask while a worker writes."""
+        try:
+            lines = (self.folder / "metrics.jsonl").read_bytes().splitlines()
+        except OSError:
+            return 0
+        for line in reversed(lines):
+            try:
+                return int(json.loads(line)["interval"]) + 1
+            except ValueError:  # torn: it is being written, or was cut off
+                continue
+        return 0
+
+    def rows(self) -> pd.DataFrame:
+        """The rows of a cell that is done, those of derived metrics included.
+
+        Raises:
+            InputError: the file isn't what the record says it is.
+        """
+        file = self.folder / "metrics.jsonl"
+        try:
+            rows = [json.loads(line) for line in file.read_text().splitlines()]
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file} can't be read ({error}); delete {self.folder} and run the command again") from None
+        if len(rows) != self.record["rows"]:
+            raise InputError(
+                f"{file} has {len(rows)} rows where {self.record['rows']} were written; "
+                f"delete {self.folder} and run the command again"
+            )
+        table = pd.DataFrame(rows)
+        first: dict[str, int] = {}
+        for interval, distributions in enumerate(self.record["visits"]):
+            for distribution in distributions:
+                first.setdefault(distribution, interval)
+        return pd.concat([table, derive(table, first)], ignore_index=True)
+
+
+class CellWriter:
+    """Writes one cell. Only the process that holds the cell's lock has one."""
+
+    def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._record = dict(record)
+        self._rows = 0
+        for leftover in ("metrics.jsonl", "samples.npz"):
+            (folder / leftover).unlink(missing_ok=True)
+        self._write("running", started=_now())
+
+    def note(self, **facts: Any) -> None:
+        """Add to the record what is known only now."""
+        self._write("running", **facts)
+
+    def append(self, rows: list[dict[str, Any]]) -> None:
+        """Append rows; they are on the disk when this returns."""
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        self._rows += len(rows)
+
+    def finish(self) -> None:
+        self._write("done", finished=_now(), rows=self._rows)
+
+    def fail(self, error: str) -> None:
+        self._write("failed", finished=_now(), error=error)
+
+    def _write(self, status: str, **facts: Any) -> None:
+        self._record |= {"status": status, **facts}
+        write_atomically(self.folder / "run.json", json.dumps(self._record, indent=1))
+
+
+class Store:
+    """A folder of cells."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @staticmethod
+    def open(path: Path | str) -> Store:
+        """A store that exists.
+
+        Raises:
+            InputError: there is none at this path, or it is of a newer lifegen.
+        """
+        store = Store(path)
+        mark = store.path / "lifegen.json"
+        try:
+            schema = json.loads(mark.read_text())["schema"]
+        except (OSError, ValueError, KeyError, TypeError):
+            raise InputError(f"{store.path} isn't a lifegen store; `lifegen run --out {store.path}` makes one") from None
+        if schema != SCHEMA:
+            raise InputError(f"{store.path} has schema {schema}; this lifegen reads schema {SCHEMA}")
+        return store
+
+    @staticmethod
+    def check(path: Path | str) -> None:
+        """See whether a store can be written to at this path, and change nothing.
+
+        Raises:
+            InputError: it can't.
+        """
+        path = Path(path)
+        mark = path / "lifegen.json"
+        if path.exists() and not path.is_dir():
+            raise InputError(f"{path} is a file; a store is a folder")
+        if mark.exists():
+            Store.open(path)
+        elif path.is_dir() and any(path.iterdir()):
+            raise InputError(f"{path} holds something other than a lifegen store; choose another --out")
+        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise InputError(f"{path} can't be written to: no permission for {there}")
+
+    @staticmethod
+    def create(path: Path | str) -> Store:
+        """A store to write to, made if it doesn't exist.
+
+        Raises:
+            InputError: the folder can't be written to, or holds something else.
+        """
+        Store.check(path)
+        store = Store(path)
+        mark = store.path / "lifegen.json"
+        try:
+            (store.path / "cells").mkdir(parents=True, exist_ok=True)
+            if not mark.exists():
+                write_atomically(mark, json.dumps({"schema": SCHEMA}))
+            with tempfile.TemporaryFile(dir=store.path / "cells"):  # permissions alone don't tell: a full disk, root
+                pass
+        except OSError as error:
+            raise InputError(f"{store.path} can't be written to: {error.strerror or error}") from None
+        return store
+
+    def cell(self, name: str) -> StoredCell:
+        return StoredCell(self.path / "cells" / name)
+
+    def cells(self) -> list[StoredCell]:
+        """All cells, by name."""
+        return [StoredCell(folder) for folder in sorted((self.path / "cells").iterdir()) if folder.is_dir()]
+
+    @contextmanager
+    def writing(self, name: str, record: Mapping[str, Any]) -> Iterator[CellWriter]:
+        """Start a cell from scratch.
+
+        Raises:
+            CellIsBusy: another process is at it.
+        """
+        folder = self.path / "cells" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            # The lock file stays: removing it would let two processes hold locks on two files of the same name.
+            held = FileLock(folder / "lock").acquire(blocking=False)
+        except Timeout:
+            raise CellIsBusy(name) from None
+        with held:
+            yield CellWriter(folder, record)
+
+    def fail(self, name: str, record: Mapping[str, Any], error: str) -> None:
+        """Mark a cell whose process is gone as failed."""
+        folder = self.path / "cells" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        record = self.cell(name).record or record
+        failed = {**record, "status": "failed", "finished": _now(), "error": error}
+        write_atomically(folder / "run.json", json.dumps(failed, indent=1))
+
+    def table(self) -> pd.DataFrame:
+        """All rows of all cells that are done, one measurement a row, with what identifies their cell.
+
+        Raises:
+            InputError: a cell that says it is done can't be read.
+        """
+        tables = []
+        for cell in self.cells():
+            if cell.status == "done":
+                record = cell.record
+                identity = {"scenario": record["scenario"]["label"], "method": record["method"]["label"],
+                            "seed": record["seed"], "cell": cell.folder.name}  # fmt: skip
+                tables.append(cell.rows().assign(**identity))
+        if not tables:
+            return pd.DataFrame(columns=COLUMNS)
+        return pd.concat(tables, ignore_index=True)[COLUMNS]
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file by one that is complete on the disk: a reader sees the old content or the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def load(path: Path | str) -> pd.DataFrame:
+    """The tidy table of a store: one measurement a row.
+
+    Args:
+        path: the store's folder.
+
+    Returns:
+        columns scenario, method, seed, interval, distribution, step, metric, value, cell; the rows of derived metrics
+        belong to a cell's last interval.
+
+    Raises:
+        InputError: there is no store at this path, or one of its cells can't be read.
+    """
+    return Store.open(path).table()

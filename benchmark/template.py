@@ -1,0 +1,234 @@
+"""The training loop: Avalanche's supervised template, with batches from one tensor and a budget in optimiser steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice, repeat
+from typing import Any
+
+import torch
+from avalanche.core import BasePlugin, SupervisedPlugin
+from avalanche.training.plugins import EvaluationPlugin
+from avalanche.training.templates import SupervisedTemplate
+from torch import Tensor
+
+from .model import GenerativeModel, TrainingOutput
+from .seeds import Seeds
+from .stream import Images, tensor_view
+
+
+def negative_elbo_loss(output: TrainingOutput, _: Any = None) -> Tensor:
+    """Mean training loss. A criterion that needs the output alone, so stock plugins that call it directly work."""
+    return output.negative_elbo().mean()
+
+
+class GenerativeTemplate(SupervisedTemplate):
+    """Trains a generative model on one interval after another.
+
+    An experience that says its ``steps`` gets exactly so many optimiser steps; any other Avalanche experience gets
+    ``train_epochs`` epochs.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: GenerativeModel,
+        optimizer: torch.optim.Optimizer,
+        plugins: Sequence[BasePlugin] = (),
+        train_mb_size: int = 100,
+        train_epochs: int = 1,
+        eval_mb_size: int = 500,
+        device: torch.device | str = "cpu",
+        evaluator: EvaluationPlugin | None = None,
+        seeds: Seeds | None = None,
+    ) -> None:
+        """Make the strategy.
+
+        Args:
+            model: the model to train.
+            optimizer: of the model's parameters.
+            plugins: what makes it a method.
+            train_mb_size: images per optimiser step.
+            train_epochs: passes over an experience that doesn't say its steps.
+            eval_mb_size: images per batch in ``eval``.
+            device: where model and data live.
+            evaluator: Avalanche's metrics and loggers; none by default, since lifegen's harness measures by itself.
+            seeds: where the batch order comes from.
+        """
+        self._rows = 0
+        self._steps = 0
+        self._synthetic_before = 0
+        self.seeds = seeds or Seeds(0)
+        self.gradient_norms = GradientNorms()
+        super().__init__(
+            model=model,
+            optimizer=optimizer,
+            criterion=negative_elbo_loss,
+            plugins=[*plugins, self.gradient_norms],
+            train_mb_size=train_mb_size,
+            train_epochs=train_epochs,
+            eval_mb_size=eval_mb_size,
+            device=device,
+            evaluator=evaluator or _NoEvaluator(),
+        )
+
+    # What was drawn in the current (or, between intervals, the last) interval
+
+    @property
+    def optimizer_steps(self) -> int:
+        return self._steps
+
+    @property
+    def synthetic_samples(self) -> int:
+        """Images drawn from a model of the past, as counted by the plugins that draw them."""
+        return _total(self.plugins, "synthetic_samples") - self._synthetic_before
+
+    @property
+    def real_samples(self) -> int:
+        """All other images that entered a training step."""
+        return self._rows - self.synthetic_samples
+
+    # What is kept
+
+    @property
+    def stored_parameters(self) -> int:
+        """Floating-point numbers kept: the model's state and what plugins keep beside it, such as a teacher."""
+        return count_state(self.model) + _total(self.plugins, "stored_parameters")
+
+    @property
+    def stored_samples(self) -> int:
+        """Real images of the past that plugins keep."""
+        return _total(self.plugins, "stored_samples")
+
+    # Avalanche's hooks
+
+    def make_train_dataloader(self, **kwargs: Any) -> None:
+        images = tensor_view(self.adapted_dataset)
+        if images is None:  # a plugin replaced the data
+            super().make_train_dataloader(**kwargs)
+            return
+        epoch = -(-len(images.x) // self.train_mb_size)
+        self.dataloader = TensorLoader(
+            images,
+            self.train_mb_size,
+            batches=getattr(self.experience, "steps", epoch),
+            generator=self.seeds.generator("data-order", self.clock.train_exp_counter),
+            device=self.device,
+        )
+
+    def make_eval_dataloader(self, **kwargs: Any) -> None:
+        images = tensor_view(self.adapted_dataset)
+        if images is None:
+            super().make_eval_dataloader(**kwargs)
+            return
+        chunks = zip(images.x.split(self.eval_mb_size), images.y.split(self.eval_mb_size), strict=True)
+        self.dataloader = [[to_unit(x.to(self.device)), y, torch.zeros_like(y)] for x, y in chunks]
+
+    def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
+        self._rows = self._steps = 0
+        self._synthetic_before = _total(self.plugins, "synthetic_samples")
+        steps = getattr(experience, "steps", None)
+        if steps is not None and not isinstance(self.dataloader, TensorLoader):
+            # A plugin brought its own loader, whose epochs have their own length: repeat it up to the budget.
+            self.dataloader = islice(chain.from_iterable(repeat(self.dataloader)), steps)
+        super()._train_exp(experience, eval_streams, **kwargs)
+
+    def forward(self) -> Any:
+        if self.is_training:
+            self._rows += len(self.mb_x)
+        return super().forward()
+
+    def optimizer_step(self) -> None:
+        self._steps += 1
+        super().optimizer_step()
+
+
+def interval_steps(strategy: SupervisedTemplate) -> int:
+    """Optimiser steps of the interval that ``strategy`` is about to train on, in or out of lifegen's template."""
+    steps = getattr(strategy.experience, "steps", None)
+    return int(steps) if steps is not None else strategy.train_epochs * len(strategy.dataloader)  # type: ignore[arg-type]
+
+
+def count_state(module: torch.nn.Module) -> int:
+    """Floating-point numbers in a module's state, buffers included."""
+    return sum(value.numel() for value in module.state_dict().values() if value.is_floating_point())
+
+
+def _total(plugins: Iterable[object], attribute: str) -> int:
+    return sum(getattr(plugin, attribute, 0) for plugin in plugins)
+
+
+class TensorLoader:
+    """Batches from one uint8 tensor on the device: every batch full, every image once before any comes again."""
+
+    def __init__(
+        self, images: Images, batch_size: int, batches: int, generator: torch.Generator, device: torch.device | str
+    ) -> None:
+        """Make the loader.
+
+        Args:
+            images: what to draw from.
+            batch_size: images per batch.
+            batches: length of one iteration. A second iteration goes on where the first stopped.
+            generator: of the order, on the CPU.
+            device: where the batches are.
+        """
+        self._x = images.x.to(device)
+        self._y = images.y.to(device)
+        self._batch_size = batch_size
+        self._batches = batches
+        self._generator = generator
+        self._order = torch.empty(0, dtype=torch.int64, device=device)
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[list[Tensor]]:
+        for _ in range(self._batches):
+            while len(self._order) < self._batch_size:
+                again = torch.randperm(len(self._x), generator=self._generator).to(self._order.device)
+                self._order = torch.cat([self._order, again])
+            chosen, self._order = self._order.split([self._batch_size, len(self._order) - self._batch_size])
+            y = self._y[chosen]
+            # A list of three: plugins take the last entry of a batch for the task labels.
+            yield [to_unit(self._x[chosen]), y, torch.zeros_like(y)]
+
+
+def to_unit(x: Tensor) -> Tensor:
+    """uint8 images as floats in [0, 1]."""
+    return x.float().div_(255)
+
+
+class _NoEvaluator(SupervisedPlugin, supports_distributed=True):
+    """Stands where Avalanche wants an evaluator: the real one copies the experience at nine hooks of every step."""
+
+    def get_last_metrics(self) -> dict[str, Any]:
+        return {}
+
+
+class GradientNorms(SupervisedPlugin, supports_distributed=True):
+    """Records the norm of the whole gradient at about fifty steps an interval, without waiting for the device."""
+
+    points = 50
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+        self._norms: list[Tensor] = []
+        self._every = 1
+
+    @property
+    def values(self) -> list[float]:
+        """Euclidean norms at :attr:`steps` of the last interval, in nats per unit of weight."""
+        return [float(norm) for norm in self._norms]
+
+    def before_training_exp(self, strategy: Any, **_: Any) -> None:
+        self.steps, self._norms = [], []
+        self._every = max(1, interval_steps(strategy) // self.points)
+
+    def after_backward(self, strategy: Any, **_: Any) -> None:
+        step = strategy.clock.train_exp_iterations
+        if step % self._every == 0:
+            gradients = [p.grad for p in strategy.model.parameters() if p.grad is not None]
+            self._norms.append(torch.nn.utils.get_total_norm(gradients))
+            self.steps.append(step)

@@ -1,0 +1,18 @@
+"""Everything at once: one VAE on the union of all distributions. The upper reference of every table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lifegen.benchmark.registry import register_method
+from lifegen.benchmark.stream import Interval, Stream
+
+from .models.method import VAEMethod
+
+
+@register_method("batch", version=1, uses=("past-data",), reference="upper", gate=False)
+class Batch(VAEMethod):
+    """One VAE on all distributions together, with the whole stream's optimiser steps."""
+
+    def view(self, stream: Stream) -> Sequence[Interval]:
+        return stream.joint()

@@ -1,0 +1,58 @@
+"""Avalanche plugins that several methods share. Each works in any Avalanche strategy."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from math import exp, log
+from typing import Any
+
+from avalanche.core import SupervisedPlugin
+
+from lifegen.benchmark.template import interval_steps
+
+
+class TemperaturePlugin(SupervisedPlugin, supports_distributed=True):
+    """Anneals ``model.temperature`` of a relaxed code: max(floor, start · exp(−rate · step)).
+
+    Source: LGM's public TensorFlow code, with start 1, floor 0.5 and rate 3e-5. At a short budget that stays far from
+    its floor, so by default the rate is such that the floor is reached at half of the interval's steps.
+    """
+
+    def __init__(
+        self, start: float = 1.0, floor: float = 0.5, rate: float | None = None, restart: bool = True
+    ) -> None:
+        """Make the plugin.
+
+        Args:
+            start: temperature at step 0.
+            floor: lowest temperature.
+            rate: decay per step; None reaches the floor at half of the (first) interval's steps.
+            restart: whether each interval starts anew.
+        """
+        super().__init__()
+        self._start = start
+        self._floor = floor
+        self._rate = rate
+        self._restart = restart
+        self._step = 0
+        self._current_rate: float | None = None
+
+    def before_training_exp(self, strategy: Any, **_: Any) -> None:
+        if self._restart:
+            self._step = 0
+        if self._rate is not None:
+            self._current_rate = self._rate
+        elif self._restart or self._current_rate is None:
+            self._current_rate = log(self._start / self._floor) / max(1, interval_steps(strategy) // 2)
+
+    def before_training_iteration(self, strategy: Any, **_: Any) -> None:
+        assert self._current_rate is not None
+        strategy.model.temperature = max(self._floor, self._start * exp(-self._current_rate * self._step))
+        self._step += 1
+
+
+class ResetOptimizerPlugin(SupervisedPlugin, supports_distributed=True):
+    """Forgets the optimiser's moments and step counts at the start of each interval."""
+
+    def before_training_exp(self, strategy: Any, **_: Any) -> None:
+        strategy.optimizer.state = defaultdict(dict)

@@ -1,0 +1,26 @@
+"""Plain fine-tuning: the same network goes on, interval after interval. The lower reference of every table."""
+
+from __future__ import annotations
+
+
+from avalanche.core import SupervisedPlugin
+
+from lifegen.benchmark.registry import register_method
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import Stream
+
+from .models.method import VAEMethod
+from .models.plugins import ResetOptimizerPlugin
+
+
+@register_method("naive", version=1, reference="lower", gate=False)
+class Naive(VAEMethod):
+    """Fine-tuning on each interval in turn, with nothing against forgetting."""
+
+    class Config(VAEMethod.Config):
+        keep_optimizer_state: bool = True
+        """Whether Adam's moments live on across intervals; resetting them uses the boundaries."""
+
+    def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
+        reset = [] if self.config.keep_optimizer_state else [ResetOptimizerPlugin()]
+        return [*super().plugins(stream, seeds), *reset]

@@ -1,0 +1,92 @@
+"""Class-incremental streams: a labelled data set, split into distributions of one or more classes each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Gt
+
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.registry import register_scenario
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
+
+from .sources import LabelledData, source
+
+
+class SplitConfig(ScenarioConfig):
+    class_order: Literal["sorted", "random"] | tuple[int, ...] = "sorted"
+    """Order in which the classes come: sorted, random (by seed), or a list of all or some labels."""
+    classes_per_interval: Annotated[int, Gt(0)] = 1
+    """Classes that make up one distribution."""
+
+
+class SplitDigitsConfig(SplitConfig):
+    steps: Annotated[int, Gt(0)] = 300
+    """Optimiser steps per interval."""
+
+
+@register_scenario(
+    "split-digits", version=1, config=SplitDigitsConfig, image_shape=(1, 8, 8), track="bernoulli-grey", data=("digits",)
+)
+def split_digits(config: SplitDigitsConfig, seeds: Seeds, data_root: Path) -> Stream:
+    """The embedded 8x8 digits, one class after another."""
+    return _split(source("digits").load(data_root), config, seeds)
+
+
+@register_scenario(
+    "split-mnist", version=1, config=SplitConfig, image_shape=(1, 28, 28), track="bernoulli-grey", data=("mnist",)
+)
+def split_mnist(config: SplitConfig, seeds: Seeds, data_root: Path) -> Stream:
+    """MNIST, one digit after another."""
+    return _split(source("mnist").load(data_root), config, seeds)
+
+
+@register_scenario(
+    "split-fashion-mnist",
+    version=1,
+    config=SplitConfig,
+    image_shape=(1, 28, 28),
+    track="bernoulli-grey",
+    data=("fashion-mnist",),
+)
+def split_fashion_mnist(config: SplitConfig, seeds: Seeds, data_root: Path) -> Stream:
+    """Fashion-MNIST, one garment after another."""
+    return _split(source("fashion-mnist").load(data_root), config, seeds)
+
+
+def _split(data: LabelledData, config: SplitConfig, seeds: Seeds) -> Stream:
+    order = _class_order(config, len(data.classes), seeds)
+    size = config.classes_per_interval
+    if len(order) % size:
+        raise InputError(f"{len(order)} classes can't be split into intervals of {size}")
+    groups = [order[i : i + size] for i in range(0, len(order), size)]
+    distributions = {
+        "+".join(data.classes[label] for label in group): _parts(data, group, config.validation) for group in groups
+    }
+    return make_stream(distributions, list(distributions), [config.steps] * len(groups))
+
+
+def _class_order(config: SplitConfig, classes: int, seeds: Seeds) -> list[int]:
+    if config.class_order == "random":
+        return torch.randperm(classes, generator=seeds.generator("class-order")).tolist()
+    if config.class_order == "sorted":
+        return list(range(classes))
+    order = list(config.class_order)
+    if len(set(order)) != len(order) or not set(order) <= set(range(classes)) or not order:
+        raise InputError(f"class_order {order} must list different labels between 0 and {classes - 1}")
+    return order
+
+
+def _parts(data: LabelledData, group: list[int], validation: float) -> Parts:
+    """One distribution. Its last training images, in the data set's own order, are held out for validation."""
+    labels = torch.tensor(group)
+    train, test = (images.select(torch.isin(images.y, labels)) for images in (data.train, data.test))
+    held_out = max(1, round(len(train.x) * validation))
+    if held_out >= len(train.x):
+        raise InputError(f"{len(train.x)} training images are too few to hold out {validation:.0%} of them")
+    return Parts(train.select(slice(None, -held_out)), train.select(slice(-held_out, None)), test)
+
+
