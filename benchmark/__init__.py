@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import InputError
+    from .images import Images
     from .method import Method
     from .model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo
     from .plugin_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
     from .registry import register_method, register_metric, register_scenario
     from .seeds import Seeds
     from .store import load
-    from .stream import Images, Interval, Parts, ScenarioConfig, Stream, make_stream
+    from .stream import Interval, Parts, ScenarioConfig, Stream, make_stream
     from .template import GenerativeTemplate, negative_elbo_loss
 
 _HOME = {
@@ -35,7 +36,7 @@ _HOME = {
     "register_scenario": "registry",
     "Seeds": "seeds",
     "load": "store",
-    "Images": "stream",
+    "Images": "images",
     "Interval": "stream",
     "Parts": "stream",
     "ScenarioConfig": "stream",
@@ -44,7 +45,7 @@ _HOME = {
     "GenerativeTemplate": "template",
     "negative_elbo_loss": "template",
 }
-__all__ = sorted(_HOME)  # noqa: PLE0605
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:

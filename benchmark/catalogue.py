@@ -106,7 +106,10 @@ def _modules(package: str) -> list[str]:
 def _digest(modules: Iterable[str]) -> str:
     """A hash of every file whose change may change a description."""
     benchmark = _folder("benchmark")
-    files = [benchmark / f"{name}.py" for name in ("catalogue", "registry", "options", "method", "stream", "measures", "derived")]
+    files = [
+        benchmark / f"{name}.py"
+        for name in ("catalogue", "registry", "options", "method", "stream", "measures", "derived")
+    ]
     for package in ("methods", "scenarios"):
         files += sorted(_folder(package).rglob("*.py"))
     digest = hashlib.sha256("\n".join(modules).encode())

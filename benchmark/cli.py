@@ -13,7 +13,6 @@ import click
 from .errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from .catalogue import Description
     from .choice import Choice
 
 KINDS = ("methods", "scenarios", "suites", "metrics")
@@ -90,7 +89,9 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
 
 @cli.command()
 @click.option("--suite", "suite_name", help="A suite by name, or a TOML file.")
-@click.option("-s", "--scenario", "scenarios", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="May be repeated.")
+@click.option(
+    "-s", "--scenario", "scenarios", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="May be repeated."
+)
 @click.option("-m", "--method", "methods", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="May be repeated.")
 @click.option("--seeds", help="Such as 0-4 or 0,3,7.  [default: 0-2, or the suite's]")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps per interval.  [default: the scenario's]")
@@ -121,7 +122,7 @@ def run(
     from .run import default_data_root, default_jobs, missing, prepare
     from .run import run as run_cells
     from .store import Store
-    from .suites import suite
+    from .suite import suite
 
     chosen = suite(suite_name) if suite_name else None
     scenario_texts = scenarios or (chosen.scenarios if chosen else ())
@@ -195,7 +196,7 @@ def plot(store: Path, out: Path | None, formats: tuple[str, ...]) -> None:
 
 def _contents(kind: str) -> dict[str, dict[str, Any]]:
     if kind == "suites":
-        from .suites import suites
+        from .suite import suites
 
         return {name: suite.model_dump() for name, suite in suites().items()}
     from .catalogue import describe

@@ -17,10 +17,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .images import Images
 from .model import GenerativeModel, importance_bound, negative_elbo
 from .registry import METRICS, register_metric
 from .seeds import Seeds
-from .stream import Images, Interval, Stream
+from .stream import Interval, Stream
 from .template import GenerativeTemplate, to_unit
 
 DRAWS = 10
@@ -55,9 +56,7 @@ class Means(NamedTuple):
         """The mean over the union of disjoint sets of images."""
         parts = list(parts)
         n = sum(part.n for part in parts)
-        value, reconstruction, divergence = (
-            math.fsum(part[i] * part.n for part in parts) / n for i in range(3)
-        )
+        value, reconstruction, divergence = (math.fsum(part[i] * part.n for part in parts) / n for i in range(3))
         return Means(value, reconstruction, divergence, n)
 
 

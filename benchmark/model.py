@@ -13,8 +13,10 @@ from torch import Tensor, nn
 class TrainingOutput(Protocol):
     """What ``forward`` returns: it carries its own input, so that the criterion needs nothing else."""
 
-    x: Tensor
-    """The input, (n, channels, height, width)."""
+    @property
+    def x(self) -> Tensor:
+        """The input, (n, channels, height, width)."""
+        ...
 
     def negative_elbo(self) -> Tensor:
         """Training loss of each image, nats, (n,)."""

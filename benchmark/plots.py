@@ -12,6 +12,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure  # not pyplot: whoever imports this keeps his own backend
+from matplotlib.ticker import MaxNLocator
 
 from .errors import InputError
 from .statistics import mean_interval
@@ -44,7 +45,7 @@ CURVES = {
 def colour(method: str) -> str:
     """A method's colour, the same in every figure: chosen for lifegen's own, by its name's hash for any other."""
     if method in _COLOURS:
-        return _COLOURS[method]
+        return str(_COLOURS[method])
     hue = int.from_bytes(hashlib.sha256(method.encode()).digest()[:4]) / 2**32
     return str(to_hex(colorsys.hls_to_rgb(hue, 0.42, 0.6)))
 
@@ -102,7 +103,7 @@ def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
     seeds = rows.groupby("method")["seed"].nunique()
     n = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     axes.set(xlabel="after interval", ylabel=label, title=f"{title} (mean of {n} seeds, 95 % interval)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=True)
     return figure
 

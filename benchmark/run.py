@@ -125,18 +125,16 @@ def _progress(cell: Cell, store: Store) -> Event:
 
 
 def _outcome(cell: Cell, future: Future[str], store: Store, seconds: float, time_limit: float | None) -> Event:
+    kind: Any = "failed"
     try:
         kind = future.result()
     except TimeoutError:
         store.fail(cell.name, cell.record(), f"stopped at the time limit of {time_limit:g} s")
-        kind = "failed"
-    except ProcessExpired as error:
-        store.fail(cell.name, cell.record(), f"the worker process died with exit code {error.exitcode}")
-        kind = "failed"
+    except ProcessExpired as expired:
+        store.fail(cell.name, cell.record(), f"the worker process died with exit code {expired.exitcode}")
     stored = store.cell(cell.name)
     error = str(stored.record.get("error", "")) if kind == "failed" else ""
-    of = len(stored.record.get("visits", ()))
-    return Event(cell, kind, stored.intervals_done(), of, seconds, error)  # type: ignore[arg-type]
+    return Event(cell, kind, stored.intervals_done(), len(stored.record.get("visits", ())), seconds, error)
 
 
 @contextmanager

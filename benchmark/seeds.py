@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Seeds:
     """Named sub-seeds of one seed.
 
-    A role's sub-seed depends on the seed, the scope (the scenario's name) and the role alone. Data order, initialisation
-    and evaluation noise are therefore the same for every method of a scenario: methods with equal seeds are paired.
+    A role's sub-seed depends on the seed, the scope (the scenario's name) and the role alone. Data order,
+    initialisation and evaluation noise are therefore the same for every method of a scenario: equal seeds are paired.
     """
 
     seed: int

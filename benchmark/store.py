@@ -32,7 +32,7 @@ SCHEMA = 1
 COLUMNS = ["scenario", "method", "seed", "interval", "distribution", "step", "metric", "value", "cell"]
 
 
-class CellIsBusy(Exception):
+class CellBusyError(Exception):
     """Another process is running this cell."""
 
 
@@ -79,7 +79,9 @@ class StoredCell:
         try:
             rows = [json.loads(line) for line in file.read_text().splitlines()]
         except (OSError, ValueError) as error:
-            raise InputError(f"{file} can't be read ({error}); delete {self.folder} and run the command again") from None
+            raise InputError(
+                f"{file} can't be read ({error}); delete {self.folder} and run the command again"
+            ) from None
         if len(rows) != self.record["rows"]:
             raise InputError(
                 f"{file} has {len(rows)} rows where {self.record['rows']} were written; "
@@ -145,7 +147,9 @@ class Store:
         try:
             schema = json.loads(mark.read_text())["schema"]
         except (OSError, ValueError, KeyError, TypeError):
-            raise InputError(f"{store.path} isn't a lifegen store; `lifegen run --out {store.path}` makes one") from None
+            raise InputError(
+                f"{store.path} isn't a lifegen store; `lifegen run --out {store.path}` makes one"
+            ) from None
         if schema != SCHEMA:
             raise InputError(f"{store.path} has schema {schema}; this lifegen reads schema {SCHEMA}")
         return store
@@ -166,8 +170,11 @@ class Store:
         elif path.is_dir() and any(path.iterdir()):
             raise InputError(f"{path} holds something other than a lifegen store; choose another --out")
         there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-        if not os.access(there, os.W_OK | os.X_OK):
-            raise InputError(f"{path} can't be written to: no permission for {there}")
+        try:
+            with tempfile.TemporaryFile(dir=there):  # permissions alone don't tell: full disk, read-only mount, root
+                pass
+        except OSError as error:
+            raise InputError(f"{path} can't be written to: {error.strerror or error}") from None
 
     @staticmethod
     def create(path: Path | str) -> Store:
@@ -183,8 +190,6 @@ class Store:
             (store.path / "cells").mkdir(parents=True, exist_ok=True)
             if not mark.exists():
                 write_atomically(mark, json.dumps({"schema": SCHEMA}))
-            with tempfile.TemporaryFile(dir=store.path / "cells"):  # permissions alone don't tell: a full disk, root
-                pass
         except OSError as error:
             raise InputError(f"{store.path} can't be written to: {error.strerror or error}") from None
         return store
@@ -201,7 +206,7 @@ class Store:
         """Start a cell from scratch.
 
         Raises:
-            CellIsBusy: another process is at it.
+            CellBusyError: another process is at it.
         """
         folder = self.path / "cells" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -209,7 +214,7 @@ class Store:
             # The lock file stays: removing it would let two processes hold locks on two files of the same name.
             held = FileLock(folder / "lock").acquire(blocking=False)
         except Timeout:
-            raise CellIsBusy(name) from None
+            raise CellBusyError(name) from None
         with held:
             yield CellWriter(folder, record)
 

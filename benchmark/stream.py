@@ -17,6 +17,7 @@ from avalanche.benchmarks.utils.flat_data import ConstantSequence
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .images import Images
 from .options import Options
 
 
@@ -27,18 +28,6 @@ class ScenarioConfig(Options):
     """Optimiser steps per interval."""
     validation: Annotated[float, Gt(0), Lt(1)] = 0.1
     """Share of each distribution's training images that is held out, the last ones."""
-
-
-class Images(NamedTuple):
-    """Images and their labels. The labels are for evaluation: no method may see them unless it declares so."""
-
-    x: Tensor
-    """uint8, (n, channels, height, width)"""
-    y: Tensor
-    """int64, (n,)"""
-
-    def select(self, index: Tensor | slice) -> Images:
-        return Images(self.x[index], self.y[index])
 
 
 class Parts(NamedTuple):

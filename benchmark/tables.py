@@ -56,12 +56,12 @@ def _table(rows: pd.DataFrame, board: Board) -> Table:
 
 def to_csv(board: Board) -> str:
     """Columns scenario, method, metric, n, mean, low, high; numbers in full."""
-    return board.table.to_csv(index=False)
+    return str(board.table.to_csv(index=False))
 
 
 def to_json(board: Board) -> str:
     """The same as :func:`to_csv`, as a list of objects; null where there is no interval."""
-    return board.table.to_json(orient="records", indent=1, double_precision=15)
+    return str(board.table.to_json(orient="records", indent=1, double_precision=15))
 
 
 def _number(row: pd.Series, column: Column, seeds: int) -> str:

@@ -12,9 +12,10 @@ from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
+from .images import Images
 from .model import GenerativeModel, TrainingOutput
 from .seeds import Seeds
-from .stream import Images, tensor_view
+from .stream import tensor_view
 
 
 def negative_elbo_loss(output: TrainingOutput, _: Any = None) -> Tensor:
@@ -81,7 +82,7 @@ class GenerativeTemplate(SupervisedTemplate):
     @property
     def synthetic_samples(self) -> int:
         """Images drawn from a model of the past, as counted by the plugins that draw them."""
-        return _total(self.plugins, "synthetic_samples") - self._synthetic_before
+        return synthetic_samples(self) - self._synthetic_before
 
     @property
     def real_samples(self) -> int:
@@ -108,7 +109,7 @@ class GenerativeTemplate(SupervisedTemplate):
             super().make_train_dataloader(**kwargs)
             return
         epoch = -(-len(images.x) // self.train_mb_size)
-        self.dataloader = TensorLoader(
+        self.dataloader: Any = TensorLoader(
             images,
             self.train_mb_size,
             batches=getattr(self.experience, "steps", epoch),
@@ -126,7 +127,7 @@ class GenerativeTemplate(SupervisedTemplate):
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         self._rows = self._steps = 0
-        self._synthetic_before = _total(self.plugins, "synthetic_samples")
+        self._synthetic_before = synthetic_samples(self)
         steps = getattr(experience, "steps", None)
         if steps is not None and not isinstance(self.dataloader, TensorLoader):
             # A plugin brought its own loader, whose epochs have their own length: repeat it up to the budget.
@@ -146,7 +147,12 @@ class GenerativeTemplate(SupervisedTemplate):
 def interval_steps(strategy: SupervisedTemplate) -> int:
     """Optimiser steps of the interval that ``strategy`` is about to train on, in or out of lifegen's template."""
     steps = getattr(strategy.experience, "steps", None)
-    return int(steps) if steps is not None else strategy.train_epochs * len(strategy.dataloader)  # type: ignore[arg-type]
+    return int(steps) if steps is not None else strategy.train_epochs * len(strategy.dataloader)
+
+
+def synthetic_samples(strategy: SupervisedTemplate) -> int:
+    """Images that a strategy's plugins have drawn from models of the past so far."""
+    return _total(strategy.plugins, "synthetic_samples")
 
 
 def count_state(module: torch.nn.Module) -> int:
@@ -199,14 +205,14 @@ def to_unit(x: Tensor) -> Tensor:
     return x.float().div_(255)
 
 
-class _NoEvaluator(SupervisedPlugin, supports_distributed=True):
+class _NoEvaluator(SupervisedPlugin):
     """Stands where Avalanche wants an evaluator: the real one copies the experience at nine hooks of every step."""
 
     def get_last_metrics(self) -> dict[str, Any]:
         return {}
 
 
-class GradientNorms(SupervisedPlugin, supports_distributed=True):
+class GradientNorms(SupervisedPlugin):
     """Records the norm of the whole gradient at about fifty steps an interval, without waiting for the device."""
 
     points = 50

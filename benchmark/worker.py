@@ -26,7 +26,7 @@ from .method import Method
 from .options import Options
 from .registry import METHODS, METRICS, SCENARIOS
 from .seeds import Seeds
-from .store import CellIsBusy, CellWriter, Store
+from .store import CellBusyError, CellWriter, Store
 from .stream import Stream
 
 SAMPLES = 10
@@ -67,7 +67,7 @@ def run_cell(cell: Cell, store: Path, data_root: Path, device: str) -> str:
                 return "failed"
             writer.finish()
             return "done"
-    except CellIsBusy:
+    except CellBusyError:
         return "busy"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from avalanche.core import SupervisedPlugin
 
 from lifegen.benchmark.registry import register_method

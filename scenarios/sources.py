@@ -12,7 +12,7 @@ import torch
 from torchvision import datasets
 
 from lifegen.benchmark.errors import InputError, unknown
-from lifegen.benchmark.stream import Images
+from lifegen.benchmark.images import Images
 
 
 class LabelledData(NamedTuple):
@@ -108,11 +108,13 @@ class TorchvisionMNIST(Source):
         except RuntimeError as error:
             first = str(error).splitlines()[0]
             raise InputError(
-                f"{self.name} isn't complete under {folder}, which needs {', '.join(self._checksums)} (or each as .gz): "
-                f"put them there, or run `lifegen data {self.name}` with a network ({first.rstrip(':')})"
+                f"{self.name} isn't complete under {folder}, which needs {', '.join(self._checksums)} (or each "
+                f"as .gz): put them there, or run `lifegen data {self.name}` with a network ({first.rstrip(':')})"
             ) from None
         except Exception as error:  # torchvision reads damaged files with whatever error comes first
-            raise InputError(f"{self.name}: a file in {folder} is damaged ({error}); delete it and fetch it again") from None
+            raise InputError(
+                f"{self.name}: a file in {folder} is damaged ({error}); delete it and fetch it again"
+            ) from None
         for images in (train, test):
             if len(images.x) != len(images.y) or images.x.dtype != torch.uint8:
                 raise InputError(f"{self.name}: images and labels in {folder} don't belong together")

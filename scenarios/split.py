@@ -88,5 +88,3 @@ def _parts(data: LabelledData, group: list[int], validation: float) -> Parts:
     if held_out >= len(train.x):
         raise InputError(f"{len(train.x)} training images are too few to hold out {validation:.0%} of them")
     return Parts(train.select(slice(None, -held_out)), train.select(slice(-held_out, None)), test)
-
-

@@ -11,16 +11,14 @@ from avalanche.core import SupervisedPlugin
 from lifegen.benchmark.template import interval_steps
 
 
-class TemperaturePlugin(SupervisedPlugin, supports_distributed=True):
+class TemperaturePlugin(SupervisedPlugin):
     """Anneals ``model.temperature`` of a relaxed code: max(floor, start · exp(−rate · step)).
 
     Source: LGM's public TensorFlow code, with start 1, floor 0.5 and rate 3e-5. At a short budget that stays far from
     its floor, so by default the rate is such that the floor is reached at half of the interval's steps.
     """
 
-    def __init__(
-        self, start: float = 1.0, floor: float = 0.5, rate: float | None = None, restart: bool = True
-    ) -> None:
+    def __init__(self, start: float = 1.0, floor: float = 0.5, rate: float | None = None, restart: bool = True) -> None:
         """Make the plugin.
 
         Args:
@@ -51,7 +49,7 @@ class TemperaturePlugin(SupervisedPlugin, supports_distributed=True):
         self._step += 1
 
 
-class ResetOptimizerPlugin(SupervisedPlugin, supports_distributed=True):
+class ResetOptimizerPlugin(SupervisedPlugin):
     """Forgets the optimiser's moments and step counts at the start of each interval."""
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:

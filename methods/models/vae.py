@@ -154,7 +154,8 @@ class CodeStyleVAE(GenerativeModel):
         return self._image(self.decode(mean, functional.one_hot(logits.argmax(1), self.codes).to(mean.dtype)))
 
     def _image(self, parameters: Tensor) -> Tensor:
-        return self.likelihood.mean(parameters).unflatten(1, self.image_shape)
+        image: Tensor = self.likelihood.mean(parameters).unflatten(1, self.image_shape)
+        return image
 
     def grow(self, codes: int, init: torch.Generator | None = None) -> None:
         """Append codes. The layers on either side of the latent variables start anew (paper, section 7.2.3)."""

@@ -1,0 +1,30 @@
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: install leaderboard test check
+
+install: .venv/installed
+
+# `lifegen list` at the end imports every method once: a broken installation shows here, and later calls start at once.
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	@echo "installing lifegen and its libraries into .venv: some minutes and 7 GB, most of it torch with CUDA"
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	$(BIN)/lifegen list > /dev/null
+	touch $@
+
+leaderboard: install
+	$(BIN)/lifegen run --suite quick --out runs/quick
+	$(BIN)/lifegen leaderboard runs/quick
+	$(BIN)/lifegen plot runs/quick
+
+test: install
+	$(BIN)/python -m pytest
+
+# Types are checked on the installed files: type checkers don't see through the editable installation's folder mapping.
+check: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	rm -rf build
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target build/types .
+	MYPYPATH=build/types $(BIN)/mypy -p lifegen.benchmark -p lifegen.methods -p lifegen.scenarios

@@ -1,0 +1,51 @@
+"""Methods that go wrong in the ways that methods do. Imported by name in worker processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from avalanche.core import SupervisedPlugin
+
+from lifegen.benchmark.choice import Choice
+from lifegen.benchmark.registry import register_method
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import Stream
+from lifegen.methods.models.method import VAEMethod
+
+
+class Trouble(SupervisedPlugin):
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def before_training_exp(self, strategy: Any, **_: Any) -> None:
+        if strategy.experience.interval != 1:
+            return
+        print("about to go wrong", flush=True)
+        if self.kind == "raise":
+            raise RuntimeError("this method is broken")
+        if self.kind == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.kind == "hang":
+            time.sleep(600)
+        if self.kind == "diverge":
+            strategy.model.decoder_input.weight.data.fill_(float("nan"))
+
+
+@register_method("bad", version=1)
+class Bad(VAEMethod):
+    """Goes wrong in interval 1."""
+
+    class Config(VAEMethod.Config):
+        kind: str = "raise"
+
+    def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
+        return [*super().plugins(stream, seeds), Trouble(self.config.kind)]
+
+
+def bad(kind: str) -> Choice:
+    facts = {"uses": [], "reference": None, "gate": False}
+    return Choice("bad", 1, __name__, {"kind": kind, "width": 8}, facts, f"bad:kind={kind}")

@@ -1,0 +1,69 @@
+"""Streams and models small enough for every test, and the real data where they are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: shared cores
+
+import pytest
+import torch
+
+from lifegen.benchmark.images import Images
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import Parts, Stream, make_stream
+from lifegen.methods.models.vae import CodeStyleVAE
+
+torch.set_num_threads(1)
+
+SHAPE = (1, 4, 4)
+
+
+def images(n: int, bright: int, seed: int, label: int = 0) -> Images:
+    """Images that differ from distribution to distribution in their brightness."""
+    noise = torch.randint(0, 40, (n, *SHAPE), generator=torch.Generator().manual_seed(seed))
+    return Images((noise + bright).to(torch.uint8), torch.full((n,), label))
+
+
+def parts(name: str) -> Parts:
+    """The distribution of one letter: "a" is dark, "f" is bright."""
+    k = ord(name) - ord("a")
+    return Parts(*(images(n, 40 * k, 10 * k + i, label=k) for i, n in enumerate((37, 5, 11))))
+
+
+def tiny(visits: Sequence[str] = "abc", steps: int = 4) -> Stream:
+    """A stream of 4 × 4 images, one letter a distribution."""
+    return make_stream({name: parts(name) for name in dict.fromkeys(visits)}, visits, [steps] * len(visits))
+
+
+@pytest.fixture
+def tiny_stream() -> Callable[..., Stream]:
+    return tiny
+
+
+@pytest.fixture
+def vae() -> CodeStyleVAE:
+    """A small model in evaluation mode, with batch-norm statistics that aren't the initial ones."""
+    model = CodeStyleVAE(SHAPE, codes=3, style=2, width=8, init=Seeds(0).generator("init"))
+    model.generator = Seeds(0).generator("noise")
+    x = torch.rand(64, *SHAPE, generator=Seeds(0).generator("x"))
+    for _ in range(20):
+        model(x)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A writable data root with the complete MNIST and Fashion-MNIST, where this machine has them."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    candidates = [Path(value) for value in [os.environ.get("LIFEGEN_DATA")] if value] + [beside]
+    for source in candidates:
+        if (source / "MNIST" / "raw").is_dir() and (source / "FashionMNIST" / "raw").is_dir():
+            root = tmp_path_factory.mktemp("data")
+            for name in ("MNIST", "FashionMNIST"):
+                shutil.copytree(source / name, root / name, copy_function=shutil.copy)
+            return root
+    pytest.skip("MNIST and Fashion-MNIST aren't on this machine: set LIFEGEN_DATA to where they are")

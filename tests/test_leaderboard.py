@@ -1,0 +1,216 @@
+"""The leaderboard, its printed forms and the figures, from stores written by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.leaderboard import Board, leaderboard
+from lifegen.benchmark.plots import CURVES, colour, curve, plot, sample_grid
+from lifegen.benchmark.store import Store
+from lifegen.benchmark.tables import print_board, to_csv, to_json
+
+
+def write(store: Store, method: str, seed: int, final: float, *, version: int = 1, reference: str | None = None,
+          intervals: int = 3, scenario: str = "split-x", status: str = "done") -> None:  # fmt: skip
+    record = {
+        "scenario": {"name": scenario, "label": scenario, "version": 1, "config": {}, "track": "t"},
+        "method": {"name": method, "label": method, "version": version, "config": {}, "reference": reference},
+        "seed": seed,
+        "visits": [[str(i)] for i in range(intervals)] if intervals > 1 else [["0", "1", "2"]],
+    }
+    with store.writing(f"{scenario}-{method}-{version}-{seed}", record) as writer:
+        for interval in range(intervals):
+            value = final + 10 * (intervals - 1 - interval)
+            values = [(None, "negative_elbo", value), ("0", "negative_elbo", value + interval),
+                      ("1", "negative_elbo", value), ("2", "negative_elbo", value - interval),
+                      (None, "real_samples", 1000), (None, "peak_memory_mb", 500 - interval)]  # fmt: skip
+            if interval:
+                values.append((None, "posterior_consistency_past", 0.5 + seed / 10))
+            writer.append(
+                [{"interval": interval, "distribution": d, "step": None, "metric": m, "value": v} for d, m, v in values]
+            )
+            writer.append(
+                [{"interval": interval, "distribution": None, "step": 5, "metric": "gradient_norm", "value": 1.0}]
+            )
+        if status == "done":
+            samples = np.random.default_rng(0).integers(0, 255, (3, 10, 1, 8, 8), dtype=np.uint8)
+            np.savez_compressed(writer.folder / "samples.npz", samples=samples)
+            writer.finish()
+        elif status == "failed":
+            writer.fail("ValueError: boom")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store.create(tmp_path / "store")
+    for seed, (naive, good, batch) in enumerate([(50, 30, 20), (52, 31, 21), (54, 35, 20)]):
+        write(store, "naive", seed, naive, reference="lower")
+        write(store, "good", seed, good)
+        write(store, "batch", seed, batch, reference="upper", intervals=1)
+    return store
+
+
+def line(board: Board, method: str, metric: str) -> dict[str, float]:
+    rows = board.table[(board.table["method"] == method) & (board.table["metric"] == metric)]
+    assert len(rows) == 1
+    return rows.iloc[0].to_dict()
+
+
+def test_means_and_intervals_over_seeds_of_the_last_interval(store):
+    row = line(leaderboard(store), "good", "negative_elbo")
+    low, high = stats.t.interval(0.95, 2, loc=32, scale=stats.sem([30, 31, 35]))
+    assert row["n"] == 3
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx((32, low, high))
+
+
+def test_counts_add_up_and_memory_is_the_most(store):
+    board = leaderboard(store, ["real_samples", "peak_memory_mb", "forgetting"])
+    assert line(board, "good", "real_samples")["mean"] == 3000
+    assert line(board, "batch", "real_samples")["mean"] == 1000
+    assert line(board, "good", "peak_memory_mb")["mean"] == 500
+    # R[T, j] = final ± 2; best of 0 is its last, so nothing is forgotten
+    assert line(board, "good", "forgetting")["mean"] == 0
+    assert "batch" not in set(board.table[board.table["metric"] == "forgetting"]["method"])
+
+
+def test_best_comes_first_by_the_first_metric(store):
+    assert list(dict.fromkeys(leaderboard(store).table["method"])) == ["batch", "good", "naive"]
+    by_samples = leaderboard(store, ["forward_transfer"]).table
+    assert set(by_samples["method"]) == {"good", "naive"}
+
+
+def test_references_are_marked_and_explained(store, capsys):
+    board = leaderboard(store)
+    assert board.references == {"naive": "lower", "batch": "upper"}
+    print_board(board)
+    printed = capsys.readouterr().out
+    assert "batch ▲" in printed
+    assert "naive ▼" in printed
+    assert "32.0 ± 6.6" in printed
+    assert "3.0k" in printed
+    assert "don't compete" in printed
+
+
+def test_numbers_are_never_cut_short_by_a_narrow_terminal(store, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    print_board(leaderboard(store))
+    assert "…" not in capsys.readouterr().out
+
+
+def test_csv_has_the_promised_columns_and_whole_numbers(store):
+    board = leaderboard(store)
+    rows = list(csv.DictReader(io.StringIO(to_csv(board))))
+    assert list(rows[0]) == ["scenario", "method", "metric", "n", "mean", "low", "high"]
+    row = next(row for row in rows if (row["method"], row["metric"]) == ("naive", "negative_elbo"))
+    assert {key: float(row[key]) for key in ("n", "mean", "low", "high")} == {
+        key: line(board, "naive", "negative_elbo")[key] for key in ("n", "mean", "low", "high")
+    }
+
+
+def test_json_has_the_same(store):
+    board = leaderboard(store)
+    rows = json.loads(to_json(board))
+    assert len(rows) == len(board.table)
+    assert rows[0]["mean"] == board.table["mean"][0]
+
+
+def test_one_seed_has_no_interval(tmp_path, capsys):
+    store = Store.create(tmp_path / "s")
+    write(store, "good", 0, 30)
+    board = leaderboard(store)
+    assert json.loads(to_json(board))[0]["low"] is None
+    print_board(board)
+    row = next(text for text in capsys.readouterr().out.splitlines() if text.startswith("good"))
+    assert "±" not in row
+    assert "nan" not in row
+
+
+def test_a_metric_with_fewer_seeds_says_so(store, capsys):
+    write(store, "good", 3, 30, intervals=1)
+    print_board(leaderboard(store))
+    assert "0.60 ± 0.25 (n = 3)" in capsys.readouterr().out
+
+
+def test_cells_that_are_not_done_are_listed_not_ranked(store, capsys):
+    write(store, "good", 7, 1, status="failed")
+    write(store, "good", 8, 1, status="cut off")
+    board = leaderboard(store)
+    assert line(board, "good", "negative_elbo")["n"] == 3
+    assert any("split-x-good-1-7: failed, ValueError: boom" in text for text in board.left_out)
+    assert any("split-x-good-1-8: not finished" in text for text in board.left_out)
+    print_board(board)
+    assert "left out: split-x-good-1-7" in capsys.readouterr().out
+
+
+def test_cells_of_an_older_version_are_stale(store):
+    write(store, "good", 0, 10, version=2)
+    board = leaderboard(store)
+    assert line(board, "good", "negative_elbo")["mean"] == 10
+    assert sum("stale" in text for text in board.left_out) == 3
+
+
+def test_scenarios_are_never_mixed(store):
+    write(store, "good", 0, 300, scenario="split-y")
+    table = leaderboard(store).table
+    assert line(Board(table[table["scenario"] == "split-x"], (), {}), "good", "negative_elbo")["mean"] == 32
+    assert line(Board(table[table["scenario"] == "split-y"], (), {}), "good", "negative_elbo")["mean"] == 300
+
+
+def test_what_cannot_be_shown_is_refused(store, tmp_path):
+    with pytest.raises(InputError, match="unknown metric in this store: 'negative_elb'.*mean 'negative_elbo'"):
+        leaderboard(store, ["negative_elb"])
+    with pytest.raises(InputError, match="trace"):
+        leaderboard(store, ["gradient_norm"])
+    with pytest.raises(InputError, match="no finished cell"):
+        leaderboard(Store.create(tmp_path / "empty"))
+
+
+def test_every_figure_is_drawn(store, tmp_path):
+    files = plot(store, tmp_path / "figures", ("png", "svg"))
+    names = {file.relative_to(tmp_path / "figures").as_posix() for file in files}
+    assert names == {
+        f"split-x/{name}.{ending}"
+        for name in ("negative_elbo", "posterior_consistency_past", "real_samples",
+                     "samples-naive", "samples-good", "samples-batch")
+        for ending in ("png", "svg")
+    }  # fmt: skip
+    assert all(file.stat().st_size > 1000 for file in files)
+
+
+def test_a_curve_shows_means_and_intervals(store):
+    table = store.table()
+    rows = table[(table["metric"] == "negative_elbo") & table["distribution"].isna()]
+    axes = curve(rows, CURVES["negative_elbo"], "split-x").axes[0]
+    lines = {drawn.get_label(): drawn for drawn in axes.get_lines()}
+    assert list(lines["good"].get_xdata()) == [0, 1, 2]
+    assert list(lines["good"].get_ydata()) == pytest.approx([52, 42, 32])
+    assert list(lines["batch"].get_xdata()) == [0, 2]  # a horizontal line
+    assert list(lines["batch"].get_ydata()) == pytest.approx([61 / 3] * 2)
+    assert "3 seeds" in axes.get_title()
+    band = axes.collections[1].get_paths()[0].vertices
+    half = stats.t.ppf(0.975, 2) * np.std([30, 31, 35], ddof=1) / np.sqrt(3)
+    assert band[:, 1].max() == pytest.approx(52 + half)
+
+
+def test_a_method_has_the_same_colour_in_every_figure(store):
+    assert len({colour(name) for name in ("naive", "batch", "generative-replay", "lifelong-vae", "mine", "yours")}) == 6
+    assert colour("mine") == colour("mine")
+
+
+def test_the_sample_grid_has_a_row_per_code():
+    samples = np.zeros((4, 6, 1, 8, 8), dtype=np.uint8)
+    samples[2, 1] = 200
+    axes = sample_grid(samples, "x").axes[0]
+    image = np.asarray(axes.get_images()[0].get_array())
+    assert image.shape == (32, 48)
+    assert (image[16:24, 8:16] == 200).all()
+    assert image.sum() == 200 * 64
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "1", "2", "3"]

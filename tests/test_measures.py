@@ -1,0 +1,262 @@
+"""Each metric against a case computed by hand."""
+
+from __future__ import annotations
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lifegen.benchmark.images import Images
+from lifegen.benchmark.measures import Evaluator
+from lifegen.benchmark.model import GenerativeModel, LogWeights
+from lifegen.benchmark.registry import METRICS
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import Parts, Stream, make_stream
+from lifegen.methods.batch import Batch
+from lifegen.methods.lifelong_vae import LifelongVAE
+from lifegen.methods.naive import Naive
+
+from .conftest import tiny
+
+
+class Table(GenerativeModel):
+    """A model that knows each image by its only pixel's value v: log p(x|z) = −v, divergence −cost, code posterior
+    ``codes[v]``."""
+
+    def __init__(self, codes: dict[int, list[float]], cost: float = 0.5) -> None:
+        super().__init__()
+        self.table = codes
+        self.codes = len(next(iter(codes.values())))
+        self.cost = cost
+        self.calls: list[int] = []
+        self.unused = torch.nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor) -> Any:
+        raise NotImplementedError
+
+    def log_weights(self, x: Tensor, draws: int, generator: torch.Generator | None = None) -> LogWeights:
+        v = (x.flatten() * 255).round()
+        self.calls.append(len(v) * draws)
+        return LogWeights(-v.expand(draws, 1, -1), torch.full((draws, 1, len(v)), -self.cost))
+
+    def code_log_posterior(self, x: Tensor) -> Tensor:
+        return torch.tensor([self.table[int(v)] for v in (x.flatten() * 255).round()]).log()
+
+    def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
+        raise NotImplementedError
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return x
+
+
+def one_pixel(*values: int) -> Images:
+    return Images(
+        torch.tensor(values, dtype=torch.uint8).view(-1, 1, 1, 1), torch.zeros(len(values), dtype=torch.int64)
+    )
+
+
+def stream(visits: str = "ab") -> Stream:
+    """Test images: a = {1, 3}, b = {5}, c = {7, 7, 10}. Validation: ten times those."""
+    tests = {"a": (1, 3), "b": (5,), "c": (7, 7, 10)}
+    return make_stream(
+        {
+            k: Parts(one_pixel(0), one_pixel(*(10 * v for v in tests[k])), one_pixel(*tests[k]))
+            for k in tests
+            if k in visits
+        },
+        visits,
+        [1] * len(visits),
+    )
+
+
+def strategy(model: GenerativeModel, **facts: Any) -> Any:
+    known = {"real_samples": 12, "synthetic_samples": 34, "optimizer_steps": 5, "stored_parameters": 99,
+             "stored_samples": 3, "gradient_norms": SimpleNamespace(steps=[0, 2], values=[1.5, 0.5])}  # fmt: skip
+    return SimpleNamespace(model=model, device=torch.device("cpu"), **{**known, **facts})
+
+
+def evaluator(of: Stream) -> Evaluator:
+    return Evaluator(of, Seeds(0), list(of.train_stream))
+
+
+def values(rows: list[dict[str, Any]], metric: str) -> dict[Any, float]:
+    """A metric's values by distribution, or by step for a trace."""
+    return {row["step"] if row["step"] is not None else row["distribution"]: row["value"]
+            for row in rows if row["metric"] == metric}  # fmt: skip
+
+
+FLAT = {v: [0.5, 0.5] for v in (1, 3, 5, 7, 10)}
+
+
+def test_bounds_on_the_full_test_the_seen_test_the_validation_part_and_each_distribution():
+    rows = evaluator(stream("ab")).measure(strategy(Table(FLAT)), 0, train_seconds=2.5)
+    assert values(rows, "negative_elbo") == pytest.approx({None: (1.5 + 3.5 + 5.5) / 3, "a": 2.5, "b": 5.5})
+    assert values(rows, "negative_elbo_seen") == pytest.approx({None: 2.5})
+    assert values(rows, "negative_elbo_valid") == pytest.approx({None: 20.5})
+    assert values(rows, "reconstruction") == pytest.approx({None: 3.0})
+    assert values(rows, "divergence") == pytest.approx({None: 0.5})
+    assert values(rows, "iwae_nll") == {}  # not the last interval
+
+
+def test_bounds_after_the_last_interval():
+    rows = evaluator(stream("ab")).measure(strategy(Table(FLAT)), 1, train_seconds=2.5)
+    assert values(rows, "negative_elbo_seen") == pytest.approx({None: 10.5 / 3})
+    assert values(rows, "negative_elbo_valid") == pytest.approx({None: (10.5 + 30.5 + 50.5) / 3})
+    assert values(rows, "iwae_nll") == pytest.approx({None: 10.5 / 3, "a": 2.5, "b": 5.5})
+
+
+def test_counts_and_costs():
+    rows = evaluator(stream()).measure(strategy(Table(FLAT)), 0, train_seconds=2.5)
+    expected = {"real_samples": 12, "synthetic_samples": 34, "optimizer_steps": 5, "stored_parameters": 99,
+                "stored_samples": 3, "train_seconds": 2.5}  # fmt: skip
+    assert {name: values(rows, name)[None] for name in expected} == expected
+    assert values(rows, "gradient_norm") == {0: 1.5, 2: 0.5}
+    assert 0 < values(rows, "eval_seconds")[None] < 10
+    assert values(rows, "peak_memory_mb")[None] > 50
+
+
+def test_no_code_metric_before_there_is_a_model_to_compare_with():
+    rows = evaluator(stream()).measure(strategy(Table(FLAT)), 0, 0.0)
+    for name in ("posterior_consistency", "posterior_consistency_past", "code_retention", "code_perplexity_past"):
+        assert values(rows, name) == {}
+
+
+BEFORE = {1: [0.97, 0.03], 3: [0.04, 0.96], 5: [0.6, 0.4], 7: [0.1, 0.9], 10: [0.3, 0.7]}
+AFTER = {1: [0.8, 0.1, 0.1], 3: [0.6, 0.2, 0.2], 5: [0.1, 0.1, 0.8], 7: [0.1, 0.6, 0.3], 10: [0.1, 0.2, 0.7]}
+
+
+def test_consistency_and_perplexity():
+    """Most likely codes: before 0 1 | 0 | 1 1 1, after 0 0 | 2 | 1 1 2. At interval 2 the past is a and b."""
+    measured = evaluator(stream("abc"))
+    measured.measure(strategy(Table(BEFORE)), 1, 0.0)
+    rows = measured.measure(strategy(Table(AFTER)), 2, 0.0)
+    assert values(rows, "posterior_consistency") == pytest.approx({None: 3 / 6})
+    assert values(rows, "posterior_consistency_past") == pytest.approx({None: 1 / 3})
+    entropy = -sum(p * math.log(p) for p in (2 / 6, 2 / 6, 2 / 6))
+    assert values(rows, "code_perplexity") == pytest.approx({None: math.exp(entropy)})
+    entropy = -sum(p * math.log(p) for p in (2 / 3, 1 / 3))
+    assert values(rows, "code_perplexity_past") == pytest.approx({None: math.exp(entropy)})
+
+
+def test_retention():
+    """J(a, b) = mean P(a|x) Q(b|x), each distribution with the same weight."""
+
+    def information(p: dict[int, list[float]], q: dict[int, list[float]]) -> float:
+        rows, columns = len(p[1]), len(q[1])
+        joint = [[sum(p[v][a] * q[v][b] * w for v, w in ((1, 0.25), (3, 0.25), (5, 0.5))) for b in range(columns)]
+                 for a in range(rows)]  # fmt: skip
+        left = [sum(row) for row in joint]
+        right = [sum(row[b] for row in joint) for b in range(columns)]
+        return sum(
+            joint[a][b] * math.log(joint[a][b] / left[a] / right[b]) for a in range(rows) for b in range(columns)
+        )
+
+    measured = evaluator(stream("abc"))
+    measured.measure(strategy(Table(BEFORE)), 1, 0.0)
+    rows = measured.measure(strategy(Table(AFTER)), 2, 0.0)
+    own = information(BEFORE, BEFORE)
+    assert own > 0.05
+    assert values(rows, "code_information") == pytest.approx({None: own})
+    assert values(rows, "code_retention") == pytest.approx(
+        {None: information(BEFORE, AFTER) / own},
+        rel=1e-4,  # log-posteriors come in float32
+    )
+
+
+def test_a_code_that_says_nothing_has_no_retention():
+    measured = evaluator(stream("ab"))
+    measured.measure(strategy(Table(FLAT)), 0, 0.0)
+    rows = measured.measure(strategy(Table(FLAT)), 1, 0.0)
+    assert values(rows, "code_information") == pytest.approx({None: 0.0}, abs=1e-7)
+    assert values(rows, "code_retention") == {}
+
+
+def test_retention_survives_relabelling_and_unused_codes():
+    sharp = {1: [0.99, 0.01], 3: [0.98, 0.02], 5: [0.01, 0.99]}
+    relabelled = {v: [row[1], 0.0, row[0]] for v, row in sharp.items()}
+    measured = evaluator(stream("aba"))
+    measured.measure(strategy(Table(sharp)), 1, 0.0)
+    rows = measured.measure(strategy(Table(relabelled)), 2, 0.0)
+    assert values(rows, "code_retention") == pytest.approx({None: 1.0})
+    assert values(rows, "posterior_consistency_past")[None] < 0.7
+
+
+def test_past_and_seen_after_a_revisit():
+    """At interval 2 of a b a, both a and b are past; b was met before, so the full and the seen test agree."""
+    measured = evaluator(stream("aba"))
+    for interval in (0, 1):
+        measured.measure(strategy(Table(BEFORE)), interval, 0.0)
+    rows = measured.measure(strategy(Table(AFTER)), 2, 0.0)
+    assert values(rows, "posterior_consistency") == values(rows, "posterior_consistency_past")
+    assert values(rows, "negative_elbo")[None] == values(rows, "negative_elbo_seen")[None]
+
+
+def test_an_unchanged_model_is_wholly_consistent():
+    of = tiny("abc")
+    method = LifelongVAE({"width": 8, "style": 2, "codes": 4})
+    trained = method.strategy(of, Seeds(0))
+    trained.train(of.train_stream[0], eval_streams=[])
+    measured = evaluator(of)
+    first = measured.measure(trained, 0, 0.0)
+    second = measured.measure(trained, 1, 0.0)
+    assert values(second, "posterior_consistency") == {None: 1.0}
+    assert values(second, "posterior_consistency_past") == {None: 1.0}
+    assert values(first, "negative_elbo") == values(second, "negative_elbo")  # the same noise
+
+
+def test_the_mode_of_the_model_is_left_as_it_was():
+    of = tiny("ab")
+    trained = Naive({"width": 8}).strategy(of, Seeds(0))
+    for mode in (True, False):
+        trained.model.train(mode)
+        evaluator(of).measure(trained, 0, 0.0)
+        assert trained.model.training is mode
+
+
+def test_measuring_does_not_change_what_is_learned_next():
+    weights = []
+    for measuring in (False, True):
+        of = tiny("ab")
+        trained = LifelongVAE({"width": 8, "style": 2}).strategy(of, Seeds(0))
+        measured = evaluator(of)
+        for interval, experience in enumerate(of.train_stream):
+            trained.train(experience, eval_streams=[])
+            if measuring:
+                measured.measure(trained, interval, 0.0)
+        weights.append(trained.model.state_dict())
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+
+
+def test_each_test_image_is_evaluated_once_for_all_bounds():
+    model = Table(FLAT)
+    evaluator(stream("ab")).measure(strategy(model), 0, 0.0)
+    assert sum(model.calls) == 10 * (3 + 2)  # three test images, and the two of a's validation part
+
+
+def test_the_batch_methods_only_interval_has_seen_everything():
+    of = stream("abc")
+    joint = Evaluator(of, Seeds(0), Batch().view(of))
+    rows = joint.measure(strategy(Table(FLAT)), 0, 0.0)
+    assert values(rows, "negative_elbo_seen")[None] == values(rows, "negative_elbo")[None]
+    assert values(rows, "iwae_nll")
+    assert values(rows, "posterior_consistency") == {}
+
+
+def test_a_value_that_is_not_finite_is_an_error_not_a_row():
+    with pytest.raises(FloatingPointError, match="negative_elbo is nan after interval 0"):
+        evaluator(stream()).measure(strategy(Table(FLAT, cost=math.nan)), 0, 0.0)
+
+
+def test_every_metric_of_the_design_is_registered():
+    names = {entry.name for entry in METRICS}
+    assert names >= {
+        "negative_elbo", "negative_elbo_seen", "negative_elbo_valid", "reconstruction", "divergence",
+        "posterior_consistency", "posterior_consistency_past", "code_perplexity", "code_retention", "real_samples",
+        "synthetic_samples", "optimizer_steps", "gradient_norm", "train_seconds", "eval_seconds", "peak_memory_mb",
+        "stored_parameters", "stored_samples", "iwae_nll",
+    }  # fmt: skip
+    assert all(entry.summary for entry in METRICS)

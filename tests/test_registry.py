@@ -1,0 +1,190 @@
+"""Registration, the catalogue that knows without importing, and the reading of choices."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lifegen.benchmark import catalogue
+from lifegen.benchmark.catalogue import Description, describe, describe_one
+from lifegen.benchmark.choice import choose, configure
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.options import Options
+from lifegen.benchmark.registry import Registry
+
+
+class First:
+    """What it does.
+
+    And more.
+    """
+
+
+class Second:
+    """Another."""
+
+
+def test_a_name_is_found_again_with_its_summary():
+    registry = Registry("method", "[a-z-]+")
+    registry.add("my-method", 3, First, None, uses=["labels"])
+    entry = registry["my-method"]
+    assert (entry.version, entry.summary, entry.target, entry.facts) == (
+        3,
+        "What it does.",
+        First,
+        {"uses": ["labels"]},
+    )
+    assert [one.name for one in registry] == ["my-method"]
+
+
+def test_two_things_of_one_name_are_refused_with_both_origins():
+    registry = Registry("method", "[a-z-]+")
+    registry.add("same", 1, First, None)
+    registry.add("same", 1, First, None)  # imported twice: harmless
+    with pytest.raises(ValueError, match=r"test_registry\.First.*test_registry\.Second"):
+        registry.add("same", 1, Second, None)
+
+
+@pytest.mark.parametrize("name", ["../evil", "Naive", "a b", "", "a/b"])
+def test_a_name_that_no_file_can_carry_is_refused(name):
+    with pytest.raises(ValueError, match="must match"):
+        Registry("method", r"[a-z0-9]+(-[a-z0-9]+)*").add(name, 1, First, None)
+
+
+def test_an_unknown_name_is_told_what_exists_and_what_was_meant():
+    registry = Registry("method", "[a-z-]+")
+    registry.add("lifelong-vae", 1, First, None)
+    registry.add("naive", 1, Second, None)
+    with pytest.raises(
+        InputError, match="unknown method 'lifelong-vea'; there are: lifelong-vae, naive.*mean 'lifelong-vae'"
+    ):
+        registry["lifelong-vea"]
+
+
+def test_the_catalogue_knows_the_built_in_things():
+    assert {"naive", "batch", "generative-replay", "lifelong-vae"} <= set(describe("method"))
+    assert {"split-digits", "split-mnist", "split-fashion-mnist"} <= set(describe("scenario"))
+    assert {"negative_elbo", "forgetting"} <= set(describe("metric"))
+    lifelong = describe_one("method", "lifelong-vae")
+    assert lifelong.facts["uses"] == ["boundaries"]
+    assert lifelong.options["mutual_information_weight"]["default"] == 0.3
+    for kind in ("method", "scenario"):
+        for entry in describe(kind).values():
+            assert entry.summary
+            undescribed = [name for name, schema in entry.options.items() if not schema.get("description")]
+            assert not undescribed, f"{entry.name}: options without a line of meaning: {undescribed}"
+
+
+def test_reading_the_catalogue_imports_neither_torch_nor_avalanche():
+    describe("method")  # so that the cache is there
+    code = (
+        "import sys; from lifegen.benchmark.catalogue import describe; from lifegen.benchmark.choice import choose;"
+        "describe('method'); choose('method', 'naive:codes=3');"
+        "sys.exit(sum(name in sys.modules for name in ('torch', 'avalanche')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_catalogue_is_made_anew_when_a_file_changes(monkeypatch, tmp_path):
+    calls = []
+    entries = [{"kind": "method", "name": "naive", "version": 1, "summary": "s", "module": "m"}]
+    digests = iter("aab")
+    monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: calls.append(1) or entries)
+    monkeypatch.setattr(catalogue, "_digest", lambda modules: next(digests))
+    monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
+    for expected in (1, 1, 2):
+        assert catalogue._catalogue.__wrapped__()[0].name == "naive"
+        assert len(calls) == expected
+    next(iter((tmp_path / "cache").glob("catalogue-*"))).write_text("{torn")
+    monkeypatch.setattr(catalogue, "_digest", lambda modules: "b")
+    catalogue._catalogue.__wrapped__()
+    assert len(calls) == 3
+
+
+def test_a_home_that_cannot_be_written_to_only_costs_time(monkeypatch):
+    monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: [])
+    monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: catalogue.Path("/proc/nowhere"))
+    assert catalogue._catalogue.__wrapped__() == ()
+
+
+def test_a_broken_module_is_a_row_with_its_error(tmp_path):
+    (tmp_path / "broken_method.py").write_text("raise RuntimeError('no such thing')")
+    code = """
+import json
+from dataclasses import asdict
+from lifegen.benchmark.catalogue import _describe_here
+print(json.dumps([asdict(entry) for entry in _describe_here(["broken_method", "lifegen.benchmark.derived"])]))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    entries = {entry["name"]: entry for entry in json.loads(done.stdout)}
+    assert entries["broken-method"]["error"] == "RuntimeError: no such thing"
+    assert entries["forgetting"]["error"] is None
+
+
+def test_a_broken_thing_cannot_be_chosen(monkeypatch):
+    broken = Description("method", "mine", 0, "", "some.module", error="ImportError: x")
+    monkeypatch.setattr(catalogue, "_catalogue", lambda: (broken,))
+    with pytest.raises(InputError, match=r"importing some\.module fails: ImportError: x"):
+        describe_one("method", "mine")
+
+
+class Config(Options):
+    steps: int = 5
+    rate: float | None = None
+    order: tuple[int, ...] | str = "sorted"
+
+
+THING = Description("method", "thing", 2, "", "m", Config.model_json_schema()["properties"])
+
+
+def test_a_choice_has_the_whole_configuration_and_a_label_of_what_was_changed():
+    plain = choose("method", "lifelong-vae")
+    assert plain.label == "lifelong-vae"
+    assert plain.config["learning_rate"] == 1e-3
+    changed = choose("method", "lifelong-vae:mutual_information_weight=0,learning_rate=1e-4")
+    assert changed.label == "lifelong-vae:learning_rate=0.0001,mutual_information_weight=0"
+    assert choose("method", "lifelong-vae:learning_rate=0.001").label == "lifelong-vae"
+
+
+def test_lists_and_words_as_values():
+    assert choose("scenario", "split-digits:class_order=[3,1],steps=10").config["class_order"] == [3, 1]
+    assert choose("scenario", "split-digits:class_order=random").config["class_order"] == "random"
+
+
+def test_overrides_yield_to_the_text():
+    assert choose("scenario", "split-digits", {"steps": 10}).config["steps"] == 10
+    assert choose("scenario", "split-digits:steps=20", {"steps": 10}).config["steps"] == 20
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("method", "lifelong", "unknown method 'lifelong'.*Did you mean 'lifelong-vae'"),
+        ("method", "naive:code=3", "unknown option of method 'naive': 'code'.*mean 'codes'"),
+        ("method", "naive:codes=0", "option 'codes'.*integer above 0 or null"),
+        ("method", "naive:codes=three", "'three' doesn't fit"),
+        ("method", "naive:codes", "isn't of the form option=value"),
+        ("method", "naive:learning_rate=-1", "number above 0"),
+        ("scenario", "split-digits:class_order=upside-down", "one of sorted, random"),
+        ("scenario", "split-digits:validation=1", "below 1"),
+    ],
+)
+def test_what_cannot_be_chosen(kind, text, message):
+    with pytest.raises(InputError, match=message) as caught:
+        choose(kind, text)
+    assert "\n" not in str(caught.value)
+
+
+@given(st.permutations(["steps", "rate", "order"]))
+def test_the_order_of_options_does_not_matter(order):
+    given_options = {"steps": 7, "rate": 0.5, "order": [1, 2]}
+    choice = configure(THING, {key: given_options[key] for key in order})
+    assert choice == configure(THING, given_options)
+    assert choice.label == "thing:steps=7,rate=0.5,order=[1,2]"

@@ -1,0 +1,281 @@
+"""Cells in processes, from the first to the last: run, fail, die, hang, go on; and the command line around them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lifegen.benchmark import load
+from lifegen.benchmark.cell import Cell, plan
+from lifegen.benchmark.choice import choose
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.run import Event, default_jobs, missing, prepare, run
+from lifegen.benchmark.store import Store
+from lifegen.benchmark.worker import run_cell
+
+from .bad_methods import bad
+
+TINY = "split-digits:steps=3,classes_per_interval=5"
+LIFEGEN = [str(Path(sys.executable).with_name("lifegen"))]
+TIMED = {"train_seconds", "eval_seconds", "peak_memory_mb"}
+
+
+def tiny_cells(*methods: str, seeds: tuple[int, ...] = (0,)) -> list[Cell]:
+    return plan([choose("scenario", TINY)], [choose("method", f"{name}:width=8") for name in methods], seeds)
+
+
+def numbers(store: Store) -> list[tuple[object, ...]]:
+    table = load(store.path)
+    table = table[~table["metric"].isin(TIMED)].astype(object).where(table.notna(), None)
+    return sorted(map(repr, table.itertuples(index=False)))
+
+
+def lifegen(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*LIFEGEN, *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False, **options
+    )
+
+
+def test_cells_run_in_processes_and_land_in_the_store(tmp_path):
+    store = Store.create(tmp_path / "s")
+    cells = tiny_cells("naive", "generative-replay", "lifelong-vae", "batch")
+    events: list[Event] = []
+    prepare(cells, tmp_path)
+    last = run(cells, store, data_root=tmp_path, jobs=2, show=events.append)
+    assert [event.kind for event in last] == ["done"] * 4
+    assert {event.kind for event in events} >= {"started", "interval", "done"}
+    assert missing(cells, store) == []
+    table = store.table()
+    assert set(table["method"]) == {
+        f"{name}:width=8" for name in ("naive", "generative-replay", "lifelong-vae", "batch")
+    }
+    assert table.groupby("method")["interval"].max().to_dict()["batch:width=8"] == 0
+    assert table["value"].notna().all()
+    for cell in store.cells():
+        record = cell.record
+        assert record["status"] == "done"
+        assert record["device"] == "cpu" or torch.cuda.is_available()
+        assert record["versions"]["torch"] == torch.__version__.partition("+")[0] or record["versions"]["torch"]
+        assert record["metrics"]["negative_elbo"] == 1
+        assert (cell.folder / "samples.npz").exists()
+
+
+def test_equal_seeds_give_equal_numbers_in_any_process(tmp_path):
+    cells = tiny_cells("lifelong-vae", seeds=(0, 1))
+    one, two = Store.create(tmp_path / "one"), Store.create(tmp_path / "two")
+    run(cells, one, data_root=tmp_path, jobs=2, device="cpu")
+    for cell in cells:
+        assert run_cell(cell, two.path, tmp_path, "cpu") == "done"
+    assert numbers(one) == numbers(two)
+    seeds = one.table().query("metric == 'negative_elbo' and interval == 1 and distribution.isna()")
+    assert seeds["value"].nunique() == 2
+
+
+def test_the_seed_is_the_only_source_of_chance_whatever_ran_before(tmp_path):
+    torch.rand(17)
+    cells = tiny_cells("generative-replay")
+    stores = [Store.create(tmp_path / name) for name in ("one", "two")]
+    for store in stores:
+        run_cell(cells[0], store.path, tmp_path, "cpu")
+        torch.rand(5)
+    assert numbers(stores[0]) == numbers(stores[1])
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("raise", "RuntimeError: this method is broken"),
+        ("die", "the worker process died with exit code -9"),
+        ("hang", "stopped at the time limit of 12 s"),
+        ("diverge", "FloatingPointError: "),
+    ],
+)
+def test_a_cell_that_goes_wrong_ends_alone(tmp_path, kind, reason):
+    store = Store.create(tmp_path / "s")
+    broken = Cell(choose("scenario", TINY), bad(kind), 0)
+    fine = tiny_cells("naive")
+    last = run([broken, *fine], store, data_root=tmp_path, jobs=2, time_limit=12)
+    assert {event.cell.method.name: event.kind for event in last} == {"bad": "failed", "naive": "done"}
+    stored = store.cell(broken.name)
+    assert stored.status == "failed"
+    assert stored.record["error"].startswith(reason)
+    assert "about to go wrong" in (stored.folder / "log.txt").read_text()
+    assert stored.intervals_done() == 1
+    assert missing([broken, *fine], store) == [broken]
+
+
+def test_neither_this_process_nor_the_server_touches_cuda():
+    """Even ``is_available()`` would poison the workers that are forked afterwards."""
+    code = """
+import sys, lifegen.benchmark.cli, lifegen.benchmark.run
+assert "torch" not in sys.modules
+import torch
+def forbidden(*_, **__): raise AssertionError("CUDA was touched")
+for name in ("is_available", "device_count", "init", "_lazy_init", "current_device"):
+    setattr(torch.cuda, name, forbidden)
+import lifegen.benchmark._preload
+assert not torch.cuda.is_initialized()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_jobs_default_to_the_cores(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    assert default_jobs("cpu") == 6
+    assert default_jobs("auto") <= 6
+
+
+def test_preparing_finds_what_only_the_scenario_knows(tmp_path):
+    cells = plan([choose("scenario", "split-digits:classes_per_interval=3")], [choose("method", "naive")], [0])
+    with pytest.raises(InputError, match="can't be split into intervals of 3"):
+        prepare(cells, tmp_path)
+
+
+# The command line
+
+
+def test_run_leaderboard_plot(tmp_path):
+    out = tmp_path / "s"
+    arguments = ("run", "-s", TINY, "-m", "naive:width=8", "-m", "lifelong-vae:width=8", "--seeds", "0-1", "--out", out)
+    first = lifegen(*arguments)
+    assert (first.returncode, first.stderr) == (0, "")
+    assert "4 cells, 0 done, 4 to run" in first.stdout
+    assert "[4/4] " in first.stdout
+    again = lifegen(*arguments)
+    assert again.returncode == 0
+    assert "4 cells, all done" in again.stdout
+    board = lifegen("leaderboard", out)
+    assert board.returncode == 0
+    assert "lifelong-vae:width=8" in board.stdout
+    rows = json.loads(lifegen("leaderboard", out, "--metric", "negative_elbo", "--format", "json").stdout)
+    assert {row["metric"] for row in rows} == {"negative_elbo"}
+    assert [row["n"] for row in rows] == [2, 2]
+    figures = lifegen("plot", out)
+    assert figures.returncode == 0, figures.stderr
+    assert all(Path(path).exists() for path in figures.stdout.split())
+    assert any("negative_elbo.png" in path for path in figures.stdout.split())
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    """kill -9 to the command and all its workers; the same command then does only what is missing."""
+    out = tmp_path / "s"
+    arguments = ["run", "-s", "split-digits:steps=60,classes_per_interval=5", "-m", "naive:width=8",
+                 "--seeds", "0-5", "--jobs", "1", "--device", "cpu", "--out", str(out)]  # fmt: skip
+    process = subprocess.Popen([*LIFEGEN, *arguments], start_new_session=True, stdout=subprocess.DEVNULL)
+    done = []
+    for _ in range(1200):
+        time.sleep(0.05)
+        done = [cell for cell in Store(out).cells() if cell.status == "done"] if (out / "cells").exists() else []
+        if done:
+            break
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 1 <= len(done) < 6
+    kept = {file: file.stat().st_mtime_ns for cell in done for file in cell.folder.iterdir() if file.name != "lock"}
+    second = lifegen(*arguments)
+    assert second.returncode == 0, second.stderr
+    assert "0 done" not in second.stdout
+    assert all(file.stat().st_mtime_ns == time_ns for file, time_ns in kept.items())
+    assert len(load(out)["cell"].unique()) == 6
+    fresh = Store.create(tmp_path / "fresh")
+    scenario = choose("scenario", "split-digits:steps=60,classes_per_interval=5")
+    for cell in plan([scenario], [choose("method", "naive:width=8")], range(6)):
+        run_cell(cell, fresh.path, tmp_path, "cpu")
+    assert numbers(Store(out)) == numbers(fresh)
+
+
+def test_an_interrupted_run_ends_cleanly(tmp_path):
+    arguments = ["run", "-s", "split-digits:steps=2000", "-m", "naive", "--seeds", "0", "--out", str(tmp_path / "s")]
+    process = subprocess.Popen([*LIFEGEN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / "s").glob("cells/*/run.json")):
+        time.sleep(0.1)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on from here" in errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-s", "split-digits", "-m", "nave"], "unknown method 'nave'.*Did you mean 'naive'"),
+        (["-s", "split-digit", "-m", "naive"], "unknown scenario 'split-digit'.*Did you mean 'split-digits'"),
+        (["-s", "split-digits", "-m", "naive:codes=none"], "option 'codes'"),
+        (["-s", "split-digits", "-m", "naive", "--seeds", "one"], "'one' isn't a number"),
+        (["-s", "split-digits", "-m", "naive", "--seeds", "4-2"], "names no seed"),
+        (["-s", "split-digits", "-m", "naive", "--steps", "-5"], "--steps"),
+        (["-s", "split-digits", "-m", "naive", "--stepps", "5"], "No such option.*--steps"),
+        (["-s", "split-digits", "-m", "naive", "--device", "tpu"], "--device 'tpu'"),
+        (["--suite", "quik"], "unknown suite 'quik'.*Did you mean 'quick'"),
+        (["-m", "naive"], "say what to run"),
+        (["-s", "split-digits:classes_per_interval=3", "-m", "naive"], "can't be split"),
+        (["-s", "split-mnist", "-m", "naive", "--data-root", "/proc"], "mnist"),
+    ],
+)
+def test_bad_input_is_one_line_and_touches_nothing(tmp_path, arguments, message):
+    out = tmp_path / "s"
+    done = lifegen("run", *arguments, "--out", out)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert re.search(message, done.stderr), done.stderr
+    assert not out.exists()
+
+
+def test_a_store_is_not_touched_by_bad_input(tmp_path):
+    out = tmp_path / "s"
+    Store.create(out)
+    before = sorted(out.rglob("*"))
+    assert lifegen("run", "-s", "split-digits", "-m", "nave", "--out", out).returncode == 2
+    assert sorted(out.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["leaderboard", "nothing"],
+        ["plot", "nothing"],
+        ["list", "nothing"],
+        ["data", "nothing"],
+        ["run", "--out", "/proc/x", "--suite", "quick"],
+        ["rnu"],
+    ],
+)
+def test_other_bad_input(arguments, tmp_path):
+    done = lifegen(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_list():
+    everything = lifegen("list")
+    assert everything.returncode == 0
+    for word in ("lifelong-vae", "split-fashion-mnist", "quick", "posterior_consistency"):
+        assert word in everything.stdout
+    methods = json.loads(lifegen("list", "methods", "--json").stdout)
+    assert list(methods) == ["methods"]
+    assert methods["methods"]["naive"]["facts"]["reference"] == "lower"
+    one = lifegen("list", "lifelong-vae")
+    assert "consistency_weight" in one.stdout
+    assert "weight of the consistency term" in one.stdout
+
+
+def test_data_says_what_is_there(tmp_path):
+    done = lifegen("data", "digits", "--data-root", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "digits: 1,797 images, embedded\n")
+
+
+def test_no_arguments_show_the_help():
+    done = lifegen()
+    assert done.returncode == 0
+    assert "leaderboard" in done.stdout

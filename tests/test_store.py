@@ -1,0 +1,200 @@
+"""The store: what was computed is never lost, what is broken is never read."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lifegen.benchmark import load
+from lifegen.benchmark.cell import Cell, plan
+from lifegen.benchmark.choice import choose
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.store import COLUMNS, CellBusyError, Store, write_atomically
+
+
+def record(seed: int = 0, method: str = "naive", version: int = 1) -> dict[str, object]:
+    return {
+        "scenario": {"name": "s", "label": "s", "version": 1, "config": {}, "track": "t"},
+        "method": {"name": method, "label": method, "version": version, "config": {}, "reference": None},
+        "seed": seed,
+        "visits": [["a"], ["b"]],
+    }
+
+
+def rows(interval: int, value: float = 1.0) -> list[dict[str, object]]:
+    def row(distribution: str | None, value: float) -> dict[str, object]:
+        return {"interval": interval, "distribution": distribution, "step": None, "metric": "negative_elbo",
+                "value": value}  # fmt: skip
+
+    return [row(None, value), row("a", value + interval), row("b", value - interval)]
+
+
+def fill(store: Store, name: str, **facts: object) -> None:
+    with store.writing(name, record(**facts)) as writer:
+        for interval in range(2):
+            writer.append(rows(interval))
+        writer.finish()
+
+
+def test_what_is_written_is_read(tmp_path):
+    store = Store.create(tmp_path / "s")
+    fill(store, "one", seed=3)
+    table = load(tmp_path / "s")
+    assert list(table.columns) == COLUMNS
+    measured = table[table["metric"] == "negative_elbo"]
+    assert len(measured) == 6
+    assert set(table["seed"]) == {3}
+    assert table["value"][table["distribution"].eq("a") & table["interval"].eq(1)].tolist() == [2.0]
+    assert table["value"][table["metric"].eq("forgetting")].tolist() == [1.0]
+
+
+def test_an_empty_store_is_an_empty_table(tmp_path):
+    Store.create(tmp_path / "s")
+    assert load(tmp_path / "s").empty
+
+
+def test_only_finished_cells_reach_the_table(tmp_path):
+    store = Store.create(tmp_path / "s")
+    fill(store, "done")
+    with store.writing("cut-off", record(seed=1)) as writer:
+        writer.append(rows(0))
+    with store.writing("failed", record(seed=2)) as writer:
+        writer.fail("ValueError: x")
+    (tmp_path / "s" / "cells" / "foreign").mkdir()
+    assert {cell.folder.name: cell.status for cell in store.cells()} == {
+        "done": "done", "cut-off": "running", "failed": "failed", "foreign": "damaged",
+    }  # fmt: skip
+    assert set(store.table()["cell"]) == {"done"}
+    assert store.cell("cut-off").intervals_done() == 1
+
+
+def test_starting_a_cell_again_drops_its_old_rows(tmp_path):
+    store = Store.create(tmp_path / "s")
+    with store.writing("cell", record()) as writer:
+        writer.append(rows(0, value=99.0))
+    fill(store, "cell")
+    assert store.table()["value"].max() < 99
+
+
+def test_a_cell_that_says_it_is_done_but_has_lost_rows_is_an_error_that_names_it(tmp_path):
+    store = Store.create(tmp_path / "s")
+    fill(store, "cell")
+    file = tmp_path / "s" / "cells" / "cell" / "metrics.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    for damage in ("".join(lines[:-1]), "".join(lines)[:-9]):
+        file.write_text(damage)
+        with pytest.raises(InputError, match="cells/cell"):
+            store.table()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_progress_can_be_read_from_a_file_cut_anywhere(tmp_path_factory, data):
+    store = Store.create(tmp_path_factory.mktemp("s"))
+    with store.writing("cell", record()) as writer:
+        for interval in range(3):
+            writer.append(rows(interval))
+    file = writer.folder / "metrics.jsonl"
+    whole = file.read_bytes()
+    cut = data.draw(st.integers(0, len(whole)))
+    file.write_bytes(whole[:cut])
+    complete = whole[:cut].count(b"\n")
+    done = store.cell("cell").intervals_done()
+    assert done in {-(-complete // 3), -(-(complete + 1) // 3)}  # a last line may be whole without its end of line
+
+
+def _hold(path: Path, ready, go) -> None:
+    with Store(path).writing("cell", record()):
+        ready.set()
+        go.wait(30)
+
+
+def test_two_processes_never_write_the_same_cell(tmp_path):
+    store = Store.create(tmp_path / "s")
+    context = multiprocessing.get_context("spawn")
+    ready, go = context.Event(), context.Event()
+    other = context.Process(target=_hold, args=(store.path, ready, go))
+    other.start()
+    assert ready.wait(60)
+    with pytest.raises(CellBusyError), store.writing("cell", record()):
+        pass
+    os.kill(other.pid, 9)  # a dead owner's lock is free
+    other.join()
+    fill(store, "cell")
+    assert store.cell("cell").status == "done"
+
+
+def test_a_record_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "run.json"
+    write_atomically(file, "old")
+
+    def crash(descriptor):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(file, "new")
+    assert file.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+
+
+def test_values_that_are_not_numbers_cannot_be_written(tmp_path):
+    store = Store.create(tmp_path / "s")
+    with store.writing("cell", record()) as writer, pytest.raises(ValueError, match="JSON compliant"):
+        writer.append([{"interval": 0, "metric": "m", "value": float("nan")}])
+
+
+def test_merging_stores_is_copying_folders(tmp_path):
+    import shutil
+
+    one, two = Store.create(tmp_path / "one"), Store.create(tmp_path / "two")
+    fill(one, "cell-0", seed=0)
+    fill(two, "cell-1", seed=1)
+    shutil.copytree(two.path / "cells" / "cell-1", one.path / "cells" / "cell-1")
+    assert set(one.table()["seed"]) == {0, 1}
+
+
+def test_what_is_not_a_store_is_refused(tmp_path):
+    with pytest.raises(InputError, match="isn't a lifegen store"):
+        Store.open(tmp_path / "nothing")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("")
+    with pytest.raises(InputError, match="holds something other"):
+        Store.create(tmp_path / "thesis")
+    with pytest.raises(InputError, match="is a file"):
+        Store.create(tmp_path / "thesis" / "chapter.tex")
+    (tmp_path / "newer").mkdir()
+    (tmp_path / "newer" / "lifegen.json").write_text(json.dumps({"schema": 99}))
+    with pytest.raises(InputError, match="schema 99"):
+        Store.open(tmp_path / "newer")
+
+
+def test_a_folder_that_cannot_be_written_to_is_refused():
+    with pytest.raises(InputError, match="can't be written to"):
+        Store.create("/proc/lifegen")
+
+
+def cell(seed: int = 0, **config: object) -> Cell:
+    options = ",".join(f"{key}={value}" for key, value in config.items())
+    return Cell(choose("scenario", "split-digits"), choose("method", f"naive:{options}" if options else "naive"), seed)
+
+
+def test_a_cells_name_depends_on_all_that_its_numbers_depend_on():
+    names = {cell().name, cell(1).name, cell(codes=3).name, cell(codes=3, style=2).name}
+    assert len(names) == 4
+    assert cell(codes=3, style=2).name == cell(style=2, codes=3).name
+    assert cell(codes="null").name == cell().name  # the default, said aloud
+    assert cell().name.startswith("split-digits--naive--0--")
+
+
+def test_a_plan_has_every_combination_once():
+    scenario = choose("scenario", "split-digits")
+    methods = [choose("method", text) for text in ("naive", "batch", "naive:codes=null")]
+    cells = plan([scenario], methods, [0, 1])
+    assert [(one.seed, one.method.name) for one in cells] == [(0, "naive"), (0, "batch"), (1, "naive"), (1, "batch")]
