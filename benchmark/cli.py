@@ -6,14 +6,11 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from .errors import InputError, unknown
-
-if TYPE_CHECKING:
-    from .choice import Choice
 
 KINDS = ("methods", "scenarios", "suites", "metrics")
 
@@ -116,26 +113,15 @@ def run(
 
     Given with a suite, -s, -m and --seeds replace the suite's own.
     """
-    from .cell import plan
-    from .choice import choose
     from .progress import shown
     from .run import default_data_root, default_jobs, missing, prepare
     from .run import run as run_cells
     from .store import Store
-    from .suite import suite
+    from .suite import cells_of
 
-    chosen = suite(suite_name) if suite_name else None
-    scenario_texts = scenarios or (chosen.scenarios if chosen else ())
-    method_texts = methods or (chosen.methods if chosen else ())
-    if not scenario_texts or not method_texts:
-        raise InputError("say what to run: --suite NAME, or -s SCENARIO and -m METHOD (`lifegen list` shows them)")
-    seed_list = _seeds(seeds) if seeds is not None else chosen.seeds if chosen else [0, 1, 2]
     if device not in ("auto", "cpu", "cuda") and not device.removeprefix("cuda:").isdecimal():
         raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
-    overrides = {"steps": steps} if steps else {}
-    scenario_choices: list[Choice] = [choose("scenario", text, overrides) for text in scenario_texts]
-    method_choices: list[Choice] = [choose("method", text) for text in method_texts]
-    cells = plan(scenario_choices, method_choices, seed_list)
+    cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps)
     path = out or Path("runs", Path(suite_name).stem if suite_name else "default")
     root = (data_root or default_data_root()).expanduser()
 
@@ -145,7 +131,7 @@ def run(
         click.echo(f"{len(cells)} cells, all done: {path}")
         return 0
     click.echo(f"{len(cells)} cells, {len(cells) - len(todo)} done, {len(todo)} to run: {path}")
-    prepare(todo, root)
+    prepare(todo, root, device)
     store = Store.create(path)
     with shown(todo) as show:
         events = run_cells(

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from .images import Images
 from .model import GenerativeModel, importance_bound, negative_elbo
 from .registry import METRICS, register_metric
 from .seeds import Seeds
@@ -70,6 +69,14 @@ class Evaluator:
     """The experiences that the method trains on, in order."""
     previous_codes: dict[str, Tensor] = field(default_factory=dict)
     """log q(code | x) of each distribution's test images, (n, codes), after the interval before."""
+    _resident: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+
+    def images(self, part: str, distribution: str, device: torch.device) -> Tensor:
+        """One distribution's "valid" or "test" images, uint8, kept on the device from the first use on."""
+        key = (part, distribution)
+        if key not in self._resident:
+            self._resident[key] = self.stream.images(part, distribution).x.to(device)
+        return self._resident[key]
 
     def measure(self, strategy: GenerativeTemplate, interval: int, train_seconds: float) -> list[dict[str, Any]]:
         """Run every registered metric that is measured.
@@ -108,7 +115,7 @@ class Measurement:
         self.previous_codes = evaluator.previous_codes
         self.train_seconds = train_seconds
         self.bound = cache(self._bound)
-        self._seeds = evaluator.seeds
+        self._evaluator = evaluator
         self._started = perf_counter()
         met = [set(experience.distributions) for experience in evaluator.view]
         self.seen = self._in_order(set().union(*met[: interval + 1]))
@@ -126,42 +133,47 @@ class Measurement:
 
     def _bound(self, part: str, distribution: str) -> Means:
         """Mean negative ELBO of one distribution's "valid" or "test" images."""
-        images = self.stream.images(part, distribution)
+        images = self.images(part, distribution)
         # The noise depends on part and distribution alone: the same before and after an interval, and for all methods.
-        generator = self._seeds.generator("evaluation", part, distribution, device=self.strategy.device)
+        generator = self._generator("evaluation", part, distribution)
         totals = torch.zeros(3, dtype=torch.float64, device=self.strategy.device)
         for x in self.batches(images, DRAWS):
             bound = negative_elbo(self.model.log_weights(x, DRAWS, generator), self.model.log_prior)
             totals += torch.stack([part.double().sum() for part in bound])
-        value, reconstruction, divergence = (totals / len(images.x)).tolist()
-        return Means(value, reconstruction, divergence, len(images.x))
+        value, reconstruction, divergence = (totals / len(images)).tolist()
+        return Means(value, reconstruction, divergence, len(images))
 
-    def batches(self, images: Images, draws: int) -> Iterator[Tensor]:
-        """Images on the device, in [0, 1], in batches that suit so many draws each."""
-        for x in images.x.split(max(1, _ROWS // draws)):
-            yield to_unit(x.to(self.strategy.device))
+    def images(self, part: str, distribution: str) -> Tensor:
+        """One distribution's "valid" or "test" images on the device, uint8."""
+        return self._evaluator.images(part, distribution, self.strategy.device)
+
+    def _generator(self, *role: str) -> torch.Generator:
+        return self._evaluator.seeds.generator(*role, device=self.strategy.device)
+
+    @staticmethod
+    def batches(images: Tensor, draws: int) -> Iterator[Tensor]:
+        """Images in [0, 1], in batches that suit so many draws each."""
+        return map(to_unit, images.split(max(1, _ROWS // draws)))
 
     @cached_property
     def codes(self) -> dict[str, Tensor]:
         """log q(code | x) of each distribution's test images, (n, codes)."""
         return {
-            name: torch.cat(
-                [self.model.code_log_posterior(x) for x in self.batches(self.stream.images("test", name), 1)]
-            )
+            name: torch.cat([self.model.code_log_posterior(x) for x in self.batches(self.images("test", name), 1)])
             for name in self.stream.distributions
         }
 
     def importance(self, distribution: str) -> Means:
         """Importance-weighted bound on the first test images of one distribution."""
-        images = self.stream.images("test", distribution).select(slice(None, IMPORTANCE_IMAGES))
-        generator = self._seeds.generator("importance", distribution, device=self.strategy.device)
+        images = self.images("test", distribution)[:IMPORTANCE_IMAGES]
+        generator = self._generator("importance", distribution)
         log_prior = self.model.log_prior
         bounds = [
             importance_bound(self.model.log_weights(x, IMPORTANCE_DRAWS, generator), log_prior)
             for x in self.batches(images, IMPORTANCE_DRAWS)
         ]
         value = float(torch.cat(bounds).double().mean())
-        return Means(value, math.nan, math.nan, len(images.x))
+        return Means(value, math.nan, math.nan, len(images))
 
 
 @register_metric("negative_elbo", version=1, unit="nats", better="lower")

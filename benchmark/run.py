@@ -57,8 +57,8 @@ def missing(cells: Iterable[Cell], store: Store) -> list[Cell]:
     return [cell for cell in cells if store.cell(cell.name).status != "done"]
 
 
-def prepare(cells: Iterable[Cell], data_root: Path) -> None:
-    """Fetch and verify the data, and make each stream and method once, in a worker, before any training.
+def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto") -> None:
+    """Find the device, fetch and verify the data, and make each stream and method once, in a worker, before training.
 
     Raises:
         InputError: something can't be had.
@@ -67,7 +67,7 @@ def prepare(cells: Iterable[Cell], data_root: Path) -> None:
     scenarios = list({cell.scenario.label: cell.scenario for cell in cells}.values())
     methods = list({cell.method.label: cell.method for cell in cells}.values())
     with _pool(1) as pool:
-        pool.schedule(_prepare, args=[scenarios, methods, Seeds(cells[0].seed), data_root]).result()
+        pool.schedule(_prepare, args=[scenarios, methods, Seeds(cells[0].seed), data_root, device]).result()
 
 
 def run(

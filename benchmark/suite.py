@@ -1,13 +1,18 @@
-"""Suites: named sets of scenarios, methods and seeds, one TOML file each in the folder ``suites``. No torch."""
+"""Suites: named sets of scenarios, methods and seeds, one TOML file each in the folder ``suites``; and their cells. No
+torch.
+"""
 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from .cell import Cell, plan
+from .choice import choose
 from .errors import InputError, unknown
 
 
@@ -47,6 +52,37 @@ def suite(name: str) -> Suite:
     if name not in known:
         raise unknown("suite", name, known)
     return known[name]
+
+
+def cells_of(
+    suite_name: str | None = None,
+    scenarios: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    steps: int | None = None,
+) -> list[Cell]:
+    """The cells of a suite, or of given scenarios × methods × seeds.
+
+    Args:
+        suite_name: as for :func:`suite`; None if the rest says it all.
+        scenarios: ``NAME:option=value,...`` each; replace the suite's.
+        methods: likewise.
+        seeds: replace the suite's; 0, 1 and 2 without a suite.
+        steps: optimiser steps per interval, where a scenario doesn't say its own.
+
+    Raises:
+        InputError: something doesn't exist, or nothing is asked for.
+    """
+    chosen = suite(suite_name) if suite_name else Suite(summary="", scenarios=[], methods=[], seeds=[0, 1, 2])
+    scenarios, methods = scenarios or chosen.scenarios, methods or chosen.methods
+    if not scenarios or not methods:
+        raise InputError("say what to run: --suite NAME, or -s SCENARIO and -m METHOD (`lifegen list` shows them)")
+    overrides = {"steps": steps} if steps else {}
+    return plan(
+        [choose("scenario", text, overrides) for text in scenarios],
+        [choose("method", text) for text in methods],
+        chosen.seeds if seeds is None else seeds,
+    )
 
 
 def _read(name: str, text: str) -> Suite:

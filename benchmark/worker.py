@@ -33,14 +33,15 @@ SAMPLES = 10
 """Samples of each code that are kept at the end of a cell."""
 
 
-def prepare(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Seeds, data_root: Path) -> None:
-    """Fetch and verify the data, and make each stream and method once, before any training.
+def prepare(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Seeds, data_root: Path, device: str) -> None:
+    """Find the device, fetch and verify the data, and make each stream and method once, before any training.
 
     Raises:
         InputError: something can't be had.
     """
     from lifegen.scenarios.sources import source
 
+    find_device(device)
     for name in sorted({name for scenario in scenarios for name in scenario.facts["data"]}):
         source(name).fetch(data_root)
     for scenario in scenarios:
@@ -74,8 +75,7 @@ def run_cell(cell: Cell, store: Path, data_root: Path, device: str) -> str:
 def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str) -> None:
     seeds = Seeds(cell.seed, scope=cell.scenario.name)
     seeds.seed_globals()
-    device = torch.device("cuda" if device_name == "auto" and torch.cuda.is_available() else
-                          "cpu" if device_name == "auto" else device_name)  # fmt: skip
+    device = find_device(device_name)
     stream = build_stream(cell.scenario, seeds, data_root)
     method = build_method(cell.method)
     view = method.view(stream)
@@ -89,6 +89,21 @@ def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str) -> N
             torch.cuda.synchronize(device)
         writer.append(evaluator.measure(strategy, interval, train_seconds=perf_counter() - began))
     _save_samples(strategy.model, seeds.generator("samples", device=device), writer.folder / "samples.npz")
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name: "auto" is CUDA where there is one.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    found = torch.cuda.device_count() if name != "cpu" else 0
+    if name == "auto":
+        return torch.device("cuda" if found else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= found:
+        raise InputError(f"--device {name}: torch finds {found} CUDA devices here; use --device cpu")
+    return device
 
 
 def build_stream(scenario: Choice, seeds: Seeds, data_root: Path) -> Stream:

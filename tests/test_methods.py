@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import importlib.util
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +17,7 @@ from pydantic import ValidationError
 
 from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.method import Method
-from lifegen.benchmark.registry import METHODS
+from lifegen.benchmark.registry import METHODS, Entry
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream
 from lifegen.benchmark.template import GenerativeTemplate, count_state
@@ -369,8 +372,11 @@ def weights_after_each_interval(method: Method, stream: Stream) -> list[dict[str
 @pytest.mark.parametrize("name", sorted(describe("method")))
 def test_every_method_acts(name):
     """Without latent noise and on conflicting intervals: like naive in interval 0, unlike it later, and finite."""
-    __import__(describe("method")[name].module)
-    entry = METHODS[name]
+    importlib.import_module(describe("method")[name].module)
+    act(METHODS[name])
+
+
+def act(entry: Entry) -> None:
     stream = tiny("af", steps=6)
     method = entry.target(SMALL)
     states = weights_after_each_interval(method, stream)
@@ -384,3 +390,19 @@ def test_every_method_acts(name):
         states[1][key].shape != naive[1][key].shape or not torch.equal(states[1][key], naive[1][key])
         for key in naive[1]
     )
+
+
+def test_the_readmes_method_works_as_written(tmp_path):
+    """A file like any in methods/: registered, gated, its memory counted."""
+    (code,) = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+    file = tmp_path / "readme_anchored.py"
+    file.write_text(code)
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    entry = METHODS["anchored"]
+    act(entry)
+    stream = tiny("ab")
+    strategy = entry.target(SMALL).strategy(stream, Seeds(0))
+    train(strategy, stream)
+    weights = sum(parameter.numel() for parameter in strategy.model.parameters())
+    assert strategy.stored_parameters == count_state(strategy.model) + weights

@@ -216,6 +216,7 @@ def test_an_interrupted_run_ends_cleanly(tmp_path):
         (["-s", "split-digits", "-m", "naive", "--steps", "-5"], "--steps"),
         (["-s", "split-digits", "-m", "naive", "--stepps", "5"], "No such option.*--steps"),
         (["-s", "split-digits", "-m", "naive", "--device", "tpu"], "--device 'tpu'"),
+        (["-s", "split-digits", "-m", "naive", "--device", "cuda:99"], "CUDA devices here"),
         (["--suite", "quik"], "unknown suite 'quik'.*Did you mean 'quick'"),
         (["-m", "naive"], "say what to run"),
         (["-s", "split-digits:classes_per_interval=3", "-m", "naive"], "can't be split"),
