@@ -80,6 +80,8 @@ def _catalogue() -> tuple[Description, ...]:
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no cache, or one of another version: made anew below
     entries = _describe_in_subprocess(modules)
+    if any(entry.get("error") for entry in entries):  # its cause may be mended where the digest doesn't look
+        return tuple(Description(**entry) for entry in entries)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as temporary:
@@ -106,10 +108,9 @@ def _modules(package: str) -> list[str]:
 def _digest(modules: Iterable[str]) -> str:
     """A hash of every file whose change may change a description."""
     benchmark = _folder("benchmark")
-    files = [
-        benchmark / f"{name}.py"
-        for name in ("catalogue", "registry", "options", "method", "stream", "measures", "derived")
-    ]
+    metrics = [name.rpartition(".")[2] for name in METRIC_MODULES]
+    names = ["catalogue", "registry", "options", "method", "stream", *metrics]
+    files = [benchmark / f"{name}.py" for name in names]
     for package in ("methods", "scenarios"):
         files += sorted(_folder(package).rglob("*.py"))
     digest = hashlib.sha256("\n".join(modules).encode())
@@ -122,7 +123,8 @@ def _describe_in_subprocess(modules: list[str]) -> list[dict[str, Any]]:
     # The answer comes back in a file, since a module may print while it is imported.
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "entries.json")
-        command = [sys.executable, "-W", "ignore", "-m", __name__, str(answer), *modules]
+        # -P: a torch.py in the current folder must not stand in for the library.
+        command = [sys.executable, "-P", "-W", "ignore", "-m", __name__, str(answer), *modules]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"describing the registered methods failed:\n{done.stderr}")

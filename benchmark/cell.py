@@ -37,13 +37,15 @@ class Cell:
     @property
     def name(self) -> str:
         """Folder name: readable, and unique by the hash of the identity."""
-        text = json.dumps(self.identity, sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()[:12]
-        return f"{self.scenario.name}--{self.method.name}--{self.seed}--{key}"
+        return f"{self.scenario.name}--{self.method.name}--{self.seed}--{self._hash}"
+
+    @property
+    def _hash(self) -> str:
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:12]
 
     def record(self) -> dict[str, Any]:
         """What the store keeps beside the rows."""
-        record = self.identity
+        record = self.identity | {"hash": self._hash}
         record["scenario"] |= {"label": self.scenario.label, "track": self.scenario.facts["track"]}
         record["method"] |= {"label": self.method.label, "reference": self.method.facts["reference"]}
         return record

@@ -61,12 +61,11 @@ def configure(description: Description, given: Mapping[str, Any]) -> Choice:
     for key, value in given.items():
         if key not in config:
             raise unknown(f"option of {description.kind} {description.name!r}:", key, config)
-        try:
-            jsonschema.validate(value, description.options[key])
-        except jsonschema.ValidationError as error:
-            problem = f"{value!r} doesn't fit: {_expected(description.options[key]) or error.message}"
-            raise InputError(f"{description.kind} {description.name!r}, option {key!r}: {problem}") from None
-        config[key] = value
+        schema = description.options[key]
+        if not jsonschema.Draft202012Validator(schema).is_valid(value):
+            problem = f"{value!r} doesn't fit; expected: {_expected(schema)}"
+            raise InputError(f"{description.kind} {description.name!r}, option {key!r}: {problem}")
+        config[key] = _canonical(value, schema)
     changed = [f"{key}={_text(config[key])}" for key, schema in description.options.items()
                if config[key] != schema.get("default")]  # fmt: skip
     label = description.name + (":" + ",".join(changed) if changed else "")
@@ -80,8 +79,16 @@ def _value(text: str) -> Any:
         return text
 
 
+def _canonical(value: Any, schema: Mapping[str, Any]) -> Any:
+    """Equal values alike: 1 for a real number is 1.0, so that it makes no second cell."""
+    types = {one.get("type") for one in schema.get("anyOf", [schema])}
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return int(value) if "integer" in types else float(value)
+    return value
+
+
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":")).removesuffix(".0")
 
 
 def _expected(schema: Mapping[str, Any]) -> str:

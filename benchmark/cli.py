@@ -73,11 +73,12 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
 
     from .run import default_data_root
 
+    root = (data_root or default_data_root()).expanduser()
     sources = [source(name) for name in names or SOURCES]
     failures = []
     for one in sources:
         try:
-            click.echo(f"{one.name}: {one.fetch(data_root or default_data_root())}")
+            click.echo(f"{one.name}: {one.fetch(root)}")
         except InputError as error:
             failures.append(error)
     if failures:
@@ -131,6 +132,7 @@ def run(
         click.echo(f"{len(cells)} cells, all done: {path}")
         return 0
     click.echo(f"{len(cells)} cells, {len(cells) - len(todo)} done, {len(todo)} to run: {path}")
+    click.echo("checking device, data and options first")
     prepare(todo, root, device)
     store = Store.create(path)
     with shown(todo) as show:

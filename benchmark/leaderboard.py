@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import pandas as pd
 
@@ -62,12 +61,8 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
     Raises:
         InputError: there is nothing to rank, or a metric isn't in the store.
     """
+    cells, left_out = store.current()
     table = store.table()
-    cells = {cell.folder.name: cell for cell in store.cells()}
-    stale = _stale({name: cell.record for name, cell in cells.items() if cell.status == "done"})
-    left_out = [_reason(name, cell.status, cell.record) for name, cell in cells.items() if cell.status != "done"]
-    left_out += [f"{name}: stale, the store has a newer version of its {part}" for name, part in stale.items()]
-    table = table[~table["cell"].isin(stale)]
     if table.empty:
         raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
     known = set(table["metric"])
@@ -75,32 +70,33 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
         if metric not in known:
             raise unknown("metric in this store:", metric, known)
     chosen = list(metrics or (column.metric for column in COLUMNS if column.metric in known))
-    numbers = per_cell(table[table["metric"].isin(chosen)])
+    numbers = per_cell(table, chosen)
     rows = [
         {"scenario": scenario, "method": method, "metric": metric, **mean_interval(list(group))._asdict()}
         for (scenario, method, metric), group in numbers.groupby(["scenario", "method", "metric"])["value"]
     ]
     references = {
-        cell.record["method"]["label"]: reference
-        for cell in cells.values()
-        if cell.record and (reference := cell.record["method"]["reference"])
+        cell.record["method"]["label"]: reference for cell in cells if (reference := cell.record["method"]["reference"])
     }
+    reasons = tuple(f"{name}: {reason}" for name, reason in left_out.items())
     # Floats even where all intervals are missing, so that a missing one is always NaN.
     made = pd.DataFrame(rows).astype({"low": float, "high": float})
-    return Board(_ranked(made, chosen), tuple(chosen), references, tuple(left_out))
+    return Board(_ranked(made, chosen), tuple(chosen), references, reasons)
 
 
-def per_cell(table: pd.DataFrame) -> pd.DataFrame:
+def per_cell(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     """One number per cell and metric, from its rows without distribution: the last, the sum or the maximum over the
     intervals, as the metric says."""
-    rows = table[table["distribution"].isna()]
+    rows = table[table["distribution"].isna() & table["metric"].isin(metrics)]
     if (traces := rows["step"].notna()).any():
         raise InputError(f"{rows[traces]['metric'].iloc[0]} is a trace over steps: it has no one number for a cell")
     facts = {name: entry.facts for name, entry in describe("metric").items()}
     how = rows["metric"].map(lambda name: facts.get(name, {}).get("over_intervals", "last"))
     keys = ["scenario", "method", "seed", "cell", "metric"]
+    # "last" is the cell's last interval: a metric that is undefined there has no number, not an older one.
+    is_last = rows["interval"] == rows["cell"].map(table.groupby("cell")["interval"].max())
     parts = [
-        rows[how == name].sort_values("interval").groupby(keys, as_index=False)["value"].agg(name)
+        rows[(how == name) & (is_last | (name != "last"))].groupby(keys, as_index=False)["value"].agg(name)
         for name in ("last", "sum", "max")
     ]
     return pd.concat(parts, ignore_index=True)
@@ -111,30 +107,7 @@ def _ranked(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     facts = describe("metric").get(metrics[0])
     sign = -1 if facts and facts.facts.get("better") == "higher" else 1
     first = table[table["metric"] == metrics[0]].set_index(["scenario", "method"])["mean"]
-    position = [first.get((s, m), float("inf")) for s, m in zip(table["scenario"], table["method"], strict=True)]
+    pairs = zip(table["scenario"], table["method"], strict=True)
+    position = [sign * first[pair] if pair in first else float("inf") for pair in pairs]
     order = table.assign(_rank=position, _metric=table["metric"].map(list(metrics).index))
-    order["_rank"] *= sign
     return order.sort_values(["scenario", "_rank", "method", "_metric"])[list(table.columns)].reset_index(drop=True)
-
-
-def _stale(records: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Cells of an older version than the store's newest of the same scenario or method: never mixed with newer ones."""
-    newest: dict[tuple[str, str], int] = {}
-    for record in records.values():
-        for part in ("scenario", "method"):
-            key = (part, record[part]["name"])
-            newest[key] = max(newest.get(key, 0), record[part]["version"])
-    return {
-        name: part
-        for name, record in records.items()
-        for part in ("scenario", "method")
-        if record[part]["version"] < newest[part, record[part]["name"]]
-    }
-
-
-def _reason(name: str, status: str, record: dict[str, Any]) -> str:
-    if status == "failed":
-        return f"{name}: failed, {record.get('error', 'for an unknown reason')}"
-    if status == "running":
-        return f"{name}: not finished"
-    return f"{name}: its run.json can't be read"

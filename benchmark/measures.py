@@ -50,14 +50,6 @@ class Means(NamedTuple):
     divergence: float
     n: int
 
-    @staticmethod
-    def union(parts: Iterable[Means]) -> Means:
-        """The mean over the union of disjoint sets of images."""
-        parts = list(parts)
-        n = sum(part.n for part in parts)
-        value, reconstruction, divergence = (math.fsum(part[i] * part.n for part in parts) / n for i in range(3))
-        return Means(value, reconstruction, divergence, n)
-
 
 @dataclass
 class Evaluator:
@@ -85,16 +77,16 @@ class Evaluator:
             rows as in the store: interval, distribution, step, metric, value. Undefined values make no row.
         """
         measurement = Measurement(strategy, self, interval, train_seconds)
+        measured = [entry for entry in METRICS if not entry.facts["derived"]]
+        measured.sort(key=lambda entry: entry.name == "eval_seconds")  # the last, so that it sees the others' time
         training = strategy.model.training
         strategy.model.eval()
         with torch.inference_mode():
             rows = [
-                {"interval": interval, "distribution": row.distribution, "step": row.step, "metric": entry.name,
-                 "value": row.value}
-                for entry in METRICS
-                if not entry.facts["derived"]
+                {"interval": interval, "metric": entry.name, **row._asdict()}
+                for entry in measured
                 for row in entry.target(measurement)
-            ]  # fmt: skip
+            ]
             self.previous_codes = measurement.codes
         strategy.model.train(training)
         for values in rows:
@@ -131,6 +123,13 @@ class Measurement:
         """Wall time since measuring this interval began."""
         return perf_counter() - self._started
 
+    def union(self, part: str, distributions: Iterable[str]) -> Means:
+        """Mean negative ELBO of the "valid" or "test" images of several distributions together."""
+        parts = [self.bound(part, name) for name in distributions]
+        n = sum(one.n for one in parts)
+        value, reconstruction, divergence = (math.fsum(one[i] * one.n for one in parts) / n for i in range(3))
+        return Means(value, reconstruction, divergence, n)
+
     def _bound(self, part: str, distribution: str) -> Means:
         """Mean negative ELBO of one distribution's "valid" or "test" images."""
         images = self.images(part, distribution)
@@ -163,8 +162,8 @@ class Measurement:
             for name in self.stream.distributions
         }
 
-    def importance(self, distribution: str) -> Means:
-        """Importance-weighted bound on the first test images of one distribution."""
+    def importance(self, distribution: str) -> Tensor:
+        """Importance-weighted bound of the first test images of one distribution, (images,)."""
         images = self.images("test", distribution)[:IMPORTANCE_IMAGES]
         generator = self._generator("importance", distribution)
         log_prior = self.model.log_prior
@@ -172,14 +171,13 @@ class Measurement:
             importance_bound(self.model.log_weights(x, IMPORTANCE_DRAWS, generator), log_prior)
             for x in self.batches(images, IMPORTANCE_DRAWS)
         ]
-        value = float(torch.cat(bounds).double().mean())
-        return Means(value, math.nan, math.nan, len(images))
+        return torch.cat(bounds).double()
 
 
 @register_metric("negative_elbo", version=1, unit="nats", better="lower")
 def negative_elbo_test(m: Measurement) -> Iterator[Row]:
     """Negative ELBO per image on the full test set (the paper's metric); per distribution it is the matrix R[t, j]."""
-    yield Row(Means.union(m.bound("test", name) for name in m.stream.distributions).value)
+    yield Row(m.union("test", m.stream.distributions).value)
     for name in m.stream.distributions:
         yield Row(m.bound("test", name).value, name)
 
@@ -187,25 +185,25 @@ def negative_elbo_test(m: Measurement) -> Iterator[Row]:
 @register_metric("negative_elbo_seen", version=1, unit="nats", better="lower")
 def negative_elbo_seen(m: Measurement) -> Iterator[Row]:
     """Negative ELBO per image on the test sets of the distributions met so far."""
-    yield Row(Means.union(m.bound("test", name) for name in m.seen).value)
+    yield Row(m.union("test", m.seen).value)
 
 
 @register_metric("negative_elbo_valid", version=1, unit="nats", better="lower")
 def negative_elbo_valid(m: Measurement) -> Iterator[Row]:
     """Negative ELBO per image on the validation parts met so far: for tuning only."""
-    yield Row(Means.union(m.bound("valid", name) for name in m.seen).value)
+    yield Row(m.union("valid", m.seen).value)
 
 
 @register_metric("reconstruction", version=1, unit="nats", better="lower")
 def reconstruction(m: Measurement) -> Iterator[Row]:
     """The part −log p(x|z) of negative_elbo, on the full test set."""
-    yield Row(Means.union(m.bound("test", name) for name in m.stream.distributions).reconstruction)
+    yield Row(m.union("test", m.stream.distributions).reconstruction)
 
 
 @register_metric("divergence", version=1, unit="nats")
 def divergence(m: Measurement) -> Iterator[Row]:
     """The rest of negative_elbo: what the latent variables cost, on the full test set."""
-    yield Row(Means.union(m.bound("test", name) for name in m.stream.distributions).divergence)
+    yield Row(m.union("test", m.stream.distributions).divergence)
 
 
 @register_metric("iwae_nll", version=1, unit="nats", better="lower")
@@ -213,9 +211,9 @@ def iwae_nll(m: Measurement) -> Iterator[Row]:
     """Importance-weighted bound on −log p(x), 500 draws, first 100 test images of each distribution, at the end."""
     if m.is_last:
         parts = {name: m.importance(name) for name in m.stream.distributions}
-        yield Row(Means.union(parts.values()).value)
-        for name, means in parts.items():
-            yield Row(means.value, name)
+        yield Row(float(torch.cat(list(parts.values())).mean()))
+        for name, bounds in parts.items():
+            yield Row(float(bounds.mean()), name)
 
 
 @register_metric("posterior_consistency", version=1, better="higher")
@@ -320,7 +318,7 @@ def peak_memory_mb(m: Measurement) -> Iterator[Row]:
 @register_metric("eval_seconds", version=1, unit="s", better="lower", over_intervals="sum")
 def eval_seconds(m: Measurement) -> Iterator[Row]:
     """Wall time of measuring after the interval."""
-    yield Row(m.eval_seconds)  # registered last, so that it has seen the others' time
+    yield Row(m.eval_seconds)
 
 
 def _consistency(m: Measurement, distributions: tuple[str, ...]) -> Iterator[Row]:

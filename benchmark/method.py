@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Gt
 from avalanche.core import SupervisedPlugin
+from pydantic import PositiveFloat, PositiveInt
 
 from .model import GenerativeModel
 from .options import Options
@@ -26,9 +26,9 @@ class Method(ABC):
     class Config(Options):
         """Options of every method."""
 
-        batch_size: Annotated[int, Gt(0)] = 100
+        batch_size: PositiveInt = 100
         """Images per optimiser step, real and synthetic together."""
-        learning_rate: Annotated[float, Gt(0)] = 1e-3
+        learning_rate: PositiveFloat = 1e-3
         """Adam's step size."""
 
     def __init__(self, config: Any = None) -> None:

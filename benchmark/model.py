@@ -38,6 +38,9 @@ class GenerativeModel(nn.Module, ABC):
     codes: int
     """Number of codes."""
 
+    track: str
+    """Likelihood and preprocessing of its bounds, for example ``bernoulli-grey``: the scenario's must be the same."""
+
     generator: torch.Generator | None = None
     """Source of the training noise; None stands for torch's global generator."""
 

@@ -14,6 +14,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure  # not pyplot: whoever imports this keeps his own backend
 from matplotlib.ticker import MaxNLocator
 
+from .catalogue import describe
 from .errors import InputError
 from .statistics import mean_interval
 from .store import Store
@@ -27,20 +28,6 @@ _COLOURS = {
     "naive": _PALETTE[7],
 }
 
-CURVES = {
-    "negative_elbo": "negative ELBO, full test (nats)",
-    "negative_elbo_seen": "negative ELBO, seen test (nats)",
-    "posterior_consistency": "posterior consistency, full test",
-    "posterior_consistency_past": "posterior consistency, past distributions",
-    "code_perplexity": "code perplexity, full test",
-    "code_retention": "information kept by the code, past distributions",
-    "real_samples": "real samples",
-    "synthetic_samples": "synthetic samples",
-    "stored_parameters": "stored numbers",
-    "train_seconds": "training time (s)",
-}
-"""Metrics that are drawn against the interval, with their axis."""
-
 
 def colour(method: str) -> str:
     """A method's colour, the same in every figure: chosen for lifegen's own, by its name's hash for any other."""
@@ -51,7 +38,7 @@ def colour(method: str) -> str:
 
 
 def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> list[Path]:
-    """Draw every figure that the store has the data for.
+    """Draw every figure that the store has the data for: each metric against the interval, and samples per code.
 
     Args:
         store: where the cells are.
@@ -62,44 +49,58 @@ def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> lis
         the files written.
 
     Raises:
-        InputError: there is nothing to draw.
+        InputError: there is nothing to draw, or the folder can't be written to.
     """
     table = store.table()
     if table.empty:
         raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
+    units = {name: entry.facts["unit"] for name, entry in describe("metric").items()}
     files: list[Path] = []
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         for scenario, rows in table.groupby("scenario"):
             target = folder / _file_name(str(scenario))
-            target.mkdir(parents=True, exist_ok=True)
-            for metric, label in CURVES.items():
-                chosen = rows[(rows["metric"] == metric) & rows["distribution"].isna()]
-                if not chosen.empty:
-                    files += _save(curve(chosen, label, str(scenario)), target / metric, formats)
-            files += _sample_grids(store, rows, target, formats)
+            try:
+                target.mkdir(parents=True, exist_ok=True)
+                for metric, chosen in rows[rows["distribution"].isna()].groupby("metric"):
+                    if chosen["interval"].max() > 0:  # else there is one value a method: the table has it
+                        unit = f" ({units[metric]})" if units.get(metric) else ""
+                        figure = curve(chosen, f"{metric}{unit}".replace("_", " "), str(scenario))
+                        files += _save(figure, target / str(metric), formats)
+                files += _sample_grids(store, rows, target, formats)
+            except OSError as error:
+                raise InputError(f"{target} can't be written to: {error.strerror or error}") from None
     return files
 
 
 def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
     """One metric against the interval: the mean over seeds, with its 95 % t interval as a band.
 
-    A method with one interval is a horizontal line, its band the interval.
+    A method of one interval is a horizontal line. A trace has a point at each of its steps, spread over the interval.
+
+    Args:
+        rows: of one metric and scenario, of the union of distributions.
+        label: of the metric's axis.
+        title: of the figure; the number of seeds is added.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    intervals = rows["interval"].max()
+    is_trace = rows["step"].notna().any()
+    # A trace's first step lies just after the interval before: at i − 1, where that one's end values are.
+    x = rows["interval"] + (rows["step"] / (rows["step"].max() + 1) - 1 if is_trace else 0)
+    rows = rows.assign(x=x)
     for method, group in rows.groupby("method"):
         style: dict[str, Any] = {"color": colour(str(method)), "label": str(method)}
-        by_interval = group.groupby("interval")["value"]
-        estimates = pd.DataFrame([mean_interval(list(values)) for _, values in by_interval], dtype=float)
-        x = np.array(list(by_interval.groups))
-        if len(x) == 1 and intervals > 0:
-            x = np.array([0, intervals])
+        if not is_trace:
+            style |= {"marker": "o", "markersize": 4}
+        by_x = group.groupby("x")["value"]
+        estimates = pd.DataFrame([mean_interval(list(values)) for _, values in by_x], dtype=float)
+        at = np.array(list(by_x.groups))
+        if at.tolist() == [0] and rows["interval"].max() > 0:
+            at = np.array([0, rows["interval"].max()])
             estimates = pd.concat([estimates, estimates])
-            axes.plot(x, estimates["mean"], linestyle="--", **style)
-        else:
-            axes.plot(x, estimates["mean"], marker="o", markersize=4, **style)
-        axes.fill_between(x, estimates["low"], estimates["high"], color=style["color"], alpha=0.2, linewidth=0)
+            style |= {"linestyle": "--", "marker": None}
+        axes.plot(at, estimates["mean"], **style)
+        axes.fill_between(at, estimates["low"], estimates["high"], color=style["color"], alpha=0.2, linewidth=0)
     seeds = rows.groupby("method")["seed"].nunique()
     n = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     axes.set(xlabel="after interval", ylabel=label, title=f"{title} (mean of {n} seeds, 95 % interval)")

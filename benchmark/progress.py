@@ -38,9 +38,13 @@ class _Lines:
 class _Live:
     def __init__(self, cells: Sequence[Cell]) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[unit]}"),
-            TimeElapsedColumn(), console=Console(),
-        )  # fmt: skip
+            TextColumn("{task.description}", markup=False),  # a description may hold brackets, in a list of options
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeElapsedColumn(),
+            console=Console(),
+        )
         self._all = self._progress.add_task("all cells", total=len(cells), unit="cells")
         self._bars: dict[str, TaskID] = {}
 
@@ -59,7 +63,7 @@ class _Live:
             self._progress.update(self._bars[name], completed=event.intervals, total=event.of or None)
             return
         self._progress.remove_task(self._bars[name])
-        self._progress.console.print(summary(event), highlight=False)
+        self._progress.console.print(summary(event), highlight=False, markup=False)
         self._progress.advance(self._all)
 
 

@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 from time import monotonic
 from typing import Any, Literal
 
@@ -80,7 +81,7 @@ def run(
     time_limit: float | None = None,
     show: Callable[[Event], None] = lambda event: None,
 ) -> list[Event]:
-    """Run cells, whatever their status in the store.
+    """Run cells. One that another process has finished in the meantime isn't run again.
 
     Args:
         cells: what to run.
@@ -95,6 +96,8 @@ def run(
         the last event of each cell: "done", "failed" or "busy".
     """
     cells = list(cells)
+    if not cells:
+        return []
     started: dict[str, float] = {}
     last: list[Event] = []
     with _pool(min(jobs, len(cells))) as pool:
@@ -132,9 +135,11 @@ def _outcome(cell: Cell, future: Future[str], store: Store, seconds: float, time
         store.fail(cell.name, cell.record(), f"stopped at the time limit of {time_limit:g} s")
     except ProcessExpired as expired:
         store.fail(cell.name, cell.record(), f"the worker process died with exit code {expired.exitcode}")
+    except Exception as error:  # before the worker could record it itself, such as a full disk
+        store.fail(cell.name, cell.record(), f"{type(error).__name__}: {error}")
     stored = store.cell(cell.name)
-    error = str(stored.record.get("error", "")) if kind == "failed" else ""
-    return Event(cell, kind, stored.intervals_done(), len(stored.record.get("visits", ())), seconds, error)
+    reason = str(stored.record.get("error", "")) if kind == "failed" else ""
+    return Event(cell, kind, stored.intervals_done(), len(stored.record.get("visits", ())), seconds, reason)
 
 
 @contextmanager
@@ -167,4 +172,13 @@ def _prepare(*arguments: Any) -> None:
 def _run_cell(*arguments: Any) -> str:
     from . import worker
 
+    Thread(target=_end_with_the_command, daemon=True).start()
     return worker.run_cell(*arguments)
+
+
+def _end_with_the_command() -> None:
+    """A killed command takes its workers along: one that went on would hold its cell against the next command."""
+    command = multiprocessing.parent_process()
+    assert command is not None
+    command.join()
+    os._exit(1)

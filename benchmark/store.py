@@ -29,11 +29,18 @@ from .derived import derive
 from .errors import InputError
 
 SCHEMA = 1
-COLUMNS = ["scenario", "method", "seed", "interval", "distribution", "step", "metric", "value", "cell"]
+COLUMNS = [
+    "scenario", "method", "seed", "interval", "distribution", "step", "metric", "value",
+    "track", "precision", "device", "cell",
+]  # fmt: skip
 
 
 class CellBusyError(Exception):
     """Another process is running this cell."""
+
+
+class CellDoneError(Exception):
+    """Another process has finished this cell in the meantime."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,13 @@ class StoredCell:
     def status(self) -> str:
         """One of "done", "failed", "running" (or cut off while it ran), or "damaged" """
         return str(self.record.get("status", "damaged"))
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The versions that its numbers depend on."""
+        named = {f"{part} {self.record[part]['name']}": self.record[part]["version"] for part in ("scenario", "method")}
+        metrics = {f"metric {name}": number for name, number in self.record["metrics"].items()}
+        return {"the protocol": self.record["protocol"], **named, **metrics}
 
     def intervals_done(self) -> int:
         """Intervals measured so far. Safe to ask while a worker writes."""
@@ -162,15 +176,14 @@ class Store:
             InputError: it can't.
         """
         path = Path(path)
-        mark = path / "lifegen.json"
-        if path.exists() and not path.is_dir():
-            raise InputError(f"{path} is a file; a store is a folder")
-        if mark.exists():
-            Store.open(path)
-        elif path.is_dir() and any(path.iterdir()):
-            raise InputError(f"{path} holds something other than a lifegen store; choose another --out")
-        there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         try:
+            if path.exists() and not path.is_dir():
+                raise InputError(f"{path} is a file; a store is a folder")
+            if (path / "lifegen.json").exists():
+                Store.open(path)
+            elif path.is_dir() and any(path.iterdir()):
+                raise InputError(f"{path} holds something other than a lifegen store; choose another --out")
+            there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
             with tempfile.TemporaryFile(dir=there):  # permissions alone don't tell: full disk, read-only mount, root
                 pass
         except OSError as error:
@@ -199,7 +212,30 @@ class Store:
 
     def cells(self) -> list[StoredCell]:
         """All cells, by name."""
-        return [StoredCell(folder) for folder in sorted((self.path / "cells").iterdir()) if folder.is_dir()]
+        return [StoredCell(folder) for folder in sorted(self.path.glob("cells/*")) if folder.is_dir()]
+
+    def current(self) -> tuple[list[StoredCell], dict[str, str]]:
+        """The finished cells of the newest versions in the store; and of each other cell why it is left out.
+
+        Cells of different versions of the protocol, a scenario, a method or a metric are never mixed.
+        """
+        cells, left_out = [], {}
+        for cell in self.cells():
+            if cell.status == "done":
+                cells.append(cell)
+            elif cell.status == "failed":
+                left_out[cell.folder.name] = f"failed: {cell.record.get('error', 'reason unknown')}"
+            else:
+                left_out[cell.folder.name] = "not finished" if cell.status == "running" else "run.json can't be read"
+        newest: dict[str, int] = {}
+        for cell in cells:
+            for part, number in cell.versions.items():
+                newest[part] = max(number, newest.get(part, number))
+        for cell in list(cells):
+            if old := [part for part, number in cell.versions.items() if number < newest[part]]:
+                cells.remove(cell)
+                left_out[cell.folder.name] = f"stale: the store has a newer version of {', '.join(old)}"
+        return cells, left_out
 
     @contextmanager
     def writing(self, name: str, record: Mapping[str, Any]) -> Iterator[CellWriter]:
@@ -207,6 +243,7 @@ class Store:
 
         Raises:
             CellBusyError: another process is at it.
+            CellDoneError: it is done; a result is never overwritten.
         """
         folder = self.path / "cells" / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -216,10 +253,14 @@ class Store:
         except Timeout:
             raise CellBusyError(name) from None
         with held:
+            if self.cell(name).status == "done":
+                raise CellDoneError(name)
             yield CellWriter(folder, record)
 
     def fail(self, name: str, record: Mapping[str, Any], error: str) -> None:
-        """Mark a cell whose process is gone as failed."""
+        """Mark a cell whose process is gone as failed, unless it was done by then."""
+        if self.cell(name).status == "done":
+            return
         folder = self.path / "cells" / name
         folder.mkdir(parents=True, exist_ok=True)
         record = self.cell(name).record or record
@@ -227,21 +268,43 @@ class Store:
         write_atomically(folder / "run.json", json.dumps(failed, indent=1))
 
     def table(self) -> pd.DataFrame:
-        """All rows of all cells that are done, one measurement a row, with what identifies their cell.
+        """All rows of the :meth:`current` cells, one measurement a row, with what identifies their cell.
 
         Raises:
             InputError: a cell that says it is done can't be read.
         """
         tables = []
-        for cell in self.cells():
-            if cell.status == "done":
-                record = cell.record
-                identity = {"scenario": record["scenario"]["label"], "method": record["method"]["label"],
-                            "seed": record["seed"], "cell": cell.folder.name}  # fmt: skip
-                tables.append(cell.rows().assign(**identity))
+        for cell in self.current()[0]:
+            record = cell.record
+            identity = {
+                "scenario": record["scenario"]["label"],
+                "method": record["method"]["label"],
+                "track": record["scenario"]["track"],
+                "precision": record["precision"],
+                "device": record["device"],
+                "seed": record["seed"],
+                "cell": cell.folder.name,
+            }
+            tables.append(cell.rows().assign(**identity))
         if not tables:
             return pd.DataFrame(columns=COLUMNS)
         return pd.concat(tables, ignore_index=True)[COLUMNS]
+
+
+def load(path: Path | str) -> pd.DataFrame:
+    """The tidy table of a store: one measurement a row.
+
+    Args:
+        path: the store's folder.
+
+    Returns:
+        columns scenario, method, seed, interval, distribution, step, metric, value, track, precision, device, cell;
+        the rows of derived metrics belong to a cell's last interval. Unfinished, failed and stale cells have no rows.
+
+    Raises:
+        InputError: there is no store at this path, or one of its cells can't be read.
+    """
+    return Store.open(path).table()
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -259,19 +322,3 @@ def write_atomically(path: Path, text: str) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def load(path: Path | str) -> pd.DataFrame:
-    """The tidy table of a store: one measurement a row.
-
-    Args:
-        path: the store's folder.
-
-    Returns:
-        columns scenario, method, seed, interval, distribution, step, metric, value, cell; the rows of derived metrics
-        belong to a cell's last interval.
-
-    Raises:
-        InputError: there is no store at this path, or one of its cells can't be read.
-    """
-    return Store.open(path).table()

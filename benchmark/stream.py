@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, NamedTuple
 
 import torch
-from annotated_types import Gt, Lt
 from avalanche.benchmarks import CLScenario, DatasetExperience, EagerCLStream
 from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
 from avalanche.benchmarks.utils.flat_data import ConstantSequence
+from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -24,9 +24,9 @@ from .options import Options
 class ScenarioConfig(Options):
     """Options of every scenario."""
 
-    steps: Annotated[int, Gt(0)] = 3000
+    steps: PositiveInt = 3000
     """Optimiser steps per interval."""
-    validation: Annotated[float, Gt(0), Lt(1)] = 0.1
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of each distribution's training images that is held out, the last ones."""
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .cell import Cell, plan
 from .choice import choose
@@ -22,9 +22,9 @@ class Suite(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     summary: str
-    scenarios: list[str]
-    methods: list[str]
-    seeds: list[int]
+    scenarios: list[str] = Field(min_length=1)
+    methods: list[str] = Field(min_length=1)
+    seeds: list[int] = Field(min_length=1)
 
 
 def suites() -> dict[str, Suite]:
@@ -46,8 +46,8 @@ def suite(name: str) -> Suite:
     if name.endswith(".toml"):
         try:
             return _read(name, Path(name).read_text())
-        except OSError as error:
-            raise InputError(f"suite {name} can't be read: {error.strerror}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"suite {name} can't be read: {error}") from None
     known = suites()
     if name not in known:
         raise unknown("suite", name, known)
@@ -73,15 +73,17 @@ def cells_of(
     Raises:
         InputError: something doesn't exist, or nothing is asked for.
     """
-    chosen = suite(suite_name) if suite_name else Suite(summary="", scenarios=[], methods=[], seeds=[0, 1, 2])
-    scenarios, methods = scenarios or chosen.scenarios, methods or chosen.methods
+    if suite_name:
+        chosen = suite(suite_name)
+        scenarios, methods = scenarios or chosen.scenarios, methods or chosen.methods
+        seeds = chosen.seeds if seeds is None else seeds
     if not scenarios or not methods:
         raise InputError("say what to run: --suite NAME, or -s SCENARIO and -m METHOD (`lifegen list` shows them)")
     overrides = {"steps": steps} if steps else {}
     return plan(
         [choose("scenario", text, overrides) for text in scenarios],
         [choose("method", text) for text in methods],
-        chosen.seeds if seeds is None else seeds,
+        (0, 1, 2) if seeds is None else seeds,
     )
 
 

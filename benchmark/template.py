@@ -129,6 +129,8 @@ class GenerativeTemplate(SupervisedTemplate):
         self._rows = self._steps = 0
         self._synthetic_before = synthetic_samples(self)
         steps = getattr(experience, "steps", None)
+        if steps is not None and self.train_epochs != 1:
+            raise ValueError("an experience that says its steps is one epoch: leave train_epochs at 1")
         if steps is not None and not isinstance(self.dataloader, TensorLoader):
             # A plugin brought its own loader, whose epochs have their own length: repeat it up to the budget.
             self.dataloader = islice(chain.from_iterable(repeat(self.dataloader)), steps)

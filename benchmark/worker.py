@@ -26,7 +26,7 @@ from .method import Method
 from .options import Options
 from .registry import METHODS, METRICS, SCENARIOS
 from .seeds import Seeds
-from .store import CellBusyError, CellWriter, Store
+from .store import CellBusyError, CellDoneError, CellWriter, Store
 from .stream import Stream
 
 SAMPLES = 10
@@ -54,15 +54,15 @@ def run_cell(cell: Cell, store: Path, data_root: Path, device: str) -> str:
     """Run one cell and write it to the store.
 
     Returns:
-        "done"; "failed", with the reason in the cell's record and the traceback in its log; or "busy" if another
-        process is at it.
+        "done", also where it was done already; "failed", with the reason in the cell's record and the traceback in its
+        log; or "busy" if another process is at it.
     """
     torch.set_num_threads(1)
     try:
         with Store(store).writing(cell.name, cell.record()) as writer, _output_to(writer.folder / "log.txt"):
             try:
                 _run(cell, writer, data_root, device)
-            except Exception as error:
+            except BaseException as error:  # sys.exit in a plug-in, too, ends this cell only
                 traceback.print_exc()
                 writer.fail(f"{type(error).__name__}: {error}")
                 return "failed"
@@ -70,6 +70,8 @@ def run_cell(cell: Cell, store: Path, data_root: Path, device: str) -> str:
             return "done"
     except CellBusyError:
         return "busy"
+    except CellDoneError:
+        return "done"
 
 
 def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str) -> None:
@@ -80,6 +82,9 @@ def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str) -> N
     method = build_method(cell.method)
     view = method.view(stream)
     strategy = method.strategy(stream, seeds, device)
+    tracks = strategy.model.track, cell.scenario.facts["track"]
+    if tracks[0] != tracks[1]:
+        raise InputError(f"{cell.method.name} has bounds of track {tracks[0]}, the scenario is of track {tracks[1]}")
     evaluator = Evaluator(stream, seeds, view)
     writer.note(visits=[experience.distributions for experience in view], **_circumstances(device))
     for interval, experience in enumerate(view):
@@ -116,6 +121,9 @@ def build_stream(scenario: Choice, seeds: Seeds, data_root: Path) -> Stream:
     entry = SCENARIOS[scenario.name]
     assert entry.config is not None
     stream: Stream = entry.target(_validated(entry.config, scenario), seeds, data_root)
+    declared = tuple(scenario.facts["image_shape"])
+    if stream.image_shape != declared:
+        raise InputError(f"{scenario.name} declares images of {declared}, but makes some of {stream.image_shape}")
     return stream
 
 

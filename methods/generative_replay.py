@@ -10,11 +10,11 @@ Memory: the student's state and the teacher's; no real image of the past.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Gt
 from avalanche.core import SupervisedPlugin
+from pydantic import PositiveInt
 
 from lifegen.benchmark.registry import register_method
 from lifegen.benchmark.seeds import Seeds
@@ -89,7 +89,7 @@ class GenerativeReplay(VAEMethod):
     """Teacher and student with replay and the plain ELBO: the paper's "without"."""
 
     class Config(VAEMethod.Config):
-        codes: Annotated[int, Gt(0)] = 1
+        codes: PositiveInt = 1
         """Size J of the code at the start; it grows by one with each new distribution."""
 
     restarts_temperature = True

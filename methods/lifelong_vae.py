@@ -10,11 +10,11 @@ Memory: the student's state and the teacher's; no real image of the past.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Ge
 from avalanche.core import SupervisedPlugin
+from pydantic import NonNegativeFloat
 
 from lifegen.benchmark.registry import register_method
 from lifegen.benchmark.seeds import Seeds
@@ -74,9 +74,9 @@ class LifelongVAE(GenerativeReplay):
     """Teacher and student with replay, consistency and information terms: the paper's "with"."""
 
     class Config(GenerativeReplay.Config):
-        consistency_weight: Annotated[float, Ge(0)] = 1.0
+        consistency_weight: NonNegativeFloat = 1.0
         """γ, weight of the consistency term."""
-        mutual_information_weight: Annotated[float, Ge(0)] = 0.3
+        mutual_information_weight: NonNegativeFloat = 0.3
         """λ, weight of the mutual information between code and image."""
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:

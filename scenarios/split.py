@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from annotated_types import Gt
+from pydantic import PositiveInt
 
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.registry import register_scenario
@@ -19,12 +19,12 @@ from .sources import LabelledData, source
 class SplitConfig(ScenarioConfig):
     class_order: Literal["sorted", "random"] | tuple[int, ...] = "sorted"
     """Order in which the classes come: sorted, random (by seed), or a list of all or some labels."""
-    classes_per_interval: Annotated[int, Gt(0)] = 1
+    classes_per_interval: PositiveInt = 1
     """Classes that make up one distribution."""
 
 
 class SplitDigitsConfig(SplitConfig):
-    steps: Annotated[int, Gt(0)] = 300
+    steps: PositiveInt = 300
     """Optimiser steps per interval."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -29,6 +30,8 @@ class Trouble(SupervisedPlugin):
             raise RuntimeError("this method is broken")
         if self.kind == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.kind == "exit":
+            sys.exit(7)
         if self.kind == "hang":
             time.sleep(600)
         if self.kind == "diverge":

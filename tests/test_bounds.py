@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 
@@ -121,6 +122,15 @@ def test_codes_are_drawn_from_their_posterior(toy, space):
         drawn = style - math.log(3) - divergence  # log q of the drawn code
         shares = torch.stack([(drawn - value).abs().lt(1e-4).double().mean() for value in log_q[0]])
     torch.testing.assert_close(shares, log_q[0].exp().double(), atol=2e-3, rtol=0)
+
+
+def test_a_code_of_probability_zero_is_never_drawn(toy, space):
+    with torch.no_grad():
+        model = copy.deepcopy(toy)
+        model.encoder_head.bias[-3:] = torch.tensor([-200.0, 0.0, -200.0])
+        noise = Noise(torch.zeros(2, 4, 2), torch.tensor([0.0, 1 - 2**-24])[:, None].expand(2, 4))
+        divergence = model.log_weights_given(space[:4], noise).divergence
+    assert divergence.max() < 50  # the second code, of probability 1; another would be paid 200 nats
 
 
 def random_weights(draws: int, components: int, n: int) -> LogWeights:

@@ -13,18 +13,23 @@ from scipy import stats
 
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.leaderboard import Board, leaderboard
-from lifegen.benchmark.plots import CURVES, colour, curve, plot, sample_grid
+from lifegen.benchmark.plots import colour, curve, plot, sample_grid
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.tables import print_board, to_csv, to_json
 
 
 def write(store: Store, method: str, seed: int, final: float, *, version: int = 1, reference: str | None = None,
-          intervals: int = 3, scenario: str = "split-x", status: str = "done") -> None:  # fmt: skip
+          intervals: int = 3, scenario: str = "split-x", status: str = "done",
+          consistency: float | None = None) -> None:  # fmt: skip
     record = {
         "scenario": {"name": scenario, "label": scenario, "version": 1, "config": {}, "track": "t"},
         "method": {"name": method, "label": method, "version": version, "config": {}, "reference": reference},
         "seed": seed,
         "visits": [[str(i)] for i in range(intervals)] if intervals > 1 else [["0", "1", "2"]],
+        "protocol": 1,
+        "metrics": {},
+        "precision": "float32",
+        "device": "cpu",
     }
     with store.writing(f"{scenario}-{method}-{version}-{seed}", record) as writer:
         for interval in range(intervals):
@@ -33,7 +38,9 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
                       ("1", "negative_elbo", value), ("2", "negative_elbo", value - interval),
                       (None, "real_samples", 1000), (None, "peak_memory_mb", 500 - interval)]  # fmt: skip
             if interval:
-                values.append((None, "posterior_consistency_past", 0.5 + seed / 10))
+                values.append((None, "posterior_consistency_past", consistency or 0.5 + seed / 10))
+            if interval == 1:
+                values.append((None, "code_retention", 0.9))
             writer.append(
                 [{"interval": interval, "distribution": d, "step": None, "metric": m, "value": v} for d, m, v in values]
             )
@@ -83,8 +90,18 @@ def test_counts_add_up_and_memory_is_the_most(store):
 
 def test_best_comes_first_by_the_first_metric(store):
     assert list(dict.fromkeys(leaderboard(store).table["method"])) == ["batch", "good", "naive"]
-    by_samples = leaderboard(store, ["forward_transfer"]).table
-    assert set(by_samples["method"]) == {"good", "naive"}
+
+
+def test_where_higher_is_better_the_highest_comes_first_and_who_has_no_value_last(store):
+    write(store, "consistent", 0, 40, consistency=0.99)
+    order = list(dict.fromkeys(leaderboard(store, ["posterior_consistency_past", "negative_elbo"]).table["method"]))
+    assert order[0] == "consistent"
+    assert order[-1] == "batch"
+
+
+def test_a_metric_that_is_undefined_at_the_end_has_no_number(store):
+    board = leaderboard(store, ["negative_elbo", "code_retention"])
+    assert "code_retention" not in set(board.table["metric"])
 
 
 def test_references_are_marked_and_explained(store, capsys):
@@ -144,7 +161,7 @@ def test_cells_that_are_not_done_are_listed_not_ranked(store, capsys):
     write(store, "good", 8, 1, status="cut off")
     board = leaderboard(store)
     assert line(board, "good", "negative_elbo")["n"] == 3
-    assert any("split-x-good-1-7: failed, ValueError: boom" in text for text in board.left_out)
+    assert any("split-x-good-1-7: failed: ValueError: boom" in text for text in board.left_out)
     assert any("split-x-good-1-8: not finished" in text for text in board.left_out)
     print_board(board)
     assert "left out: split-x-good-1-7" in capsys.readouterr().out
@@ -178,8 +195,11 @@ def test_every_figure_is_drawn(store, tmp_path):
     names = {file.relative_to(tmp_path / "figures").as_posix() for file in files}
     assert names == {
         f"split-x/{name}.{ending}"
-        for name in ("negative_elbo", "posterior_consistency_past", "real_samples",
-                     "samples-naive", "samples-good", "samples-batch")
+        for name in (
+            "negative_elbo", "posterior_consistency_past", "real_samples", "peak_memory_mb", "gradient_norm",
+            "code_retention", "forgetting", "backward_transfer", "forward_transfer",
+            "samples-naive", "samples-good", "samples-batch",
+        )
         for ending in ("png", "svg")
     }  # fmt: skip
     assert all(file.stat().st_size > 1000 for file in files)
@@ -188,7 +208,7 @@ def test_every_figure_is_drawn(store, tmp_path):
 def test_a_curve_shows_means_and_intervals(store):
     table = store.table()
     rows = table[(table["metric"] == "negative_elbo") & table["distribution"].isna()]
-    axes = curve(rows, CURVES["negative_elbo"], "split-x").axes[0]
+    axes = curve(rows, "negative ELBO", "split-x").axes[0]
     lines = {drawn.get_label(): drawn for drawn in axes.get_lines()}
     assert list(lines["good"].get_xdata()) == [0, 1, 2]
     assert list(lines["good"].get_ydata()) == pytest.approx([52, 42, 32])
@@ -198,6 +218,27 @@ def test_a_curve_shows_means_and_intervals(store):
     band = axes.collections[1].get_paths()[0].vertices
     half = stats.t.ppf(0.975, 2) * np.std([30, 31, 35], ddof=1) / np.sqrt(3)
     assert band[:, 1].max() == pytest.approx(52 + half)
+
+
+def test_a_metric_that_starts_at_interval_1_of_two_is_no_reference_line(tmp_path):
+    store = Store.create(tmp_path / "two")
+    write(store, "good", 0, 30, intervals=2)
+    table = store.table()
+    rows = table[(table["metric"] == "posterior_consistency_past")]
+    (line_drawn,) = curve(rows, "consistency", "split-x").axes[0].get_lines()
+    assert list(line_drawn.get_xdata()) == [1]
+
+
+def test_a_trace_has_a_point_at_each_step_between_the_intervals(store):
+    table = store.table()
+    rows = table[table["metric"] == "gradient_norm"]
+    lines = {drawn.get_label(): drawn for drawn in curve(rows, "norm", "split-x").axes[0].get_lines()}
+    assert list(lines["good"].get_xdata()) == pytest.approx([-1 + 5 / 6, 5 / 6, 1 + 5 / 6])
+
+
+def test_figures_that_cannot_be_written_are_one_line(store):
+    with pytest.raises(InputError, match="can't be written to"):
+        plot(store, Path("/proc/figures"))
 
 
 def test_a_method_has_the_same_colour_in_every_figure(store):

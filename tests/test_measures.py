@@ -31,6 +31,7 @@ class Table(GenerativeModel):
         super().__init__()
         self.table = codes
         self.codes = len(next(iter(codes.values())))
+        self.track = "none"
         self.cost = cost
         self.calls: list[int] = []
         self.unused = torch.nn.Parameter(torch.zeros(3))

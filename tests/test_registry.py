@@ -107,6 +107,24 @@ def test_the_catalogue_is_made_anew_when_a_file_changes(monkeypatch, tmp_path):
     assert len(calls) == 3
 
 
+def test_an_import_error_is_never_remembered(monkeypatch, tmp_path):
+    """Its cause may be mended where the digest doesn't look, such as a library that is installed later."""
+    broken = {"kind": "method", "name": "mine", "version": 0, "summary": "", "module": "m", "error": "ImportError: x"}
+    mended = {**broken, "version": 1, "error": None}
+    answers = iter([[broken], [mended]])
+    monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: next(answers))
+    monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
+    assert catalogue._catalogue.__wrapped__()[0].error
+    assert not catalogue._catalogue.__wrapped__()[0].error
+
+
+def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(monkeypatch, tmp_path):
+    (tmp_path / "torch.py").write_text("raise ImportError('not the real one')")
+    monkeypatch.chdir(tmp_path)
+    entries = catalogue._describe_in_subprocess(["lifegen.benchmark.seeds", "lifegen.scenarios.split"])
+    assert not [entry["error"] for entry in entries if entry["error"]]
+
+
 def test_a_home_that_cannot_be_written_to_only_costs_time(monkeypatch):
     monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: [])
     monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: catalogue.Path("/proc/nowhere"))

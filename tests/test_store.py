@@ -15,15 +15,21 @@ from lifegen.benchmark import load
 from lifegen.benchmark.cell import Cell, plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.store import COLUMNS, CellBusyError, Store, write_atomically
+from lifegen.benchmark.store import COLUMNS, CellBusyError, CellDoneError, Store, write_atomically
 
 
-def record(seed: int = 0, method: str = "naive", version: int = 1) -> dict[str, object]:
+def record(
+    seed: int = 0, method: str = "naive", version: int = 1, protocol: int = 1, metric: int = 1
+) -> dict[str, object]:
     return {
         "scenario": {"name": "s", "label": "s", "version": 1, "config": {}, "track": "t"},
         "method": {"name": method, "label": method, "version": version, "config": {}, "reference": None},
         "seed": seed,
         "visits": [["a"], ["b"]],
+        "protocol": protocol,
+        "metrics": {"negative_elbo": metric},
+        "precision": "float32",
+        "device": "cpu",
     }
 
 
@@ -80,6 +86,41 @@ def test_starting_a_cell_again_drops_its_old_rows(tmp_path):
         writer.append(rows(0, value=99.0))
     fill(store, "cell")
     assert store.table()["value"].max() < 99
+
+
+def test_a_finished_cell_is_never_started_again(tmp_path):
+    store = Store.create(tmp_path / "s")
+    fill(store, "cell")
+    before = (store.path / "cells" / "cell" / "metrics.jsonl").read_bytes()
+    with pytest.raises(CellDoneError), store.writing("cell", record()):
+        pass
+    store.fail("cell", record(), "too late")
+    assert store.cell("cell").status == "done"
+    assert (store.path / "cells" / "cell" / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("newer", ["version", "protocol", "metric"])
+def test_cells_of_different_versions_are_never_mixed(tmp_path, newer):
+    store = Store.create(tmp_path / "s")
+    fill(store, "old", seed=0)
+    fill(store, "new", seed=1, **{newer: 2})
+    cells, left_out = store.current()
+    assert [cell.folder.name for cell in cells] == ["new"]
+    assert "stale" in left_out["old"]
+    assert set(store.table()["cell"]) == {"new"}
+
+
+def test_versions_of_different_methods_are_independent(tmp_path):
+    store = Store.create(tmp_path / "s")
+    fill(store, "one", method="naive", version=1)
+    fill(store, "two", method="batch", version=2)
+    assert len(store.current()[0]) == 2
+
+
+def test_a_store_that_lost_its_empty_folder_is_empty(tmp_path):
+    store = Store.create(tmp_path / "s")
+    (store.path / "cells").rmdir()
+    assert load(store.path).empty
 
 
 def test_a_cell_that_says_it_is_done_but_has_lost_rows_is_an_error_that_names_it(tmp_path):
@@ -190,6 +231,9 @@ def test_a_cells_name_depends_on_all_that_its_numbers_depend_on():
     assert len(names) == 4
     assert cell(codes=3, style=2).name == cell(style=2, codes=3).name
     assert cell(codes="null").name == cell().name  # the default, said aloud
+    assert len({cell(codes=spelt).name for spelt in ("2", "2.0", "2e0")}) == 1
+    assert len({cell(learning_rate=spelt).name for spelt in ("1", "1.0", "1e0")}) == 1
+    assert len({cell(learning_rate=spelt).method.label for spelt in ("1", "1.0", "1e0")}) == 1
     assert cell().name.startswith("split-digits--naive--0--")
 
 

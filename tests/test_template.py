@@ -113,6 +113,13 @@ def test_an_experience_without_steps_is_trained_for_epochs():
     assert trained.optimizer_steps == 4  # ⌈37 / 10⌉
 
 
+def test_a_budget_in_steps_and_one_in_epochs_exclude_each_other():
+    trained = strategy()
+    trained.train_epochs = 3
+    with pytest.raises(ValueError, match="train_epochs"):
+        trained.train(tiny().train_stream[0], eval_streams=[])
+
+
 def test_gradient_norms_are_those_of_the_whole_gradient():
     class Check(SupervisedPlugin):
         norms: list[float] = []  # noqa: RUF012

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from annotated_types import Ge, Gt
 from avalanche.core import SupervisedPlugin
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from lifegen.benchmark.method import Method
 from lifegen.benchmark.seeds import Seeds
@@ -19,18 +19,26 @@ class VAEMethod(Method):
     """A method whose model is the code/style VAE."""
 
     class Config(Method.Config):
-        codes: Annotated[int, Gt(0)] | None = None
+        batch_size: Annotated[int, Field(ge=2)] = 100  # batch norm needs two
+        """Images per optimiser step, real and synthetic together."""
+        codes: PositiveInt | None = None
         """Size J of the code at the start; null: the stream's number of distributions."""
-        style: Annotated[int, Gt(0)] = 14
+        style: PositiveInt = 14
         """Size F of the style."""
-        width: Annotated[int, Gt(0)] | None = None
+        width: PositiveInt | None = None
         """Units per hidden layer; null: 512, or 128 for images of less than 16 × 16 pixels."""
-        temperature_start: Annotated[float, Gt(0)] = 1.0
+        temperature_start: PositiveFloat = 1.0
         """Temperature of the relaxed code at the start of an interval."""
-        temperature_floor: Annotated[float, Gt(0)] = 0.5
+        temperature_floor: PositiveFloat = 0.5
         """Lowest temperature."""
-        temperature_rate: Annotated[float, Ge(0)] | None = None
+        temperature_rate: NonNegativeFloat | None = None
         """Decay of the temperature per step (paper's code: 3e-5); null: floor at half of the interval's steps."""
+
+        @model_validator(mode="after")
+        def _falls(self) -> Self:
+            if self.temperature_floor > self.temperature_start:
+                raise ValueError("temperature_floor lies above temperature_start")
+            return self
 
     restarts_temperature = False
     """Whether the temperature starts anew with each interval: a method that isn't told of boundaries can't."""

@@ -80,6 +80,7 @@ class CodeStyleVAE(GenerativeModel):
         self.codes = codes
         self.style = style
         self.likelihood = likelihood or BernoulliGrey()
+        self.track = self.likelihood.track
         self.temperature = 1.0
         pixels = math.prod(image_shape)
         self.encoder = nn.Sequential(
@@ -127,8 +128,11 @@ class CodeStyleVAE(GenerativeModel):
         mean, std, logits = self.encode(x)
         log_q = logits.log_softmax(1)
         style = mean + std * noise.style
-        # The code by its inverse distribution function. Rounding may leave the last value of the sum below 1.
-        code = torch.searchsorted(log_q.exp().cumsum(1), noise.code.T.contiguous()).clamp(max=self.codes - 1)
+        # The code by its inverse distribution function: the first whose cumulative probability exceeds the draw. The
+        # draw is scaled by the sum, which rounding leaves near 1: no code of probability 0 is ever chosen.
+        cumulative = log_q.exp().cumsum(1)
+        drawn = noise.code.T.contiguous() * cumulative[:, -1:]
+        code = torch.searchsorted(cumulative, drawn, right=True).clamp(max=self.codes - 1)
         log_q_code = log_q.gather(1, code).T
         # log N(zc; 0, I) − log N(zc; mean, std²), where the constants cancel
         style_ratio = (0.5 * (noise.style.square() - style.square()) + std.log()).sum(-1)
