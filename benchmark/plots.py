@@ -62,7 +62,7 @@ def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> lis
             try:
                 target.mkdir(parents=True, exist_ok=True)
                 for metric, chosen in rows[rows["distribution"].isna()].groupby("metric"):
-                    if chosen["interval"].max() > 0:  # else there is one value a method: the table has it
+                    if chosen.groupby("method")["interval"].nunique().max() > 1:  # else the table says it all
                         unit = f" ({units[metric]})" if units.get(metric) else ""
                         figure = curve(chosen, f"{metric}{unit}".replace("_", " "), str(scenario))
                         files += _save(figure, target / str(metric), formats)
@@ -85,9 +85,7 @@ def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     is_trace = rows["step"].notna().any()
-    # A trace's first step lies just after the interval before: at i − 1, where that one's end values are.
-    x = rows["interval"] + (rows["step"] / (rows["step"].max() + 1) - 1 if is_trace else 0)
-    rows = rows.assign(x=x)
+    rows = rows.assign(x=_between_intervals(rows) if is_trace else rows["interval"])
     for method, group in rows.groupby("method"):
         style: dict[str, Any] = {"color": colour(str(method)), "label": str(method)}
         if not is_trace:
@@ -107,6 +105,14 @@ def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=True)
     return figure
+
+
+def _between_intervals(rows: pd.DataFrame) -> pd.Series:
+    """Where a trace's steps lie: those of interval i between i − 1 and i; a method of one interval fills the axis."""
+    by_method = rows.groupby("method")
+    share = rows["step"] / (by_method["step"].transform("max") + 1)
+    only = by_method["interval"].transform("max") == 0
+    return rows["interval"] - 1 + share * np.where(only, rows["interval"].max() + 1, 1)
 
 
 def sample_grid(samples: np.ndarray, title: str) -> Figure:
@@ -145,7 +151,7 @@ def _sample_grids(store: Store, rows: pd.DataFrame, target: Path, formats: tuple
 def _save(figure: Figure, path: Path, formats: tuple[str, ...]) -> list[Path]:
     files = [path.with_name(f"{path.name}.{ending}") for ending in formats]
     for file in files:
-        figure.savefig(file, dpi=150)
+        figure.savefig(file, dpi=120)
     return files
 
 
