@@ -12,7 +12,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure  # not pyplot: whoever imports this keeps his own backend
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from .catalogue import describe
 from .errors import InputError
@@ -82,8 +82,8 @@ def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
         label: of the metric's axis.
         title: of the figure; the number of seeds is added.
     """
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
+    figure = Figure(figsize=(7, 4.5))  # with fixed margins: a layout engine draws everything twice
+    axes = figure.subplots(gridspec_kw={"left": 0.12, "right": 0.98, "bottom": 0.13, "top": 0.92})
     is_trace = rows["step"].notna().any()
     rows = rows.assign(x=_between_intervals(rows) if is_trace else rows["interval"])
     for method, group in rows.groupby("method"):
@@ -103,6 +103,8 @@ def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
     n = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     axes.set(xlabel="after interval", ylabel=label, title=f"{title} (mean of {n} seeds, 95 % interval)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if rows["value"].abs().max() >= 10_000:
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 300k
     axes.legend(frameon=True)
     return figure
 
