@@ -55,7 +55,12 @@ def test_the_wheel_works_when_installed_elsewhere(wheel, tmp_path):
     libraries = Path(
         subprocess.check_output([python, "-c", "import site; print(site.getsitepackages()[0])"], text=True).strip()
     )
-    (libraries / "outer.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    outer = Path(sysconfig.get_paths()["purelib"])
+    (libraries / "outer.pth").write_text(f"{outer}\n")
+    # Of the outer environment's own .pth files this one is a library's, not an editable lifegen's: without it there is
+    # no distutils on Python 3.12.
+    for shim in outer.glob("distutils-precedence.pth"):
+        shutil.copy(shim, libraries)
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", str(wheel)]
     subprocess.run(install, check=True)
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
