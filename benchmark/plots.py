@@ -64,7 +64,7 @@ def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> lis
                 for metric, chosen in rows[rows["distribution"].isna()].groupby("metric"):
                     if chosen.groupby("method")["interval"].nunique().max() > 1:  # else the table says it all
                         unit = f" ({units[metric]})" if units.get(metric) else ""
-                        figure = curve(chosen, f"{metric}{unit}".replace("_", " "), str(scenario))
+                        figure = curve(chosen, f"{_words(str(metric))}{unit}", str(scenario))
                         files += _save(figure, target / str(metric), formats)
                 files += _sample_grids(store, rows, target, formats)
             except OSError as error:
@@ -82,8 +82,10 @@ def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
         label: of the metric's axis.
         title: of the figure; the number of seeds is added.
     """
-    figure = Figure(figsize=(7, 4.5))  # with fixed margins: a layout engine draws everything twice
-    axes = figure.subplots(gridspec_kw={"left": 0.12, "right": 0.98, "bottom": 0.13, "top": 0.92})
+    # Fixed margins, with room for the legend: a layout engine draws everything twice.
+    width = 7.5 + 0.085 * rows["method"].str.len().max()
+    figure = Figure(figsize=(width, 4.5))
+    axes = figure.subplots(gridspec_kw={"left": 0.8 / width, "right": 6.9 / width, "bottom": 0.13, "top": 0.92})
     is_trace = rows["step"].notna().any()
     rows = rows.assign(x=_between_intervals(rows) if is_trace else rows["interval"])
     for method, group in rows.groupby("method"):
@@ -105,7 +107,7 @@ def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if rows["value"].abs().max() >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 300k
-    axes.legend(frameon=True)
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the curves, never on them
     return figure
 
 
@@ -148,6 +150,11 @@ def _sample_grids(store: Store, rows: pd.DataFrame, target: Path, formats: tuple
                 figure = sample_grid(archive["samples"], f"{method}, seed {first['seed']}")
             files += _save(figure, target / f"samples-{_file_name(str(method))}", formats)
     return files
+
+
+def _words(metric: str) -> str:
+    """A metric's name as the label of an axis."""
+    return metric.replace("_", " ").replace("elbo", "ELBO").replace("nll", "NLL")
 
 
 def _save(figure: Figure, path: Path, formats: tuple[str, ...]) -> list[Path]:
