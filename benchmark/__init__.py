@@ -2,7 +2,7 @@
 
 For whoever adds a method: ``Method``, ``register_method``, ``GenerativeModel``, ``GenerativeTemplate``, ``Seeds``.
 For whoever adds a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``.
-For whoever reads results: ``load``.
+For whoever reads results: ``load``, ``load_model``.
 """
 
 from importlib import import_module
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo
     from .plugin_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
     from .registry import register_method, register_metric, register_scenario
+    from .saved_model import load_model
     from .seeds import Seeds
     from .store import load
     from .stream import Interval, Parts, ScenarioConfig, Stream, make_stream
@@ -34,6 +35,7 @@ _HOME = {
     "register_method": "registry",
     "register_metric": "registry",
     "register_scenario": "registry",
+    "load_model": "saved_model",
     "Seeds": "seeds",
     "load": "store",
     "Images": "images",

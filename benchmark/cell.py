@@ -46,7 +46,7 @@ class Cell:
     def record(self) -> dict[str, Any]:
         """What the store keeps beside the rows."""
         record = self.identity | {"hash": self._hash}
-        record["scenario"] |= {"label": self.scenario.label, "track": self.scenario.facts["track"]}
+        record["scenario"] |= {"label": self.scenario.label, "track": self.scenario.config["track"]}
         record["method"] |= {"label": self.method.label, "reference": self.method.facts["reference"]}
         return record
 

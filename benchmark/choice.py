@@ -27,13 +27,16 @@ class Choice:
     """The name, with the options that aren't at their defaults: what tables and plots show."""
 
 
-def choose(kind: str, text: str, overrides: Mapping[str, Any] | None = None) -> Choice:
+def choose(
+    kind: str, text: str, overrides: Mapping[str, Any] | None = None, last: Mapping[str, Any] | None = None
+) -> Choice:
     """Read ``NAME`` or ``NAME:option=value,...``.
 
     Args:
         kind: "method" or "scenario".
         text: what the user typed. Values are JSON (``0.3``, ``true``, ``null``, ``[1,2]``); anything else is a string.
         overrides: options that were given another way; the text's own win.
+        last: options that win over the text's.
 
     Raises:
         InputError: an unknown name or option, or a value that the option can't take.
@@ -46,7 +49,7 @@ def choose(kind: str, text: str, overrides: Mapping[str, Any] | None = None) -> 
         if not equals:
             raise InputError(f"{kind} {name!r}: {part!r} isn't of the form option=value")
         given[key.strip()] = _value(value.strip())
-    return configure(description, given)
+    return configure(description, given | dict(last or {}))
 
 
 def configure(description: Description, given: Mapping[str, Any]) -> Choice:

@@ -60,8 +60,9 @@ def list_command(what: str | None, as_json: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     for kind, entries in content.items():
         console.print(_list_table(kind, entries), "")
-        if what in entries and entries[what].get("options"):
-            console.print(_options_table(entries[what]["options"]), "")
+        if what in entries:
+            details = _suite_table if kind == "suites" else _options_table
+            console.print(details(entries[what]), "")
 
 
 @cli.command()
@@ -93,10 +94,13 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
 @click.option("-m", "--method", "methods", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="May be repeated.")
 @click.option("--seeds", help="Such as 0-4 or 0,3,7.  [default: 0-2, or the suite's]")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps per interval.  [default: the scenario's]")
+@click.option("--smoke", is_flag=True, help="The suite's small size, one seed: does everything run?")
 @click.option("--jobs", type=click.IntRange(min=1), help="Cells at a time.  [default: one per core]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), help="Seconds that one cell may take.")
-@click.option("--out", type=click.Path(path_type=Path), help="The store.  [default: runs/SUITE, or runs/default]")
+@click.option("--keep-models", is_flag=True, help="Keep final models in the store (some suites do).")
+@click.option("--out", type=click.Path(path_type=Path),
+              help="The store.  [default: runs/SUITE, runs/SUITE-smoke, or runs/default]")  # fmt: skip
 @click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
 def run(
     suite_name: str | None,
@@ -104,9 +108,11 @@ def run(
     methods: tuple[str, ...],
     seeds: str | None,
     steps: int | None,
+    smoke: bool,
     jobs: int | None,
     device: str,
     time_limit: float | None,
+    keep_models: bool,
     out: Path | None,
     data_root: Path | None,
 ) -> int:
@@ -118,12 +124,12 @@ def run(
     from .run import default_data_root, default_jobs, missing, prepare
     from .run import run as run_cells
     from .store import Store
-    from .suite import cells_of
+    from .suite import cells_of, suite
 
     if device not in ("auto", "cpu", "cuda") and not device.removeprefix("cuda:").isdecimal():
         raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
-    cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps)
-    path = out or Path("runs", Path(suite_name).stem if suite_name else "default")
+    cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke)
+    path = out or Path("runs", Path(suite_name or "default").stem + ("-smoke" if smoke else ""))
     root = (data_root or default_data_root()).expanduser()
 
     Store.check(path)
@@ -143,6 +149,7 @@ def run(
             jobs=jobs or default_jobs(device),
             device=device,
             time_limit=time_limit,
+            keep_models=keep_models or bool(suite_name and suite(suite_name).keep_models),
             show=show,
         )
     unfinished = [event for event in events if event.kind != "done"]
@@ -208,12 +215,23 @@ def _list_table(kind: str, entries: dict[str, dict[str, Any]]) -> Any:
     return table
 
 
-def _options_table(options: dict[str, dict[str, Any]]) -> Any:
+def _suite_table(suite: dict[str, Any]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_edge=False, show_header=False)
+    for key in ("budget", "scenarios", "methods", "seeds", "figures"):
+        value = suite[key]
+        table.add_row(key, Text(value if isinstance(value, str) else "\n".join(map(str, value))))
+    return table
+
+
+def _options_table(entry: dict[str, Any]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
     table = Table("option", "default", "meaning", box=None, show_edge=False)
-    for name, schema in options.items():
+    for name, schema in entry.get("options", {}).items():
         table.add_row(name, Text(json.dumps(schema.get("default"))), Text(schema.get("description", "")))
     return table
 

@@ -18,3 +18,8 @@ class Images(NamedTuple):
     def select(self, index: Tensor | slice) -> Images:
         """Some of them, by index, mask or slice."""
         return Images(self.x[index], self.y[index])
+
+
+def to_unit(x: Tensor) -> Tensor:
+    """uint8 images as floats in [0, 1]."""
+    return x.float().div_(255)

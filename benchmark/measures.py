@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .images import to_unit
 from .model import GenerativeModel, importance_bound, negative_elbo
 from .registry import METRICS, register_metric
 from .seeds import Seeds
 from .stream import Interval, Stream
-from .template import GenerativeTemplate, to_unit
+from .template import GenerativeTemplate
 
 DRAWS = 10
 """S: draws per image in every bound, the same for every method."""
@@ -214,6 +215,14 @@ def iwae_nll(m: Measurement) -> Iterator[Row]:
         yield Row(float(torch.cat(list(parts.values())).mean()))
         for name, bounds in parts.items():
             yield Row(float(bounds.mean()), name)
+
+
+@register_metric("bits_per_dimension", version=1, unit="bits", better="lower")
+def bits_per_dimension(m: Measurement) -> Iterator[Row]:
+    """negative_elbo / (pixels · channels · log 2), where the likelihood is a density on 8-bit values."""
+    if m.stream.track == "discretised-logistic":
+        dimensions = math.prod(m.stream.image_shape)
+        yield Row(m.union("test", m.stream.distributions).value / (dimensions * math.log(2)))
 
 
 @register_metric("posterior_consistency", version=1, better="higher")

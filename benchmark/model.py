@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -66,6 +66,17 @@ class GenerativeModel(nn.Module, ABC):
     @abstractmethod
     def reconstruct(self, x: Tensor) -> Tensor:
         """Images decoded from their most likely latent values, in [0, 1], shape of ``x``."""
+
+    def style_grid(self, code: int, points: int) -> Tensor | None:
+        """One code's images for styles on a grid of two dimensions, (points², channels, height, width), row by row.
+
+        None where the style doesn't have two dimensions.
+        """
+        return None
+
+    def recipe(self) -> dict[str, Any] | None:
+        """What to call the class with to make this model empty, as JSON values; None if it can't be kept in a store."""
+        return None
 
     @property
     def log_prior(self) -> Tensor:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import seaborn as sns
-from matplotlib.colors import to_hex
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.figure import Figure  # not pyplot: whoever imports this keeps his own backend
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from .catalogue import describe
 from .errors import InputError
+from .grids import reconstructions, sample_grid, style_grids
 from .statistics import mean_interval
 from .store import Store
 
@@ -29,6 +31,10 @@ _COLOURS = {
 }
 
 
+PICTURES = ("samples", "reconstructions", "style_grid", "gradient_norm_steps", "samples_needed")
+"""Figures beside the curves of metrics."""
+
+
 def colour(method: str) -> str:
     """A method's colour, the same in every figure: chosen for lifegen's own, by its name's hash for any other."""
     if method in _COLOURS:
@@ -38,7 +44,7 @@ def colour(method: str) -> str:
 
 
 def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> list[Path]:
-    """Draw every figure that the store has the data for: each metric against the interval, and samples per code.
+    """Draw every figure that the store has the data for: each metric against the interval, and :data:`PICTURES`.
 
     Args:
         store: where the cells are.
@@ -66,7 +72,14 @@ def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> lis
                         unit = f" ({units[metric]})" if units.get(metric) else ""
                         figure = curve(chosen, f"{_words(str(metric))}{unit}", str(scenario))
                         files += _save(figure, target / str(metric), formats)
-                files += _sample_grids(store, rows, target, formats)
+                unions = rows[rows["distribution"].isna() & (rows.groupby("cell")["interval"].transform("max") > 0)]
+                traces = unions[unions["metric"] == "gradient_norm"]
+                if not traces.empty:
+                    files += _save(gradient_norms(traces, str(scenario)), target / "gradient_norm_steps", formats)
+                counts = unions[unions["metric"].isin(["real_samples", "synthetic_samples"])]
+                if not counts.empty:
+                    files += _save(samples_needed(counts, str(scenario)), target / "samples_needed", formats)
+                files += _pictures(store, rows, target, formats)
             except OSError as error:
                 raise InputError(f"{target} can't be written to: {error.strerror or error}") from None
     return files
@@ -119,36 +132,76 @@ def _between_intervals(rows: pd.DataFrame) -> pd.Series:
     return rows["interval"] - 1 + share * np.where(only, rows["interval"].max() + 1, 1)
 
 
-def sample_grid(samples: np.ndarray, title: str) -> Figure:
-    """Samples of a model, one row per code.
+def gradient_norms(rows: pd.DataFrame, title: str) -> Figure:
+    """The gradient's norm against the step, one curve per interval from dark (first) to light, one panel per method
+    (paper, figure 4c): means over seeds, smoothed over a tenth of an interval.
 
     Args:
-        samples: uint8, (codes, samples, channels, height, width).
+        rows: of the metric ``gradient_norm`` and one scenario, of cells of several intervals.
         title: of the figure.
     """
-    codes, n, channels, height, width = samples.shape
-    grid = samples.transpose(0, 3, 1, 4, 2).reshape(codes * height, n * width, channels)
-    figure = Figure(figsize=(0.55 * n + 1, 0.55 * codes + 1), layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(grid if channels == 3 else grid[..., 0], cmap="gray", vmin=0, vmax=255)
-    axes.set_yticks((np.arange(codes) + 0.5) * height - 0.5, [str(code) for code in range(codes)])
-    axes.set(xticks=[], ylabel="code", title=title)
-    axes.grid(visible=False)
-    for row in range(1, codes):
-        axes.axhline(row * height - 0.5, color="white", linewidth=1)
+    methods = sorted(rows["method"].unique())
+    figure = Figure(figsize=(4 * len(methods) + 1, 3.8), layout="constrained")
+    panels = figure.subplots(1, len(methods), sharey=True, squeeze=False)[0]
+    last = int(rows["interval"].max())
+    shades = ScalarMappable(Normalize(0, last), sns.color_palette("viridis", as_cmap=True))
+    for panel, method in zip(panels, methods, strict=True):
+        for interval, group in rows[rows["method"] == method].groupby("interval"):
+            mean = group.groupby("step")["value"].mean()
+            smooth = mean.rolling(max(1, len(mean) // 10), min_periods=1).mean()
+            panel.plot(smooth.index, smooth, color=shades.to_rgba(interval), linewidth=1)
+        panel.set(title=method, xlabel="step", yscale="log")
+    panels[0].set_ylabel("gradient norm")
+    figure.colorbar(shades, ax=panels, label="interval")
+    figure.suptitle(title)
     return figure
 
 
-def _sample_grids(store: Store, rows: pd.DataFrame, target: Path, formats: tuple[str, ...]) -> list[Path]:
-    """The samples of each method's first seed."""
+def samples_needed(rows: pd.DataFrame, title: str) -> Figure:
+    """Real (solid) and synthetic (dashed) images that training took in each interval (paper, figure 7).
+
+    Args:
+        rows: of the metrics ``real_samples`` and ``synthetic_samples`` and one scenario, of cells of several intervals.
+        title: of the figure.
+    """
+    width = 7.5 + 0.085 * rows["method"].str.len().max()
+    figure = Figure(figsize=(width, 4.5))
+    axes = figure.subplots(gridspec_kw={"left": 0.8 / width, "right": 6.9 / width, "bottom": 0.13, "top": 0.92})
+    for (method, metric), group in rows.groupby(["method", "metric"]):
+        is_real = metric == "real_samples"
+        by_interval = group.groupby("interval")["value"]
+        estimates = pd.DataFrame([mean_interval(list(values)) for _, values in by_interval], dtype=float)
+        at = np.array(list(by_interval.groups))
+        shade = colour(str(method))
+        axes.plot(at, estimates["mean"], color=shade, linestyle="-" if is_real else "--", marker="o", markersize=4,
+                  label=str(method) if is_real else None)  # fmt: skip
+        axes.fill_between(at, estimates["low"], estimates["high"], color=shade, alpha=0.2, linewidth=0)
+    axes.set(xlabel="interval", ylabel="images: real (solid), synthetic (dashed)", title=title)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.yaxis.set_major_formatter(EngFormatter(sep=""))
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def _pictures(store: Store, rows: pd.DataFrame, target: Path, formats: tuple[str, ...]) -> list[Path]:
+    """The pictures of each method's first seed."""
     files: list[Path] = []
     for method, group in rows.groupby("method"):
         first = group.loc[group["seed"].idxmin()]
-        file = store.cell(first["cell"]).folder / "samples.npz"
-        if file.exists():
-            with np.load(file, allow_pickle=False) as archive:
-                figure = sample_grid(archive["samples"], f"{method}, seed {first['seed']}")
-            files += _save(figure, target / f"samples-{_file_name(str(method))}", formats)
+        cell = store.cell(first["cell"])
+        file = cell.folder / "pictures.npz"
+        if not file.exists():
+            continue
+        title = f"{method}, seed {first['seed']}"
+        with np.load(file, allow_pickle=False) as kept:
+            figures = {"samples": sample_grid(kept["samples"], title)}
+            if "reconstructions" in kept:
+                names = cell.distributions
+                figures["reconstructions"] = reconstructions(kept["originals"], kept["reconstructions"], names, title)
+            if "style_grid" in kept:
+                figures["style_grid"] = style_grids(kept["style_grid"], title)
+        for name, figure in figures.items():
+            files += _save(figure, target / f"{name}-{_file_name(str(method))}", formats)
     return files
 
 

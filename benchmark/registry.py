@@ -34,6 +34,8 @@ class Entry:
     """The class of its options, where it has any."""
     facts: Mapping[str, Any]
     """What else tables and checks need to know: JSON values only."""
+    data: Callable[[Any], tuple[str, ...]] | None = None
+    """The data sources that a scenario of given options needs."""
 
     @property
     def summary(self) -> str:
@@ -53,7 +55,9 @@ class Registry:
         self._pattern = re.compile(pattern)
         self._entries: dict[str, Entry] = {}
 
-    def add(self, name: str, version: int, target: Any, config: type[Options] | None, **facts: Any) -> None:
+    def add(
+        self, name: str, version: int, target: Any, config: type[Options] | None, data: Any = None, **facts: Any
+    ) -> None:
         """Register a thing.
 
         Raises:
@@ -61,7 +65,7 @@ class Registry:
         """
         if not self._pattern.fullmatch(name):
             raise ValueError(f"{self.kind} name {name!r} must match {self._pattern.pattern}")
-        entry = Entry(self.kind, name, version, target, config, facts)
+        entry = Entry(self.kind, name, version, target, config, facts, data)
         if (other := self._entries.get(name)) and other.origin != entry.origin:
             raise ValueError(f"{self.kind} {name!r} is registered twice: by {other.origin} and by {entry.origin}")
         self._entries[name] = entry
@@ -111,24 +115,19 @@ def register_scenario(
     *,
     version: int,
     config: type[Options],
-    image_shape: tuple[int, int, int],
-    track: str,
-    data: tuple[str, ...] = (),
+    data: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = (),
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Register a function ``(config, seeds, data_root) -> Stream`` under a name.
 
     Args:
         name: lower-case words joined by hyphens.
         version: raise it whenever the stream's content may change.
-        config: class of the scenario's options.
-        image_shape: channels, height, width.
-        track: likelihood and preprocessing, for example ``bernoulli-grey``; tracks are never ranked together.
-        data: names of the data sources that must lie under the data root.
+        config: class of the scenario's options, a ``ScenarioConfig``.
+        data: names of the data sources that must lie under the data root, or a function of the options that says them.
     """
 
     def decorate(target: Callable[..., T]) -> Callable[..., T]:
-        facts = {"image_shape": list(image_shape), "track": track, "data": list(data)}
-        SCENARIOS.add(name, version, target, config, **facts)
+        SCENARIOS.add(name, version, target, config, data if callable(data) else lambda _: data)
         return target
 
     return decorate

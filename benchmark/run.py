@@ -79,6 +79,7 @@ def run(
     jobs: int,
     device: str = "auto",
     time_limit: float | None = None,
+    keep_models: bool = False,
     show: Callable[[Event], None] = lambda event: None,
 ) -> list[Event]:
     """Run cells. One that another process has finished in the meantime isn't run again.
@@ -90,6 +91,7 @@ def run(
         jobs: cells at a time, each in a process of one thread.
         device: "auto", "cpu", "cuda" or "cuda:N"; each worker resolves "auto" itself.
         time_limit: seconds after which a cell is stopped and counts as failed.
+        keep_models: whether a cell's folder gets its final model.
         show: is told what happens.
 
     Returns:
@@ -102,7 +104,7 @@ def run(
     last: list[Event] = []
     with _pool(min(jobs, len(cells))) as pool:
         pending: dict[Future[str], Cell] = {
-            pool.schedule(_run_cell, args=[cell, store.path, data_root, device], timeout=time_limit): cell
+            pool.schedule(_run_cell, args=[cell, store.path, data_root, device, keep_models], timeout=time_limit): cell
             for cell in cells
         }
         while pending:

@@ -3,7 +3,8 @@
     STORE/lifegen.json               marks the folder as a store; schema version
     STORE/cells/NAME/run.json        what is constant in the cell, and its status; replaced atomically
     STORE/cells/NAME/metrics.jsonl   one row per measurement, flushed after every interval
-    STORE/cells/NAME/samples.npz     samples of the final model, one row of images per code
+    STORE/cells/NAME/pictures.npz    samples, reconstructions and style grids of the final model, as ``pictures`` says
+    STORE/cells/NAME/model.safetensors   the final model, if the run was asked to keep it
     STORE/cells/NAME/log.txt         what the worker printed
 
 A cell whose status isn't "done" is computed anew; its rows never reach a table. Merging stores is copying folders.
@@ -70,6 +71,11 @@ class StoredCell:
         metrics = {f"metric {name}": number for name, number in self.record["metrics"].items()}
         return {"the protocol": self.record["protocol"], **named, **metrics}
 
+    @property
+    def distributions(self) -> list[str]:
+        """The distributions that occur, in the order in which they are first met."""
+        return list(dict.fromkeys(name for visit in self.record["visits"] for name in visit))
+
     def intervals_done(self) -> int:
         """Intervals measured so far. Safe to ask while a worker writes."""
         try:
@@ -116,7 +122,7 @@ class CellWriter:
         self.folder = folder
         self._record = dict(record)
         self._rows = 0
-        for leftover in ("metrics.jsonl", "samples.npz"):
+        for leftover in ("metrics.jsonl", "pictures.npz", "model.safetensors"):
             (folder / leftover).unlink(missing_ok=True)
         self._write("running", started=_now())
 

@@ -7,7 +7,7 @@ interval; its valid and test streams have one experience a distribution, in the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from avalanche.benchmarks import CLScenario, DatasetExperience, EagerCLStream
@@ -17,17 +17,38 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from .errors import InputError
 from .images import Images
 from .options import Options
+from .seeds import Seeds
 
 
 class ScenarioConfig(Options):
     """Options of every scenario."""
 
     steps: PositiveInt = 3000
-    """Optimiser steps per interval."""
+    """Optimiser steps per interval: exactly so many, at least (random), or at most (early-stopping)."""
+    interval_length: Literal["fixed", "random", "early-stopping"] = "fixed"
+    """fixed; random: steps + a geometric number; early-stopping: until the validation negative ELBO stops falling."""
+    extra_steps: Annotated[float, Field(gt=1)] = 1300
+    """random: mean of the geometric number (LGM's code: 13 times the batch size)."""
+    patience: PositiveInt = 500
+    """early-stopping: steps without a lower validation value after which an interval ends; the best state is kept."""
+    check_every: PositiveInt = 50
+    """early-stopping: steps between two looks at the validation part of the current interval."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of each distribution's training images that is held out, the last ones."""
+    test_images: PositiveInt | None = None
+    """Size of a fixed test sample in which every distribution has the same share; null: all test images."""
+    track: Literal["bernoulli-grey", "bernoulli-binarised", "discretised-logistic"] = "bernoulli-grey"
+    """Likelihood of the pixels: on grey levels, on images binarised once, or on 8-bit values."""
+
+    def lengths(self, intervals: int, seeds: Seeds) -> list[int]:
+        """Steps of each interval, or their limits: the same for every method."""
+        if self.interval_length != "random":
+            return [self.steps] * intervals
+        extra = torch.empty(intervals).geometric_(1 / self.extra_steps, generator=seeds.generator("interval-lengths"))
+        return [self.steps + int(n) for n in extra]
 
 
 class Parts(NamedTuple):
@@ -36,6 +57,16 @@ class Parts(NamedTuple):
     train: Images
     valid: Images
     test: Images
+
+
+class EarlyStopping(NamedTuple):
+    """When an interval ends, by its own validation part."""
+
+    valid: Images
+    patience: int
+    """Steps without a lower value"""
+    check_every: int
+    """Steps between two looks"""
 
 
 class TensorImages(Dataset[tuple[Tensor, int]]):
@@ -70,7 +101,15 @@ class Interval(DatasetExperience):
     """One stretch of the stream (Avalanche: an experience), in which data come from one distribution."""
 
     def __init__(
-        self, images: Images, *, interval: int, distributions: tuple[str, ...], is_new: bool, steps: int
+        self,
+        images: Images,
+        *,
+        interval: int,
+        distributions: tuple[str, ...],
+        is_new: bool,
+        steps: int,
+        planned_steps: int | None = None,
+        stopping: EarlyStopping | None = None,
     ) -> None:
         super().__init__(dataset=avalanche_dataset(images), current_experience=interval)
         self.interval = interval
@@ -80,7 +119,11 @@ class Interval(DatasetExperience):
         self.is_new = is_new
         """Whether a distribution is met for the first time."""
         self.steps = steps
-        """Optimiser steps that training on it takes."""
+        """Optimiser steps that training on it takes, at most so many if it is stopped early."""
+        self.planned_steps = steps if planned_steps is None else planned_steps
+        """What a schedule may count on: not the length of an interval that is random."""
+        self.stopping = stopping
+        """How it ends early, if it does."""
 
     @property
     def distribution(self) -> str:
@@ -94,8 +137,10 @@ class Stream(CLScenario):
     valid_stream: EagerCLStream
     test_stream: EagerCLStream
 
-    def __init__(self, train: list[Interval], valid: list[Interval], test: list[Interval]) -> None:
+    def __init__(self, train: list[Interval], valid: list[Interval], test: list[Interval], track: str) -> None:
         super().__init__([EagerCLStream("train", train), EagerCLStream("valid", valid), EagerCLStream("test", test)])
+        self.track = track
+        """Likelihood and preprocessing of its images: which bounds on them can be compared."""
         self.distributions = tuple(experience.distribution for experience in test)
         """Names of the distributions that occur, in the order in which they are first met."""
 
@@ -121,39 +166,84 @@ class Stream(CLScenario):
 
     def joint(self) -> list[Interval]:
         """The whole stream as one interval, number 0, with all its steps and the union of its distributions."""
-        parts = [self.images("train", name) for name in self.distributions]
-        union = Images(torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts]))
-        steps = sum(experience.steps for experience in self.train_stream)
-        experience = Interval(union, interval=0, distributions=self.distributions, is_new=True, steps=steps)
+
+        def union(part: str) -> Images:
+            parts = [self.images(part, name) for name in self.distributions]
+            return Images(torch.cat([one.x for one in parts]), torch.cat([one.y for one in parts]))
+
+        experiences = list(self.train_stream)
+        stopping = experiences[0].stopping
+        experience = Interval(
+            union("train"),
+            interval=0,
+            distributions=self.distributions,
+            is_new=True,
+            steps=sum(one.steps for one in experiences),
+            planned_steps=sum(one.planned_steps for one in experiences),
+            stopping=stopping and stopping._replace(valid=union("valid")),
+        )
         return list(EagerCLStream("train", [experience]))
 
 
-def make_stream(distributions: Mapping[str, Parts], visits: Sequence[str], steps: Sequence[int]) -> Stream:
+def make_stream(
+    distributions: Mapping[str, Parts], visits: Sequence[str], config: ScenarioConfig, seeds: Seeds
+) -> Stream:
     """Build a stream.
 
     Args:
         distributions: the parts of each distribution, by name.
         visits: the distribution of each interval; one may come back.
-        steps: optimiser steps of each interval.
+        config: lengths of the intervals, test sample and track.
+        seeds: where random lengths come from.
+
+    Raises:
+        InputError: a distribution has too few test images for the sample.
     """
-    # A fresh experience for each visit: Avalanche writes the index on the object, so one listed twice would carry
-    # the second one's. The tensors are shared.
-    train = [
-        Interval(distributions[name].train, interval=i, distributions=(name,), is_new=name not in visits[:i], steps=n)
-        for i, (name, n) in enumerate(zip(visits, steps, strict=True))
-    ]
-    met = [experience for experience in train if experience.is_new]
+    names = list(dict.fromkeys(visits))
+    used = {name: distributions[name] for name in names}
+    if config.test_images is not None:
+        used = _with_test_sample(used, config.test_images)
+    if config.track == "bernoulli-binarised":
+        used = {name: Parts(*(_binarised(part, name, i) for i, part in enumerate(used[name]))) for name in names}
 
-    def once(part: str) -> list[Interval]:
-        return [
-            Interval(
-                getattr(distributions[experience.distribution], part),
-                interval=experience.interval,
-                distributions=experience.distributions,
-                is_new=True,
-                steps=experience.steps,
-            )
-            for experience in met
-        ]
+    def experience(part: str, name: str, interval: int, steps: int) -> Interval:
+        """A fresh one for each visit: Avalanche writes the index on the object, so one listed twice would carry the
+        second one's. The tensors are shared."""
+        stopping = EarlyStopping(used[name].valid, config.patience, config.check_every)
+        return Interval(
+            getattr(used[name], part),
+            interval=interval,
+            distributions=(name,),
+            is_new=name not in visits[:interval],
+            steps=steps,
+            planned_steps=config.steps,
+            stopping=stopping if config.interval_length == "early-stopping" else None,
+        )
 
-    return Stream(train, once("valid"), once("test"))
+    lengths = config.lengths(len(visits), seeds)
+    visited = list(enumerate(zip(visits, lengths, strict=True)))
+    train, valid, test = (
+        [experience(part, name, i, n) for i, (name, n) in visited if part == "train" or name not in visits[:i]]
+        for part in ("train", "valid", "test")
+    )
+    return Stream(train, valid, test, config.track)
+
+
+def _with_test_sample(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:
+    """The first distributions get one more where n can't be divided. The images are spread evenly over a test part:
+    data sets such as MNIST aren't in random order."""
+    sampled = {}
+    for i, (name, parts) in enumerate(distributions.items()):
+        share = n // len(distributions) + (i < n % len(distributions))
+        there = len(parts.test.x)
+        if not 0 < share <= there:
+            raise InputError(f"test_images={n} takes {share} of {name}, which has {there}")
+        sampled[name] = parts._replace(test=parts.test.select(torch.arange(share) * there // share))
+    return sampled
+
+
+def _binarised(images: Images, distribution: str, part: int) -> Images:
+    """Each pixel is 255 with a probability of its grey level, drawn once: the same for every seed and method."""
+    generator = Seeds(0).generator("binarisation", distribution, part)
+    drawn = torch.rand(images.x.shape, generator=generator) * 255 < images.x
+    return Images(drawn.to(torch.uint8) * 255, images.y)

@@ -16,15 +16,30 @@ from .choice import choose
 from .errors import InputError, unknown
 
 
+class Smoke(BaseModel):
+    """The small size, to see that everything runs: one seed, with these options in place of the suite's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    scenario: dict[str, int | float | str] = {}
+    method: dict[str, int | float | str] = {}
+
+
 class Suite(BaseModel):
     """What to run. Scenarios and methods are written as on the command line, ``NAME:option=value,...``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     summary: str
+    budget: str
+    """What it takes, and how to ask for more."""
     scenarios: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
     seeds: list[int] = Field(min_length=1)
+    figures: list[str] = []
+    """Names of the figures to look at: metrics, or those of ``plots.PICTURES``. ``lifegen plot`` draws every figure."""
+    keep_models: bool = False
+    smoke: Smoke
 
 
 def suites() -> dict[str, Suite]:
@@ -60,6 +75,7 @@ def cells_of(
     methods: Sequence[str] = (),
     seeds: Sequence[int] | None = None,
     steps: int | None = None,
+    smoke: bool = False,
 ) -> list[Cell]:
     """The cells of a suite, or of given scenarios × methods × seeds.
 
@@ -69,20 +85,24 @@ def cells_of(
         methods: likewise.
         seeds: replace the suite's; 0, 1 and 2 without a suite.
         steps: optimiser steps per interval, where a scenario doesn't say its own.
+        smoke: whether to run the suite's small size.
 
     Raises:
         InputError: something doesn't exist, or nothing is asked for.
     """
+    if smoke and not suite_name:
+        raise InputError("--smoke is the small size of a suite: say which with --suite NAME")
+    small = suite(suite_name).smoke if suite_name and smoke else Smoke()
     if suite_name:
         chosen = suite(suite_name)
         scenarios, methods = scenarios or chosen.scenarios, methods or chosen.methods
-        seeds = chosen.seeds if seeds is None else seeds
+        seeds = (chosen.seeds[:1] if smoke else chosen.seeds) if seeds is None else seeds
     if not scenarios or not methods:
         raise InputError("say what to run: --suite NAME, or -s SCENARIO and -m METHOD (`lifegen list` shows them)")
     overrides = {"steps": steps} if steps else {}
     return plan(
-        [choose("scenario", text, overrides) for text in scenarios],
-        [choose("method", text) for text in methods],
+        [choose("scenario", text, overrides, small.scenario) for text in scenarios],
+        [choose("method", text, last=small.method) for text in methods],
         (0, 1, 2) if seeds is None else seeds,
     )
 

@@ -12,7 +12,8 @@ from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
-from .images import Images
+from .early_stopping import EarlyStoppingPlugin
+from .images import Images, to_unit
 from .model import GenerativeModel, TrainingOutput
 from .seeds import Seeds
 from .stream import tensor_view
@@ -26,8 +27,8 @@ def negative_elbo_loss(output: TrainingOutput, _: Any = None) -> Tensor:
 class GenerativeTemplate(SupervisedTemplate):
     """Trains a generative model on one interval after another.
 
-    An experience that says its ``steps`` gets exactly so many optimiser steps; any other Avalanche experience gets
-    ``train_epochs`` epochs.
+    An experience that says its ``steps`` gets exactly so many optimiser steps, or fewer if it says how it is stopped
+    early; any other Avalanche experience gets ``train_epochs`` epochs.
     """
 
     def __init__(
@@ -65,7 +66,8 @@ class GenerativeTemplate(SupervisedTemplate):
             model=model,
             optimizer=optimizer,
             criterion=negative_elbo_loss,
-            plugins=[*plugins, self.gradient_norms],
+            # Early stopping is first: what the method keeps at the end of an interval is of the best state.
+            plugins=[EarlyStoppingPlugin(self.seeds), *plugins, self.gradient_norms],
             train_mb_size=train_mb_size,
             train_epochs=train_epochs,
             eval_mb_size=eval_mb_size,
@@ -127,6 +129,7 @@ class GenerativeTemplate(SupervisedTemplate):
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
         self._rows = self._steps = 0
+        self._stop_training = False  # Avalanche leaves it set after the last epoch: the next interval would not begin
         self._synthetic_before = synthetic_samples(self)
         steps = getattr(experience, "steps", None)
         if steps is not None and self.train_epochs != 1:
@@ -147,8 +150,9 @@ class GenerativeTemplate(SupervisedTemplate):
 
 
 def interval_steps(strategy: SupervisedTemplate) -> int:
-    """Optimiser steps of the interval that ``strategy`` is about to train on, in or out of lifegen's template."""
-    steps = getattr(strategy.experience, "steps", None)
+    """Optimiser steps that a schedule may count on in the interval that ``strategy`` is about to train on, in or out of
+    lifegen's template."""
+    steps = getattr(strategy.experience, "planned_steps", None)
     return int(steps) if steps is not None else strategy.train_epochs * len(strategy.dataloader)
 
 
@@ -200,11 +204,6 @@ class TensorLoader:
             y = self._y[chosen]
             # A list of three: plugins take the last entry of a batch for the task labels.
             yield [to_unit(self._x[chosen]), y, torch.zeros_like(y)]
-
-
-def to_unit(x: Tensor) -> Tensor:
-    """uint8 images as floats in [0, 1]."""
-    return x.float().div_(255)
 
 
 class _NoEvaluator(SupervisedPlugin):

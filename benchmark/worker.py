@@ -24,13 +24,12 @@ from .errors import InputError
 from .measures import Evaluator
 from .method import Method
 from .options import Options
-from .registry import METHODS, METRICS, SCENARIOS
+from .pictures import take_pictures
+from .registry import METHODS, METRICS, SCENARIOS, Entry
+from .saved_model import save_model
 from .seeds import Seeds
 from .store import CellBusyError, CellDoneError, CellWriter, Store
 from .stream import Stream
-
-SAMPLES = 10
-"""Samples of each code that are kept at the end of a cell."""
 
 
 def prepare(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Seeds, data_root: Path, device: str) -> None:
@@ -42,7 +41,7 @@ def prepare(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Seeds
     from lifegen.scenarios.sources import source
 
     find_device(device)
-    for name in sorted({name for scenario in scenarios for name in scenario.facts["data"]}):
+    for name in sorted({name for scenario in scenarios for name in data_of(scenario)}):
         source(name).fetch(data_root)
     for scenario in scenarios:
         build_stream(scenario, seeds, data_root)
@@ -50,8 +49,8 @@ def prepare(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Seeds
         build_method(method)
 
 
-def run_cell(cell: Cell, store: Path, data_root: Path, device: str) -> str:
-    """Run one cell and write it to the store.
+def run_cell(cell: Cell, store: Path, data_root: Path, device: str, keep_model: bool = False) -> str:
+    """Run one cell and write it to the store, with its final model if asked to.
 
     Returns:
         "done", also where it was done already; "failed", with the reason in the cell's record and the traceback in its
@@ -61,7 +60,7 @@ def run_cell(cell: Cell, store: Path, data_root: Path, device: str) -> str:
     try:
         with Store(store).writing(cell.name, cell.record()) as writer, _output_to(writer.folder / "log.txt"):
             try:
-                _run(cell, writer, data_root, device)
+                _run(cell, writer, data_root, device, keep_model)
             except BaseException as error:  # sys.exit in a plug-in, too, ends this cell only
                 traceback.print_exc()
                 writer.fail(f"{type(error).__name__}: {error}")
@@ -74,7 +73,7 @@ def run_cell(cell: Cell, store: Path, data_root: Path, device: str) -> str:
         return "done"
 
 
-def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str) -> None:
+def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str, keep_model: bool) -> None:
     seeds = Seeds(cell.seed, scope=cell.scenario.name)
     seeds.seed_globals()
     device = find_device(device_name)
@@ -82,9 +81,10 @@ def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str) -> N
     method = build_method(cell.method)
     view = method.view(stream)
     strategy = method.strategy(stream, seeds, device)
-    tracks = strategy.model.track, cell.scenario.facts["track"]
-    if tracks[0] != tracks[1]:
-        raise InputError(f"{cell.method.name} has bounds of track {tracks[0]}, the scenario is of track {tracks[1]}")
+    if strategy.model.track != stream.track:
+        raise InputError(
+            f"{cell.method.name} has bounds of track {strategy.model.track}, the scenario is of track {stream.track}"
+        )
     evaluator = Evaluator(stream, seeds, view)
     writer.note(visits=[experience.distributions for experience in view], **_circumstances(device))
     for interval, experience in enumerate(view):
@@ -93,7 +93,9 @@ def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str) -> N
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         writer.append(evaluator.measure(strategy, interval, train_seconds=perf_counter() - began))
-    _save_samples(strategy.model, seeds.generator("samples", device=device), writer.folder / "samples.npz")
+    np.savez_compressed(writer.folder / "pictures.npz", **take_pictures(strategy.model, stream, seeds, device))
+    if keep_model:
+        save_model(strategy.model, writer.folder / "model.safetensors")
 
 
 def find_device(name: str) -> torch.device:
@@ -111,20 +113,29 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def data_of(scenario: Choice) -> tuple[str, ...]:
+    """Names of the data sources that a chosen scenario needs."""
+    entry, config = _scenario(scenario)
+    assert entry.data is not None
+    return entry.data(config)
+
+
 def build_stream(scenario: Choice, seeds: Seeds, data_root: Path) -> Stream:
     """A chosen scenario's stream.
 
     Raises:
         InputError: its options don't fit together, or its data can't be read.
     """
+    entry, config = _scenario(scenario)
+    stream: Stream = entry.target(config, seeds, data_root)
+    return stream
+
+
+def _scenario(scenario: Choice) -> tuple[Entry, Options]:
     import_module(scenario.module)
     entry = SCENARIOS[scenario.name]
     assert entry.config is not None
-    stream: Stream = entry.target(_validated(entry.config, scenario), seeds, data_root)
-    declared = tuple(scenario.facts["image_shape"])
-    if stream.image_shape != declared:
-        raise InputError(f"{scenario.name} declares images of {declared}, but makes some of {stream.image_shape}")
-    return stream
+    return entry, _validated(entry.config, scenario)
 
 
 def build_method(method: Choice) -> Method:
@@ -157,14 +168,6 @@ def _circumstances(device: torch.device) -> dict[str, Any]:
         "metrics": {entry.name: entry.version for entry in METRICS},
         "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
     }
-
-
-@torch.inference_mode()
-def _save_samples(model: Any, generator: torch.Generator, file: Path) -> None:
-    """Write uint8 images, (codes, samples, channels, height, width)."""
-    model.eval()
-    rows = [model.sample(SAMPLES, code=code, generator=generator) for code in range(model.codes)]
-    np.savez_compressed(file, samples=torch.stack(rows).mul(255).round().byte().cpu().numpy())
 
 
 @contextmanager

@@ -10,11 +10,12 @@ Memory: the student's state and the teacher's; no real image of the past.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from avalanche.core import SupervisedPlugin
-from pydantic import PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor
 
 from lifegen.benchmark.registry import register_method
 from lifegen.benchmark.seeds import Seeds
@@ -33,11 +34,30 @@ class TeacherPlugin(SupervisedPlugin):
     those drawn, and fresh samples of the teacher for the rest: each distribution has about the same share.
     """
 
-    def __init__(self, seeds: Seeds) -> None:
+    def __init__(
+        self,
+        seeds: Seeds,
+        *,
+        growth: int = 1,
+        latent_layers: Literal["reinitialise", "preserve"] = "reinitialise",
+        weight_transfer: bool = True,
+        norm_reset: Literal["stats", "all", "none"] = "stats",
+        mixing: Literal["fixed", "bernoulli"] = "fixed",
+        replay_images: Literal["mean", "draw"] = "mean",
+        replay_prior: Literal["uniform", "aggregate"] = "uniform",
+    ) -> None:
         """Make the plugin.
 
         Args:
-            seeds: where the grown layers' weights and the teacher's samples come from.
+            seeds: where the grown layers' weights, the mixture and the teacher's samples come from.
+            growth: g, codes appended for each new distribution.
+            latent_layers: what growth does to the layers on either side of the latent variables.
+            weight_transfer: whether the student starts from the teacher's weights.
+            norm_reset: what normalisation forgets: running statistics, scales and shifts as well, or nothing.
+            mixing: whether each image is real with probability 1/K, instead of fixed counts.
+            replay_images: the teacher's decoder means, or draws from p(x | z).
+            replay_prior: how the teacher's codes are drawn: uniformly, or as often as the student used them on the
+                mixed batches of the interval before (a mean over about the last hundred).
         """
         super().__init__()
         self.teacher: CodeStyleVAE | None = None
@@ -48,9 +68,20 @@ class TeacherPlugin(SupervisedPlugin):
         """Real images in the current batch; they come first."""
         self.synthetic_samples = 0
         """Images drawn from teachers so far."""
+        self._growth = growth
+        self._preserve = latent_layers == "preserve"
+        self._weight_transfer = weight_transfer
+        self._norm_reset = norm_reset
+        self._mixing = mixing
+        self._draw = replay_images == "draw"
+        self._aggregate = replay_prior == "aggregate"
         self._seeds = seeds
         self._init = seeds.generator("growth")
+        self._mixture = seeds.generator("mixture")
         self._replay: torch.Generator | None = None
+        self._prior: Tensor | None = None
+        self._usage: Tensor | None = None
+        self._steps = 0
 
     @property
     def stored_parameters(self) -> int:
@@ -66,22 +97,39 @@ class TeacherPlugin(SupervisedPlugin):
             return
         # It shares no tensor with the student, never learns, and always normalises by its running statistics.
         self.teacher = deepcopy(strategy.model).eval().requires_grad_(False)
-        if is_new:
-            strategy.model.grow(1, self._init)
-        strategy.model.reset_norm_statistics()
+        self._prior, self._usage, self._steps = self._usage, None, 0
+        student: CodeStyleVAE = strategy.model
+        if is_new and self._growth:
+            student.grow(self._growth, self._init, self._preserve)
+        if not self._weight_transfer:
+            student.reinitialise(self._init)
+        if self._norm_reset != "none":
+            student.reset_norm(affine=self._norm_reset == "all")
 
     @torch.no_grad()
     def before_training_iteration(self, strategy: Any, **_: Any) -> None:
         if self.teacher is None:
             return
         x, y, *rest = strategy.mbatch
-        self.real = max(1, len(x) // self.distributions)
+        self.real = self._real_count(len(x))
         if self._replay is None:  # on the model's device, which is known only now
             self._replay = self._seeds.generator("replay", device=x.device)
-        synthetic = self.teacher.sample(len(x) - self.real, generator=self._replay)
+        synthetic = self.teacher.sample(len(x) - self.real, generator=self._replay, prior=self._prior, draw=self._draw)
         unlabelled = torch.full_like(y[self.real :], -1)
         strategy.mbatch = [torch.cat([x[: self.real], synthetic]), torch.cat([y[: self.real], unlabelled]), *rest]
         self.synthetic_samples += len(synthetic)
+
+    def _real_count(self, batch: int) -> int:
+        if self._mixing == "fixed":
+            return max(1, batch // self.distributions)
+        return int((torch.rand(batch, generator=self._mixture) * self.distributions < 1).sum())
+
+    @torch.no_grad()
+    def after_forward(self, strategy: Any, **_: Any) -> None:
+        if self._aggregate:
+            now = strategy.mb_output.posterior.code_logits.softmax(1).mean(0)
+            self._steps += 1
+            self._usage = now if self._usage is None else self._usage.lerp(now, max(1 / self._steps, 0.01))
 
 
 @register_method("generative-replay", version=1, uses=("boundaries",))
@@ -90,9 +138,34 @@ class GenerativeReplay(VAEMethod):
 
     class Config(VAEMethod.Config):
         codes: PositiveInt = 1
-        """Size J of the code at the start; it grows by one with each new distribution."""
+        """Size J of the code at the start."""
+        growth: NonNegativeInt = 1
+        """g, codes appended for each new distribution; 0 keeps the size."""
+        latent_layers: Literal["reinitialise", "preserve"] = "reinitialise"
+        """Whether growth starts the layers on either side of the latent variables anew or only adds to them."""
+        weight_transfer: bool = True
+        """Whether a student starts from its teacher's weights."""
+        norm_reset: Literal["stats", "all", "none"] = "stats"
+        """What normalisation forgets at a transition: running statistics, scales and shifts as well, or nothing."""
+        mixing: Literal["fixed", "bernoulli"] = "fixed"
+        """1/K of each batch is real, K distributions met: by fixed counts, or each image with that probability."""
+        replay_images: Literal["mean", "draw"] = "mean"
+        """What the teacher replays: its decoder's means, or draws from its likelihood."""
+        replay_prior: Literal["uniform", "aggregate"] = "uniform"
+        """How the teacher's codes are drawn: uniformly, or as often as they are used."""
 
     restarts_temperature = True
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        return [*super().plugins(stream, seeds), TeacherPlugin(seeds), ResetOptimizerPlugin()]
+        config = self.config
+        teacher = TeacherPlugin(
+            seeds,
+            growth=config.growth,
+            latent_layers=config.latent_layers,
+            weight_transfer=config.weight_transfer,
+            norm_reset=config.norm_reset,
+            mixing=config.mixing,
+            replay_images=config.replay_images,
+            replay_prior=config.replay_prior,
+        )
+        return [*super().plugins(stream, seeds), teacher, ResetOptimizerPlugin()]

@@ -3,39 +3,92 @@
 Reference: Ramapuram, Gregorova, Kalousis, Lifelong Generative Modeling (arXiv 1705.09847): consistency, equation 3;
 information term, section 4. Deliberate differences from the authors' public code, which has errors that change the
 numbers: the teacher always normalises by its running statistics; its probabilities, not their logarithms, are padded
-for new codes; the information term acts in every interval, with the code's marginal estimated on the batch.
+for new codes; the information term acts in every interval, with the code's marginal estimated on the batch. The
+defaults suit short budgets; ``lgm.py`` has those of the paper and of its code.
 
 Memory: the student's state and the teacher's; no real image of the past.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, Literal
 
 import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import NonNegativeFloat
+from torch import Tensor
 
 from lifegen.benchmark.registry import register_method
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream
 
 from .generative_replay import GenerativeReplay, TeacherPlugin
-from .models.divergences import mutual_information, padded_reverse_kl
+from .models.divergences import entropy, gaussian, mutual_information, padded_forward_kl, padded_reverse_kl
+from .models.vae import CodeStyleVAE, Posterior, VAEOutput
+
+Target = Literal["zd", "zc", "both"]
+Direction = Literal["reverse", "forward"]
+Estimator = Literal["batch-marginal", "prior-entropy", "infogan", "none"]
 
 
 class ConsistencyPlugin(SupervisedPlugin):
-    """Adds γ/B Σ KL[q_student(zd | x̂) ‖ q_teacher(zd | x̂)] over the batch's synthetic images x̂ (equation 3).
+    """Adds γ/B Σ KL[q_student(z | x̂) ‖ q_teacher(z | x̂)] over the batch's synthetic images x̂.
 
-    The sum is divided by the whole batch's size B: real images contribute nothing.
+    The sum is divided by the whole batch's size B: real images contribute nothing. On the code zd it is equation 3, on
+    the style zc the closed form that equations 6 and 7 stand for.
     """
 
-    def __init__(self, teacher: TeacherPlugin, weight: float = 1.0) -> None:
+    def __init__(
+        self, teacher: TeacherPlugin, weight: float = 1.0, on: Target = "zd", direction: Direction = "reverse"
+    ) -> None:
         """Make the plugin.
 
         Args:
             teacher: the plugin that replays; it must come first in the strategy's list.
             weight: γ.
+            on: the latent variables that it acts on.
+            direction: reverse has the student first (mode-seeking), forward the teacher (paper, section 7.3).
+        """
+        super().__init__()
+        self._teacher = teacher
+        self._weight = weight
+        self._on = on
+        self._direction = direction
+
+    def before_backward(self, strategy: Any, **_: Any) -> None:
+        if self._teacher.teacher is None:
+            return
+        output: VAEOutput = strategy.mb_output
+        synthetic = slice(self._teacher.real, None)
+        with torch.no_grad():
+            target = self._teacher.teacher.encode(output.x[synthetic])
+        student = Posterior(*(part[synthetic] for part in output.posterior))
+        each = torch.zeros((), device=output.x.device)
+        if self._on != "zc":
+            each = each + self._code_divergence(student.code_logits.log_softmax(1), target.code_logits.log_softmax(1))
+        if self._on != "zd":
+            each = each + self._style_divergence(student, target)
+        strategy.loss = strategy.loss + self._weight * each.sum() / len(output.x)
+
+    def _code_divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return (padded_reverse_kl if self._direction == "reverse" else padded_forward_kl)(student, teacher)
+
+    def _style_divergence(self, student: Posterior, teacher: Posterior) -> Tensor:
+        first, second = (student, teacher) if self._direction == "reverse" else (teacher, student)
+        return gaussian(first.mean, first.std, second.mean, second.std)
+
+
+class LikelihoodConsistencyPlugin(SupervisedPlugin):
+    """Adds w/B Σ −log p_student(x' | z) over the synthetic images x̂, with x' the teacher's reconstruction of x̂ and z
+    the student's latent draw for x̂. A term of the authors' public PyTorch code that isn't in the paper."""
+
+    def __init__(self, teacher: TeacherPlugin, weight: float) -> None:
+        """Make the plugin.
+
+        Args:
+            teacher: the plugin that replays; it must come first in the strategy's list.
+            weight: w.
         """
         super().__init__()
         self._teacher = teacher
@@ -44,29 +97,49 @@ class ConsistencyPlugin(SupervisedPlugin):
     def before_backward(self, strategy: Any, **_: Any) -> None:
         if self._teacher.teacher is None:
             return
+        output: VAEOutput = strategy.mb_output
         synthetic = slice(self._teacher.real, None)
-        output = strategy.mb_output
         with torch.no_grad():
-            target = self._teacher.teacher.code_log_posterior(output.x[synthetic])
-        student = output.posterior.code_logits[synthetic].log_softmax(1)
-        strategy.loss = strategy.loss + self._weight * padded_reverse_kl(student, target).sum() / len(output.x)
+            target = self._teacher.teacher.reconstruct(output.x[synthetic]).flatten(1)
+        each = -strategy.model.likelihood.log_prob(target, output.parameters[synthetic])
+        strategy.loss = strategy.loss + self._weight * each.sum() / len(output.x)
 
 
 class MutualInformationPlugin(SupervisedPlugin):
-    """Subtracts λ I(zd; x), with the code's marginal estimated on the whole mixed batch."""
+    """Subtracts λ I(zd; x), estimated on the whole mixed batch.
 
-    def __init__(self, weight: float) -> None:
+    Estimators: ``batch-marginal``, H(mean q) − mean H(q), between 0 and log J; ``prior-entropy``, log J − mean H(q),
+    which with λ = 1 cancels the code's divergence from its prior; ``infogan``, log J + mean log q(c | x'), with c the
+    most likely code of the relaxed draw and x' the reconstruction: a lower bound on I(zd; x') (Chen et al.,
+    arXiv 1606.03657, equation 5) that costs a second pass of the encoder.
+    """
+
+    def __init__(self, weight: float, estimator: Estimator = "batch-marginal") -> None:
         """Make the plugin.
 
         Args:
             weight: λ.
+            estimator: one of the above; "none" switches the term off.
         """
         super().__init__()
         self._weight = weight
+        self._estimator = estimator
 
     def before_backward(self, strategy: Any, **_: Any) -> None:
-        log_q = strategy.mb_output.posterior.code_logits.log_softmax(1)
-        strategy.loss = strategy.loss - self._weight * mutual_information(log_q)
+        if self._estimator != "none":
+            strategy.loss = strategy.loss - self._weight * self._information(strategy.model, strategy.mb_output)
+
+    def _information(self, model: CodeStyleVAE, output: VAEOutput) -> Tensor:
+        log_q = output.posterior.code_logits.log_softmax(1)
+        if self._estimator == "batch-marginal":
+            return mutual_information(log_q)
+        log_codes = math.log(log_q.shape[1])
+        if self._estimator == "prior-entropy":
+            return log_codes - entropy(log_q).mean()
+        chosen = output.code.argmax(1, keepdim=True)
+        with model.norm_statistics_kept():  # these count for what is encoded in evaluation: images, not reconstructions
+            again = model.code_log_posterior(model.image(model.likelihood.mean(output.parameters)))
+        return log_codes + again.gather(1, chosen).mean()
 
 
 @register_method("lifelong-vae", version=1, uses=("boundaries",))
@@ -76,14 +149,25 @@ class LifelongVAE(GenerativeReplay):
     class Config(GenerativeReplay.Config):
         consistency_weight: NonNegativeFloat = 1.0
         """γ, weight of the consistency term."""
+        consistency_on: Target = "zd"
+        """The latent variables that the consistency term acts on."""
+        consistency_direction: Direction = "reverse"
+        """KL[student ‖ teacher] or KL[teacher ‖ student]."""
+        likelihood_consistency_weight: NonNegativeFloat = 0.0
+        """Weight of the likelihood of the teacher's reconstructions under the student (only in the 2019 code)."""
+        mutual_information: Estimator = "batch-marginal"
+        """Estimator of the mutual information between code and image."""
         mutual_information_weight: NonNegativeFloat = 0.3
-        """λ, weight of the mutual information between code and image."""
+        """λ, weight of the mutual information."""
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
+        config = self.config
         plugins = super().plugins(stream, seeds)
         teacher = next(plugin for plugin in plugins if isinstance(plugin, TeacherPlugin))
-        return [
-            *plugins,
-            ConsistencyPlugin(teacher, self.config.consistency_weight),
-            MutualInformationPlugin(self.config.mutual_information_weight),
+        plugins += [
+            ConsistencyPlugin(teacher, config.consistency_weight, config.consistency_on, config.consistency_direction),
+            MutualInformationPlugin(config.mutual_information_weight, config.mutual_information),
         ]
+        if config.likelihood_consistency_weight:
+            plugins.append(LikelihoodConsistencyPlugin(teacher, config.likelihood_consistency_weight))
+        return plugins

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import NamedTuple
+from urllib.error import URLError
 
+import numpy as np
 import torch
+from PIL import Image
 from torchvision import datasets
 
 from lifegen.benchmark.errors import InputError, unknown
 from lifegen.benchmark.images import Images
+from lifegen.benchmark.stream import Parts
 
 
 class LabelledData(NamedTuple):
@@ -73,44 +78,41 @@ class Digits(Source):
         return LabelledData(everything.select(~is_test), everything.select(is_test), tuple(map(str, range(10))))
 
 
-class TorchvisionMNIST(Source):
-    """MNIST (LeCun et al. 1998) or a data set of the same layout, read by torchvision."""
+class TorchvisionSource(Source):
+    """A data set that torchvision downloads and reads, with errors that say what to do."""
 
-    def __init__(
-        self, name: str, reader: type[datasets.MNIST], checksums: Mapping[str, str], classes: tuple[str, ...]
-    ) -> None:
+    def __init__(self, name: str, folder: str, files: Sequence[str], classes: tuple[str, ...]) -> None:
         self.name = name
-        self._reader = reader
-        self._checksums = checksums
+        self._place = folder
+        self._files = files
         self._classes = classes
 
+    @abstractmethod
+    def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
+        """The train and test part, as torchvision reads them."""
+
     def fetch(self, root: Path) -> str:
-        self._read(root, download=True)
-        for file, md5 in self._checksums.items():
-            path = self._folder(root) / file
-            if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
-                raise InputError(f"{path} is damaged: its checksum isn't the original's. Delete it and fetch it again")
-        return f"70,000 images, verified, in {self._folder(root)}"
+        data = self._read(root, download=True)
+        return f"{len(data.train.x) + len(data.test.x):,} images, verified, in {self._folder(root)}"
 
     def load(self, root: Path) -> LabelledData:
         return self._read(root, download=False)
 
     def _folder(self, root: Path) -> Path:
-        return root / self._reader.__name__ / "raw"
+        return root / self._place
 
     def _read(self, root: Path, download: bool) -> LabelledData:
         folder = self._folder(root)
         try:
-            parts = [self._reader(str(root), train=train, download=download) for train in (True, False)]
-            train, test = (Images(part.data[:, None], part.targets.long()) for part in parts)
-        except OSError as error:
-            raise InputError(f"{self.name}: {folder} can't be read or written: {error}") from None
-        except RuntimeError as error:
+            train, test = self._parts(root, download)
+        except (RuntimeError, ImportError, URLError) as error:
             first = str(error).splitlines()[0]
             raise InputError(
-                f"{self.name} isn't complete under {folder}, which needs {', '.join(self._checksums)} (or each "
-                f"as .gz): put them there, or run `lifegen data {self.name}` with a network ({first.rstrip(':')})"
+                f"{self.name} isn't complete under {folder}, which needs {', '.join(self._files)}: put them there, or "
+                f"run `lifegen data {self.name}` with a network ({first.rstrip(':')})"
             ) from None
+        except OSError as error:
+            raise InputError(f"{self.name}: {folder} can't be read or written: {error}") from None
         except Exception as error:  # torchvision reads damaged files with whatever error comes first
             raise InputError(
                 f"{self.name}: a file in {folder} is damaged ({error}); delete it and fetch it again"
@@ -121,14 +123,103 @@ class TorchvisionMNIST(Source):
         return LabelledData(train, test, self._classes)
 
 
+class MNISTLike(TorchvisionSource):
+    """MNIST (LeCun et al. 1998) or a data set of the same layout."""
+
+    def __init__(
+        self, name: str, reader: type[datasets.MNIST], checksums: Mapping[str, str], classes: tuple[str, ...]
+    ) -> None:
+        super().__init__(name, f"{reader.__name__}/raw", [f"{file} (or .gz)" for file in checksums], classes)
+        self._reader = reader
+        self._checksums = checksums
+
+    def fetch(self, root: Path) -> str:
+        found = super().fetch(root)
+        for file, md5 in self._checksums.items():
+            path = self._folder(root) / file
+            if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
+                raise InputError(f"{path} is damaged: its checksum isn't the original's. Delete it and fetch it again")
+        return found
+
+    def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
+        parts = [self._reader(str(root), train=train, download=download) for train in (True, False)]
+        train, test = (Images(part.data[:, None], part.targets.long()) for part in parts)
+        return train, test
+
+
+class SVHN(TorchvisionSource):
+    """Street View House Numbers, cropped digits, 32 × 32 RGB (Netzer et al. 2011). torchvision verifies its files."""
+
+    def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
+        folder = str(self._folder(root))
+        parts = [datasets.SVHN(folder, split=split, download=download) for split in ("train", "test")]
+        train, test = (Images(torch.from_numpy(part.data), torch.from_numpy(part.labels).long()) for part in parts)
+        return train, test
+
+
+class CIFAR10(TorchvisionSource):
+    """CIFAR-10, 32 × 32 RGB (Krizhevsky 2009). torchvision verifies its files."""
+
+    def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
+        folder = str(self._folder(root))
+        parts = [datasets.CIFAR10(folder, train=train, download=download) for train in (True, False)]
+        train, test = (
+            Images(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
+            for part in parts
+        )
+        return train, test
+
+
+class CelebA(TorchvisionSource):
+    """CelebA's aligned faces (Liu et al. 2015), at 64 × 64 RGB: the middle 148 × 148 pixels, scaled down.
+
+    An image's label is a bit mask: bit k says whether it has attribute k of ``classes``. Decoding the 200,000 files
+    takes minutes, so the small images are kept beside them.
+    """
+
+    SIDE = 64
+
+    def load(self, root: Path) -> LabelledData:
+        data = self._read(root, download=False)
+        names = datasets.CelebA(str(root), split="test", target_type="attr").attr_names
+        return data._replace(classes=tuple(name for name in names if name))
+
+    def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
+        parts = [
+            datasets.CelebA(str(root), split=split, target_type="attr", download=download and split == "train")
+            for split in ("train", "test")
+        ]
+        train, test = (self._part(part, self._folder(root)) for part in parts)
+        return train, test
+
+    def _part(self, part: datasets.CelebA, folder: Path) -> Images:
+        file = folder / f"lifegen-{part.split}-{self.SIDE}.npy"
+        if not file.exists() or len(np.load(file, mmap_mode="r")) != len(part):
+            small = np.stack([self._small(folder / "img_align_celeba" / name) for name in part.filename])
+            with NamedTemporaryFile(dir=folder, suffix=".npy", delete=False) as temporary:
+                np.save(temporary, small)
+            Path(temporary.name).replace(file)
+        bits = part.attr.long() << torch.arange(part.attr.shape[1])
+        return Images(torch.from_numpy(np.load(file, mmap_mode="c")), bits.sum(1))
+
+    def _small(self, file: Path) -> np.ndarray:
+        with Image.open(file) as image:
+            left, top = (image.width - 148) // 2, (image.height - 148) // 2
+            middle = image.convert("RGB").crop((left, top, left + 148, top + 148))
+            return np.asarray(middle.resize((self.SIDE, self.SIDE), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+
+
 _FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
+_CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CELEBA = ("img_align_celeba/", "list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt",
+           "list_bbox_celeba.txt", "list_landmarks_align_celeba.txt")  # fmt: skip
 
 # md5 of the unpacked originals. torchvision itself checks the archives only, when it downloads them.
 SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
         Digits(),
-        TorchvisionMNIST(
+        MNISTLike(
             "mnist",
             datasets.MNIST,
             {
@@ -139,7 +230,7 @@ SOURCES: dict[str, Source] = {
             },
             tuple(map(str, range(10))),
         ),
-        TorchvisionMNIST(
+        MNISTLike(
             "fashion-mnist",
             datasets.FashionMNIST,
             {
@@ -149,6 +240,11 @@ SOURCES: dict[str, Source] = {
                 "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
             },
             _FASHION,
+        ),
+        SVHN("svhn", "SVHN", ["train_32x32.mat", "test_32x32.mat"], tuple(map(str, range(10)))),
+        CIFAR10("cifar10", "CIFAR10", ["cifar-10-batches-py/"], _CIFAR),
+        CelebA(
+            "celeba", "celeba", ["img_align_celeba/", "list_attr_celeba.txt", "list_eval_partition.txt", *_CELEBA], ()
         ),
     )
 }
@@ -163,3 +259,22 @@ def source(name: str) -> Source:
     if name not in SOURCES:
         raise unknown("data source", name, SOURCES)
     return SOURCES[name]
+
+
+def class_parts(data: LabelledData, group: Sequence[int], validation: float) -> Parts:
+    """The distribution of some classes."""
+    labels = torch.tensor(group)
+    train, test = (images.select(torch.isin(images.y, labels)) for images in (data.train, data.test))
+    return held_out(train, test, validation)
+
+
+def held_out(train: Images, test: Images, validation: float) -> Parts:
+    """A distribution whose last training images, in the data set's own order, are held out for validation.
+
+    Raises:
+        InputError: there are too few.
+    """
+    n = max(1, round(len(train.x) * validation))
+    if n >= len(train.x):
+        raise InputError(f"{len(train.x)} training images are too few to hold out {validation:.0%} of them")
+    return Parts(train.select(slice(None, -n)), train.select(slice(-n, None)), test)

@@ -11,9 +11,9 @@ from pydantic import PositiveInt
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.registry import register_scenario
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
+from lifegen.benchmark.stream import ScenarioConfig, Stream, make_stream
 
-from .sources import LabelledData, source
+from .sources import LabelledData, class_parts, source
 
 
 class SplitConfig(ScenarioConfig):
@@ -28,30 +28,19 @@ class SplitDigitsConfig(SplitConfig):
     """Optimiser steps per interval."""
 
 
-@register_scenario(
-    "split-digits", version=1, config=SplitDigitsConfig, image_shape=(1, 8, 8), track="bernoulli-grey", data=("digits",)
-)
+@register_scenario("split-digits", version=1, config=SplitDigitsConfig, data=("digits",))
 def split_digits(config: SplitDigitsConfig, seeds: Seeds, data_root: Path) -> Stream:
     """The embedded 8x8 digits, one class after another."""
     return _split(source("digits").load(data_root), config, seeds)
 
 
-@register_scenario(
-    "split-mnist", version=1, config=SplitConfig, image_shape=(1, 28, 28), track="bernoulli-grey", data=("mnist",)
-)
+@register_scenario("split-mnist", version=1, config=SplitConfig, data=("mnist",))
 def split_mnist(config: SplitConfig, seeds: Seeds, data_root: Path) -> Stream:
     """MNIST, one digit after another."""
     return _split(source("mnist").load(data_root), config, seeds)
 
 
-@register_scenario(
-    "split-fashion-mnist",
-    version=1,
-    config=SplitConfig,
-    image_shape=(1, 28, 28),
-    track="bernoulli-grey",
-    data=("fashion-mnist",),
-)
+@register_scenario("split-fashion-mnist", version=1, config=SplitConfig, data=("fashion-mnist",))
 def split_fashion_mnist(config: SplitConfig, seeds: Seeds, data_root: Path) -> Stream:
     """Fashion-MNIST, one garment after another."""
     return _split(source("fashion-mnist").load(data_root), config, seeds)
@@ -63,10 +52,9 @@ def _split(data: LabelledData, config: SplitConfig, seeds: Seeds) -> Stream:
     if len(order) % size:
         raise InputError(f"{len(order)} classes can't be split into intervals of {size}")
     groups = [order[i : i + size] for i in range(0, len(order), size)]
-    distributions = {
-        "+".join(data.classes[label] for label in group): _parts(data, group, config.validation) for group in groups
-    }
-    return make_stream(distributions, list(distributions), [config.steps] * len(groups))
+    names = ["+".join(data.classes[label] for label in group) for group in groups]
+    parts = [class_parts(data, group, config.validation) for group in groups]
+    return make_stream(dict(zip(names, parts, strict=True)), names, config, seeds)
 
 
 def _class_order(config: SplitConfig, classes: int, seeds: Seeds) -> list[int]:
@@ -78,13 +66,3 @@ def _class_order(config: SplitConfig, classes: int, seeds: Seeds) -> list[int]:
     if len(set(order)) != len(order) or not set(order) <= set(range(classes)) or not order:
         raise InputError(f"class_order {order} must list different labels between 0 and {classes - 1}")
     return order
-
-
-def _parts(data: LabelledData, group: list[int], validation: float) -> Parts:
-    """One distribution. Its last training images, in the data set's own order, are held out for validation."""
-    labels = torch.tensor(group)
-    train, test = (images.select(torch.isin(images.y, labels)) for images in (data.train, data.test))
-    held_out = max(1, round(len(train.x) * validation))
-    if held_out >= len(train.x):
-        raise InputError(f"{len(train.x)} training images are too few to hold out {validation:.0%} of them")
-    return Parts(train.select(slice(None, -held_out)), train.select(slice(-held_out, None)), test)

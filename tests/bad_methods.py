@@ -15,6 +15,7 @@ from lifegen.benchmark.registry import register_method
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream
 from lifegen.methods.models.method import VAEMethod
+from lifegen.methods.models.vae import CodeStyleVAE
 
 
 class Trouble(SupervisedPlugin):
@@ -44,6 +45,12 @@ class Bad(VAEMethod):
 
     class Config(VAEMethod.Config):
         kind: str = "raise"
+
+    def model(self, stream: Stream, seeds: Seeds) -> CodeStyleVAE:
+        model = super().model(stream, seeds)
+        if self.config.kind == "other-track":
+            model.track = "another"
+        return model
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
         return [*super().plugins(stream, seeds), Trouble(self.config.kind)]

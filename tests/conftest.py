@@ -14,7 +14,7 @@ import torch
 
 from lifegen.benchmark.images import Images
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Parts, Stream, make_stream
+from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
 from lifegen.methods.models.vae import CodeStyleVAE
 
 torch.set_num_threads(1)
@@ -34,9 +34,10 @@ def parts(name: str) -> Parts:
     return Parts(*(images(n, 40 * k, 10 * k + i, label=k) for i, n in enumerate((37, 5, 11))))
 
 
-def tiny(visits: Sequence[str] = "abc", steps: int = 4) -> Stream:
+def tiny(visits: Sequence[str] = "abc", steps: int = 4, seed: int = 0, **options: object) -> Stream:
     """A stream of 4 × 4 images, one letter a distribution."""
-    return make_stream({name: parts(name) for name in dict.fromkeys(visits)}, visits, [steps] * len(visits))
+    config = ScenarioConfig(steps=steps, **options)
+    return make_stream({name: parts(name) for name in dict.fromkeys(visits)}, visits, config, Seeds(seed))
 
 
 @pytest.fixture

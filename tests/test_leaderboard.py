@@ -49,7 +49,7 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
             )
         if status == "done":
             samples = np.random.default_rng(0).integers(0, 255, (3, 10, 1, 8, 8), dtype=np.uint8)
-            np.savez_compressed(writer.folder / "samples.npz", samples=samples)
+            np.savez_compressed(writer.folder / "pictures.npz", samples=samples)
             writer.finish()
         elif status == "failed":
             writer.fail("ValueError: boom")

@@ -15,7 +15,7 @@ from lifegen.benchmark.measures import Evaluator
 from lifegen.benchmark.model import GenerativeModel, LogWeights
 from lifegen.benchmark.registry import METRICS
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Parts, Stream, make_stream
+from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
 from lifegen.methods.batch import Batch
 from lifegen.methods.lifelong_vae import LifelongVAE
 from lifegen.methods.naive import Naive
@@ -70,7 +70,8 @@ def stream(visits: str = "ab") -> Stream:
             if k in visits
         },
         visits,
-        [1] * len(visits),
+        ScenarioConfig(steps=1),
+        Seeds(0),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -68,7 +67,7 @@ def test_cells_run_in_processes_and_land_in_the_store(tmp_path):
         assert record["device"] == "cpu" or torch.cuda.is_available()
         assert record["versions"]["torch"] == importlib.metadata.version("torch")
         assert record["metrics"]["negative_elbo"] == 1
-        assert (cell.folder / "samples.npz").exists()
+        assert (cell.folder / "pictures.npz").exists()
 
 
 def test_equal_seeds_give_equal_numbers_in_any_process(tmp_path):
@@ -241,11 +240,9 @@ def test_a_cell_that_was_finished_in_the_meantime_is_kept(tmp_path):
 
 def test_a_model_of_another_track_is_refused(tmp_path):
     store = Store.create(tmp_path / "s")
-    cell = tiny_cells("naive")[0]
-    facts = {**cell.scenario.facts, "track": "discretised-logistic"}
-    other = dataclasses.replace(cell, scenario=dataclasses.replace(cell.scenario, facts=facts))
-    assert run_cell(other, store.path, tmp_path, "cpu") == "failed"
-    assert "track bernoulli-grey" in store.cell(other.name).record["error"]
+    (cell,) = plan([choose("scenario", TINY)], [bad("other-track")], [0])
+    assert run_cell(cell, store.path, tmp_path, "cpu") == "failed"
+    assert "track another, the scenario is of track bernoulli-grey" in store.cell(cell.name).record["error"]
 
 
 def test_the_live_display_shows_texts_with_brackets(capsys):

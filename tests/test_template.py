@@ -94,7 +94,7 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_others():
             trained.train(experience, eval_streams=[])
         weights.append(trained.model.state_dict())
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
-    assert not torch.equal(weights[0]["encoder.0.weight"], weights[2]["encoder.0.weight"])
+    assert not torch.equal(weights[0]["encoder.1.weight"], weights[2]["encoder.1.weight"])
 
 
 def test_a_stock_plugin_with_its_own_loader_keeps_to_the_budget():

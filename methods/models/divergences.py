@@ -11,6 +11,16 @@ def gaussian_to_standard(mean: Tensor, std: Tensor) -> Tensor:
     return 0.5 * (std.square() + mean.square() - 1 - 2 * std.log()).sum(-1)
 
 
+def gaussian(mean: Tensor, std: Tensor, other_mean: Tensor, other_std: Tensor) -> Tensor:
+    """KL[N(mean, std²) ‖ N(other_mean, other_std²)] = ½ Σ (σ² + (μ − μ')²) / σ'² − 1 − log σ² / σ'², (n,).
+
+    The last step of the paper's equations 6 and 7 adds a volume term that isn't there.
+    """
+    variance_ratio = (std / other_std).square()
+    distance = ((mean - other_mean) / other_std).square()
+    return 0.5 * (variance_ratio + distance - 1 - variance_ratio.log()).sum(-1)
+
+
 def entropy(log_q: Tensor) -> Tensor:
     """H(q) = −Σ q log q, (n,)."""
     return -(log_q.exp() * log_q).sum(-1)
@@ -26,7 +36,7 @@ def mutual_information(log_q: Tensor) -> Tensor:
 
     The plug-in estimate of the marginal is biased; keep the batch much larger than the number of codes.
     """
-    marginal = log_q.logsumexp(0) - math.log(len(log_q))
+    marginal = log_q.logsumexp(0).log_softmax(0)  # the mean of q: the division by n is in the normalisation
     return entropy(marginal) - entropy(log_q).mean()
 
 
@@ -45,3 +55,13 @@ def padded_reverse_kl(log_q: Tensor, log_p: Tensor, epsilon: float = 1e-6) -> Te
     p = torch.nn.functional.pad(log_p.exp(), (0, log_q.shape[-1] - log_p.shape[-1]))
     log_q, log_p = (((a + epsilon) / (1 + a.shape[-1] * epsilon)).log() for a in (q, p))
     return (log_q.exp() * (log_q - log_p)).sum(-1)
+
+
+def padded_forward_kl(log_q: Tensor, log_p: Tensor) -> Tensor:
+    """KL[p ‖ q] where q has codes that p doesn't know yet, (n,): exact, since 0 log 0 = 0.
+
+    Args:
+        log_q: the student's, (n, codes).
+        log_p: the teacher's, (n, fewer or equal codes).
+    """
+    return (log_p.exp() * (log_p - log_q[:, : log_p.shape[-1]])).sum(-1)

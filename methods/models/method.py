@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from avalanche.core import SupervisedPlugin
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -11,6 +11,7 @@ from lifegen.benchmark.method import Method
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream
 
+from .networks import Activation, Norm
 from .plugins import TemperaturePlugin
 from .vae import CodeStyleVAE
 
@@ -25,8 +26,14 @@ class VAEMethod(Method):
         """Size J of the code at the start; null: the stream's number of distributions."""
         style: PositiveInt = 14
         """Size F of the style."""
+        architecture: Literal["mlp", "conv"] = "mlp"
+        """Two hidden layers each way, or the strided convolutional network for 32 × 32 images."""
         width: PositiveInt | None = None
-        """Units per hidden layer; null: 512, or 128 for images of less than 16 × 16 pixels."""
+        """Units per hidden layer; null: 512, or 128 for images below 16 × 16. conv: filters of the first layer, 32."""
+        norm: Norm = "batch"
+        """Normalisation everywhere but beside the latent variables and at the output."""
+        activation: Activation = "elu"
+        """Of every hidden layer."""
         temperature_start: PositiveFloat = 1.0
         """Temperature of the relaxed code at the start of an interval."""
         temperature_floor: PositiveFloat = 0.5
@@ -46,11 +53,16 @@ class VAEMethod(Method):
     def model(self, stream: Stream, seeds: Seeds) -> CodeStyleVAE:
         config = self.config
         _, height, width = stream.image_shape
+        default_width = 32 if config.architecture == "conv" else 128 if height * width < 16 * 16 else 512
         return CodeStyleVAE(
             stream.image_shape,
             codes=config.codes or len(stream.distributions),
             style=config.style,
-            width=config.width or (128 if height * width < 16 * 16 else 512),
+            width=config.width or default_width,
+            architecture=config.architecture,
+            norm=config.norm,
+            activation=config.activation,
+            track=stream.track,
             init=seeds.generator("initialisation"),
         )
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from lifegen.benchmark.model import GenerativeModel, LogWeights
 
 from .divergences import categorical_to_uniform, gaussian_to_standard
-from .likelihoods import BernoulliGrey, Likelihood
+from .likelihoods import LIKELIHOODS, Likelihood
+from .networks import BATCH_NORMS, NETWORKS, NORMS, Activation, Norm, linear, reinitialise
 
 
 class Posterior(NamedTuple):
@@ -35,6 +38,10 @@ class VAEOutput(NamedTuple):
     """−log p(x | zc, zd) for one relaxed draw, (n,)"""
     divergence: Tensor
     """KL[q(zc | x) ‖ N(0, I)] + KL[q(zd | x) ‖ uniform], (n,)"""
+    code: Tensor
+    """The relaxed draw of zd, (n, codes)"""
+    parameters: Tensor
+    """The likelihood's, (n, outputs)"""
 
     def negative_elbo(self) -> Tensor:
         return self.reconstruction + self.divergence
@@ -50,7 +57,7 @@ class Noise(NamedTuple):
 
 
 class CodeStyleVAE(GenerativeModel):
-    """A VAE with q(zc, zd | x) and p(x | zc, zd), fully connected, with batch norm and ELU.
+    """A VAE with q(zc, zd | x) and p(x | zc, zd).
 
     The prior is N(0, I) for the style and uniform for the code. Training relaxes the code by Gumbel-softmax;
     ``log_weights`` samples hard codes.
@@ -62,7 +69,10 @@ class CodeStyleVAE(GenerativeModel):
         codes: int,
         style: int = 14,
         width: int = 512,
-        likelihood: Likelihood | None = None,
+        architecture: Literal["mlp", "conv"] = "mlp",
+        norm: Norm = "batch",
+        activation: Activation = "elu",
+        track: str = "bernoulli-grey",
         init: torch.Generator | None = None,
     ) -> None:
         """Make the model.
@@ -71,33 +81,37 @@ class CodeStyleVAE(GenerativeModel):
             image_shape: channels, height, width.
             codes: size J of zd.
             style: size F of zc.
-            width: units in each of the two hidden layers of encoder and decoder.
-            likelihood: of the pixels, Bernoulli on grey levels by default.
+            width: units in each of the two hidden layers of encoder and decoder, or filters of the first convolution.
+            architecture: fully connected or convolutional.
+            norm: normalisation everywhere but beside the latent variables and at the output.
+            activation: of every hidden layer.
+            track: names the likelihood of the pixels.
             init: source of the initial weights.
         """
         super().__init__()
         self.image_shape = image_shape
         self.codes = codes
         self.style = style
-        self.likelihood = likelihood or BernoulliGrey()
-        self.track = self.likelihood.track
+        self.likelihood: Likelihood = LIKELIHOODS[track]()
+        self.track = track
         self.temperature = 1.0
-        pixels = math.prod(image_shape)
-        self.encoder = nn.Sequential(
-            _linear(pixels, width, init), *_norm(width), _linear(width, width, init), *_norm(width)
-        )
+        self._made_of = {"width": width, "architecture": architecture, "norm": norm, "activation": activation}
+        make = NETWORKS[architecture]
+        network = make(image_shape, self.likelihood.parameters_per_pixel, width, norm, activation)
+        self.encoder = network.encoder(init)
         # Rows: style means, style deviations, code logits. Codes are last, so that they can be appended.
-        self.encoder_head = _linear(width, 2 * style + codes, init)
+        self.encoder_head = linear(network.features, 2 * style + codes, init)
         # Columns: style, codes.
-        self.decoder_input = _linear(style + codes, width, init)
-        outputs = pixels * self.likelihood.parameters_per_pixel
-        self.decoder = nn.Sequential(
-            *_norm(width), _linear(width, width, init), *_norm(width), _linear(width, outputs, init)
-        )
+        self.decoder_input = linear(style + codes, network.inputs, init)
+        self.decoder = network.decoder(init)
+
+    def recipe(self) -> dict[str, Any]:
+        shape, sizes = list(self.image_shape), {"codes": self.codes, "style": self.style}
+        return {"image_shape": shape, **sizes, **self._made_of, "track": self.track}
 
     def encode(self, x: Tensor) -> Posterior:
         """q(zc, zd | x) of images in [0, 1], (n, channels, height, width)."""
-        mean, raw, logits = self.encoder_head(self.encoder(x.flatten(1))).split([self.style, self.style, self.codes], 1)
+        mean, raw, logits = self.encoder_head(self.encoder(x)).split([self.style, self.style, self.codes], 1)
         return Posterior(mean, functional.softplus(raw) + 1e-6, logits)
 
     def decode(self, style: Tensor, code: Tensor) -> Tensor:
@@ -114,9 +128,11 @@ class CodeStyleVAE(GenerativeModel):
             style = mean + std * torch.randn(mean.shape, generator=self.generator, device=x.device)
             # −log of an exponential draw is a Gumbel draw
             relaxed = logits - torch.empty_like(logits).exponential_(generator=self.generator).log()
-        parameters = self.decode(style, (relaxed / self.temperature).softmax(1))
+        code = (relaxed / self.temperature).softmax(1)
+        parameters = self.decode(style, code)
         divergence = gaussian_to_standard(mean, std) + categorical_to_uniform(logits.log_softmax(1))
-        return VAEOutput(x, posterior, -self.likelihood.log_prob(x.flatten(1), parameters), divergence)
+        reconstruction = -self.likelihood.log_prob(x.flatten(1), parameters)
+        return VAEOutput(x, posterior, reconstruction, divergence, code, parameters)
 
     def log_weights(self, x: Tensor, draws: int, generator: torch.Generator | None = None) -> LogWeights:
         style = torch.randn(draws, len(x), self.style, generator=generator, device=x.device)
@@ -145,46 +161,95 @@ class CodeStyleVAE(GenerativeModel):
     def code_log_posterior(self, x: Tensor) -> Tensor:
         return self.encode(x).code_logits.log_softmax(1)
 
-    def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
+    def sample(
+        self,
+        n: int,
+        code: int | None = None,
+        generator: torch.Generator | None = None,
+        prior: Tensor | None = None,
+        draw: bool = False,
+    ) -> Tensor:
+        """Images from the prior, or from one code of it, in [0, 1], (n, channels, height, width).
+
+        Args:
+            n: how many.
+            code: the one to decode; by default, codes are drawn.
+            generator: of all that is drawn.
+            prior: probabilities of the codes, (codes,); uniform by default.
+            draw: whether to draw from p(x | z) instead of taking its mean.
+        """
         device = self.decoder_input.weight.device
         style = torch.randn(n, self.style, generator=generator, device=device)
-        chosen = torch.randint(self.codes, (n,), generator=generator, device=device)
+        if prior is None:
+            chosen = torch.randint(self.codes, (n,), generator=generator, device=device)
+        else:  # torch draws at least one
+            chosen = torch.multinomial(prior, max(n, 1), replacement=True, generator=generator)[:n]
         if code is not None:
             chosen.fill_(code)
-        return self._image(self.decode(style, functional.one_hot(chosen, self.codes).to(style.dtype)))
+        parameters = self.decode(style, functional.one_hot(chosen, self.codes).to(style.dtype))
+        return self.image(self.likelihood.draw(parameters, generator) if draw else self.likelihood.mean(parameters))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         mean, _, logits = self.encode(x)
-        return self._image(self.decode(mean, functional.one_hot(logits.argmax(1), self.codes).to(mean.dtype)))
+        parameters = self.decode(mean, functional.one_hot(logits.argmax(1), self.codes).to(mean.dtype))
+        return self.image(self.likelihood.mean(parameters))
 
-    def _image(self, parameters: Tensor) -> Tensor:
-        image: Tensor = self.likelihood.mean(parameters).unflatten(1, self.image_shape)
+    def image(self, pixels: Tensor) -> Tensor:
+        """(n, pixels) as (n, channels, height, width)."""
+        image: Tensor = pixels.unflatten(1, self.image_shape)
         return image
 
-    def grow(self, codes: int, init: torch.Generator | None = None) -> None:
-        """Append codes. The layers on either side of the latent variables start anew (paper, section 7.2.3)."""
+    def style_grid(self, code: int, points: int, reach: float = 3.0) -> Tensor | None:
+        if self.style != 2:
+            return None
+        along = torch.linspace(-reach, reach, points, device=self.decoder_input.weight.device)
+        style = torch.cartesian_prod(along.flip(0), along).flip(1)  # row by row from the top: (zc₁, zc₂)
+        one_hot = functional.one_hot(torch.full((len(style),), code, device=style.device), self.codes)
+        return self.image(self.likelihood.mean(self.decode(style, one_hot.to(style.dtype))))
+
+    def grow(self, codes: int, init: torch.Generator | None = None, preserve: bool = False) -> None:
+        """Append codes.
+
+        Args:
+            codes: how many.
+            init: source of the new weights.
+            preserve: whether the layers on either side of the latent variables keep what they had and only gain the
+                new codes' weights, instead of starting anew as a whole (paper, section 7.2.3).
+        """
         if codes < 1:
             raise ValueError(f"grow appends at least one code, not {codes}")
         self.codes += codes
-        device = self.decoder_input.weight.device
-        width = self.decoder_input.out_features
-        self.encoder_head = _linear(width, 2 * self.style + self.codes, init).to(device)
-        self.decoder_input = _linear(self.style + self.codes, width, init).to(device)
+        old = self.encoder_head, self.decoder_input
+        device = old[0].weight.device
+        self.encoder_head = linear(old[0].in_features, 2 * self.style + self.codes, init).to(device)
+        self.decoder_input = linear(self.style + self.codes, old[1].out_features, init).to(device)
+        if preserve:
+            with torch.no_grad():
+                self.encoder_head.weight[:-codes] = old[0].weight
+                self.encoder_head.bias[:-codes] = old[0].bias
+                self.decoder_input.weight[:, :-codes] = old[1].weight
+                self.decoder_input.bias.copy_(old[1].bias)
 
-    def reset_norm_statistics(self) -> None:
-        """Forget the running means and variances of batch norm; keep its scales and shifts."""
+    def reinitialise(self, init: torch.Generator | None = None) -> None:
+        """Start every layer anew."""
+        reinitialise(self, init)
+
+    def reset_norm(self, affine: bool = False) -> None:
+        """Forget batch norm's running means and variances and, if asked to, every normalisation's scales and shifts."""
         for module in self.modules():
-            if isinstance(module, nn.BatchNorm1d):
+            if affine and isinstance(module, NORMS):
+                module.reset_parameters()
+            elif isinstance(module, BATCH_NORMS):
                 module.reset_running_stats()
 
-
-def _norm(width: int) -> tuple[nn.Module, nn.Module]:
-    return nn.BatchNorm1d(width), nn.ELU()
-
-
-def _linear(inputs: int, outputs: int, init: torch.Generator | None) -> nn.Linear:
-    """A layer with Glorot's uniform weights and zero bias, drawn from ``init`` alone."""
-    layer: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs)
-    nn.init.xavier_uniform_(layer.weight, generator=init)
-    nn.init.zeros_(layer.bias)
-    return layer
+    @contextmanager
+    def norm_statistics_kept(self) -> Iterator[None]:
+        """Passes within this context leave batch norm's running means and variances as they are."""
+        norms = [module for module in self.modules() if isinstance(module, BATCH_NORMS)]
+        for module in norms:
+            module.track_running_stats = False
+        try:
+            yield
+        finally:
+            for module in norms:
+                module.track_running_stats = True

@@ -1,0 +1,64 @@
+"""Models as files: weights in safetensors, and in its header what makes the empty model. No pickle."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .errors import InputError
+from .model import GenerativeModel
+
+_WRONG = (ImportError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
+"""What a file of another kind leads to."""
+
+
+def save_model(model: GenerativeModel, file: Path) -> bool:
+    """Write a model, if its class says by ``recipe`` how to make it empty.
+
+    Returns:
+        whether it was written.
+    """
+    recipe = model.recipe()
+    if recipe is None:
+        return False
+    kind = type(model)
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    header = {"module": kind.__module__, "class": kind.__qualname__, "recipe": json.dumps(recipe)}
+    save_file(state, file, metadata=header)
+    return True
+
+
+def load_model(file: Path | str) -> GenerativeModel:
+    """A model that a cell has kept, on the CPU, in evaluation mode. Its class is imported: load what you trust.
+
+    Args:
+        file: ``STORE/cells/NAME/model.safetensors``.
+
+    Raises:
+        InputError: the file isn't there, or isn't such a model.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            header = opened.metadata() or {}
+            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  (it isn't a mapping)
+        kind = getattr(import_module(header["module"]), header["class"])
+        if not issubclass(kind, GenerativeModel):
+            raise TypeError(f"{kind} isn't a GenerativeModel")
+        model = kind(**json.loads(header["recipe"]))
+        model.load_state_dict(state)
+    except (
+        OSError,
+        SafetensorError,
+        KeyError,
+        AttributeError,
+        ImportError,
+        TypeError,
+        ValueError,
+        RuntimeError,
+    ) as error:
+        raise InputError(f"{file} isn't a model that lifegen can load: {error}") from None
+    return model.eval()
