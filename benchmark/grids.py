@@ -41,7 +41,7 @@ def style_grids(grids: np.ndarray, title: str) -> Figure:
     columns = min(len(grids), 4)
     lines = -(-len(grids) // columns)
     figure = Figure(figsize=(3.5 * columns, 3.7 * lines), layout="constrained")
-    panels = figure.subplots(lines, columns, squeeze=False).flat
+    panels = list(figure.subplots(lines, columns, squeeze=False).flat)
     for panel in panels:
         panel.axis("off")
     for code, (panel, images) in enumerate(zip(panels, grids, strict=False)):

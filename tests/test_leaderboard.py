@@ -8,12 +8,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.grids import reconstructions, sample_grid, style_grids
 from lifegen.benchmark.leaderboard import Board, leaderboard
-from lifegen.benchmark.plots import colour, curve, plot, sample_grid
+from lifegen.benchmark.plots import colour, curve, gradient_norms, plot, samples_needed
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.tables import print_board, to_csv, to_json
 
@@ -49,7 +51,10 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
             )
         if status == "done":
             samples = np.random.default_rng(0).integers(0, 255, (3, 10, 1, 8, 8), dtype=np.uint8)
-            np.savez_compressed(writer.folder / "pictures.npz", samples=samples)
+            pictures = {"samples": samples, "originals": samples[:, :8], "reconstructions": samples[:, 2:]}
+            if method == "good":
+                pictures["style_grid"] = samples[:, :9]
+            np.savez_compressed(writer.folder / "pictures.npz", **pictures)
             writer.finish()
         elif status == "failed":
             writer.fail("ValueError: boom")
@@ -197,7 +202,9 @@ def test_every_figure_is_drawn(store, tmp_path):
         f"split-x/{name}.{ending}"
         for name in (
             "negative_elbo", "posterior_consistency_past", "real_samples", "peak_memory_mb", "gradient_norm",
-            "samples-naive", "samples-good", "samples-batch",
+            "gradient_norm_steps", "samples_needed",
+            *(f"{kind}-{method}" for kind in ("samples", "reconstructions") for method in ("naive", "good", "batch")),
+            "style_grid-good",
         )
         for ending in ("png", "svg")
     }  # fmt: skip
@@ -234,6 +241,43 @@ def test_a_trace_has_a_point_at_each_step_between_the_intervals(store):
     lines = {drawn.get_label(): drawn for drawn in curve(rows, "norm", "split-x").axes[0].get_lines()}
     assert list(lines["good"].get_xdata()) == pytest.approx([-1 + 5 / 6, 5 / 6, 1 + 5 / 6])
     assert list(lines["batch"].get_xdata()) == pytest.approx([-1 + 3 * 5 / 6])  # its one interval fills the axis
+
+
+def test_gradient_norms_have_a_curve_per_interval_and_a_panel_per_method(store):
+    table = store.table()
+    rows = table[(table["metric"] == "gradient_norm") & (table["method"] != "batch")]
+    more = rows.assign(step=rows["step"] + 1, value=3.0)
+    figure = gradient_norms(pd.concat([rows, more]), "x")
+    good, naive, _ = figure.axes
+    assert (good.get_title(), naive.get_title()) == ("good", "naive")
+    assert len(good.get_lines()) == 3
+    assert list(good.get_lines()[0].get_xdata()) == [5, 6]
+    assert list(good.get_lines()[0].get_ydata()) == [1, 3]
+
+
+def test_samples_needed_shows_real_ones_solid_and_synthetic_ones_dashed(store):
+    table = store.table()
+    rows = table[(table["metric"] == "real_samples") & (table["method"] == "good")]
+    axes = samples_needed(pd.concat([rows, rows.assign(metric="synthetic_samples", value=7.0)]), "x").axes[0]
+    drawn = {line.get_linestyle(): list(line.get_ydata()) for line in axes.get_lines()}
+    assert drawn == {"-": [1000] * 3, "--": [7] * 3}
+
+
+def test_reconstructions_stand_beside_their_originals():
+    originals, rebuilt = np.full((2, 3, 1, 4, 4), 50, np.uint8), np.full((2, 3, 1, 4, 4), 90, np.uint8)
+    axes = reconstructions(originals, rebuilt, ["a", "b"], "x").axes[0]
+    image = np.asarray(axes.get_images()[0].get_array())
+    assert image.shape == (8, 24)
+    assert (image[:, :12] == 50).all()
+    assert (image[:, 12:] == 90).all()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+
+
+def test_style_grids_have_a_panel_per_code_row_by_row():
+    grids = np.arange(2 * 9, dtype=np.uint8).reshape(2, 9, 1, 1, 1)
+    panels = style_grids(grids, "x").axes
+    assert [panel.get_title() for panel in panels] == ["code 0", "code 1"]
+    assert np.asarray(panels[1].get_images()[0].get_array()).tolist() == [[9, 10, 11], [12, 13, 14], [15, 16, 17]]
 
 
 def test_figures_that_cannot_be_written_are_one_line(store):

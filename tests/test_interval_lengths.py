@@ -1,0 +1,147 @@
+"""How long an interval is: fixed, random, or until its validation value stops falling."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from avalanche.core import SupervisedPlugin
+
+from lifegen.benchmark.early_stopping import EarlyStoppingPlugin
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.template import interval_steps
+from lifegen.methods.lifelong_vae import LifelongVAE
+from lifegen.methods.naive import Naive
+
+from .conftest import tiny
+
+SMALL = {"width": 8, "style": 2, "batch_size": 12}
+
+
+def lengths(seed: int, **options: object) -> list[int]:
+    stream = tiny("abcdabcdab", interval_length="random", seed=seed, **options)
+    return [experience.steps for experience in stream.train_stream]
+
+
+def test_random_lengths_have_a_minimum_and_come_from_the_seed_alone():
+    assert lengths(0) == lengths(0)
+    assert lengths(0) != lengths(1)
+    assert min(lengths(0, steps=100)) > 100
+
+
+def test_random_lengths_are_geometric():
+    drawn = [n - 4 for seed in range(200) for n in lengths(seed, extra_steps=50)]
+    assert min(drawn) == 1
+    mean = sum(drawn) / len(drawn)
+    assert mean == pytest.approx(50, abs=5 * 50 / math.sqrt(len(drawn)))
+    beyond = sum(n > 50 for n in drawn) / len(drawn)
+    assert beyond == pytest.approx((1 - 1 / 50) ** 50, abs=5 * 0.5 / math.sqrt(len(drawn)))
+
+
+def test_a_random_interval_takes_its_steps_and_tells_no_schedule_how_many():
+    stream = tiny("ab", steps=5, interval_length="random", extra_steps=3)
+    strategy = LifelongVAE(SMALL).strategy(stream, Seeds(0))
+    planned = []
+    strategy.plugins.insert(0, spy(before_training_exp=lambda s: planned.append(interval_steps(s))))
+    for experience in stream.train_stream:
+        strategy.train(experience, eval_streams=[])
+        assert strategy.optimizer_steps == experience.steps > 5
+        assert strategy.real_samples + strategy.synthetic_samples == 12 * experience.steps
+    assert planned == [5, 5]
+
+
+def spy(**hooks):
+    plugin = SupervisedPlugin()
+    for name, function in hooks.items():
+        setattr(plugin, name, lambda strategy, f=function, **_: f(strategy))
+    return plugin
+
+
+def scripted(monkeypatch, values):
+    """Early stopping that sees these validation values, one after another."""
+    left = iter(values)
+    monkeypatch.setattr(EarlyStoppingPlugin, "_value", lambda *_: next(left))
+
+
+def train(monkeypatch, values, **options):
+    stream = tiny("ab", interval_length="early-stopping", **{"steps": 30, "check_every": 2, "patience": 4} | options)
+    scripted(monkeypatch, values)
+    strategy = Naive(SMALL).strategy(stream, Seeds(0))
+    states = {}
+    strategy.plugins.insert(-1, spy(after_update=lambda s: states.update(
+        {s.optimizer_steps: copy.deepcopy(s.model.state_dict())})))  # fmt: skip
+    strategy.train(stream.train_stream[0], eval_streams=[])
+    return strategy, states, stream
+
+
+def equal(one, other):
+    return all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_an_interval_ends_after_the_patience_and_the_best_state_comes_back(monkeypatch):
+    strategy, states, _ = train(monkeypatch, [5, 3, 4, 3])  # looks at steps 2, 4, 6, 8; the best is at 4
+    assert strategy.optimizer_steps == 8
+    assert strategy.real_samples == 8 * 12
+    assert equal(strategy.model.state_dict(), states[4])
+    assert not equal(states[8], states[4])
+
+
+def test_the_next_interval_begins_all_the_same(monkeypatch):
+    """Avalanche's own flag stays set after an epoch that was stopped: the next one would have no steps."""
+    strategy, _, stream = train(monkeypatch, [5, 6, 7, 2, 3, 1, 8, 9])
+    assert strategy.optimizer_steps == 6
+    strategy.train(stream.train_stream[1], eval_streams=[])
+    assert strategy.optimizer_steps == 10
+
+
+def test_an_interval_that_keeps_improving_takes_all_its_steps(monkeypatch):
+    strategy, states, _ = train(monkeypatch, range(100, 0, -1))
+    assert strategy.optimizer_steps == 30
+    assert equal(strategy.model.state_dict(), states[30])
+
+
+def test_a_method_keeps_what_belongs_to_the_best_state(monkeypatch):
+    stream = tiny("a", interval_length="early-stopping", steps=30, check_every=2, patience=4)
+    scripted(monkeypatch, [5, 3, 4, 3])
+    kept = []
+    method = Naive(SMALL)
+    method.plugins = lambda *_: [spy(after_training_exp=lambda s: kept.append(copy.deepcopy(s.model.state_dict())))]
+    strategy = method.strategy(stream, Seeds(0))
+    strategy.train(stream.train_stream[0], eval_streams=[])
+    assert equal(kept[0], strategy.model.state_dict())
+
+
+def test_only_the_current_intervals_validation_part_is_looked_at():
+    stream = tiny("abc", interval_length="early-stopping", steps=4, check_every=1, patience=50)
+    for name, experience in zip("abc", stream.train_stream, strict=True):
+        assert torch.equal(experience.stopping.valid.x, stream.images("valid", name).x)
+    (joint,) = stream.joint()
+    assert len(joint.stopping.valid.x) == 15
+    strategy = LifelongVAE(SMALL).strategy(stream, Seeds(0))
+    seen = []
+    log_weights = type(strategy.model).log_weights
+
+    def listen(self, x, draws, generator=None):
+        seen.append((strategy.experience.distribution, x))
+        return log_weights(self, x, draws, generator)
+
+    strategy.model.log_weights = listen.__get__(strategy.model)
+    for experience in stream.train_stream:
+        strategy.train(experience, eval_streams=[])
+    assert [name for name, _ in seen] == list("aaaabbbbcccc")
+    for name, x in seen:
+        torch.testing.assert_close(x, stream.images("valid", name).x / 255)
+
+
+def test_looking_changes_nothing_but_the_length():
+    """Same weights with and without looks: they take no noise of training and leave no statistics."""
+    states = []
+    for options in ({}, {"interval_length": "early-stopping", "check_every": 1, "patience": 100}):
+        stream = tiny("ab", steps=3, **options)
+        strategy = LifelongVAE(SMALL).strategy(stream, Seeds(0))
+        strategy.plugins.insert(-1, spy(after_update=lambda s: states.append(copy.deepcopy(s.model.state_dict()))))
+        strategy.train(stream.train_stream[0], eval_streams=[])
+    for plain, looked in zip(states[:3], states[3:], strict=True):
+        assert equal(plain, looked)

@@ -1,0 +1,78 @@
+"""Pictures and models that a cell keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from lifegen.benchmark import load_model
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.model import GenerativeModel
+from lifegen.benchmark.pictures import GRID, RECONSTRUCTIONS, SAMPLES, take_pictures
+from lifegen.benchmark.saved_model import save_model
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.store import Store
+from lifegen.benchmark.worker import run_cell
+from lifegen.methods.models.vae import CodeStyleVAE
+
+from .conftest import SHAPE, tiny
+from .test_run import tiny_cells
+
+
+def test_pictures_are_of_every_code_and_distribution(vae):
+    stream = tiny("ab")
+    pictures = take_pictures(vae, stream, Seeds(0), torch.device("cpu"))
+    assert {name: (images.shape, images.dtype) for name, images in pictures.items()} == {
+        "samples": ((3, SAMPLES, *SHAPE), np.uint8),
+        "originals": ((2, RECONSTRUCTIONS, *SHAPE), np.uint8),
+        "reconstructions": ((2, RECONSTRUCTIONS, *SHAPE), np.uint8),
+        "style_grid": ((3, GRID**2, *SHAPE), np.uint8),
+    }
+    assert np.array_equal(pictures["originals"][1, 0], stream.images("test", "b").x[0].numpy())
+    with torch.inference_mode():
+        rebuilt = vae.reconstruct(torch.from_numpy(pictures["originals"][1]).float() / 255).mul(255).round()
+    assert np.array_equal(pictures["reconstructions"][1], rebuilt.numpy().astype(np.uint8))
+
+
+def test_a_style_of_three_dimensions_has_no_grid():
+    model = CodeStyleVAE(SHAPE, codes=2, style=3, width=8)
+    assert "style_grid" not in take_pictures(model, tiny("a"), Seeds(0), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "conv"])
+def test_a_kept_model_is_the_same_model(tmp_path, architecture):
+    model = CodeStyleVAE(SHAPE, codes=2, style=2, width=8, architecture=architecture, norm="group", activation="selu")
+    model.grow(1)
+    assert save_model(model.eval(), tmp_path / "m.safetensors")
+    again = load_model(tmp_path / "m.safetensors")
+    assert isinstance(again, CodeStyleVAE)
+    assert not again.training
+    x = torch.rand(3, *SHAPE)
+    assert torch.equal(again.reconstruct(x), model.reconstruct(x))
+    assert again.codes == 3
+
+
+def test_a_model_without_a_recipe_is_not_kept(tmp_path, vae, monkeypatch):
+    monkeypatch.setattr(CodeStyleVAE, "recipe", GenerativeModel.recipe)
+    assert not save_model(vae, tmp_path / "m.safetensors")
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"nonsense" * 10])
+def test_what_is_not_a_model_is_one_line(tmp_path, content):
+    file = tmp_path / "m.safetensors"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(InputError, match="isn't a model that lifegen can load"):
+        load_model(file)
+
+
+def test_a_cell_keeps_its_model_if_asked_to(tmp_path):
+    (cell,) = tiny_cells("lifelong-vae")
+    for keep in (False, True):
+        store = Store.create(tmp_path / str(keep))
+        assert run_cell(cell, store.path, tmp_path, "cpu", keep) == "done"
+        file = store.cell(cell.name).folder / "model.safetensors"
+        assert file.exists() == keep
+    assert load_model(file).codes == 2

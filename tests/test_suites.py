@@ -1,0 +1,65 @@
+"""Suites: what comes with lifegen can be run, at both sizes."""
+
+from __future__ import annotations
+
+import pytest
+
+from lifegen.benchmark.catalogue import describe
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.plots import PICTURES
+from lifegen.benchmark.store import load
+from lifegen.benchmark.suite import cells_of, suites
+
+from .test_run import lifegen
+
+PAPER = {"fashion", "mnist", "rotated", "svhn-to-mnist", "kl-direction", "sample-need", "ablation", "permuted",
+         "celeba"}  # fmt: skip
+
+
+def test_every_experiment_of_the_paper_is_a_suite():
+    assert set(suites()) >= PAPER
+
+
+@pytest.mark.parametrize("name", sorted(suites()))
+def test_a_suites_cells_exist_and_its_figures_too(name):
+    suite = suites()[name]
+    cells = cells_of(name)
+    assert len(cells) == len(suite.scenarios) * len(suite.methods) * len(suite.seeds)
+    small = cells_of(name, smoke=True)
+    assert {cell.seed for cell in small} == {suite.seeds[0]}
+    assert len(small) == len(cells) / len(suite.seeds)
+    for before, after in zip(cells, small, strict=False):
+        for key, value in suite.smoke.scenario.items():
+            assert after.scenario.config[key] == value != before.scenario.config[key]
+        assert after.method.name == before.method.name
+    assert set(suite.figures) <= {*describe("metric"), *PICTURES}
+    assert suite.budget
+
+
+def test_the_arms_of_the_paper_share_their_model():
+    """With and without differ in the terms of the loss alone."""
+    for name in PAPER - {"kl-direction"}:
+        arms = {cell.method.name: cell.method.config for cell in cells_of(name)}
+        shared = arms["generative-replay"]
+        full = next(c.method.config for c in cells_of(name) if c.method.name == "lifelong-vae")
+        assert {key: full[key] for key in shared} == shared
+
+
+def test_the_small_size_runs_and_leaves_the_suites_store_alone(tmp_path):
+    done = lifegen("run", "--suite", "quick", "--smoke", "--device", "cpu", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    table = load(tmp_path / "runs" / "quick-smoke")
+    assert set(table["seed"]) == {0}
+    assert set(table.loc[table["metric"] == "optimizer_steps", "value"]) == {10, 100}
+    assert not (tmp_path / "runs" / "quick").exists()
+
+
+def test_the_small_size_is_a_suites():
+    with pytest.raises(InputError, match="--suite"):
+        cells_of(None, ["split-digits"], ["naive"], smoke=True)
+
+
+def test_a_suite_is_shown_with_its_budget():
+    shown = lifegen("list", "ablation")
+    assert "two cores" in shown.stdout
+    assert "weight_transfer=false" in shown.stdout

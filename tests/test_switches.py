@@ -1,0 +1,295 @@
+"""The lifelong VAE's switches: each does what it says, against its formula."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from torch.distributions import Categorical, Normal, kl_divergence
+
+from lifegen.benchmark.registry import METHODS
+from lifegen.benchmark.seeds import Seeds
+from lifegen.methods import lgm
+from lifegen.methods.generative_replay import GenerativeReplay
+from lifegen.methods.lifelong_vae import LifelongVAE
+from lifegen.methods.models.divergences import entropy, gaussian, padded_forward_kl
+
+from .conftest import tiny
+from .test_methods import SMALL, Spy, begin, teacher_of, train
+
+OFF = {"consistency_weight": 0, "mutual_information": "none"}
+
+
+def gained(strategy, formula) -> list[tuple[float, float]]:
+    """(what the loss gained beyond the ELBO, the formula) at each step with a teacher."""
+    terms = []
+
+    def look(strategy):
+        if teacher_of(strategy).teacher is not None:
+            extra = strategy.loss - strategy.mb_output.negative_elbo().mean()
+            terms.append((extra.item(), formula(strategy)))
+
+    strategy.plugins.insert(-1, Spy(before_backward=look))
+    return terms
+
+
+def test_the_gaussian_divergence_is_torchs():
+    generator = Seeds(0).generator("gaussians")
+    mean, other_mean = torch.randn(2, 50, 3, generator=generator, dtype=torch.float64)
+    std, other_std = torch.rand(2, 50, 3, generator=generator, dtype=torch.float64) + 0.1
+    expected = kl_divergence(Normal(mean, std), Normal(other_mean, other_std)).sum(1)
+    torch.testing.assert_close(gaussian(mean, std, other_mean, other_std), expected)
+
+
+def test_the_forward_divergence_is_torchs_with_zeros_for_new_codes():
+    generator = Seeds(0).generator("codes")
+    student = torch.randn(50, 5, generator=generator, dtype=torch.float64).log_softmax(1)
+    teacher = torch.randn(50, 3, generator=generator, dtype=torch.float64).log_softmax(1)
+    padded = torch.nn.functional.pad(teacher.exp(), (0, 2))
+    expected = kl_divergence(Categorical(padded), Categorical(student.exp()))
+    torch.testing.assert_close(padded_forward_kl(student, teacher), expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("on", ["zd", "zc", "both"])
+@pytest.mark.parametrize("direction", ["reverse", "forward"])
+def test_consistency_acts_on_what_it_is_asked_to_in_either_direction(on, direction):
+    stream = tiny("abc")
+    strategy = begin(LifelongVAE, stream, consistency_on=on, consistency_direction=direction, mutual_information="none")
+
+    def formula(strategy):
+        x = strategy.mb_x
+        with torch.no_grad():
+            target = teacher_of(strategy).teacher.encode(x)
+        student = strategy.mb_output.posterior
+        codes = student.code_logits.shape[1]
+        p = torch.nn.functional.pad(target.code_logits.softmax(1), (0, codes - target.code_logits.shape[1])) + 1e-6
+        pairs = {
+            "zd": (Categorical(logits=student.code_logits), Categorical(p)),
+            "zc": (Normal(student.mean, student.std), Normal(target.mean, target.std)),
+        }
+        total = 0.0
+        for name in ("zd", "zc") if on == "both" else (on,):
+            first, second = pairs[name] if direction == "reverse" else pairs[name][::-1]
+            each = kl_divergence(first, second)
+            total += (each.sum(1) if name == "zc" else each)[strategy.mb_y < 0].sum().item() / len(x)
+        return total
+
+    terms = gained(strategy, formula)
+    train(strategy, stream)
+    assert len(terms) == 8
+    assert max(expected for _, expected in terms) > 0.01
+    for extra, expected in terms:
+        assert extra == pytest.approx(expected, abs=2e-3, rel=1e-3)
+
+
+def test_likelihood_consistency_rebuilds_what_the_teacher_rebuilds():
+    stream = tiny("abc")
+    strategy = begin(LifelongVAE, stream, likelihood_consistency_weight=0.5, **OFF)
+
+    def formula(strategy):
+        output, synthetic = strategy.mb_output, strategy.mb_y < 0
+        with torch.no_grad():
+            target = teacher_of(strategy).teacher.reconstruct(strategy.mb_x).flatten(1)
+        p = output.parameters.sigmoid()
+        each = -(target * p.log() + (1 - target) * (1 - p).log()).sum(1)
+        return 0.5 * each[synthetic].sum().item() / len(each)
+
+    terms = gained(strategy, formula)
+    train(strategy, stream)
+    assert min(expected for _, expected in terms) > 1
+    for extra, expected in terms:
+        assert extra == pytest.approx(expected, rel=1e-4)
+
+
+def test_prior_entropy_with_weight_one_cancels_the_codes_divergence():
+    """λ = 1: −log J + mean H(q) is minus the mean KL[q ‖ uniform] (specification, 1.5)."""
+    stream = tiny("abc")
+    strategy = begin(
+        LifelongVAE, stream, consistency_weight=0, mutual_information="prior-entropy", mutual_information_weight=1
+    )
+
+    def formula(strategy):
+        log_q = strategy.mb_output.posterior.code_logits.log_softmax(1)
+        return -(math.log(log_q.shape[1]) - entropy(log_q).mean().item())
+
+    terms = gained(strategy, formula)
+    train(strategy, stream)
+    assert min(expected for _, expected in terms) < -1e-3
+    for extra, expected in terms:
+        assert extra == pytest.approx(expected, abs=2e-5)
+
+
+def test_infogan_scores_the_drawn_code_on_the_reconstruction_and_leaves_no_statistics():
+    stream = tiny("abc")
+    options = {"consistency_weight": 0, "mutual_information": "infogan", "mutual_information_weight": 0.7}
+    strategy = begin(LifelongVAE, stream, **options)
+    running = []
+
+    def formula(strategy):
+        output, model = strategy.mb_output, strategy.model
+        again = copy.deepcopy(model).train().code_log_posterior(output.parameters.sigmoid().view_as(output.x))
+        chosen = output.code.argmax(1)
+        running.append(model.encoder[2].num_batches_tracked.item())
+        return -0.7 * (math.log(model.codes) + again[torch.arange(len(chosen)), chosen].mean().item())
+
+    terms = gained(strategy, formula)
+    train(strategy, stream)
+    for extra, expected in terms:
+        assert extra == pytest.approx(expected, abs=2e-5)
+    assert running == [1, 2, 3, 4] * 2  # one pass a step counts
+
+
+@pytest.mark.parametrize("estimator", ["batch-marginal", "prior-entropy", "infogan"])
+def test_information_has_a_gradient_on_the_code(estimator):
+    stream = tiny("ab")
+    strategy = begin(
+        LifelongVAE, stream, mutual_information=estimator, mutual_information_weight=50.0, consistency_weight=0
+    )
+    plain = begin(LifelongVAE, stream, **OFF)
+    for one in (strategy, plain):
+        train(one, stream)
+    assert not torch.equal(strategy.model.encoder_head.weight, plain.model.encoder_head.weight)
+
+
+def test_without_its_terms_it_is_generative_replay():
+    stream = tiny("abc")
+    states = []
+    for method, options in ((LifelongVAE, OFF), (GenerativeReplay, {})):
+        strategy = begin(method, stream, **options)
+        train(strategy, stream)
+        states.append(strategy.model.state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_bernoulli_mixing_draws_each_image_with_its_share_and_counts_stay_exact():
+    stream = tiny("abcd", steps=200)
+    strategy = begin(GenerativeReplay, stream, mixing="bernoulli")
+    real: list[int] = []
+    strategy.plugins.insert(-1, Spy(after_forward=lambda s: real.append(int((s.mb_y >= 0).sum()))))
+    for interval, experience in enumerate(stream.train_stream):
+        real.clear()
+        strategy.train(experience, eval_streams=[])
+        assert strategy.real_samples == sum(real)
+        assert strategy.real_samples + strategy.synthetic_samples == 200 * 12
+        share = 1 / (interval + 1)
+        error = 5 * math.sqrt(share * (1 - share) / 2400)
+        assert sum(real) / 2400 == pytest.approx(share, abs=error or 1e-9)
+        assert (len(set(real)) > 2) == (interval > 0)
+    assert min(real) == 0  # it happens, and training goes on
+
+
+def test_replayed_draws_are_binary_where_the_likelihood_is():
+    stream = tiny("ab")
+    strategy = begin(GenerativeReplay, stream, replay_images="draw")
+    synthetic = []
+    strategy.plugins.insert(-1, Spy(after_forward=lambda s: synthetic.append(s.mb_x[s.mb_y < 0])))
+    train(strategy, stream)
+    assert set(torch.cat(synthetic).unique().tolist()) == {0.0, 1.0}
+
+
+def test_the_aggregate_prior_replays_used_codes_only_and_as_often():
+    """[D6] With a hundred codes and uniform replay most samples come from codes that nothing ever trained."""
+    stream = tiny("ab", steps=30)
+    strategy = begin(GenerativeReplay, stream, codes=100, growth=0, replay_prior="aggregate")
+    strategy.train(stream.train_stream[0], eval_streams=[])
+    with torch.no_grad():  # only codes 3 and 4 are used, three times as often the latter
+        strategy.model.encoder_head.weight[4:].zero_()
+        strategy.model.encoder_head.bias[4:] = -100
+        strategy.model.encoder_head.bias[4 + 3] = 0
+        strategy.model.encoder_head.bias[4 + 4] = math.log(3)
+    teacher = teacher_of(strategy)
+    teacher._usage, teacher._steps = None, 0
+    strategy.model.train()
+    strategy.mb_output = strategy.model(torch.rand(12, 1, 4, 4))
+    teacher.after_forward(strategy)
+    strategy.mb_output = None
+    drawn = []
+
+    def listen(strategy):
+        decode = type(teacher.teacher).decode
+        teacher.teacher.decode = lambda style, code: drawn.append(code) or decode(teacher.teacher, style, code)
+
+    strategy.plugins.insert(-1, Spy(before_training_exp=listen))
+    strategy.train(stream.train_stream[1], eval_streams=[])
+    share = torch.cat(drawn).mean(0)
+    assert share.nonzero().flatten().tolist() == [3, 4]
+    assert share[4].item() == pytest.approx(0.75, abs=0.15)
+
+
+def test_the_usage_of_codes_is_a_mean_over_recent_batches():
+    stream = tiny("ab", steps=6)
+    strategy = begin(GenerativeReplay, stream, codes=4, replay_prior="aggregate")
+    seen = []
+    strategy.plugins.insert(-1, Spy(after_forward=lambda s: seen.append(
+        s.mb_output.posterior.code_logits.detach().softmax(1).mean(0))))  # fmt: skip
+    strategy.train(stream.train_stream[0], eval_streams=[])
+    torch.testing.assert_close(teacher_of(strategy)._usage, torch.stack(seen).mean(0))
+
+
+@pytest.mark.parametrize(("growth", "codes"), [(0, [2, 2, 2]), (3, [2, 5, 8])])
+def test_the_code_grows_by_g(growth, codes):
+    stream = tiny("abc")
+    strategy = begin(LifelongVAE, stream, codes=2, growth=growth)
+    sizes = []
+    for experience in stream.train_stream:
+        strategy.train(experience, eval_streams=[])
+        sizes.append(strategy.model.codes)
+    assert sizes == codes
+
+
+def at_the_second_interval(**options):
+    """The student's state before its first step, and the teacher's."""
+    stream = tiny("ab")
+    strategy = begin(LifelongVAE, stream, **options)
+    states = []
+    strategy.plugins.insert(-1, Spy(before_training_exp=lambda s: states.append(copy.deepcopy(s.model.state_dict()))))
+    train(strategy, stream)
+    return states[1], teacher_of(strategy).teacher.state_dict()
+
+
+def test_preserved_latent_layers_keep_their_rows_and_columns():
+    student, teacher = at_the_second_interval(latent_layers="preserve")
+    assert torch.equal(student["encoder_head.weight"][:-1], teacher["encoder_head.weight"])
+    assert torch.equal(student["decoder_input.weight"][:, :-1], teacher["decoder_input.weight"])
+
+
+def test_without_growth_everything_is_transferred():
+    student, teacher = at_the_second_interval(growth=0, norm_reset="none")
+    assert all(torch.equal(student[key], teacher[key]) for key in teacher)
+
+
+def test_without_weight_transfer_nothing_is():
+    student, teacher = at_the_second_interval(weight_transfer=False)
+    for key, value in student.items():
+        if key.endswith("weight") and value.dim() == 2:
+            assert value.shape != teacher[key].shape or not torch.equal(value, teacher[key])
+
+
+@pytest.mark.parametrize(("reset", "running", "scales"), [("stats", 0, 1), ("all", 0, 0), ("none", 1, 1)])
+def test_normalisation_forgets_what_it_is_asked_to(reset, running, scales):
+    student, teacher = at_the_second_interval(norm_reset=reset, growth=0)
+    assert torch.equal(student["encoder.2.running_mean"], teacher["encoder.2.running_mean"]) == bool(running)
+    assert torch.equal(student["encoder.2.weight"], teacher["encoder.2.weight"]) == bool(scales)
+    if not running:
+        assert not student["encoder.2.running_mean"].any()
+    if not scales:
+        assert (student["encoder.2.weight"] == 1).all()
+
+
+def test_a_revisit_grows_nothing_under_any_growth():
+    stream = tiny("aba")
+    strategy = begin(LifelongVAE, stream, growth=4)
+    train(strategy, stream)
+    assert strategy.model.codes == 5
+
+
+def test_presets_are_the_lifelong_vae_with_other_defaults():
+    iclr, later = lgm.LGMICLR().config, lgm.LGM2019().config
+    assert (iclr.learning_rate, iclr.temperature_rate, iclr.consistency_weight) == (1e-4, 3e-5, 1.0)
+    assert (later.architecture, later.width, later.style, later.activation) == ("conv", 128, 5, "selu")
+    assert (later.consistency_weight, later.likelihood_consistency_weight, later.weight_transfer) == (0.5, 1.0, True)
+    assert {"lgm-iclr", "lgm-2019"} <= {entry.name for entry in METHODS}
+    assert begin(lgm.LGM2019, tiny("a")).model.encoder[1].kernel_size == (5, 5)
+    assert SMALL["width"] == 8
