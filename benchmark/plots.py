@@ -134,7 +134,8 @@ def _between_intervals(rows: pd.DataFrame) -> pd.Series:
 
 def gradient_norms(rows: pd.DataFrame, title: str) -> Figure:
     """The gradient's norm against the step, one curve per interval from dark (first) to light, one panel per method
-    (paper, figure 4c): means over seeds, smoothed over a tenth of an interval.
+    (paper, figure 4c): means over seeds, smoothed by a
+    running median over a tenth of an interval.
 
     Args:
         rows: of the metric ``gradient_norm`` and one scenario, of cells of several intervals.
@@ -148,7 +149,7 @@ def gradient_norms(rows: pd.DataFrame, title: str) -> Figure:
     for panel, method in zip(panels, methods, strict=True):
         for interval, group in rows[rows["method"] == method].groupby("interval"):
             mean = group.groupby("step")["value"].mean()
-            smooth = mean.rolling(max(1, len(mean) // 10), min_periods=1).mean()
+            smooth = mean.rolling(max(1, len(mean) // 10), min_periods=1, center=True).median()
             panel.plot(smooth.index, smooth, color=shades.to_rgba(interval), linewidth=1)
         panel.set(title=method, xlabel="step", yscale="log")
     panels[0].set_ylabel("gradient norm")

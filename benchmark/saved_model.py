@@ -48,7 +48,7 @@ def load_model(file: Path | str) -> GenerativeModel:
         kind = getattr(import_module(header["module"]), header["class"])
         if not issubclass(kind, GenerativeModel):
             raise TypeError(f"{kind} isn't a GenerativeModel")
-        model = kind(**json.loads(header["recipe"]))
+        model: GenerativeModel = kind(**json.loads(header["recipe"]))
         model.load_state_dict(state)
     except (
         OSError,
@@ -61,4 +61,5 @@ def load_model(file: Path | str) -> GenerativeModel:
         RuntimeError,
     ) as error:
         raise InputError(f"{file} isn't a model that lifegen can load: {error}") from None
-    return model.eval()
+    model.eval()
+    return model

@@ -39,7 +39,8 @@ class ScenarioConfig(Options):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of each distribution's training images that is held out, the last ones."""
     test_images: PositiveInt | None = None
-    """Size of a fixed test sample in which every distribution has the same share; null: all test images."""
+    """Size of a fixed sample of the test images, every distribution with the same share, and of validation images
+    likewise; null: all."""
     track: Literal["bernoulli-grey", "bernoulli-binarised", "discretised-logistic"] = "bernoulli-grey"
     """Likelihood of the pixels: on grey levels, on images binarised once, or on 8-bit values."""
 
@@ -202,7 +203,7 @@ def make_stream(
     names = list(dict.fromkeys(visits))
     used = {name: distributions[name] for name in names}
     if config.test_images is not None:
-        used = _with_test_sample(used, config.test_images)
+        used = _sampled(used, config.test_images)
     if config.track == "bernoulli-binarised":
         used = {name: Parts(*(_binarised(part, name, i) for i, part in enumerate(used[name]))) for name in names}
 
@@ -229,17 +230,23 @@ def make_stream(
     return Stream(train, valid, test, config.track)
 
 
-def _with_test_sample(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:
-    """The first distributions get one more where n can't be divided. The images are spread evenly over a test part:
-    data sets such as MNIST aren't in random order."""
+def _sampled(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:
+    """With n test images in all and at most as many for validation. The first distributions get one more where n can't
+    be divided."""
     sampled = {}
     for i, (name, parts) in enumerate(distributions.items()):
         share = n // len(distributions) + (i < n % len(distributions))
         there = len(parts.test.x)
         if not 0 < share <= there:
             raise InputError(f"test_images={n} takes {share} of {name}, which has {there}")
-        sampled[name] = parts._replace(test=parts.test.select(torch.arange(share) * there // share))
+        valid = _spread(parts.valid, min(share, len(parts.valid.x)))
+        sampled[name] = Parts(parts.train, valid, _spread(parts.test, share))
     return sampled
+
+
+def _spread(images: Images, n: int) -> Images:
+    """n images at equal distances: data sets such as MNIST aren't in random order."""
+    return images.select(torch.arange(n) * len(images.x) // n)
 
 
 def _binarised(images: Images, distribution: str, part: int) -> Images:

@@ -93,7 +93,8 @@ def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str, keep
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         writer.append(evaluator.measure(strategy, interval, train_seconds=perf_counter() - began))
-    np.savez_compressed(writer.folder / "pictures.npz", **take_pictures(strategy.model, stream, seeds, device))
+    pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)
+    np.savez_compressed(writer.folder / "pictures.npz", **pictures)
     if keep_model:
         save_model(strategy.model, writer.folder / "model.safetensors")
 

@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import resize
 
 from lifegen.benchmark.registry import register_scenario
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import ScenarioConfig, Stream, make_stream
+from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
 
 from .sources import held_out, source
 
@@ -89,7 +89,7 @@ def _sequence(
     convert: Callable[[Tensor], Tensor],
 ) -> Stream:
     loaded = {name: source(name).load(data_root) for name in _data(config)}
-    distributions = {}
+    distributions: dict[str, Parts] = {}
     for name in dict.fromkeys(config.sequence):
         data, change = loaded[_DOMAINS[name][0]], _DOMAINS[name][1]
         train, test = (part._replace(x=convert(change(part.x))) for part in (data.train, data.test))

@@ -33,6 +33,8 @@ class Source(ABC):
     """A data set that can be fetched once and then loaded by any number of processes."""
 
     name: str
+    small: bool = True
+    """Whether it is fetched where nobody asks for it by name."""
 
     @abstractmethod
     def fetch(self, root: Path) -> str:
@@ -150,6 +152,8 @@ class MNISTLike(TorchvisionSource):
 class SVHN(TorchvisionSource):
     """Street View House Numbers, cropped digits, 32 × 32 RGB (Netzer et al. 2011). torchvision verifies its files."""
 
+    small = False
+
     def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
         folder = str(self._folder(root))
         parts = [datasets.SVHN(folder, split=split, download=download) for split in ("train", "test")]
@@ -159,6 +163,8 @@ class SVHN(TorchvisionSource):
 
 class CIFAR10(TorchvisionSource):
     """CIFAR-10, 32 × 32 RGB (Krizhevsky 2009). torchvision verifies its files."""
+
+    small = False
 
     def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
         folder = str(self._folder(root))
@@ -178,6 +184,7 @@ class CelebA(TorchvisionSource):
     """
 
     SIDE = 64
+    small = False
 
     def load(self, root: Path) -> LabelledData:
         data = self._read(root, download=False)

@@ -115,3 +115,12 @@ def test_the_style_grid_runs_row_by_row_from_the_top():
     assert style.tolist() == [[-3, 3], [0, 3], [3, 3], [-3, 0], [0, 0], [3, 0], [-3, -3], [0, -3], [3, -3]]
     assert code.argmax(1).tolist() == [1] * 9
     assert CodeStyleVAE((1, 8, 8), codes=2, style=3, width=4).style_grid(0, 3) is None
+
+
+def test_many_images_are_decoded_in_pieces_to_the_same_values():
+    decoder = Convolutional((1, 8, 8), 1, 4, "batch", "elu").decoder(Seeds(0).generator("init")).eval()
+    x = torch.rand(401, 16 * 4 * 16)
+    whole = decoder(x)
+    torch.testing.assert_close(whole, torch.cat([decoder(piece) for piece in x.split(50)]))
+    assert len(whole) == 401
+    assert decoder(x[:0]).shape == (0, 64)

@@ -97,6 +97,7 @@ def test_the_test_sample_is_balanced_fixed_and_spread():
         assert at == sorted(at)
         assert at[-1] > 0.8 * len(images)
         assert torch.equal(sampled.images("train", name).x, whole.images("train", name).x)
+        assert len(sampled.images("valid", name).x) == min(len(few), len(whole.images("valid", name).x))
 
 
 @pytest.mark.parametrize("n", [2, 1000])
