@@ -300,6 +300,18 @@ def test_the_temperature_restarts_with_a_new_student_only_and_evaluation_does_no
     assert second == pytest.approx(first if restarts else [0.5] * 10)
 
 
+def test_evaluation_does_not_advance_a_temperature_that_goes_on():
+    """[D9]"""
+    stream = tiny("ab", steps=10)
+    strategy = begin(Naive, stream, temperature_rate=0.01, temperature_floor=0.1)
+    temperatures: list[float] = []
+    strategy.plugins.insert(-1, Spy(before_forward=lambda s: temperatures.append(s.model.temperature)))
+    for experience in stream.train_stream:
+        strategy.train(experience, eval_streams=[])
+        strategy.eval(stream.test_stream)
+    assert temperatures == pytest.approx([math.exp(-0.01 * step) for step in range(20)])
+
+
 def test_the_papers_temperature_schedule_is_reachable():
     stream = tiny("a", steps=3)
     strategy = begin(LifelongVAE, stream, temperature_rate=3e-5, learning_rate=1e-4)
