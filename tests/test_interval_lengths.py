@@ -89,11 +89,15 @@ def test_an_interval_ends_after_the_patience_and_the_best_state_comes_back(monke
 
 
 def test_the_next_interval_begins_all_the_same(monkeypatch):
-    """Avalanche's own flag stays set after an epoch that was stopped: the next one would have no steps."""
-    strategy, _, stream = train(monkeypatch, [5, 6, 7, 2, 3, 1, 8, 9])
-    assert strategy.optimizer_steps == 6
-    strategy.train(stream.train_stream[1], eval_streams=[])
-    assert strategy.optimizer_steps == 10
+    """Within one call of train, Avalanche's own flag stays set after an epoch that was stopped: the next interval would
+    have no steps."""
+    stream = tiny("ab", interval_length="early-stopping", steps=30, check_every=2, patience=4)
+    scripted(monkeypatch, [5, 6, 7, 2, 3, 1, 8, 9])
+    strategy = Naive(SMALL).strategy(stream, Seeds(0))
+    steps = []
+    strategy.plugins.insert(-1, spy(after_training_exp=lambda s: steps.append(s.optimizer_steps)))
+    strategy.train(stream.train_stream, eval_streams=[])
+    assert steps == [6, 10]
 
 
 def test_an_interval_that_keeps_improving_takes_all_its_steps(monkeypatch):
