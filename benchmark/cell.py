@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .choice import Choice
+from .seeds import Seeds
 
 PROTOCOL = 1
 """Version of how every cell is trained and measured; raise it whenever that changes all numbers."""
@@ -22,6 +23,10 @@ class Cell:
     method: Choice
     seed: int
     precision: str = "float32"
+
+    @property
+    def seeds(self) -> Seeds:
+        return Seeds(self.seed, scope=self.scenario.name)
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def choose(
         kind: "method" or "scenario".
         text: what the user typed. Values are JSON (``0.3``, ``true``, ``null``, ``[1,2]``); anything else is a string.
         overrides: options that were given another way; the text's own win.
-        last: options that win over the text's.
+        last: options that win over the text's; those that there aren't are left out.
 
     Raises:
         InputError: an unknown name or option, or a value that the option can't take.
@@ -49,7 +49,7 @@ def choose(
         if not equals:
             raise InputError(f"{kind} {name!r}: {part!r} isn't of the form option=value")
         given[key.strip()] = _value(value.strip())
-    return configure(description, given | dict(last or {}))
+    return configure(description, given | {key: v for key, v in (last or {}).items() if key in description.options})
 
 
 def configure(description: Description, given: Mapping[str, Any]) -> Choice:
@@ -84,7 +84,11 @@ def _value(text: str) -> Any:
 
 def _canonical(value: Any, schema: Mapping[str, Any]) -> Any:
     """Equal values alike: 1 for a real number is 1.0, so that it makes no second cell."""
-    types = {one.get("type") for one in schema.get("anyOf", [schema])}
+    kinds = schema.get("anyOf", [schema])
+    if isinstance(value, list):
+        items = next((one.get("items", {}) for one in kinds if one.get("type") == "array"), {})
+        return [_canonical(one, items) for one in value]
+    types = {one.get("type") for one in kinds}
     if isinstance(value, int | float) and not isinstance(value, bool):
         return int(value) if "integer" in types else float(value)
     return value

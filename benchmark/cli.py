@@ -132,8 +132,13 @@ def run(
     path = out or Path("runs", Path(suite_name or "default").stem + ("-smoke" if smoke else ""))
     root = (data_root or default_data_root()).expanduser()
 
+    keep_models = keep_models or bool(suite_name and suite(suite_name).keep_models)
     Store.check(path)
     todo = missing(cells, Store(path))
+    if keep_models and (bare := [cell for cell in cells if cell not in todo and not Store(path).cell(cell.name).model]):
+        click.echo(
+            f"{len(bare)} finished cells kept no model: delete their folders in {path / 'cells'} to run them anew"
+        )
     if not todo:
         click.echo(f"{len(cells)} cells, all done: {path}")
         return 0
@@ -149,7 +154,7 @@ def run(
             jobs=jobs or default_jobs(device),
             device=device,
             time_limit=time_limit,
-            keep_models=keep_models or bool(suite_name and suite(suite_name).keep_models),
+            keep_models=keep_models,
             show=show,
         )
     unfinished = [event for event in events if event.kind != "done"]

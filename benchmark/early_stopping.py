@@ -45,7 +45,7 @@ class EarlyStoppingPlugin(SupervisedPlugin):
         if stopping is None:
             return
         self._steps += 1
-        if self._steps % stopping.check_every:
+        if self._steps % stopping.check_every and self._steps < strategy.experience.steps:
             return
         value = self._value(strategy, stopping)
         if value < self._best:

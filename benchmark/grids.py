@@ -53,7 +53,7 @@ def style_grids(grids: np.ndarray, title: str) -> Figure:
 
 def _rows(images: np.ndarray, names: Sequence[str], label: str, title: str, split: bool = False) -> Figure:
     rows, n, _, height, width = images.shape
-    figure = Figure(figsize=(0.55 * n + 1, 0.55 * rows + 1), layout="constrained")
+    figure = Figure(figsize=(0.55 * n + 1 + 0.1 * max(map(len, names)), 0.55 * rows + 1), layout="constrained")
     axes = figure.subplots()
     _show(axes, _tiled(images))
     axes.set_yticks((np.arange(rows) + 0.5) * height - 0.5, list(names))

@@ -95,25 +95,19 @@ def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
         label: of the metric's axis.
         title: of the figure; the number of seeds is added.
     """
-    # Fixed margins, with room for the legend: a layout engine draws everything twice.
-    width = 7.5 + 0.085 * rows["method"].str.len().max()
-    figure = Figure(figsize=(width, 4.5))
-    axes = figure.subplots(gridspec_kw={"left": 0.8 / width, "right": 6.9 / width, "bottom": 0.13, "top": 0.92})
+    figure, axes = _axes(rows)
     is_trace = rows["step"].notna().any()
     rows = rows.assign(x=_between_intervals(rows) if is_trace else rows["interval"])
     for method, group in rows.groupby("method"):
         style: dict[str, Any] = {"color": colour(str(method)), "label": str(method)}
         if not is_trace:
             style |= {"marker": "o", "markersize": 4}
-        by_x = group.groupby("x")["value"]
-        estimates = pd.DataFrame([mean_interval(list(values)) for _, values in by_x], dtype=float)
-        at = np.array(list(by_x.groups))
+        at, estimates = _estimates(group, "x")
         if at.tolist() == [0] and rows["interval"].max() > 0:
             at = np.array([0, rows["interval"].max()])
             estimates = pd.concat([estimates, estimates])
             style |= {"linestyle": "--", "marker": None}
-        axes.plot(at, estimates["mean"], **style)
-        axes.fill_between(at, estimates["low"], estimates["high"], color=style["color"], alpha=0.2, linewidth=0)
+        _band(axes, at, estimates, **style)
     seeds = rows.groupby("method")["seed"].nunique()
     n = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     axes.set(xlabel="after interval", ylabel=label, title=f"{title} (mean of {n} seeds, 95 % interval)")
@@ -122,6 +116,27 @@ def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 300k
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the curves, never on them
     return figure
+
+
+def _axes(rows: pd.DataFrame) -> tuple[Figure, Any]:
+    """Axes with room for a legend of the methods beside them. The margins are fixed: a layout engine draws everything
+    twice."""
+    width = 7.5 + 0.085 * rows["method"].str.len().max()
+    figure = Figure(figsize=(width, 4.5))
+    margins = {"left": 0.8 / width, "right": 6.9 / width, "bottom": 0.13, "top": 0.92}
+    return figure, figure.subplots(gridspec_kw=margins)
+
+
+def _estimates(rows: pd.DataFrame, by: str) -> tuple[np.ndarray, pd.DataFrame]:
+    """Places on the axis, and at each the mean over seeds with its interval."""
+    groups = rows.groupby(by)["value"]
+    return np.array(list(groups.groups)), pd.DataFrame([mean_interval(list(one)) for _, one in groups], dtype=float)
+
+
+def _band(axes: Any, at: np.ndarray, estimates: pd.DataFrame, **style: Any) -> None:
+    """A curve of means within their intervals."""
+    axes.plot(at, estimates["mean"], **style)
+    axes.fill_between(at, estimates["low"], estimates["high"], color=style["color"], alpha=0.2, linewidth=0)
 
 
 def _between_intervals(rows: pd.DataFrame) -> pd.Series:
@@ -134,8 +149,7 @@ def _between_intervals(rows: pd.DataFrame) -> pd.Series:
 
 def gradient_norms(rows: pd.DataFrame, title: str) -> Figure:
     """The gradient's norm against the step, one curve per interval from dark (first) to light, one panel per method
-    (paper, figure 4c): means over seeds, smoothed by a
-    running median over a tenth of an interval.
+    (paper, figure 4c): means over seeds, smoothed by a running median over a tenth of an interval.
 
     Args:
         rows: of the metric ``gradient_norm`` and one scenario, of cells of several intervals.
@@ -165,18 +179,12 @@ def samples_needed(rows: pd.DataFrame, title: str) -> Figure:
         rows: of the metrics ``real_samples`` and ``synthetic_samples`` and one scenario, of cells of several intervals.
         title: of the figure.
     """
-    width = 7.5 + 0.085 * rows["method"].str.len().max()
-    figure = Figure(figsize=(width, 4.5))
-    axes = figure.subplots(gridspec_kw={"left": 0.8 / width, "right": 6.9 / width, "bottom": 0.13, "top": 0.92})
+    figure, axes = _axes(rows)
     for (method, metric), group in rows.groupby(["method", "metric"]):
         is_real = metric == "real_samples"
-        by_interval = group.groupby("interval")["value"]
-        estimates = pd.DataFrame([mean_interval(list(values)) for _, values in by_interval], dtype=float)
-        at = np.array(list(by_interval.groups))
-        shade = colour(str(method))
-        axes.plot(at, estimates["mean"], color=shade, linestyle="-" if is_real else "--", marker="o", markersize=4,
-                  label=str(method) if is_real else None)  # fmt: skip
-        axes.fill_between(at, estimates["low"], estimates["high"], color=shade, alpha=0.2, linewidth=0)
+        label = str(method) if is_real else None
+        style = {"color": colour(str(method)), "label": label, "linestyle": "-" if is_real else "--"}
+        _band(axes, *_estimates(group, "interval"), **style, marker="o", markersize=4)
     axes.set(xlabel="interval", ylabel="images: real (solid), synthetic (dashed)", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))

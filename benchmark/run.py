@@ -20,7 +20,6 @@ import platformdirs
 from pebble import ProcessExpired, ProcessPool
 
 from .cell import Cell
-from .seeds import Seeds
 from .store import Store
 
 _POLL_SECONDS = 0.3
@@ -65,10 +64,10 @@ def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto") -> Non
         InputError: something can't be had.
     """
     cells = list(cells)
-    scenarios = list({cell.scenario.label: cell.scenario for cell in cells}.values())
+    streams = list({(cell.scenario.label, cell.seed): (cell.scenario, cell.seeds) for cell in cells}.values())
     methods = list({cell.method.label: cell.method for cell in cells}.values())
     with _pool(1) as pool:
-        pool.schedule(_prepare, args=[scenarios, methods, Seeds(cells[0].seed), data_root, device]).result()
+        pool.schedule(_prepare, args=[streams, methods, data_root, device]).result()
 
 
 def run(

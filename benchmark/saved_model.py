@@ -50,16 +50,7 @@ def load_model(file: Path | str) -> GenerativeModel:
             raise TypeError(f"{kind} isn't a GenerativeModel")
         model: GenerativeModel = kind(**json.loads(header["recipe"]))
         model.load_state_dict(state)
-    except (
-        OSError,
-        SafetensorError,
-        KeyError,
-        AttributeError,
-        ImportError,
-        TypeError,
-        ValueError,
-        RuntimeError,
-    ) as error:
+    except (OSError, SafetensorError, *_WRONG) as error:
         raise InputError(f"{file} isn't a model that lifegen can load: {error}") from None
     model.eval()
     return model

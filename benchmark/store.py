@@ -72,6 +72,12 @@ class StoredCell:
         return {"the protocol": self.record["protocol"], **named, **metrics}
 
     @property
+    def model(self) -> Path | None:
+        """The final model's file, if it was kept."""
+        file = self.folder / "model.safetensors"
+        return file if file.exists() else None
+
+    @property
     def distributions(self) -> list[str]:
         """The distributions that occur, in the order in which they are first met."""
         return list(dict.fromkeys(name for visit in self.record["visits"] for name in visit))

@@ -7,13 +7,13 @@ interval; its valid and test streams have one experience a distribution, in the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
 import torch
 from avalanche.benchmarks import CLScenario, DatasetExperience, EagerCLStream
 from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
 from avalanche.benchmarks.utils.flat_data import ConstantSequence
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -39,8 +39,8 @@ class ScenarioConfig(Options):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of each distribution's training images that is held out, the last ones."""
     test_images: PositiveInt | None = None
-    """Size of a fixed sample of the test images, every distribution with the same share, and of validation images
-    likewise; null: all."""
+    """Most test images: a fixed sample in which distributions have equal shares, and of validation images likewise;
+    null: all."""
     track: Literal["bernoulli-grey", "bernoulli-binarised", "discretised-logistic"] = "bernoulli-grey"
     """Likelihood of the pixels: on grey levels, on images binarised once, or on 8-bit values."""
 
@@ -50,6 +50,18 @@ class ScenarioConfig(Options):
             return [self.steps] * intervals
         extra = torch.empty(intervals).geometric_(1 / self.extra_steps, generator=seeds.generator("interval-lengths"))
         return [self.steps + int(n) for n in extra]
+
+    @model_validator(mode="after")
+    def _acts(self) -> Self:
+        """An option without effect would make a cell of its own."""
+        for name, kind in (
+            ("extra_steps", "random"),
+            ("patience", "early-stopping"),
+            ("check_every", "early-stopping"),
+        ):
+            if self.interval_length != kind and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has an effect with interval_length={kind} only")
+        return self
 
 
 class Parts(NamedTuple):
@@ -231,14 +243,14 @@ def make_stream(
 
 
 def _sampled(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:
-    """With n test images in all and at most as many for validation. The first distributions get one more where n can't
-    be divided."""
+    """With n test images in all, or fewer if a distribution lacks some, and at most as many for validation. The first
+    distributions get one more where n can't be divided."""
+    if n < len(distributions):
+        raise InputError(f"test_images={n} is less than one for each of {len(distributions)} distributions")
+    least = min(len(parts.test.x) for parts in distributions.values())
     sampled = {}
     for i, (name, parts) in enumerate(distributions.items()):
-        share = n // len(distributions) + (i < n % len(distributions))
-        there = len(parts.test.x)
-        if not 0 < share <= there:
-            raise InputError(f"test_images={n} takes {share} of {name}, which has {there}")
+        share = min(n // len(distributions) + (i < n % len(distributions)), least)
         valid = _spread(parts.valid, min(share, len(parts.valid.x)))
         sampled[name] = Parts(parts.train, valid, _spread(parts.test, share))
     return sampled
@@ -250,7 +262,12 @@ def _spread(images: Images, n: int) -> Images:
 
 
 def _binarised(images: Images, distribution: str, part: int) -> Images:
-    """Each pixel is 255 with a probability of its grey level, drawn once: the same for every seed and method."""
+    """Each pixel is 255 with a probability of its grey level, drawn once: the same for every seed and method. The
+    channels share their draws, so that grey stays grey."""
     generator = Seeds(0).generator("binarisation", distribution, part)
-    drawn = torch.rand(images.x.shape, generator=generator) * 255 < images.x
-    return Images(drawn.to(torch.uint8) * 255, images.y)
+    _, _, height, width = images.x.shape
+    pieces = [
+        (torch.rand(len(x), 1, height, width, generator=generator) * 255 < x).to(torch.uint8) * 255
+        for x in images.x.split(10_000)
+    ]
+    return images._replace(x=torch.cat(pieces))

@@ -84,7 +84,7 @@ def cells_of(
         scenarios: ``NAME:option=value,...`` each; replace the suite's.
         methods: likewise.
         seeds: replace the suite's; 0, 1 and 2 without a suite.
-        steps: optimiser steps per interval, where a scenario doesn't say its own.
+        steps: optimiser steps per interval, in place of the suite's; a scenario given here may say its own.
         smoke: whether to run the suite's small size.
 
     Raises:
@@ -92,6 +92,7 @@ def cells_of(
     """
     if smoke and not suite_name:
         raise InputError("--smoke is the small size of a suite: say which with --suite NAME")
+    suite_scenarios = bool(suite_name) and not scenarios
     small = suite(suite_name).smoke if suite_name and smoke else Smoke()
     if suite_name:
         chosen = suite(suite_name)
@@ -99,9 +100,10 @@ def cells_of(
         seeds = (chosen.seeds[:1] if smoke else chosen.seeds) if seeds is None else seeds
     if not scenarios or not methods:
         raise InputError("say what to run: --suite NAME, or -s SCENARIO and -m METHOD (`lifegen list` shows them)")
-    overrides = {"steps": steps} if steps else {}
+    given = {"steps": steps} if steps else {}
+    last = small.scenario | (given if suite_scenarios else {})
     return plan(
-        [choose("scenario", text, overrides, small.scenario) for text in scenarios],
+        [choose("scenario", text, given, last) for text in scenarios],
         [choose("method", text, last=small.method) for text in methods],
         (0, 1, 2) if seeds is None else seeds,
     )

@@ -32,7 +32,7 @@ from .store import CellBusyError, CellDoneError, CellWriter, Store
 from .stream import Stream
 
 
-def prepare(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Seeds, data_root: Path, device: str) -> None:
+def prepare(streams: Iterable[tuple[Choice, Seeds]], methods: Iterable[Choice], data_root: Path, device: str) -> None:
     """Find the device, fetch and verify the data, and make each stream and method once, before any training.
 
     Raises:
@@ -41,9 +41,10 @@ def prepare(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Seeds
     from lifegen.scenarios.sources import source
 
     find_device(device)
-    for name in sorted({name for scenario in scenarios for name in data_of(scenario)}):
+    streams = list(streams)
+    for name in sorted({name for scenario, _ in streams for name in data_of(scenario)}):
         source(name).fetch(data_root)
-    for scenario in scenarios:
+    for scenario, seeds in streams:
         build_stream(scenario, seeds, data_root)
     for method in methods:
         build_method(method)
@@ -74,7 +75,7 @@ def run_cell(cell: Cell, store: Path, data_root: Path, device: str, keep_model: 
 
 
 def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str, keep_model: bool) -> None:
-    seeds = Seeds(cell.seed, scope=cell.scenario.name)
+    seeds = cell.seeds
     seeds.seed_globals()
     device = find_device(device_name)
     stream = build_stream(cell.scenario, seeds, data_root)

@@ -23,6 +23,8 @@ class LGMICLR(LifelongVAE):
     class Config(LifelongVAE.Config):
         learning_rate: PositiveFloat = 1e-4
         """Adam's step size (paper, appendix)."""
+        width: PositiveInt | None = 512
+        """Units per hidden layer."""
         temperature_rate: NonNegativeFloat | None = 3e-5
         """Decay of the temperature per step (TensorFlow code)."""
 
@@ -31,9 +33,10 @@ class LGMICLR(LifelongVAE):
 class LGM2019(LifelongVAE):
     """The lifelong VAE with the options of its authors' PyTorch scripts of 2019, without their errors.
 
-    Those scripts train students from scratch, pad logarithms of probabilities and lack the code's divergence from its
-    prior; here students start from their teacher and the bounds hold. Their intervals end by early stopping: choose it
-    as the scenario's ``interval_length``.
+    Those scripts train students from scratch, pad logarithms of probabilities, lack the code's divergence from its
+    prior and have an information term that rewards a code for surviving reconstruction; here students start from their
+    teacher, the bounds hold, and the term is ``batch-marginal``. Their intervals end by early stopping and their
+    Fashion-MNIST is binary: both are the scenario's (``interval_length``, ``track``).
     """
 
     class Config(LifelongVAE.Config):

@@ -110,8 +110,10 @@ class MutualInformationPlugin(SupervisedPlugin):
 
     Estimators: ``batch-marginal``, H(mean q) − mean H(q), between 0 and log J; ``prior-entropy``, log J − mean H(q),
     which with λ = 1 cancels the code's divergence from its prior; ``infogan``, log J + mean log q(c | x'), with c the
-    most likely code of the relaxed draw and x' the reconstruction: a lower bound on I(zd; x') (Chen et al.,
-    arXiv 1606.03657, equation 5) that costs a second pass of the encoder.
+    most likely code of the relaxed draw and x' the reconstruction, which costs a second pass of the encoder. It is a
+    bound on I(zd; x') as long as codes are drawn uniformly (Chen et al., arXiv 1606.03657, equation 5). They are drawn
+    from q(zd | x) here, so a code that is always the same scores log J, as it does with ``prior-entropy``: only
+    ``batch-marginal`` sees a collapse.
     """
 
     def __init__(self, weight: float, estimator: Estimator = "batch-marginal") -> None:
@@ -119,15 +121,14 @@ class MutualInformationPlugin(SupervisedPlugin):
 
         Args:
             weight: λ.
-            estimator: one of the above; "none" switches the term off.
+            estimator: one of the above.
         """
         super().__init__()
         self._weight = weight
         self._estimator = estimator
 
     def before_backward(self, strategy: Any, **_: Any) -> None:
-        if self._estimator != "none":
-            strategy.loss = strategy.loss - self._weight * self._information(strategy.model, strategy.mb_output)
+        strategy.loss = strategy.loss - self._weight * self._information(strategy.model, strategy.mb_output)
 
     def _information(self, model: CodeStyleVAE, output: VAEOutput) -> Tensor:
         log_q = output.posterior.code_logits.log_softmax(1)
@@ -164,10 +165,10 @@ class LifelongVAE(GenerativeReplay):
         config = self.config
         plugins = super().plugins(stream, seeds)
         teacher = next(plugin for plugin in plugins if isinstance(plugin, TeacherPlugin))
-        plugins += [
-            ConsistencyPlugin(teacher, config.consistency_weight, config.consistency_on, config.consistency_direction),
-            MutualInformationPlugin(config.mutual_information_weight, config.mutual_information),
-        ]
+        if gamma := config.consistency_weight:
+            plugins.append(ConsistencyPlugin(teacher, gamma, config.consistency_on, config.consistency_direction))
+        if config.mutual_information != "none" and config.mutual_information_weight:
+            plugins.append(MutualInformationPlugin(config.mutual_information_weight, config.mutual_information))
         if config.likelihood_consistency_weight:
             plugins.append(LikelihoodConsistencyPlugin(teacher, config.likelihood_consistency_weight))
         return plugins

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 from urllib.error import URLError
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torchvision import datasets
 
 from lifegen.benchmark.errors import InputError, unknown
@@ -107,15 +107,15 @@ class TorchvisionSource(Source):
         folder = self._folder(root)
         try:
             train, test = self._parts(root, download)
-        except (RuntimeError, ImportError, URLError) as error:
+        except (RuntimeError, ImportError, URLError, FileNotFoundError) as error:
             first = str(error).splitlines()[0]
             raise InputError(
                 f"{self.name} isn't complete under {folder}, which needs {', '.join(self._files)}: put them there, or "
                 f"run `lifegen data {self.name}` with a network ({first.rstrip(':')})"
             ) from None
-        except OSError as error:
-            raise InputError(f"{self.name}: {folder} can't be read or written: {error}") from None
         except Exception as error:  # torchvision reads damaged files with whatever error comes first
+            if isinstance(error, OSError) and not isinstance(error, UnidentifiedImageError):
+                raise InputError(f"{self.name}: {folder} can't be read or written: {error}") from None
             raise InputError(
                 f"{self.name}: a file in {folder} is damaged ({error}); delete it and fetch it again"
             ) from None
@@ -203,9 +203,12 @@ class CelebA(TorchvisionSource):
         file = folder / f"lifegen-{part.split}-{self.SIDE}.npy"
         if not file.exists() or len(np.load(file, mmap_mode="r")) != len(part):
             small = np.stack([self._small(folder / "img_align_celeba" / name) for name in part.filename])
-            with NamedTemporaryFile(dir=folder, suffix=".npy", delete=False) as temporary:
+            temporary = folder / f".{os.getpid()}.npy"
+            try:
                 np.save(temporary, small)
-            Path(temporary.name).replace(file)
+                temporary.replace(file)
+            finally:
+                temporary.unlink(missing_ok=True)
         bits = part.attr.long() << torch.arange(part.attr.shape[1])
         return Images(torch.from_numpy(np.load(file, mmap_mode="c")), bits.sum(1))
 
@@ -250,9 +253,7 @@ SOURCES: dict[str, Source] = {
         ),
         SVHN("svhn", "SVHN", ["train_32x32.mat", "test_32x32.mat"], tuple(map(str, range(10)))),
         CIFAR10("cifar10", "CIFAR10", ["cifar-10-batches-py/"], _CIFAR),
-        CelebA(
-            "celeba", "celeba", ["img_align_celeba/", "list_attr_celeba.txt", "list_eval_partition.txt", *_CELEBA], ()
-        ),
+        CelebA("celeba", "celeba", _CELEBA, ()),
     )
 }
 

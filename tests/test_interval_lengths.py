@@ -8,9 +8,11 @@ import math
 import pytest
 import torch
 from avalanche.core import SupervisedPlugin
+from pydantic import ValidationError
 
 from lifegen.benchmark.early_stopping import EarlyStoppingPlugin
 from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import ScenarioConfig
 from lifegen.benchmark.template import interval_steps
 from lifegen.methods.lifelong_vae import LifelongVAE
 from lifegen.methods.naive import Naive
@@ -149,3 +151,40 @@ def test_looking_changes_nothing_but_the_length():
         strategy.train(stream.train_stream[0], eval_streams=[])
     for plain, looked in zip(states[:3], states[3:], strict=True):
         assert equal(plain, looked)
+
+
+def test_every_look_has_the_same_noise():
+    stream = tiny("a", interval_length="early-stopping", steps=3, check_every=1, patience=50)
+    strategy = Naive(SMALL).strategy(stream, Seeds(0))
+    values = []
+
+    def look(strategy):
+        plugin = next(plugin for plugin in strategy.plugins if isinstance(plugin, EarlyStoppingPlugin))
+        values.append([plugin._value(strategy, strategy.experience.stopping) for _ in range(2)])
+
+    strategy.plugins.insert(-1, spy(after_update=look))
+    strategy.train(stream.train_stream[0], eval_streams=[])
+    assert all(first == second for first, second in values)
+    assert len({first for first, _ in values}) == 3
+
+
+@pytest.mark.parametrize(("steps", "check_every"), [(11, 10), (3, 50)])
+def test_the_last_step_is_always_looked_at(monkeypatch, steps, check_every):
+    strategy, states, _ = train(monkeypatch, [5, 4], steps=steps, check_every=check_every)
+    assert strategy.optimizer_steps == steps
+    assert equal(strategy.model.state_dict(), states[steps])
+
+
+def test_the_joint_interval_has_the_sum_of_random_lengths():
+    """[D10]"""
+    stream = tiny("abc", steps=5, interval_length="random", extra_steps=9)
+    (joint,) = stream.joint()
+    assert joint.steps == sum(experience.steps for experience in stream.train_stream) > 15
+    assert joint.planned_steps == 15
+
+
+@pytest.mark.parametrize("option", ["patience", "check_every", "extra_steps"])
+def test_an_option_without_effect_is_refused(option):
+    """It would make a cell of its own with the same numbers."""
+    with pytest.raises(ValidationError, match=f"{option} has an effect with interval_length="):
+        ScenarioConfig(**{option: 7})

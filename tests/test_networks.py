@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lifegen.benchmark.seeds import Seeds
-from lifegen.methods.models.networks import NORMS, Convolutional, reinitialise
+from lifegen.methods.models.networks import NORMS, Convolutional
 from lifegen.methods.models.vae import CodeStyleVAE
 
 
@@ -71,7 +71,7 @@ def test_everything_can_start_anew():
         if isinstance(module, NORMS):
             nn.init.constant_(module.weight, 3.0)
     before = {key: value.clone() for key, value in vae.state_dict().items()}
-    reinitialise(vae, Seeds(1).generator("again"))
+    vae.reinitialise(Seeds(1).generator("again"))
     for key, value in vae.state_dict().items():
         if key.endswith("weight"):
             assert not torch.equal(value, before[key]), key
@@ -124,3 +124,14 @@ def test_many_images_are_decoded_in_pieces_to_the_same_values():
     torch.testing.assert_close(whole, torch.cat([decoder(piece) for piece in x.split(50)]))
     assert len(whole) == 401
     assert decoder(x[:0]).shape == (0, 64)
+
+
+def test_group_norms_scales_are_reset_too():
+    vae = model(norm="group")
+    for module in vae.modules():
+        if isinstance(module, nn.GroupNorm):
+            nn.init.constant_(module.weight, 3.0)
+    vae.reset_norm()
+    assert all((m.weight == 3).all() for m in vae.modules() if isinstance(m, nn.GroupNorm))
+    vae.reset_norm(affine=True)
+    assert all((m.weight == 1).all() for m in vae.modules() if isinstance(m, nn.GroupNorm))

@@ -206,3 +206,8 @@ def test_the_order_of_options_does_not_matter(order):
     choice = configure(THING, {key: given_options[key] for key in order})
     assert choice == configure(THING, given_options)
     assert choice.label == "thing:steps=7,rate=0.5,order=[1,2]"
+
+
+def test_equal_lists_make_equal_choices():
+    one, other = (choose("scenario", f"rotated-mnist:angles={angles}") for angles in ("[0,30]", "[0.0,30.0]"))
+    assert one == other

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -100,10 +101,23 @@ def test_the_test_sample_is_balanced_fixed_and_spread():
         assert len(sampled.images("valid", name).x) == min(len(few), len(whole.images("valid", name).x))
 
 
-@pytest.mark.parametrize("n", [2, 1000])
-def test_a_test_sample_that_cannot_be_balanced_is_refused(n):
-    with pytest.raises(InputError, match=f"test_images={n}"):
-        tiny("abc", test_images=n)
+def test_a_test_sample_stays_balanced_where_a_distribution_has_too_few():
+    stream = split_digits(SplitDigitsConfig(test_images=1000, class_order=(0, 8)), Seeds(0), NOWHERE)
+    whole = split_digits(SplitDigitsConfig(class_order=(0, 8)), Seeds(0), NOWHERE)
+    least = min(len(whole.images("test", name).x) for name in "08")
+    assert [len(stream.images("test", name).x) for name in "08"] == [least] * 2
+
+
+def test_a_test_sample_of_less_than_one_image_each_is_refused():
+    with pytest.raises(InputError, match="test_images=2"):
+        tiny("abc", test_images=2)
+
+
+def test_binarised_grey_stays_grey_in_colour(small_data):
+    config = FashionToMNISTConfig(track="bernoulli-binarised")
+    x = fashion_to_mnist(config, Seeds(0), small_data).images("train", "mnist").x
+    assert set(x.unique().tolist()) == {0, 255}
+    assert torch.equal(x[:, 0], x[:, 2])
 
 
 def test_binarised_images_are_drawn_once_with_the_grey_levels_as_probabilities():
@@ -194,6 +208,24 @@ def test_celebas_small_images_are_made_once(small_data):
         face.unlink()
     assert len(source("celeba").load(small_data).train.x) == TRAIN
     assert kept.stat().st_mtime_ns == before
+    assert kept.stat().st_mode & 0o044 == 0o044 & ~umask()
+
+
+def umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_a_face_that_is_missing_or_damaged_is_said_so_and_nothing_is_left(small_data):
+    face = small_data / "celeba" / "img_align_celeba" / "000003.png"
+    face.write_bytes(b"no picture")
+    with pytest.raises(InputError, match="damaged"):
+        source("celeba").load(small_data)
+    face.unlink()
+    with pytest.raises(InputError, match="isn't complete"):
+        source("celeba").load(small_data)
+    assert not list((small_data / "celeba").glob("*.npy"))
 
 
 @pytest.mark.parametrize("name", ["svhn", "cifar10", "celeba"])

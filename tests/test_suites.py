@@ -7,11 +7,14 @@ import pytest
 from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.plots import PICTURES
-from lifegen.benchmark.store import load
+from lifegen.benchmark.store import Store, load
 from lifegen.benchmark.suite import cells_of, suites
+from lifegen.benchmark.worker import run_cell
 
+from .small_data import small_data
 from .test_run import lifegen
 
+__all__ = ["small_data"]
 PAPER = {"fashion", "mnist", "rotated", "svhn-to-mnist", "kl-direction", "sample-need", "ablation", "permuted",
          "celeba"}  # fmt: skip
 
@@ -52,6 +55,28 @@ def test_the_small_size_runs_and_leaves_the_suites_store_alone(tmp_path):
     assert set(table["seed"]) == {0}
     assert set(table.loc[table["metric"] == "optimizer_steps", "value"]) == {10, 100}
     assert not (tmp_path / "runs" / "quick").exists()
+
+
+@pytest.mark.parametrize("name", sorted(set(suites()) - {"quick"}))
+def test_the_small_size_of_every_suite_runs(name, small_data, tmp_path, monkeypatch):
+    """On files in torchvision's real layouts, with fewer draws."""
+    for constant in ("DRAWS", "IMPORTANCE_DRAWS"):
+        monkeypatch.setattr(f"lifegen.benchmark.measures.{constant}", 2)
+    store = Store.create(tmp_path / "store")
+    cell = cells_of(name, smoke=True, steps=2)[0]
+    assert run_cell(cell, store.path, small_data, "cpu") == "done", store.cell(cell.name).record.get("error")
+    assert set(load(store.path)["method"]) == {cell.method.label}
+
+
+def test_steps_replace_those_of_a_suite_but_not_those_of_a_given_scenario():
+    assert {cell.scenario.config["steps"] for cell in cells_of("fashion", steps=50)} == {50}
+    given = cells_of("fashion", ["split-mnist:steps=7", "split-digits"], steps=50)
+    assert {cell.scenario.config["steps"] for cell in given} == {7, 50}
+
+
+def test_the_small_size_leaves_out_what_a_given_scenario_does_not_have():
+    (cell,) = cells_of("rotated", ["split-digits"], ["naive"], smoke=True)
+    assert cell.scenario.config["steps"] == 5
 
 
 def test_the_small_size_is_a_suites():

@@ -13,11 +13,11 @@ from lifegen.benchmark.registry import METHODS
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods import lgm
 from lifegen.methods.generative_replay import GenerativeReplay
-from lifegen.methods.lifelong_vae import LifelongVAE
+from lifegen.methods.lifelong_vae import LifelongVAE, MutualInformationPlugin
 from lifegen.methods.models.divergences import entropy, gaussian, padded_forward_kl
 
 from .conftest import tiny
-from .test_methods import SMALL, Spy, begin, teacher_of, train
+from .test_methods import Spy, begin, teacher_of, train
 
 OFF = {"consistency_weight": 0, "mutual_information": "none"}
 
@@ -251,6 +251,9 @@ def at_the_second_interval(**options):
 
 def test_preserved_latent_layers_keep_their_rows_and_columns():
     student, teacher = at_the_second_interval(latent_layers="preserve")
+    assert torch.equal(student["encoder_head.bias"][:-1], teacher["encoder_head.bias"])
+    assert torch.equal(student["decoder_input.bias"], teacher["decoder_input.bias"])
+    assert teacher["decoder_input.bias"].any()
     assert torch.equal(student["encoder_head.weight"][:-1], teacher["encoder_head.weight"])
     assert torch.equal(student["decoder_input.weight"][:, :-1], teacher["decoder_input.weight"])
 
@@ -260,11 +263,15 @@ def test_without_growth_everything_is_transferred():
     assert all(torch.equal(student[key], teacher[key]) for key in teacher)
 
 
-def test_without_weight_transfer_nothing_is():
-    student, teacher = at_the_second_interval(weight_transfer=False)
+@pytest.mark.parametrize("architecture", ["mlp", "conv"])
+def test_without_weight_transfer_nothing_is(architecture):
+    student, teacher = at_the_second_interval(
+        weight_transfer=False, architecture=architecture, width=4, growth=0, norm_reset="none"
+    )
     for key, value in student.items():
-        if key.endswith("weight") and value.dim() == 2:
-            assert value.shape != teacher[key].shape or not torch.equal(value, teacher[key])
+        if value.is_floating_point():
+            assert value.shape == teacher[key].shape
+            assert not torch.equal(value, teacher[key]), key
 
 
 @pytest.mark.parametrize(("reset", "running", "scales"), [("stats", 0, 1), ("all", 0, 0), ("none", 1, 1)])
@@ -286,10 +293,48 @@ def test_a_revisit_grows_nothing_under_any_growth():
 
 
 def test_presets_are_the_lifelong_vae_with_other_defaults():
-    iclr, later = lgm.LGMICLR().config, lgm.LGM2019().config
-    assert (iclr.learning_rate, iclr.temperature_rate, iclr.consistency_weight) == (1e-4, 3e-5, 1.0)
-    assert (later.architecture, later.width, later.style, later.activation) == ("conv", 128, 5, "selu")
-    assert (later.consistency_weight, later.likelihood_consistency_weight, later.weight_transfer) == (0.5, 1.0, True)
-    assert {"lgm-iclr", "lgm-2019"} <= {entry.name for entry in METHODS}
+    defaults = LifelongVAE().config.model_dump()
+    other = {name: {key: value for key, value in METHODS[name].target().config if value != defaults[key]}
+             for name in ("lgm-iclr", "lgm-2019")}  # fmt: skip
+    assert other["lgm-iclr"] == {"learning_rate": 1e-4, "width": 512, "temperature_rate": 3e-5}
+    assert other["lgm-2019"] == {
+        "learning_rate": 1e-4, "batch_size": 128, "style": 5, "architecture": "conv", "width": 128,
+        "activation": "selu", "temperature_rate": 3e-6, "norm_reset": "all", "consistency_weight": 0.5,
+        "likelihood_consistency_weight": 1.0,
+    }  # fmt: skip
     assert begin(lgm.LGM2019, tiny("a")).model.encoder[1].kernel_size == (5, 5)
-    assert SMALL["width"] == 8
+
+
+def test_replayed_images_are_fresh_at_every_step():
+    stream = tiny("ab")
+    strategy = begin(GenerativeReplay, stream)
+    synthetic = []
+    strategy.plugins.insert(-1, Spy(after_forward=lambda s: synthetic.append(s.mb_x[s.mb_y < 0])))
+    train(strategy, stream)
+    first, *others = [x for x in synthetic if len(x)]
+    assert len(others) == 3
+    assert not any(torch.equal(first, x) for x in others)
+
+
+def test_the_usage_of_codes_starts_anew_with_each_interval():
+    stream = tiny("ab", steps=6)
+    strategy = begin(GenerativeReplay, stream, codes=4, growth=0, replay_prior="aggregate")
+    seen: dict[int, list[torch.Tensor]] = {0: [], 1: []}
+    strategy.plugins.insert(-1, Spy(after_forward=lambda s: seen[s.experience.interval].append(
+        s.mb_output.posterior.code_logits.detach().softmax(1).mean(0))))  # fmt: skip
+    train(strategy, stream)
+    torch.testing.assert_close(teacher_of(strategy)._usage, torch.stack(seen[1]).mean(0))
+    torch.testing.assert_close(teacher_of(strategy)._prior, torch.stack(seen[0]).mean(0))
+
+
+def test_infogan_and_prior_entropy_cannot_see_a_collapse_and_the_batch_marginal_can():
+    stream = tiny("a")
+    model = begin(LifelongVAE, stream, codes=10).model
+    with torch.no_grad():
+        model.encoder_head.weight[4:].zero_()
+        model.encoder_head.bias[4] = 100.0
+    output = model(torch.rand(12, 1, 4, 4))
+    scores = {kind: MutualInformationPlugin(1.0, kind)._information(model, output).item()
+              for kind in ("batch-marginal", "prior-entropy", "infogan")}  # fmt: skip
+    assert scores["batch-marginal"] == pytest.approx(0, abs=1e-5)
+    assert scores["prior-entropy"] == scores["infogan"] == pytest.approx(math.log(10), abs=1e-5)

@@ -96,7 +96,7 @@ class Convolutional:
                                         (16 * w, 1, 1)):  # fmt: skip
             layers += self._layer(nn.utils.skip_init(nn.Conv2d, filters, outputs, kernel, stride), outputs, init)
             filters = outputs
-        return nn.Sequential(*layers, nn.Flatten())
+        return _InPieces(*layers, nn.Flatten())
 
     def decoder(self, init: torch.Generator | None) -> nn.Module:
         w = self._width
@@ -122,13 +122,14 @@ NETWORKS: dict[str, type[FullyConnected | Convolutional]] = {"mlp": FullyConnect
 
 
 class _InPieces(nn.Sequential):
-    """Decodes 200 images at a time where many are decoded on a CPU in evaluation: more would leave its cache, which
-    takes twice the time."""
+    """Convolves many images a piece at a time in evaluation: on a CPU more would leave its cache, which takes twice the
+    time, on a GPU it would need gigabytes."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training or x.is_cuda:
+        if self.training:
             return super().forward(x)
-        return torch.cat([super(_InPieces, self).forward(piece) for piece in x.split(200)])
+        pieces = x.split(2000 if x.is_cuda else 200)
+        return torch.cat([super(_InPieces, self).forward(piece) for piece in pieces])
 
 
 class Resize(nn.Module):
