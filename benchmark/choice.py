@@ -86,7 +86,7 @@ def _canonical(value: Any, schema: Mapping[str, Any]) -> Any:
     """Equal values alike: 1 for a real number is 1.0, so that it makes no second cell."""
     kinds = schema.get("anyOf", [schema])
     if isinstance(value, list):
-        items = next((one.get("items", {}) for one in kinds if one.get("type") == "array"), {})
+        items: Mapping[str, Any] = next((one.get("items", {}) for one in kinds if one.get("type") == "array"), {})
         return [_canonical(one, items) for one in value]
     types = {one.get("type") for one in kinds}
     if isinstance(value, int | float) and not isinstance(value, bool):

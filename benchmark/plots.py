@@ -183,7 +183,7 @@ def samples_needed(rows: pd.DataFrame, title: str) -> Figure:
     for (method, metric), group in rows.groupby(["method", "metric"]):
         is_real = metric == "real_samples"
         label = str(method) if is_real else None
-        style = {"color": colour(str(method)), "label": label, "linestyle": "-" if is_real else "--"}
+        style: dict[str, Any] = {"color": colour(str(method)), "label": label, "linestyle": "-" if is_real else "--"}
         _band(axes, *_estimates(group, "interval"), **style, marker="o", markersize=4)
     axes.set(xlabel="interval", ylabel="images: real (solid), synthetic (dashed)", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
