@@ -158,7 +158,8 @@ def _validated(config: type[Options], choice: Choice) -> Options:
         return config.model_validate(choice.config)
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"{choice.name}, option {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        where = f", option {'.'.join(map(str, first['loc']))}" if first["loc"] else ""
+        raise InputError(f"{choice.name}{where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _circumstances(device: torch.device) -> dict[str, Any]:

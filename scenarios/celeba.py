@@ -14,7 +14,8 @@ from lifegen.benchmark.registry import register_scenario
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import ScenarioConfig, Stream, make_stream
 
-from .sources import held_out, source
+from .parts import held_out
+from .sources import source
 
 
 class CelebAConfig(ScenarioConfig):

@@ -13,7 +13,8 @@ from lifegen.benchmark.registry import register_scenario
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import ScenarioConfig, Stream, make_stream
 
-from .sources import LabelledData, class_parts, source
+from .parts import class_parts
+from .sources import LabelledData, source
 
 
 class SplitConfig(ScenarioConfig):

@@ -19,7 +19,8 @@ from lifegen.benchmark.registry import register_scenario
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
 
-from .sources import LabelledData, class_parts, held_out, source
+from .parts import class_parts, held_out
+from .sources import LabelledData, source
 
 
 class RotatedConfig(ScenarioConfig):
