@@ -210,7 +210,7 @@ def make_stream(
         seeds: where random lengths come from.
 
     Raises:
-        InputError: a distribution has too few test images for the sample.
+        InputError: the test sample would leave a distribution without an image.
     """
     names = list(dict.fromkeys(visits))
     used = {name: distributions[name] for name in names}
