@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import colorsys
 import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize, to_hex
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure  # not pyplot: whoever imports this keeps his own backend
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
@@ -21,7 +21,7 @@ from .grids import reconstructions, sample_grid, style_grids
 from .statistics import mean_interval
 from .store import Store
 
-# The colour-blind-safe palette of seaborn. A method keeps its colour in every figure, whoever else is in it.
+# Colours that the colour-blind can tell apart: seaborn's for lifegen's own methods, Paul Tol's for all others.
 _PALETTE = sns.color_palette("colorblind").as_hex()
 _COLOURS = {
     "lifelong-vae": _PALETTE[0],
@@ -29,18 +29,22 @@ _COLOURS = {
     "batch": _PALETTE[2],
     "naive": _PALETTE[7],
 }
-
+_OTHERS = ("#882255", "#56b4e9", "#999933", "#ee6677", "#332288", "#117733", "#cc78bc", "#661100", "#44aa99", "#ddaa33")
 
 PICTURES = ("samples", "reconstructions", "style_grid", "gradient_norm_steps", "samples_needed")
 """Figures beside the curves of metrics."""
 
 
-def colour(method: str) -> str:
-    """A method's colour, the same in every figure: chosen for lifegen's own, by its name's hash for any other."""
-    if method in _COLOURS:
-        return str(_COLOURS[method])
-    hue = int.from_bytes(hashlib.sha256(method.encode()).digest()[:4]) / 2**32
-    return str(to_hex(colorsys.hls_to_rgb(hue, 0.42, 0.6)))
+def colours(methods: Iterable[str]) -> dict[str, str]:
+    """A colour for each method: fixed for lifegen's own; for any other by its name's hash, or the next one that nobody
+    else in the store has."""
+    chosen = {method: str(_COLOURS[method]) for method in sorted(methods) if method in _COLOURS}
+    for method in sorted(set(methods) - set(chosen)):
+        start = int.from_bytes(hashlib.sha256(method.encode()).digest()[:4])
+        order = [_OTHERS[(start + i) % len(_OTHERS)] for i in range(len(_OTHERS))]
+        free = [colour for colour in order if colour not in chosen.values()]
+        chosen[method] = (free or order)[0]
+    return chosen
 
 
 def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> list[Path]:
@@ -61,6 +65,7 @@ def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> lis
     if table.empty:
         raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
     units = {name: entry.facts["unit"] for name, entry in describe("metric").items()}
+    palette = colours(table["method"].unique())
     files: list[Path] = []
     with sns.axes_style("whitegrid"), sns.plotting_context("notebook"):
         for scenario, rows in table.groupby("scenario"):
@@ -70,7 +75,7 @@ def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> lis
                 for metric, chosen in rows[rows["distribution"].isna()].groupby("metric"):
                     if chosen.groupby("method")["interval"].nunique().max() > 1:  # else the table says it all
                         unit = f" ({units[metric]})" if units.get(metric) else ""
-                        figure = curve(chosen, f"{_words(str(metric))}{unit}", str(scenario))
+                        figure = curve(chosen, f"{_words(str(metric))}{unit}", str(scenario), palette)
                         files += _save(figure, target / str(metric), formats)
                 unions = rows[rows["distribution"].isna() & (rows.groupby("cell")["interval"].transform("max") > 0)]
                 traces = unions[unions["metric"] == "gradient_norm"]
@@ -78,14 +83,14 @@ def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> lis
                     files += _save(gradient_norms(traces, str(scenario)), target / "gradient_norm_steps", formats)
                 counts = unions[unions["metric"].isin(["real_samples", "synthetic_samples"])]
                 if not counts.empty:
-                    files += _save(samples_needed(counts, str(scenario)), target / "samples_needed", formats)
+                    files += _save(samples_needed(counts, str(scenario), palette), target / "samples_needed", formats)
                 files += _pictures(store, rows, target, formats)
             except OSError as error:
                 raise InputError(f"{target} can't be written to: {error.strerror or error}") from None
     return files
 
 
-def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
+def curve(rows: pd.DataFrame, label: str, title: str, palette: Mapping[str, str]) -> Figure:
     """One metric against the interval: the mean over seeds, with its 95 % t interval as a band.
 
     A method of one interval is a horizontal line. A trace has a point at each of its steps, spread over the interval.
@@ -94,12 +99,13 @@ def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
         rows: of one metric and scenario, of the union of distributions.
         label: of the metric's axis.
         title: of the figure; the number of seeds is added.
+        palette: a colour for each method.
     """
     figure, axes = _axes(rows)
     is_trace = rows["step"].notna().any()
     rows = rows.assign(x=_between_intervals(rows) if is_trace else rows["interval"])
     for method, group in rows.groupby("method"):
-        style: dict[str, Any] = {"color": colour(str(method)), "label": str(method)}
+        style: dict[str, Any] = {"color": palette[str(method)], "label": str(method)}
         if not is_trace:
             style |= {"marker": "o", "markersize": 4}
         at, estimates = _estimates(group, "x")
@@ -110,7 +116,8 @@ def curve(rows: pd.DataFrame, label: str, title: str) -> Figure:
         _band(axes, at, estimates, **style)
     seeds = rows.groupby("method")["seed"].nunique()
     n = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
-    axes.set(xlabel="after interval", ylabel=label, title=f"{title} (mean of {n} seeds, 95 % interval)")
+    what = "one seed" if seeds.max() == 1 else f"mean of {n} seeds, 95 % interval"
+    axes.set(xlabel="after interval", ylabel=label, title=f"{title} ({what})", ylim=_limits(rows["value"]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if rows["value"].abs().max() >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 300k
@@ -125,6 +132,13 @@ def _axes(rows: pd.DataFrame) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, 4.5))
     margins = {"left": 0.8 / width, "right": 6.9 / width, "bottom": 0.13, "top": 0.92}
     return figure, figure.subplots(gridspec_kw=margins)
+
+
+def _limits(values: pd.Series) -> tuple[float, float]:
+    """Of an axis that shows every seed's value: the interval of two seeds may reach far beyond, and is cut there."""
+    low, high = values.min(), values.max()
+    margin = 0.12 * (high - low) or 0.5 * abs(high) or 1
+    return low - margin, high + margin
 
 
 def _estimates(rows: pd.DataFrame, by: str) -> tuple[np.ndarray, pd.DataFrame]:
@@ -172,18 +186,19 @@ def gradient_norms(rows: pd.DataFrame, title: str) -> Figure:
     return figure
 
 
-def samples_needed(rows: pd.DataFrame, title: str) -> Figure:
+def samples_needed(rows: pd.DataFrame, title: str, palette: Mapping[str, str]) -> Figure:
     """Real (solid) and synthetic (dashed) images that training took in each interval (paper, figure 7).
 
     Args:
         rows: of the metrics ``real_samples`` and ``synthetic_samples`` and one scenario, of cells of several intervals.
         title: of the figure.
+        palette: a colour for each method.
     """
     figure, axes = _axes(rows)
     for (method, metric), group in rows.groupby(["method", "metric"]):
         is_real = metric == "real_samples"
         label = str(method) if is_real else None
-        style: dict[str, Any] = {"color": colour(str(method)), "label": label, "linestyle": "-" if is_real else "--"}
+        style: dict[str, Any] = {"color": palette[str(method)], "label": label, "linestyle": "-" if is_real else "--"}
         _band(axes, *_estimates(group, "interval"), **style, marker="o", markersize=4)
     axes.set(xlabel="interval", ylabel="images: real (solid), synthetic (dashed)", title=title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -15,7 +15,7 @@ from scipy import stats
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.grids import reconstructions, sample_grid, style_grids
 from lifegen.benchmark.leaderboard import Board, leaderboard
-from lifegen.benchmark.plots import colour, curve, gradient_norms, plot, samples_needed
+from lifegen.benchmark.plots import colours, curve, gradient_norms, plot, samples_needed
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.tables import print_board, to_csv, to_json
 
@@ -58,6 +58,9 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
             writer.finish()
         elif status == "failed":
             writer.fail("ValueError: boom")
+
+
+SHADES = colours(["naive", "good", "batch"])
 
 
 @pytest.fixture
@@ -214,7 +217,7 @@ def test_every_figure_is_drawn(store, tmp_path):
 def test_a_curve_shows_means_and_intervals(store):
     table = store.table()
     rows = table[(table["metric"] == "negative_elbo") & table["distribution"].isna()]
-    axes = curve(rows, "negative ELBO", "split-x").axes[0]
+    axes = curve(rows, "negative ELBO", "split-x", SHADES).axes[0]
     lines = {drawn.get_label(): drawn for drawn in axes.get_lines()}
     assert list(lines["good"].get_xdata()) == [0, 1, 2]
     assert list(lines["good"].get_ydata()) == pytest.approx([52, 42, 32])
@@ -231,14 +234,14 @@ def test_a_metric_that_starts_at_interval_1_of_two_is_no_reference_line(tmp_path
     write(store, "good", 0, 30, intervals=2)
     table = store.table()
     rows = table[(table["metric"] == "posterior_consistency_past")]
-    (line_drawn,) = curve(rows, "consistency", "split-x").axes[0].get_lines()
+    (line_drawn,) = curve(rows, "consistency", "split-x", SHADES).axes[0].get_lines()
     assert list(line_drawn.get_xdata()) == [1]
 
 
 def test_a_trace_has_a_point_at_each_step_between_the_intervals(store):
     table = store.table()
     rows = table[table["metric"] == "gradient_norm"]
-    lines = {drawn.get_label(): drawn for drawn in curve(rows, "norm", "split-x").axes[0].get_lines()}
+    lines = {drawn.get_label(): drawn for drawn in curve(rows, "norm", "split-x", SHADES).axes[0].get_lines()}
     assert list(lines["good"].get_xdata()) == pytest.approx([-1 + 5 / 6, 5 / 6, 1 + 5 / 6])
     assert list(lines["batch"].get_xdata()) == pytest.approx([-1 + 3 * 5 / 6])  # its one interval fills the axis
 
@@ -258,7 +261,7 @@ def test_gradient_norms_have_a_curve_per_interval_and_a_panel_per_method(store):
 def test_samples_needed_shows_real_ones_solid_and_synthetic_ones_dashed(store):
     table = store.table()
     rows = table[(table["metric"] == "real_samples") & (table["method"] == "good")]
-    axes = samples_needed(pd.concat([rows, rows.assign(metric="synthetic_samples", value=7.0)]), "x").axes[0]
+    axes = samples_needed(pd.concat([rows, rows.assign(metric="synthetic_samples", value=7.0)]), "x", SHADES).axes[0]
     drawn = {line.get_linestyle(): list(line.get_ydata()) for line in axes.get_lines()}
     assert drawn == {"-": [1000] * 3, "--": [7] * 3}
 
@@ -285,9 +288,28 @@ def test_figures_that_cannot_be_written_are_one_line(store):
         plot(store, Path("/proc/figures"))
 
 
-def test_a_method_has_the_same_colour_in_every_figure(store):
-    assert len({colour(name) for name in ("naive", "batch", "generative-replay", "lifelong-vae", "mine", "yours")}) == 6
-    assert colour("mine") == colour("mine")
+def test_methods_are_told_apart_by_colours_that_do_not_depend_on_the_order():
+    own = ["naive", "batch", "generative-replay", "lifelong-vae"]
+    variants = [f"lifelong-vae:style={n}" for n in range(10)]
+    chosen = colours([*own, *variants])
+    assert len(set(chosen.values())) == 14
+    assert colours([*variants[::-1], *own]) == chosen
+    assert colours(own) == {name: chosen[name] for name in own}
+    assert set(colours([*own, *variants, "more", "still-more"]).values()) == set(chosen.values())
+
+
+def test_the_axis_shows_every_seed_and_not_the_whole_interval_of_two(tmp_path):
+    store = Store.create(tmp_path / "two")
+    for seed, value in enumerate((30, 40)):
+        write(store, "good", seed, value)
+    table = store.table()
+    rows = table[(table["metric"] == "negative_elbo") & table["distribution"].isna()]
+    axes = curve(rows, "negative ELBO", "x", SHADES).axes[0]
+    low, high = axes.get_ylim()
+    assert (low, high) == pytest.approx((30 - 0.12 * 30, 60 + 0.12 * 30))
+    assert "2 seeds" in axes.get_title()
+    one = curve(rows[rows["seed"] == 0], "negative ELBO", "x", SHADES).axes[0]
+    assert "one seed" in one.get_title()
 
 
 def test_the_sample_grid_has_a_row_per_code():
