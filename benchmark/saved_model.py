@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from .errors import InputError
 from .model import GenerativeModel
@@ -28,7 +28,7 @@ def save_model(model: GenerativeModel, file: Path) -> bool:
     kind = type(model)
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
     header = {"module": kind.__module__, "class": kind.__qualname__, "recipe": json.dumps(recipe)}
-    save_file(state, file, metadata=header)
+    file.write_bytes(save(state, header))  # not save_file: what it writes only its owner may read
     return True
 
 
