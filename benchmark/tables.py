@@ -73,5 +73,5 @@ def _number(row: pd.Series, column: Column, seeds: int) -> str:
     digits = 1 if unit else column.digits
     text = f"{mean:.{digits}f}{unit}"
     if half > 0:  # NaN with one seed
-        text += f" ± {half:.{digits}f}"
+        text += f" ± {half:.{digits}f}{unit}"
     return text if row["n"] == seeds else f"{text} (n = {row['n']})"
