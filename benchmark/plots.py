@@ -117,7 +117,8 @@ def curve(rows: pd.DataFrame, label: str, title: str, palette: Mapping[str, str]
     seeds = rows.groupby("method")["seed"].nunique()
     n = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
     what = "one seed" if seeds.max() == 1 else f"mean of {n} seeds, 95 % interval"
-    axes.set(xlabel="after interval", ylabel=label, title=f"{title} ({what})", ylim=_limits(rows["value"]))
+    axes.set(xlabel="after interval", ylabel=label, ylim=_limits(rows["value"]))
+    _set_title(axes, f"{title} ({what})")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if rows["value"].abs().max() >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 300k
@@ -132,6 +133,11 @@ def _axes(rows: pd.DataFrame) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, 4.5))
     margins = {"left": 0.8 / width, "right": 6.9 / width, "bottom": 0.13, "top": 0.92}
     return figure, figure.subplots(gridspec_kw=margins)
+
+
+def _set_title(axes: Any, title: str) -> None:
+    """A long one in smaller letters: the margins are fixed."""
+    axes.set_title(title, fontsize=min(12, 840 / len(title)))
 
 
 def _limits(values: pd.Series) -> tuple[float, float]:
@@ -200,7 +206,8 @@ def samples_needed(rows: pd.DataFrame, title: str, palette: Mapping[str, str]) -
         label = str(method) if is_real else None
         style: dict[str, Any] = {"color": palette[str(method)], "label": label, "linestyle": "-" if is_real else "--"}
         _band(axes, *_estimates(group, "interval"), **style, marker="o", markersize=4)
-    axes.set(xlabel="interval", ylabel="images: real (solid), synthetic (dashed)", title=title)
+    axes.set(xlabel="interval", ylabel="real (solid), synthetic (dashed)", ylim=_limits(rows["value"]))
+    _set_title(axes, title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
