@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -18,6 +19,11 @@ class Images(NamedTuple):
     def select(self, index: Tensor | slice) -> Images:
         """Some of them, by index, mask or slice."""
         return Images(self.x[index], self.y[index])
+
+    def spread(self, n: int) -> Images:
+        """n of them at equal distances, since data sets such as MNIST aren't in random order; some come twice if there
+        are fewer than n."""
+        return self.select(torch.arange(n) * len(self.x) // n)
 
 
 def to_unit(x: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def take_pictures(model: GenerativeModel, stream: Stream, seeds: Seeds, device: 
     model.eval()
     generator = seeds.generator("samples", device=device)
     samples = _per_code(model, lambda code: model.sample(SAMPLES, code=code, generator=generator))
-    originals = torch.stack([_spread(stream.images("test", name).x) for name in stream.distributions])
+    originals = torch.stack([stream.images("test", name).spread(RECONSTRUCTIONS).x for name in stream.distributions])
     rebuilt = model.reconstruct(to_unit(originals.flatten(0, 1).to(device))).unflatten(0, originals.shape[:2])
     pictures = {"samples": samples, "originals": originals.numpy(), "reconstructions": _uint8(rebuilt)}
     if model.style_grid(0, GRID) is not None:
@@ -44,11 +44,6 @@ def take_pictures(model: GenerativeModel, stream: Stream, seeds: Seeds, device: 
 def _per_code(model: GenerativeModel, images: Callable[[int], Tensor | None]) -> np.ndarray:
     rows = [row for code in range(model.codes) if (row := images(code)) is not None]
     return _uint8(torch.stack(rows))
-
-
-def _spread(x: Tensor) -> Tensor:
-    """The same number of images of each distribution; one that has fewer shows some twice."""
-    return x[torch.arange(RECONSTRUCTIONS) * len(x) // RECONSTRUCTIONS]
 
 
 def _uint8(images: Tensor) -> np.ndarray:

@@ -251,14 +251,9 @@ def _sampled(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:
     sampled = {}
     for i, (name, parts) in enumerate(distributions.items()):
         share = min(n // len(distributions) + (i < n % len(distributions)), least)
-        valid = _spread(parts.valid, min(share, len(parts.valid.x)))
-        sampled[name] = Parts(parts.train, valid, _spread(parts.test, share))
+        valid = parts.valid.spread(min(share, len(parts.valid.x)))
+        sampled[name] = Parts(parts.train, valid, parts.test.spread(share))
     return sampled
-
-
-def _spread(images: Images, n: int) -> Images:
-    """n images at equal distances: data sets such as MNIST aren't in random order."""
-    return images.select(torch.arange(n) * len(images.x) // n)
 
 
 def _binarised(images: Images, distribution: str, part: int) -> Images:

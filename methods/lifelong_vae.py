@@ -32,56 +32,9 @@ Direction = Literal["reverse", "forward"]
 Estimator = Literal["batch-marginal", "prior-entropy", "infogan", "none"]
 
 
-class ConsistencyPlugin(SupervisedPlugin):
-    """Adds γ/B Σ KL[q_student(z | x̂) ‖ q_teacher(z | x̂)] over the batch's synthetic images x̂.
-
-    The sum is divided by the whole batch's size B: real images contribute nothing. On the code zd it is equation 3, on
-    the style zc the closed form that equations 6 and 7 stand for.
-    """
-
-    def __init__(
-        self, teacher: TeacherPlugin, weight: float = 1.0, on: Target = "zd", direction: Direction = "reverse"
-    ) -> None:
-        """Make the plugin.
-
-        Args:
-            teacher: the plugin that replays; it must come first in the strategy's list.
-            weight: γ.
-            on: the latent variables that it acts on.
-            direction: reverse has the student first (mode-seeking), forward the teacher (paper, section 7.3).
-        """
-        super().__init__()
-        self._teacher = teacher
-        self._weight = weight
-        self._on = on
-        self._direction = direction
-
-    def before_backward(self, strategy: Any, **_: Any) -> None:
-        if self._teacher.teacher is None:
-            return
-        output: VAEOutput = strategy.mb_output
-        synthetic = slice(self._teacher.real, None)
-        with torch.no_grad():
-            target = self._teacher.teacher.encode(output.x[synthetic])
-        student = Posterior(*(part[synthetic] for part in output.posterior))
-        each = torch.zeros((), device=output.x.device)
-        if self._on != "zc":
-            each = each + self._code_divergence(student.code_logits.log_softmax(1), target.code_logits.log_softmax(1))
-        if self._on != "zd":
-            each = each + self._style_divergence(student, target)
-        strategy.loss = strategy.loss + self._weight * each.sum() / len(output.x)
-
-    def _code_divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
-        return (padded_reverse_kl if self._direction == "reverse" else padded_forward_kl)(student, teacher)
-
-    def _style_divergence(self, student: Posterior, teacher: Posterior) -> Tensor:
-        first, second = (student, teacher) if self._direction == "reverse" else (teacher, student)
-        return gaussian(first.mean, first.std, second.mean, second.std)
-
-
-class LikelihoodConsistencyPlugin(SupervisedPlugin):
-    """Adds w/B Σ −log p_student(x' | z) over the synthetic images x̂, with x' the teacher's reconstruction of x̂ and z
-    the student's latent draw for x̂. A term of the authors' public PyTorch code that isn't in the paper."""
+class _SyntheticTermPlugin(SupervisedPlugin):
+    """Adds w/B Σ of a term over the batch's synthetic images. The sum is divided by the whole batch's size B: real
+    images contribute nothing."""
 
     def __init__(self, teacher: TeacherPlugin, weight: float) -> None:
         """Make the plugin.
@@ -98,11 +51,62 @@ class LikelihoodConsistencyPlugin(SupervisedPlugin):
         if self._teacher.teacher is None:
             return
         output: VAEOutput = strategy.mb_output
-        synthetic = slice(self._teacher.real, None)
-        with torch.no_grad():
-            target = self._teacher.teacher.reconstruct(output.x[synthetic]).flatten(1)
-        each = -strategy.model.likelihood.log_prob(target, output.parameters[synthetic])
+        each = self._term(strategy.model, self._teacher.teacher, output, slice(self._teacher.real, None))
         strategy.loss = strategy.loss + self._weight * each.sum() / len(output.x)
+
+    def _term(self, model: CodeStyleVAE, teacher: CodeStyleVAE, output: VAEOutput, synthetic: slice) -> Tensor:
+        """The term of each synthetic image, (synthetic,)."""
+        raise NotImplementedError
+
+
+class ConsistencyPlugin(_SyntheticTermPlugin):
+    """Adds γ/B Σ KL[q_student(z | x̂) ‖ q_teacher(z | x̂)] over the batch's synthetic images x̂.
+
+    On the code zd it is equation 3, on the style zc the closed form that equations 6 and 7 stand for.
+    """
+
+    def __init__(
+        self, teacher: TeacherPlugin, weight: float = 1.0, on: Target = "zd", direction: Direction = "reverse"
+    ) -> None:
+        """Make the plugin.
+
+        Args:
+            teacher: the plugin that replays; it must come first in the strategy's list.
+            weight: γ.
+            on: the latent variables that it acts on.
+            direction: reverse has the student first (mode-seeking), forward the teacher (paper, section 7.3).
+        """
+        super().__init__(teacher, weight)
+        self._on = on
+        self._direction = direction
+
+    def _term(self, model: CodeStyleVAE, teacher: CodeStyleVAE, output: VAEOutput, synthetic: slice) -> Tensor:
+        with torch.no_grad():
+            target = teacher.encode(output.x[synthetic])
+        student = Posterior(*(part[synthetic] for part in output.posterior))
+        each = torch.zeros((), device=output.x.device)
+        if self._on != "zc":
+            each = each + self._code_divergence(student.code_logits.log_softmax(1), target.code_logits.log_softmax(1))
+        if self._on != "zd":
+            each = each + self._style_divergence(student, target)
+        return each
+
+    def _code_divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
+        return (padded_reverse_kl if self._direction == "reverse" else padded_forward_kl)(student, teacher)
+
+    def _style_divergence(self, student: Posterior, teacher: Posterior) -> Tensor:
+        first, second = (student, teacher) if self._direction == "reverse" else (teacher, student)
+        return gaussian(first.mean, first.std, second.mean, second.std)
+
+
+class LikelihoodConsistencyPlugin(_SyntheticTermPlugin):
+    """Adds w/B Σ −log p_student(x' | z) over the synthetic images x̂, with x' the teacher's reconstruction of x̂ and z
+    the student's latent draw for x̂. A term of the authors' public PyTorch code that isn't in the paper."""
+
+    def _term(self, model: CodeStyleVAE, teacher: CodeStyleVAE, output: VAEOutput, synthetic: slice) -> Tensor:
+        with torch.no_grad():
+            target = teacher.reconstruct(output.x[synthetic]).flatten(1)
+        return -model.likelihood.log_prob(target, output.parameters[synthetic])
 
 
 class MutualInformationPlugin(SupervisedPlugin):

@@ -89,8 +89,8 @@ class TorchvisionSource(Source):
         self._classes = classes
 
     @abstractmethod
-    def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
-        """The train and test part, as torchvision reads them."""
+    def _parts(self, root: Path, download: bool) -> LabelledData:
+        """The data set, as torchvision reads it."""
 
     def fetch(self, root: Path) -> str:
         data = self._read(root, download=True)
@@ -105,7 +105,7 @@ class TorchvisionSource(Source):
     def _read(self, root: Path, download: bool) -> LabelledData:
         folder = self._folder(root)
         try:
-            train, test = self._parts(root, download)
+            data = self._parts(root, download)
         except (RuntimeError, ImportError, URLError, FileNotFoundError) as error:
             first = str(error).splitlines()[0]
             raise InputError(
@@ -118,10 +118,10 @@ class TorchvisionSource(Source):
             raise InputError(
                 f"{self.name}: a file in {folder} is damaged ({error}); delete it and fetch it again"
             ) from None
-        for images in (train, test):
+        for images in (data.train, data.test):
             if len(images.x) != len(images.y) or images.x.dtype != torch.uint8:
                 raise InputError(f"{self.name}: images and labels in {folder} don't belong together")
-        return LabelledData(train, test, self._classes)
+        return data
 
 
 class MNISTLike(TorchvisionSource):
@@ -142,10 +142,10 @@ class MNISTLike(TorchvisionSource):
                 raise InputError(f"{path} is damaged: its checksum isn't the original's. Delete it and fetch it again")
         return found
 
-    def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
+    def _parts(self, root: Path, download: bool) -> LabelledData:
         parts = [self._reader(str(root), train=train, download=download) for train in (True, False)]
         train, test = (Images(part.data[:, None], part.targets.long()) for part in parts)
-        return train, test
+        return LabelledData(train, test, self._classes)
 
 
 class SVHN(TorchvisionSource):
@@ -153,11 +153,11 @@ class SVHN(TorchvisionSource):
 
     small = False
 
-    def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
+    def _parts(self, root: Path, download: bool) -> LabelledData:
         folder = str(self._folder(root))
         parts = [datasets.SVHN(folder, split=split, download=download) for split in ("train", "test")]
         train, test = (Images(torch.from_numpy(part.data), torch.from_numpy(part.labels).long()) for part in parts)
-        return train, test
+        return LabelledData(train, test, self._classes)
 
 
 class CIFAR10(TorchvisionSource):
@@ -165,14 +165,14 @@ class CIFAR10(TorchvisionSource):
 
     small = False
 
-    def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
+    def _parts(self, root: Path, download: bool) -> LabelledData:
         folder = str(self._folder(root))
         parts = [datasets.CIFAR10(folder, train=train, download=download) for train in (True, False)]
         train, test = (
             Images(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
             for part in parts
         )
-        return train, test
+        return LabelledData(train, test, self._classes)
 
 
 class CelebA(TorchvisionSource):
@@ -185,18 +185,13 @@ class CelebA(TorchvisionSource):
     SIDE = 64
     small = False
 
-    def load(self, root: Path) -> LabelledData:
-        data = self._read(root, download=False)
-        names = datasets.CelebA(str(root), split="test", target_type="attr").attr_names
-        return data._replace(classes=tuple(name for name in names if name))
-
-    def _parts(self, root: Path, download: bool) -> tuple[Images, Images]:
+    def _parts(self, root: Path, download: bool) -> LabelledData:
         parts = [
             datasets.CelebA(str(root), split=split, target_type="attr", download=download and split == "train")
             for split in ("train", "test")
         ]
         train, test = (self._part(part, self._folder(root)) for part in parts)
-        return train, test
+        return LabelledData(train, test, tuple(name for name in parts[0].attr_names if name))
 
     def _part(self, part: datasets.CelebA, folder: Path) -> Images:
         file = folder / f"lifegen-{part.split}-{self.SIDE}.npy"
