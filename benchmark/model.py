@@ -63,6 +63,11 @@ class GenerativeModel(nn.Module, ABC):
     def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
         """Means of p(x | z) for z from the prior, or from one code of it, in [0, 1], (n, channels, height, width)."""
 
+    @torch.no_grad()
+    def generate(self, n: int, condition: int | None = None) -> Tensor:
+        """:meth:`sample` under the name that Avalanche's plugins call it by, from torch's global generator."""
+        return self.sample(n, code=condition)
+
     @abstractmethod
     def reconstruct(self, x: Tensor) -> Tensor:
         """Images decoded from their most likely latent values, in [0, 1], shape of ``x``."""

@@ -110,6 +110,14 @@ def tensor_view(dataset: AvalancheDataset) -> Images | None:
     return source.images if flat._indices is None else source.images.select(torch.as_tensor(flat._indices))
 
 
+def images_of(dataset: AvalancheDataset, n: int | None = None) -> Tensor:
+    """Images of any Avalanche data set, uint8, (images, channels, height, width): all, or at most n at equal distances."""
+    if (images := tensor_view(dataset)) is None:
+        items = torch.stack([dataset[i][0] for i in range(len(dataset))])
+        images = Images(items.mul(255).round().byte(), torch.zeros(len(items), dtype=torch.int64))
+    return images.spread(min(n or len(images.x), len(images.x))).x
+
+
 class Interval(DatasetExperience):
     """One stretch of the stream (Avalanche: an experience), in which data come from one distribution."""
 

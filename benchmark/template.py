@@ -29,6 +29,10 @@ class GenerativeTemplate(SupervisedTemplate):
 
     An experience that says its ``steps`` gets exactly so many optimiser steps, or fewer if it says how it is stopped
     early; any other Avalanche experience gets ``train_epochs`` epochs.
+
+    A plugin says what it keeps and draws by the attributes ``stored_parameters`` and ``stored_samples`` (now), and
+    ``synthetic_samples`` and ``extra_rows`` (so far: images drawn from a model of the past for training, and images of
+    any kind that were trained on beside the batches that ``forward`` sees). Those that it doesn't have count as 0.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class GenerativeTemplate(SupervisedTemplate):
         self._rows = 0
         self._steps = 0
         self._synthetic_before = 0
+        self._extra_before = 0
         self.seeds = seeds or Seeds(0)
         self.gradient_norms = GradientNorms()
         super().__init__(
@@ -88,8 +93,9 @@ class GenerativeTemplate(SupervisedTemplate):
 
     @property
     def real_samples(self) -> int:
-        """All other images that entered a training step."""
-        return self._rows - self.synthetic_samples
+        """All other images that entered a training step, in the batch or beside it."""
+        extra = _total(self.plugins, "extra_rows") - self._extra_before
+        return self._rows + extra - self.synthetic_samples
 
     # What is kept
 
@@ -131,6 +137,7 @@ class GenerativeTemplate(SupervisedTemplate):
         self._rows = self._steps = 0
         self._stop_training = False  # Avalanche leaves it set after the last epoch: the next interval would not begin
         self._synthetic_before = synthetic_samples(self)
+        self._extra_before = _total(self.plugins, "extra_rows")
         steps = getattr(experience, "steps", None)
         if steps is not None and self.train_epochs != 1:
             raise ValueError("an experience that says its steps is one epoch: leave train_epochs at 1")
@@ -162,8 +169,9 @@ def synthetic_samples(strategy: SupervisedTemplate) -> int:
 
 
 def count_state(module: torch.nn.Module) -> int:
-    """Floating-point numbers in a module's state, buffers included."""
-    return sum(value.numel() for value in module.state_dict().values() if value.is_floating_point())
+    """Floating-point numbers in a module's state, buffers included. What its parts share counts once."""
+    state = {value.data_ptr(): value for value in module.state_dict().values() if value.is_floating_point()}
+    return sum(value.numel() for value in state.values())
 
 
 def _total(plugins: Iterable[object], attribute: str) -> int:

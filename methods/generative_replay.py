@@ -23,7 +23,7 @@ from lifegen.benchmark.stream import Stream
 from lifegen.benchmark.template import count_state
 
 from .models.method import VAEMethod
-from .models.plugins import ResetOptimizerPlugin
+from .models.plugins import ResetOptimizerPlugin, with_replay
 from .models.vae import CodeStyleVAE
 
 
@@ -110,13 +110,12 @@ class TeacherPlugin(SupervisedPlugin):
     def before_training_iteration(self, strategy: Any, **_: Any) -> None:
         if self.teacher is None:
             return
-        x, y, *rest = strategy.mbatch
+        x = strategy.mb_x
         self.real = self._real_count(len(x))
         if self._replay is None:  # on the model's device, which is known only now
             self._replay = self._seeds.generator("replay", device=x.device)
         synthetic = self.teacher.sample(len(x) - self.real, generator=self._replay, prior=self._prior, draw=self._draw)
-        unlabelled = torch.full_like(y[self.real :], -1)
-        strategy.mbatch = [torch.cat([x[: self.real], synthetic]), torch.cat([y[: self.real], unlabelled]), *rest]
+        strategy.mbatch = with_replay(strategy.mbatch, synthetic)
         self.synthetic_samples += len(synthetic)
 
     def _real_count(self, batch: int) -> int:

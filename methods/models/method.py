@@ -1,8 +1,8 @@
-"""What the methods on the code/style VAE have in common: its options, how it is made, its temperature."""
+"""What methods have in common: the options of the networks, and of the code/style VAE with its temperature."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from avalanche.core import SupervisedPlugin
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
@@ -16,14 +16,12 @@ from .plugins import TemperaturePlugin
 from .vae import CodeStyleVAE
 
 
-class VAEMethod(Method):
-    """A method whose model is the code/style VAE."""
+class NetworkMethod(Method):
+    """A method whose model is made of lifegen's networks."""
 
     class Config(Method.Config):
         batch_size: Annotated[int, Field(ge=2)] = 100  # batch norm needs two
         """Images per optimiser step, real and synthetic together."""
-        codes: PositiveInt | None = None
-        """Size J of the code at the start; null: the stream's number of distributions."""
         style: PositiveInt = 14
         """Size F of the style."""
         architecture: Literal["mlp", "conv"] = "mlp"
@@ -34,6 +32,28 @@ class VAEMethod(Method):
         """Normalisation everywhere but beside the latent variables and at the output."""
         activation: Activation = "elu"
         """Of every hidden layer."""
+
+    def network(self, stream: Stream) -> dict[str, Any]:
+        """What the options say of the networks, as arguments of the models."""
+        config = self.config
+        _, height, width = stream.image_shape
+        default_width = 32 if config.architecture == "conv" else 128 if height * width < 16 * 16 else 512
+        return {
+            "style": config.style,
+            "width": config.width or default_width,
+            "architecture": config.architecture,
+            "norm": config.norm,
+            "activation": config.activation,
+            "track": stream.track,
+        }
+
+
+class VAEMethod(NetworkMethod):
+    """A method whose model is the code/style VAE."""
+
+    class Config(NetworkMethod.Config):
+        codes: PositiveInt | None = None
+        """Size J of the code at the start; null: the stream's number of distributions."""
         temperature_start: PositiveFloat = 1.0
         """Temperature of the relaxed code at the start of an interval."""
         temperature_floor: PositiveFloat = 0.5
@@ -51,20 +71,9 @@ class VAEMethod(Method):
     """Whether the temperature starts anew with each interval: a method that isn't told of boundaries can't."""
 
     def model(self, stream: Stream, seeds: Seeds) -> CodeStyleVAE:
-        config = self.config
-        _, height, width = stream.image_shape
-        default_width = 32 if config.architecture == "conv" else 128 if height * width < 16 * 16 else 512
-        return CodeStyleVAE(
-            stream.image_shape,
-            codes=config.codes or len(stream.distributions),
-            style=config.style,
-            width=config.width or default_width,
-            architecture=config.architecture,
-            norm=config.norm,
-            activation=config.activation,
-            track=stream.track,
-            init=seeds.generator("initialisation"),
-        )
+        codes = self.config.codes or len(stream.distributions)
+        init = seeds.generator("initialisation")
+        return CodeStyleVAE(stream.image_shape, codes=codes, init=init, **self.network(stream))
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
         config = self.config

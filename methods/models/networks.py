@@ -14,11 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Norm = Literal["batch", "group", "none"]
-Activation = Literal["elu", "selu"]
+Activation = Literal["elu", "selu", "tanh", "relu"]
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d)
 NORMS = (*BATCH_NORMS, nn.GroupNorm)
-_ACTIVATIONS: dict[Activation, type[nn.Module]] = {"elu": nn.ELU, "selu": nn.SELU}
+_ACTIVATIONS: dict[Activation, type[nn.Module]] = {
+    "elu": nn.ELU,
+    "selu": nn.SELU,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+}
 _WEIGHTED = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)
 
 
@@ -29,12 +34,18 @@ class Network(Protocol):
     """Outputs of the encoder."""
     inputs: int
     """Inputs of the decoder."""
+    width: int
+    """Units, or filters, of the encoder's first layer; with what reshapes the images it is ``encoder[:2]``."""
+    encoder_trunk: int
+    """Modules of the encoder that a mixture's components may share, from its first on."""
+    decoder_trunk: int
+    """Modules of the decoder that a mixture's components may share, from its first on."""
 
-    def encoder(self, init: torch.Generator | None) -> nn.Module:
+    def encoder(self, init: torch.Generator | None) -> nn.Sequential:
         """(n, channels, height, width) to (n, features), with weights drawn from ``init``."""
         ...
 
-    def decoder(self, init: torch.Generator | None) -> nn.Module:
+    def decoder(self, init: torch.Generator | None) -> nn.Sequential:
         """(n, inputs), straight from a linear layer, to (n, outputs)."""
         ...
 
@@ -42,20 +53,23 @@ class Network(Protocol):
 class FullyConnected:
     """Two hidden layers of ``width`` units each way (paper: 2 × 512)."""
 
+    encoder_trunk = 4  # the first hidden layer
+    decoder_trunk = 2  # the norm and activation of the first hidden layer, which is the model's
+
     def __init__(
         self, image_shape: tuple[int, int, int], per_pixel: int, width: int, norm: Norm, activation: Activation
     ) -> None:
-        self.features = self.inputs = width
+        self.features = self.inputs = self.width = width
         self._pixels = math.prod(image_shape)
         self._outputs = self._pixels * per_pixel
         self._norm: Norm = norm
         self._activation: Activation = activation
 
-    def encoder(self, init: torch.Generator | None) -> nn.Module:
+    def encoder(self, init: torch.Generator | None) -> nn.Sequential:
         first, second = linear(self._pixels, self.features, init), linear(self.features, self.features, init)
         return nn.Sequential(nn.Flatten(), first, *self._after(), second, *self._after())
 
-    def decoder(self, init: torch.Generator | None) -> nn.Module:
+    def decoder(self, init: torch.Generator | None) -> nn.Sequential:
         hidden, last = linear(self.inputs, self.inputs, init), linear(self.inputs, self._outputs, init)
         return nn.Sequential(*self._after(), hidden, *self._after(), last)
 
@@ -72,20 +86,23 @@ class Convolutional:
     end.
     """
 
+    encoder_trunk = -4  # all but the 1 × 1 convolution
+    decoder_trunk = 9  # the first two transposed convolutions
+
     def __init__(
         self, image_shape: tuple[int, int, int], per_pixel: int, width: int, norm: Norm, activation: Activation
     ) -> None:
         self._channels, *self._size = image_shape
         self._outputs = self._channels * per_pixel
         self._doublings = max(0, round(math.log2(max(self._size) / 32)))
-        self._width = width
+        self.width = width
         self._norm: Norm = norm
         self._activation: Activation = activation
         self.features = 16 * width
         self.inputs = 16 * width * 4 * 4
 
-    def encoder(self, init: torch.Generator | None) -> nn.Module:
-        w = self._width
+    def encoder(self, init: torch.Generator | None) -> nn.Sequential:
+        w = self.width
         side = 32 * 2**self._doublings
         layers: list[nn.Module] = [Resize(side, side)]
         filters = self._channels
@@ -98,8 +115,8 @@ class Convolutional:
             filters = outputs
         return _InPieces(*layers, nn.Flatten())
 
-    def decoder(self, init: torch.Generator | None) -> nn.Module:
-        w = self._width
+    def decoder(self, init: torch.Generator | None) -> nn.Sequential:
+        w = self.width
         layers: list[nn.Module] = [nn.Unflatten(1, (16 * w, 4, 4)), *self._after(16 * w)]
         filters = 16 * w
         for outputs, kernel, stride in ((8 * w, 4, 2), (4 * w, 4, 1), (2 * w, 4, 2), (2 * w, 5, 1)):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from math import exp, log
 from typing import Any
 
+import torch
 from avalanche.core import SupervisedPlugin
+from torch import Tensor
 
 from lifegen.benchmark.template import interval_steps
 
@@ -47,6 +50,16 @@ class TemperaturePlugin(SupervisedPlugin):
         assert self._current_rate is not None
         strategy.model.temperature = max(self._floor, self._start * exp(-self._current_rate * self._step))
         self._step += 1
+
+
+def with_replay(mbatch: Sequence[Tensor], replayed: Tensor) -> list[Tensor]:
+    """A batch whose last images are replaced by replayed ones, (n, channels, height, width), with the label −1.
+
+    The first ones stay, and with them the real images that a method without replay sees.
+    """
+    x, y, *rest = mbatch
+    real = len(x) - len(replayed)
+    return [torch.cat([x[:real], replayed]), torch.cat([y[:real], torch.full_like(y[real:], -1)]), *rest]
 
 
 class ResetOptimizerPlugin(SupervisedPlugin):

@@ -47,6 +47,15 @@ class VAEOutput(NamedTuple):
         return self.reconstruction + self.divergence
 
 
+class TrainingNoise(NamedTuple):
+    """Noise of one training pass."""
+
+    style: Tensor
+    """standard normal, (n, style)"""
+    code: Tensor
+    """standard Gumbel, (n, codes)"""
+
+
 class Noise(NamedTuple):
     """Noise of sampled, hard latent variables. Its shape doesn't depend on the number of codes."""
 
@@ -120,14 +129,22 @@ class CodeStyleVAE(GenerativeModel):
         return parameters
 
     def forward(self, x: Tensor) -> VAEOutput:
+        return self.forward_given(x, self.training_noise(len(x)) if self.latent_noise else None)
+
+    def training_noise(self, n: int) -> TrainingNoise:
+        """The noise of a training pass of n images, drawn from the model's generator."""
+        empty = self.decoder_input.weight.new_empty
+        style = torch.randn(n, self.style, generator=self.generator, device=self.decoder_input.weight.device)
+        # −log of an exponential draw is a Gumbel draw
+        return TrainingNoise(style, -empty(n, self.codes).exponential_(generator=self.generator).log())
+
+    def forward_given(self, x: Tensor, noise: TrainingNoise | None) -> VAEOutput:
+        """:meth:`forward` for given noise; None decodes the means."""
         posterior = self.encode(x)
         mean, std, logits = posterior
-        style = mean
-        relaxed = logits
-        if self.latent_noise:
-            style = mean + std * torch.randn(mean.shape, generator=self.generator, device=x.device)
-            # −log of an exponential draw is a Gumbel draw
-            relaxed = logits - torch.empty_like(logits).exponential_(generator=self.generator).log()
+        style, relaxed = mean, logits
+        if noise is not None:
+            style, relaxed = mean + std * noise.style, logits + noise.code
         code = (relaxed / self.temperature).softmax(1)
         parameters = self.decode(style, code)
         divergence = gaussian_to_standard(mean, std) + categorical_to_uniform(logits.log_softmax(1))

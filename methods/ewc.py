@@ -1,0 +1,182 @@
+"""Elastic weight consolidation for the VAE: weights that mattered to the past are held near what they were.
+
+Reference: Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks (arXiv 1612.00796), equation 3; the
+online form is that of Schwarz et al., Progress & Compress (arXiv 1805.06370), section 4. Public EWC code for VAEs squares
+the gradient of a batch's mean, which shrinks the Fisher information about as much as the batch is large;
+``avalanche-ewc`` is such an estimate. Here each image has its own gradient. The strengths of different conventions
+can't be compared.
+
+Memory: two numbers a weight, however many intervals; no replay, no real image.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import torch
+from avalanche.core import SupervisedPlugin
+from pydantic import Field, NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+
+from lifegen.benchmark.images import to_unit
+from lifegen.benchmark.registry import register_method
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import Stream, images_of
+
+from .models.method import VAEMethod
+from .models.vae import CodeStyleVAE, TrainingNoise
+
+STRENGTHS = (1.0, 10.0, 100.0, 1e3, 1e4)
+"""The published grid. A strength is chosen on ``negative_elbo_valid``; suite ``ewc-grid`` runs it."""
+
+_GRADIENTS = 2**24
+"""Numbers in one batch of per-sample gradients: 64 MB."""
+
+
+class EWCPlugin(SupervisedPlugin):
+    """Adds the gradient of g/2 Σ_t Σ_i F_ti (θ_i − θ_ti)², with θ_t the weights at the end of interval t.
+
+    The quadratics of all intervals add up to one, g/2 Σ_i H_i (θ_i − c_i)² + constant, with H = Σ_t F_t and c the mean of
+    the θ_t weighted by F_t: neither cost nor memory grows with the stream. The loss that Avalanche reports lacks the
+    penalty, since its gradient is added directly.
+    """
+
+    def __init__(
+        self,
+        seeds: Seeds,
+        strength: float,
+        *,
+        mode: Literal["offline", "online"] = "offline",
+        decay: float = 0.9,
+        samples: int = 2000,
+        draws: int = 1,
+    ) -> None:
+        """Make the plugin.
+
+        Args:
+            seeds: where the latent noise of the Fisher information comes from.
+            strength: g.
+            mode: an anchor for each interval, or one at the latest weights with a decaying sum of Fisher information.
+            decay: γ, what remains of that sum at each interval's end; offline ignores it.
+            samples: training images of the interval that the Fisher information is estimated on, at most.
+            draws: latent draws whose mean is each image's value.
+        """
+        super().__init__()
+        self.strength = strength
+        self.importance: list[Tensor] = []
+        """H of each parameter."""
+        self.centre: list[Tensor] = []
+        """c of each parameter."""
+        self._mode = mode
+        self._decay = decay
+        self._samples = samples
+        self._draws = draws
+        self._seeds = seeds
+
+    @property
+    def stored_parameters(self) -> int:
+        """Floating-point numbers that importances and centres take."""
+        return sum(tensor.numel() for tensor in (*self.importance, *self.centre))
+
+    @torch.no_grad()
+    def after_backward(self, strategy: Any, **_: Any) -> None:
+        parameters = strategy.model.parameters()
+        for parameter, importance, centre in zip(parameters, self.importance, self.centre, strict=False):
+            parameter.grad.addcmul_(importance, parameter - centre, value=self.strength)
+
+    def after_training_exp(self, strategy: Any, **_: Any) -> None:
+        images = images_of(strategy.experience.dataset, self._samples).to(strategy.device)
+        interval = strategy.clock.train_exp_counter
+        noise = self._seeds.generator("fisher", interval, device=strategy.device)
+        fisher = fisher_information(strategy.model, images, self._draws, noise)
+        now = [parameter.detach().clone() for parameter in strategy.model.parameters()]
+        if not self.importance:
+            self.importance, self.centre = fisher, now
+        elif self._mode == "online":
+            self.importance = [self._decay * old + new for old, new in zip(self.importance, fisher, strict=True)]
+            self.centre = now
+        else:
+            for importance, centre, new, weights in zip(self.importance, self.centre, fisher, now, strict=True):
+                importance += new
+                # A weighted mean, updated: where no image has had a gradient yet, any centre will do.
+                centre += (new / importance).nan_to_num(0.0) * (weights - centre)
+
+
+def fisher_information(model: CodeStyleVAE, images: Tensor, draws: int, noise: torch.Generator) -> list[Tensor]:
+    """Diagonal of the empirical Fisher information: the mean over images of the squared gradient of each one's own
+    negative ELBO, which is a mean over latent draws, with normalisation by its running statistics.
+
+    Args:
+        model: as it stands.
+        images: uint8, (n, channels, height, width).
+        draws: latent draws of each image, with the relaxed code of training.
+        noise: their source.
+
+    Returns:
+        for each parameter a tensor of its shape, nats² per unit of weight².
+    """
+    value = _Value(model)
+    parameters = {name: parameter.detach() for name, parameter in value.named_parameters()}
+    buffers = dict(value.named_buffers())
+
+    def of_one(parameters: dict[str, Tensor], x: Tensor, style: Tensor, code: Tensor) -> Tensor:
+        batch = x.expand(draws, *x.shape)
+        result: Tensor = functional_call(value, (parameters, buffers), (batch, TrainingNoise(style, code)))
+        return result
+
+    gradients = vmap(grad(of_one), in_dims=(None, 0, 0, 0))
+    sums = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    mode, generator = model.training, model.generator
+    model.eval()
+    model.generator = noise
+    for x in images.split(max(1, _GRADIENTS // sum(parameter.numel() for parameter in parameters.values()))):
+        drawn = model.training_noise(len(x) * draws)
+        if not model.latent_noise:
+            drawn = TrainingNoise(*map(torch.zeros_like, drawn))
+        style, code = (part.unflatten(0, (len(x), draws)) for part in drawn)
+        for name, each in gradients(parameters, to_unit(x), style, code).items():
+            sums[name] += each.square_().sum(0)
+    model.train(mode)
+    model.generator = generator
+    return [total / len(images) for total in sums.values()]
+
+
+class _Value(nn.Module):
+    """The mean negative ELBO as a module: ``functional_call`` calls nothing but ``forward``."""
+
+    def __init__(self, model: CodeStyleVAE) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor, noise: TrainingNoise) -> Tensor:
+        return self.model.forward_given(x, noise).negative_elbo().mean()
+
+
+@register_method("ewc", version=1, uses=("boundaries",))
+class EWC(VAEMethod):
+    """Elastic weight consolidation with a Fisher information of per-sample gradients; no replay."""
+
+    class Config(VAEMethod.Config):
+        strength: NonNegativeFloat = 100.0
+        """g, weight of the penalty. Published grid: 1, 10, 100, 1000, 10000."""
+        mode: Literal["offline", "online"] = "offline"
+        """One anchor per interval, or one anchor in all with a decaying Fisher information."""
+        decay: Annotated[float, Field(ge=0, le=1)] = 0.9
+        """online: what remains of the Fisher information at each interval's end."""
+        fisher_samples: PositiveInt = 2000
+        """Training images of an interval, at most, that the Fisher information is estimated on."""
+        fisher_draws: PositiveInt = 1
+        """Latent draws whose mean is each image's value."""
+
+    def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
+        config = self.config
+        plugin = EWCPlugin(
+            seeds,
+            config.strength,
+            mode=config.mode,
+            decay=config.decay,
+            samples=config.fisher_samples,
+            draws=config.fisher_draws,
+        )
+        return [*super().plugins(stream, seeds), plugin]

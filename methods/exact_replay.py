@@ -1,0 +1,105 @@
+"""Replay of real images from a memory of fixed size: what keeping some data is worth.
+
+The strongest rival of a generative model's memory at equal bytes (spec of the lifelong VAE, section 6.5): by default as
+many images as the teacher of ``lifelong-vae`` takes bytes. The memory is a uniform sample of all images met (reservoir
+sampling: Vitter, Random sampling with a reservoir, ACM TOMS 1985), or so many of each distribution. A batch is shared
+as in ``generative-replay``: with K distributions met, max(1, ⌊B/K⌋) of the current one, the rest from memory.
+
+Memory: the images, one byte a pixel and channel.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from avalanche.core import SupervisedPlugin
+from pydantic import PositiveInt
+from torch import Tensor
+
+from lifegen.benchmark.images import to_unit
+from lifegen.benchmark.registry import register_method
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import Stream, images_of
+from lifegen.benchmark.template import count_state
+
+from .models.method import VAEMethod
+from .models.plugins import with_replay
+
+
+class ExactReplayPlugin(SupervisedPlugin):
+    """Replaces a batch's last images by real ones of the past.
+
+    A distribution that comes back adds nothing to the memory: its images are in it, or had their chance.
+    """
+
+    def __init__(self, seeds: Seeds, size: int | None, per_distribution: int | None = None) -> None:
+        """Make the plugin.
+
+        Args:
+            seeds: where memory and replay are drawn from.
+            size: images in memory; None if it grows by ``per_distribution``.
+            per_distribution: images that each new distribution adds.
+        """
+        super().__init__()
+        self.memory: Tensor | None = None
+        """uint8, (images, channels, height, width)"""
+        self.distributions = 0
+        """K. A distribution that comes back is counted once."""
+        self._size = size
+        self._per_distribution = per_distribution
+        self._sampling = seeds.generator("memory")
+        self._replay = seeds.generator("replay")
+        self._keys = torch.empty(0, dtype=torch.float64)
+        self._is_new = True
+
+    @property
+    def stored_samples(self) -> int:
+        """Real images in memory."""
+        return 0 if self.memory is None else len(self.memory)
+
+    def before_training_exp(self, strategy: Any, **_: Any) -> None:
+        self._is_new = getattr(strategy.experience, "is_new", True)
+        self.distributions += self._is_new
+
+    def before_training_iteration(self, strategy: Any, **_: Any) -> None:
+        if self.memory is None:
+            return
+        batch = len(strategy.mb_x)
+        chosen = torch.randint(len(self.memory), (batch - max(1, batch // self.distributions),), generator=self._replay)
+        strategy.mbatch = with_replay(strategy.mbatch, to_unit(self.memory[chosen.to(self.memory.device)]))
+
+    def after_training_exp(self, strategy: Any, **_: Any) -> None:
+        if not self._is_new:
+            return
+        images = images_of(strategy.experience.dataset).to(strategy.device)
+        # Each image gets a random key, once. Those with the highest keys so far are a uniform sample of all so far.
+        keys = torch.rand(len(images), generator=self._sampling, dtype=torch.float64)
+        if self._per_distribution is not None:
+            highest = keys.topk(min(self._per_distribution, len(keys))).indices
+            images, keys = images[highest.to(images.device)], keys[highest]
+        if self.memory is not None:
+            images, keys = torch.cat([self.memory, images]), torch.cat([self._keys, keys])
+        if self._size is not None and len(keys) > self._size:
+            highest = keys.topk(self._size).indices
+            images, keys = images[highest.to(images.device)], keys[highest]
+        self.memory, self._keys = images, keys
+
+
+@register_method("exact-replay", version=1, uses=("boundaries", "past-data"))
+class ExactReplay(VAEMethod):
+    """Replay of real images kept in a memory, by default as large as the lifelong VAE's teacher."""
+
+    class Config(VAEMethod.Config):
+        images: PositiveInt | None = None
+        """Images in memory; null: as many as take the bytes of the lifelong VAE's teacher."""
+        per_distribution: PositiveInt | None = None
+        """Images kept of each distribution, in place of a memory of fixed size; null: no such rule."""
+
+    def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
+        config = self.config
+        size = config.images
+        if size is None and config.per_distribution is None:
+            size = max(1, 4 * count_state(self.model(stream, seeds)) // math.prod(stream.image_shape))
+        return [*super().plugins(stream, seeds), ExactReplayPlugin(seeds, size, config.per_distribution)]
