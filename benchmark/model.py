@@ -44,6 +44,9 @@ class GenerativeModel(nn.Module, ABC):
     generator: torch.Generator | None = None
     """Source of the training noise; None stands for torch's global generator."""
 
+    estimates_code: bool = False
+    """Whether ``code_log_posterior`` is estimated from log-weights, so that it has noise of its own."""
+
     latent_noise: bool = True
     """Whether ``forward`` samples its latent variables. Tests turn it off to compare methods weight by weight."""
 
@@ -56,8 +59,14 @@ class GenerativeModel(nn.Module, ABC):
         """Monte-Carlo log-weights of images from sampled, hard codes, with the same noise for every component."""
 
     @abstractmethod
-    def code_log_posterior(self, x: Tensor) -> Tensor:
-        """log q(code | x), (n, codes). A column keeps its meaning: codes are only ever appended."""
+    def code_log_posterior(self, x: Tensor, weights: LogWeights | None = None) -> Tensor:
+        """log q(code | x), (n, codes). A column keeps its meaning: codes are only ever appended.
+
+        Args:
+            x: images in [0, 1], (n, channels, height, width).
+            weights: log-weights of x, for a code that is estimated from them; a code that is an output of the model
+                ignores them. None: the model draws what it needs, the same each time.
+        """
 
     @abstractmethod
     def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -112,7 +121,29 @@ def negative_elbo(weights: LogWeights, log_prior: Tensor) -> Bound:
     return Bound(value, reconstruction, value - reconstruction)
 
 
+def responsibilities(weights: LogWeights, log_prior: Tensor) -> Tensor:
+    """Log-posterior of the components, log r_k ∝ log π_k + mean_s l_sk, (n, components): the estimator of
+    :func:`negative_elbo`."""
+    joint = log_prior[:, None] + (weights.likelihood + weights.divergence).mean(0)
+    return joint.log_softmax(0).T
+
+
+def group_bounds(weights: LogWeights) -> Tensor:
+    """Each component's own negative ELBO, −mean_s l_sk, (components, n).
+
+    Its mean over a group of images, at the component where that is least, is what papers on mixtures report. It
+    presumes that a test image comes with its group, and isn't a bound on −log p(x).
+    """
+    return -(weights.likelihood + weights.divergence).mean(0)
+
+
 def importance_bound(weights: LogWeights, log_prior: Tensor) -> Tensor:
     """Importance-weighted bound, −LSE_k(log π_k + LSE_s l_sk − log S), nats, (n,) (Burda et al. 2016, eq. 8)."""
+    return -(log_prior[:, None] - group_importance_bounds(weights)).logsumexp(0)
+
+
+def group_importance_bounds(weights: LogWeights) -> Tensor:
+    """Each component's own importance-weighted bound, −(LSE_s l_sk − log S), (components, n); see
+    :func:`group_bounds`."""
     total = weights.likelihood + weights.divergence
-    return -(log_prior[:, None] + total.logsumexp(0) - math.log(len(total))).logsumexp(0)
+    return math.log(len(total)) - total.logsumexp(0)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .measures import DRAWS
 from .model import negative_elbo
-from .template import synthetic_samples
+from .template import extra_rows, synthetic_samples
 
 
 class _PerExperience(PluginMetric):
@@ -112,6 +112,7 @@ class SampleCounts(PluginMetric):
 
     def reset(self) -> None:
         self._rows = 0
+        self._extra_before = 0
         self._synthetic_before = 0
 
     def result(self) -> int:
@@ -119,6 +120,7 @@ class SampleCounts(PluginMetric):
 
     def before_training_exp(self, strategy: Any) -> None:
         self._rows = 0
+        self._extra_before = extra_rows(strategy)
         self._synthetic_before = synthetic_samples(strategy)
 
     def after_training_iteration(self, strategy: Any) -> None:
@@ -126,8 +128,9 @@ class SampleCounts(PluginMetric):
 
     def after_training_exp(self, strategy: Any) -> list[MetricValue]:
         synthetic = synthetic_samples(strategy) - self._synthetic_before
+        rows = self._rows + extra_rows(strategy) - self._extra_before
         return [
-            _packed("RealSamples", strategy, self._rows - synthetic),
+            _packed("RealSamples", strategy, rows - synthetic),
             _packed("SyntheticSamples", strategy, synthetic),
         ]
 

@@ -91,6 +91,7 @@ def register_method(
     uses: tuple[Use, ...] = (),
     reference: Literal["upper", "lower"] | None = None,
     gate: bool = True,
+    differs_at_once: str = "",
 ) -> Callable[[type[T]], type[T]]:
     """Register a :class:`~lifegen.benchmark.Method` under a name.
 
@@ -100,10 +101,11 @@ def register_method(
         uses: what the method is told beyond the current interval's images.
         reference: a known reference that frames the tables instead of competing.
         gate: whether the method must differ from ``naive`` after interval 0 (the references needn't).
+        differs_at_once: why it differs from ``naive`` in interval 0 already, if it does. The gate takes it on trust.
     """
 
     def decorate(target: type[T]) -> type[T]:
-        facts = {"uses": list(uses), "reference": reference, "gate": gate}
+        facts = {"uses": list(uses), "reference": reference, "gate": gate, "differs_at_once": differs_at_once}
         METHODS.add(name, version, target, target.Config, **facts)  # type: ignore[attr-defined]
         return target
 

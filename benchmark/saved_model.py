@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_model as load_into
 from safetensors.torch import save
 
 from .errors import InputError
@@ -26,7 +27,9 @@ def save_model(model: GenerativeModel, file: Path) -> bool:
     if recipe is None:
         return False
     kind = type(model)
-    state = {key: tensor.detach().cpu().contiguous() for key, tensor in model.state_dict().items()}
+    # What parts of the model share is written once; safetensors refuses it otherwise.
+    unique = {tensor.data_ptr(): (key, tensor) for key, tensor in reversed(model.state_dict().items())}
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in unique.values()}
     header = {"module": kind.__module__, "class": kind.__qualname__, "recipe": json.dumps(recipe)}
     file.write_bytes(save(state, header))  # not save_file: what it writes only its owner may read
     return True
@@ -44,12 +47,11 @@ def load_model(file: Path | str) -> GenerativeModel:
     try:
         with safe_open(file, framework="pt") as opened:
             header = opened.metadata() or {}
-            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  (it isn't a mapping)
         kind = getattr(import_module(header["module"]), header["class"])
         if not issubclass(kind, GenerativeModel):
             raise TypeError(f"{kind} isn't a GenerativeModel")
         model: GenerativeModel = kind(**json.loads(header["recipe"]))
-        model.load_state_dict(state)
+        load_into(model, file)
     except (OSError, SafetensorError, *_WRONG) as error:
         raise InputError(f"{file} isn't a model that lifegen can load: {error}") from None
     model.eval()

@@ -43,6 +43,10 @@ class ScenarioConfig(Options):
     null: all."""
     track: Literal["bernoulli-grey", "bernoulli-binarised", "discretised-logistic"] = "bernoulli-grey"
     """Likelihood of the pixels: on grey levels, on images binarised once, or on 8-bit values."""
+    importance_draws: PositiveInt = 500
+    """Draws of the importance-weighted bound at the end."""
+    importance_images: PositiveInt = 100
+    """Test images of each distribution, its first, that this bound is computed on, at most."""
 
     def lengths(self, intervals: int, seeds: Seeds) -> list[int]:
         """Steps of each interval, or their limits: the same for every method."""
@@ -158,9 +162,12 @@ class Stream(CLScenario):
     valid_stream: EagerCLStream
     test_stream: EagerCLStream
 
-    def __init__(self, train: list[Interval], valid: list[Interval], test: list[Interval], track: str) -> None:
+    def __init__(
+        self, train: list[Interval], valid: list[Interval], test: list[Interval], config: ScenarioConfig
+    ) -> None:
         super().__init__([EagerCLStream("train", train), EagerCLStream("valid", valid), EagerCLStream("test", test)])
-        self.track = track
+        self.config = config
+        self.track = config.track
         """Likelihood and preprocessing of its images: which bounds on them can be compared."""
         self.distributions = tuple(experience.distribution for experience in test)
         """Names of the distributions that occur, in the order in which they are first met."""
@@ -247,7 +254,7 @@ def make_stream(
         [experience(part, name, i, n) for i, (name, n) in visited if part == "train" or name not in visits[:i]]
         for part in ("train", "valid", "test")
     )
-    return Stream(train, valid, test, config.track)
+    return Stream(train, valid, test, config)
 
 
 def _sampled(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:

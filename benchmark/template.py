@@ -94,8 +94,7 @@ class GenerativeTemplate(SupervisedTemplate):
     @property
     def real_samples(self) -> int:
         """All other images that entered a training step, in the batch or beside it."""
-        extra = _total(self.plugins, "extra_rows") - self._extra_before
-        return self._rows + extra - self.synthetic_samples
+        return self._rows + extra_rows(self) - self._extra_before - self.synthetic_samples
 
     # What is kept
 
@@ -137,7 +136,7 @@ class GenerativeTemplate(SupervisedTemplate):
         self._rows = self._steps = 0
         self._stop_training = False  # Avalanche leaves it set after the last epoch: the next interval would not begin
         self._synthetic_before = synthetic_samples(self)
-        self._extra_before = _total(self.plugins, "extra_rows")
+        self._extra_before = extra_rows(self)
         steps = getattr(experience, "steps", None)
         if steps is not None and self.train_epochs != 1:
             raise ValueError("an experience that says its steps is one epoch: leave train_epochs at 1")
@@ -166,6 +165,11 @@ def interval_steps(strategy: SupervisedTemplate) -> int:
 def synthetic_samples(strategy: SupervisedTemplate) -> int:
     """Images that a strategy's plugins have drawn from models of the past so far."""
     return _total(strategy.plugins, "synthetic_samples")
+
+
+def extra_rows(strategy: SupervisedTemplate) -> int:
+    """Images that a strategy's plugins have trained on beside its batches so far."""
+    return _total(strategy.plugins, "extra_rows")
 
 
 def count_state(module: torch.nn.Module) -> int:

@@ -25,6 +25,7 @@ from lifegen.benchmark.stream import Stream
 
 from .generative_replay import GenerativeReplay, TeacherPlugin
 from .models.divergences import entropy, gaussian, mutual_information, padded_forward_kl, padded_reverse_kl
+from .models.networks import norm_statistics_kept
 from .models.vae import CodeStyleVAE, Posterior, VAEOutput
 
 Target = Literal["zd", "zc", "both"]
@@ -142,7 +143,7 @@ class MutualInformationPlugin(SupervisedPlugin):
         if self._estimator == "prior-entropy":
             return log_codes - entropy(log_q).mean()
         chosen = output.code.argmax(1, keepdim=True)
-        with model.norm_statistics_kept():  # these count for what is encoded in evaluation: images, not reconstructions
+        with norm_statistics_kept([model]):  # these count for what is encoded in evaluation: images, not reconstructions
             again = model.code_log_posterior(model.image(model.likelihood.mean(output.parameters)))
         return log_codes + again.gather(1, chosen).mean()
 

@@ -374,42 +374,6 @@ def test_options_are_frozen():
         LifelongVAE().config.codes = 3
 
 
-# The gate: what runs isn't yet what acts
-
-
-def weights_after_each_interval(method: Method, stream: Stream) -> list[dict[str, torch.Tensor]]:
-    strategy = method.strategy(stream, Seeds(0))
-    strategy.model.latent_noise = False
-    states = []
-    for experience in method.view(stream):
-        strategy.train(experience, eval_streams=[])
-        states.append(copy.deepcopy(strategy.model.state_dict()))
-    return states
-
-
-@pytest.mark.parametrize("name", sorted(describe("method")))
-def test_every_method_acts(name):
-    """Without latent noise and on conflicting intervals: like naive in interval 0, unlike it later, and finite."""
-    importlib.import_module(describe("method")[name].module)
-    act(METHODS[name])
-
-
-def act(entry: Entry) -> None:
-    stream = tiny("af", steps=6)
-    method = entry.target(SMALL)
-    states = weights_after_each_interval(method, stream)
-    assert all(value.isfinite().all() for state in states for value in state.values())
-    if not entry.facts["gate"]:
-        return
-    shared = {key: getattr(method.config, key) for key in Naive.Config.model_fields if hasattr(method.config, key)}
-    naive = weights_after_each_interval(Naive(shared), stream)
-    assert all(torch.equal(states[0][key], naive[0][key]) for key in naive[0])
-    assert any(
-        states[1][key].shape != naive[1][key].shape or not torch.equal(states[1][key], naive[1][key])
-        for key in naive[1]
-    )
-
-
 def test_the_readmes_method_works_as_written(tmp_path):
     """A file like any in methods/: registered, gated, its memory counted."""
     (code,) = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
@@ -418,7 +382,7 @@ def test_the_readmes_method_works_as_written(tmp_path):
     spec = importlib.util.spec_from_file_location(file.stem, file)
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
     entry = METHODS["anchored"]
-    act(entry)
+    check_method(entry)
     stream = tiny("ab")
     strategy = entry.target(SMALL).strategy(stream, Seeds(0))
     train(strategy, stream)

@@ -7,6 +7,8 @@ likelihood's parameters, flattened. The two linear layers between them belong to
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Literal, Protocol
 
 import torch
@@ -187,6 +189,19 @@ def reinitialise(module: nn.Module, init: torch.Generator | None) -> None:
             glorot(layer, init)
         elif isinstance(layer, NORMS):
             layer.reset_parameters()
+
+
+@contextmanager
+def norm_statistics_kept(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Passes within this context leave batch norm's running means and variances as they are."""
+    norms = [layer for module in modules for layer in module.modules() if isinstance(layer, BATCH_NORMS)]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True
 
 
 def _norm(kind: Norm, width: int, dimensions: int) -> nn.Module:

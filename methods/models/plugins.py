@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from math import exp, log
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
+from lifegen.benchmark.stream import Stream
 from lifegen.benchmark.template import interval_steps
 
 
@@ -60,6 +61,12 @@ def with_replay(mbatch: Sequence[Tensor], replayed: Tensor) -> list[Tensor]:
     x, y, *rest = mbatch
     real = len(x) - len(replayed)
     return [torch.cat([x[:real], replayed]), torch.cat([y[:real], torch.full_like(y[real:], -1)]), *rest]
+
+
+def replays_draws(asked: Literal["mean", "draw"] | None, stream: Stream) -> bool:
+    """Whether replayed images are draws from p(x | z): as asked, or by default where real images are draws too. Means
+    among binary images would look too good."""
+    return asked == "draw" if asked else stream.track == "bernoulli-binarised"
 
 
 class ResetOptimizerPlugin(SupervisedPlugin):

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from lifegen.benchmark.model import GenerativeModel, LogWeights
@@ -113,6 +111,17 @@ class CodeStyleVAE(GenerativeModel):
         # Columns: style, codes.
         self.decoder_input = linear(style + codes, network.inputs, init)
         self.decoder = network.decoder(init)
+        self._trunks = network.encoder_trunk, network.decoder_trunk
+
+    @property
+    def encoder_trunk(self) -> nn.Sequential:
+        """The part of the encoder that a mixture's components may share."""
+        return self.encoder[: self._trunks[0]]
+
+    @property
+    def decoder_trunk(self) -> nn.Sequential:
+        """The part of the decoder that a mixture's components may share, after ``decoder_input``."""
+        return self.decoder[: self._trunks[1]]
 
     def recipe(self) -> dict[str, Any]:
         shape, sizes = list(self.image_shape), {"codes": self.codes, "style": self.style}
@@ -175,7 +184,7 @@ class CodeStyleVAE(GenerativeModel):
         divergence = style_ratio - math.log(self.codes) - log_q_code
         return LogWeights(likelihood[:, None], divergence[:, None])
 
-    def code_log_posterior(self, x: Tensor) -> Tensor:
+    def code_log_posterior(self, x: Tensor, weights: LogWeights | None = None) -> Tensor:
         return self.encode(x).code_logits.log_softmax(1)
 
     def sample(
@@ -258,15 +267,3 @@ class CodeStyleVAE(GenerativeModel):
                 module.reset_parameters()
             elif isinstance(module, BATCH_NORMS):
                 module.reset_running_stats()
-
-    @contextmanager
-    def norm_statistics_kept(self) -> Iterator[None]:
-        """Passes within this context leave batch norm's running means and variances as they are."""
-        norms = [module for module in self.modules() if isinstance(module, BATCH_NORMS)]
-        for module in norms:
-            module.track_running_stats = False
-        try:
-            yield
-        finally:
-            for module in norms:
-                module.track_running_stats = True

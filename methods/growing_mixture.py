@@ -1,0 +1,191 @@
+"""Growing mixture: a new component where the data are new, replay into an old one where they aren't; and its student.
+
+Reference: Ye and Bors, Lifelong Infinite Mixture Model (ICCV 2021), equation 8, and its extension, the Growing Mixture
+Model, equation 17 (novelty) and 27 (student), with their public code. Deliberate differences: novelty is tested at the
+beginning of an interval on its own data, where the code looks ahead at the next interval's; the prior weight of a
+component is charged, per image, where the papers choose one component for a whole test set at no cost (here the
+unranked metric ``negative_elbo_group``); replay is fresh for each batch and shared by distributions, where the code
+draws 50,000 images once; latent samples come from the prior N(0, I), where the code draws uniformly from [−1, 1].
+
+Memory: the shared trunk and all components; a copy of a component while it is trained again.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any, Literal
+
+import torch
+from avalanche.core import SupervisedPlugin
+from pydantic import NonNegativeFloat, PositiveInt
+from torch import Tensor, nn
+
+from lifegen.benchmark.images import to_unit
+from lifegen.benchmark.model import GenerativeModel, negative_elbo
+from lifegen.benchmark.registry import register_method
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import Stream, images_of
+from lifegen.benchmark.template import count_state
+
+from .models.method import NetworkMethod
+from .models.mixture import Prior, VAEMixture
+from .models.plugins import ResetOptimizerPlugin, replays_draws, with_replay
+from .models.vae import CodeStyleVAE
+
+
+class GrowingPlugin(SupervisedPlugin):
+    """At the beginning of each interval decides which component of a :class:`VAEMixture` learns it.
+
+    If the least discrepancy of any component exceeds the threshold, a new component; otherwise the component that has
+    it, which is then also replayed its own past: with m distributions served before, a batch of B images holds
+    max(1, ⌊B/(m + 1)⌋) real ones. Components that aren't trained need no replay, since they are frozen.
+    """
+
+    def __init__(
+        self, seeds: Seeds, threshold: float, *, probe: int = 1000, draw: bool = False, told: bool = False
+    ) -> None:
+        """Make the plugin.
+
+        Args:
+            seeds: where new weights, probes and replay come from.
+            threshold: nats; 0 makes a component for each interval, infinity one in all.
+            probe: images of the interval that it is tested on, and as many samples of each component.
+            draw: whether samples are drawn from p(x | z) instead of being its means.
+            told: whether novelty is known instead of tested, and so is that nothing needs replay: a distribution that
+                comes back goes to the component with the lowest negative ELBO of it.
+        """
+        super().__init__()
+        self.discrepancies: list[float] = []
+        """F of each component at the beginning of this interval; none in the first, or if novelty is told."""
+        self.source: CodeStyleVAE | None = None
+        """Frozen copy of a component that is trained again."""
+        self.served: list[int] = []
+        """Distributions that each component was trained on."""
+        self.real = 0
+        """Real images in the current batch; they come first."""
+        self.synthetic_samples = 0
+        """Images drawn for replay so far."""
+        self._threshold = threshold
+        self._probe = probe
+        self._draw = draw
+        self._told = told
+        self._seeds = seeds
+        self._init = seeds.generator("growth")
+        self._replay: torch.Generator | None = None
+        self._served_before = 0
+        self._model: VAEMixture | None = None
+
+    @property
+    def stored_parameters(self) -> int:
+        """Floating-point numbers of the copy, beyond what it shares with the model."""
+        if self.source is None or self._model is None:
+            return 0
+        return count_state(nn.ModuleList([self._model, self.source])) - count_state(self._model)
+
+    def before_train_dataset_adaptation(self, strategy: Any, **_: Any) -> None:
+        # The first hook of an interval: what grows here, Avalanche hands to the optimiser afterwards.
+        model: VAEMixture = getattr(strategy.model, "mixture", strategy.model)
+        self._model, self.source, self.discrepancies = model, None, []
+        is_first, is_new = not self.served, getattr(strategy.experience, "is_new", True)
+        component = 0 if is_first else self._choose(strategy, model, is_new)
+        if component == len(self.served):
+            if not is_first:
+                model.append(self._init)
+            self.served.append(0)
+        elif not self._told:
+            # It shares the trunk, which no longer changes, and nothing else.
+            copied = deepcopy(model.component(component), {id(module): module for module in model.trunk()})
+            self.source = copied.eval().requires_grad_(False)
+        model.activate(component, trunk_frozen=not is_first)
+        model.count(component, len(strategy.experience.dataset))
+        self._served_before = self.served[component]
+        self.served[component] += is_new
+
+    def _choose(self, strategy: Any, model: VAEMixture, is_new: bool) -> int:
+        """The component that learns the interval; the number of components if that is a new one."""
+        if self._told and is_new:
+            return model.codes
+        x = to_unit(images_of(strategy.experience.dataset, self._probe).to(strategy.device))
+        noise = self._seeds.generator("novelty", strategy.clock.train_exp_counter, device=strategy.device)
+        model.eval()
+        with torch.no_grad():
+            if self._told:
+                values = [mean_negative_elbo(model.component(k), x, noise) for k in range(model.codes)]
+            else:
+                values = self.discrepancies = discrepancies(model, x, noise, self._draw)
+        model.train()
+        best = min(range(model.codes), key=values.__getitem__)
+        return model.codes if not self._told and values[best] > self._threshold else best
+
+    @torch.no_grad()
+    def before_training_iteration(self, strategy: Any, **_: Any) -> None:
+        batch = self.real = len(strategy.mb_x)
+        if self.source is None:
+            return
+        if self._replay is None:  # on the model's device, which is known only now
+            self._replay = self._seeds.generator("replay", device=strategy.mb_x.device)
+        self.real = max(1, batch // (self._served_before + 1))
+        replayed = self.source.sample(batch - self.real, generator=self._replay, draw=self._draw)
+        strategy.mbatch = with_replay(strategy.mbatch, replayed)
+        self.synthetic_samples += len(replayed)
+
+
+def discrepancies(model: VAEMixture, x: Tensor, noise: torch.Generator, draw: bool = False) -> list[float]:
+    """Knowledge discrepancy of each component, |mean of L_j over x − mean of L_j over as many of its own samples|, nats
+    (GMM, equation 17; LIMix, equation 8), with L_j the negative ELBO of component j for one latent draw.
+
+    Args:
+        model: the mixture, in evaluation mode.
+        x: images in [0, 1], (n, channels, height, width).
+        noise: source of latent draws and samples.
+        draw: whether samples are drawn from p(x | z) instead of being its means.
+    """
+    values = []
+    for k in range(model.codes):
+        component = model.component(k)
+        own = component.sample(len(x), generator=noise, draw=draw)
+        values.append(abs(mean_negative_elbo(component, x, noise) - mean_negative_elbo(component, own, noise)))
+    return values
+
+
+def mean_negative_elbo(component: CodeStyleVAE, x: Tensor, noise: torch.Generator) -> float:
+    """Of images in [0, 1], for one latent draw, nats."""
+    return float(negative_elbo(component.log_weights(x, 1, noise), component.log_prior).value.mean())
+
+
+class MixtureMethod(NetworkMethod):
+    """What methods on a :class:`VAEMixture` have in common."""
+
+    class Config(NetworkMethod.Config):
+        prior: Prior = "data"
+        """Prior weights of the components: their shares of the images met, or equal."""
+
+    def mixture(self, stream: Stream, seeds: Seeds, share: bool) -> dict[str, Any]:
+        """Arguments of the model."""
+        init = seeds.generator("initialisation")
+        sizes = {"share": share, "prior": self.config.prior, **self.network(stream)}
+        return {"image_shape": stream.image_shape, "init": init, **sizes}
+
+
+@register_method("growing-mixture", version=1, uses=("boundaries",))
+class GrowingMixture(MixtureMethod):
+    """Growing mixture of VAEs on a shared trunk, with a novelty test at each boundary."""
+
+    class Config(MixtureMethod.Config):
+        threshold: NonNegativeFloat | Literal["inf"] = 10.0
+        """λ, nats: a distribution that differs by more from all components gets one of its own."""
+        share: Literal["frozen", "none"] = "frozen"
+        """Whether components share the first hidden layers, which are frozen after the first interval."""
+        probe_images: PositiveInt = 1000
+        """Images of the interval that it is tested on, and samples of each component."""
+        replay_images: Literal["mean", "draw"] | None = None
+        """Decoder means or draws from the likelihood, in test and replay; null: draws where real images are binary."""
+
+    def model(self, stream: Stream, seeds: Seeds) -> GenerativeModel:
+        return VAEMixture(**self.mixture(stream, seeds, self.config.share == "frozen"))
+
+    def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
+        config = self.config
+        draw = replays_draws(config.replay_images, stream)
+        plugin = GrowingPlugin(seeds, float(config.threshold), probe=config.probe_images, draw=draw)
+        return [*super().plugins(stream, seeds), plugin, ResetOptimizerPlugin()]

@@ -1,0 +1,134 @@
+"""The compact student of a growing mixture: one VAE, distilled from the mixture's samples while that learns.
+
+Reference: Ye and Bors, Growing Mixture Model, equation 27, with their public code. With K components, a batch of the
+student holds ⌊B/(K + 1)⌋ fresh samples of each component but the active one; the first images of the mixture's own batch
+fill it up. There is no other distillation: what the student isn't shown, it forgets. It has the trunk in common with
+the mixture and never changes it.
+
+Memory: the mixture's, since that goes on growing, and the student's head.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from avalanche.core import SupervisedPlugin
+from torch import Tensor
+
+from lifegen.benchmark.model import GenerativeModel, LogWeights
+from lifegen.benchmark.registry import register_method
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import Stream
+
+from .growing_mixture import GrowingMixture
+from .models.mixture import VAEMixture
+from .models.networks import norm_statistics_kept
+from .models.plugins import replays_draws
+from .models.vae import VAEOutput
+
+
+class DistilledMixture(GenerativeModel):
+    """A growing mixture and its student: ``forward`` trains the mixture, everything else is the student's."""
+
+    def __init__(self, image_shape: tuple[int, int, int], init: torch.Generator | None = None, **mixture: Any) -> None:
+        """Make both.
+
+        Args:
+            image_shape: channels, height, width.
+            init: source of the initial weights.
+            mixture: the other arguments of :class:`VAEMixture`.
+        """
+        super().__init__()
+        self.mixture = VAEMixture(image_shape, init=init, **mixture)
+        self.student = self.mixture.head(init)
+        self.codes = self.student.codes
+        self.track = self.student.track
+
+    def recipe(self) -> dict[str, Any]:
+        return self.mixture.recipe()
+
+    def train(self, mode: bool = True) -> DistilledMixture:
+        super().train(mode)
+        self.mixture.train(mode)  # again, since the student's call has set the trunk that they share
+        return self
+
+    def forward(self, x: Tensor) -> VAEOutput:
+        self.mixture.generator, self.mixture.latent_noise = self.generator, self.latent_noise
+        output: VAEOutput = self.mixture(x)
+        return output
+
+    def log_weights(self, x: Tensor, draws: int, generator: torch.Generator | None = None) -> LogWeights:
+        return self.student.log_weights(x, draws, generator)
+
+    def code_log_posterior(self, x: Tensor, weights: LogWeights | None = None) -> Tensor:
+        return self.student.code_log_posterior(x)
+
+    def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
+        return self.student.sample(n, code, generator)
+
+    def reconstruct(self, x: Tensor) -> Tensor:
+        return self.student.reconstruct(x)
+
+    def style_grid(self, code: int, points: int) -> Tensor | None:
+        return self.student.style_grid(code, points)
+
+
+class StudentPlugin(SupervisedPlugin):
+    """Adds the student's negative ELBO on its own batch."""
+
+    def __init__(self, seeds: Seeds, draw: bool = False) -> None:
+        """Make the plugin.
+
+        Args:
+            seeds: where samples and the student's latent noise come from.
+            draw: whether samples are drawn from p(x | z) instead of being its means.
+        """
+        super().__init__()
+        self.synthetic_samples = 0
+        """Images drawn from components so far."""
+        self._seeds = seeds
+        self._draw = draw
+        self._generator: torch.Generator | None = None
+
+    @property
+    def extra_rows(self) -> int:
+        """Images that only the student was trained on."""
+        return self.synthetic_samples
+
+    def before_backward(self, strategy: Any, **_: Any) -> None:
+        model: DistilledMixture = strategy.model
+        mixture, x = model.mixture, strategy.mb_x
+        if self._generator is None:  # on the model's device, which is known only now
+            self._generator = self._seeds.generator("student", device=x.device)
+        model.student.generator, model.student.latent_noise = self._generator, model.latent_noise
+        share = len(x) // (mixture.codes + 1)
+        others = [k for k in range(mixture.codes) if k != mixture.active]
+        with torch.no_grad():
+            drawn = [mixture.component_sample(k, share, self._generator, self._draw) for k in others]
+        batch = torch.cat([*drawn, x[: len(x) - share * len(others)]])
+        self.synthetic_samples += share * len(others)
+        trunk = mixture.trunk()
+        for module in trunk:  # in the first interval it learns, from the component alone
+            module.requires_grad_(False)
+        with norm_statistics_kept(trunk):
+            loss = model.student(batch).negative_elbo().mean()
+        for module in trunk:
+            module.requires_grad_(not mixture.trunk_frozen)
+        strategy.loss = strategy.loss + loss
+
+
+@register_method(
+    "growing-mixture-student",
+    version=1,
+    uses=("boundaries",),
+    differs_at_once="the student is measured, which learns beside the component that learns like naive",
+)
+class GrowingMixtureStudent(GrowingMixture):
+    """The growing mixture's student: one VAE, distilled from samples of the components."""
+
+    def model(self, stream: Stream, seeds: Seeds) -> GenerativeModel:
+        return DistilledMixture(**self.mixture(stream, seeds, self.config.share == "frozen"))
+
+    def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
+        return [*super().plugins(stream, seeds), StudentPlugin(seeds, replays_draws(self.config.replay_images, stream))]
