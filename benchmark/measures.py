@@ -55,8 +55,8 @@ class Pass(NamedTuple):
     """One pass over some images."""
 
     means: Means
-    codes: Tensor
-    """log q(code | x), (n, codes)"""
+    codes: Tensor | None
+    """log q(code | x) of test images, (n, codes)"""
     groups: Tensor
     """mean of each component's own negative ELBO, nats per image, (components,)"""
 
@@ -152,12 +152,13 @@ class Measurement:
         for x in self.batches(images, DRAWS):
             weights = self.model.log_weights(x, DRAWS, generator)
             bound = negative_elbo(weights, log_prior)
-            totals += torch.stack([part.double().sum() for part in bound])
+            totals += torch.stack([values.double().sum() for values in bound])
             groups += group_bounds(weights).double().sum(1)
-            codes.append(self.model.code_log_posterior(x, weights))
+            if part == "test":
+                codes.append(self.model.code_log_posterior(x, weights))
         value, reconstruction, divergence = (totals / len(images)).tolist()
         means = Means(value, reconstruction, divergence, len(images))
-        return Pass(means, torch.cat(codes), groups / len(images))
+        return Pass(means, torch.cat(codes) if codes else None, groups / len(images))
 
     def bound(self, part: str, distribution: str) -> Means:
         """Mean negative ELBO of one distribution's "valid" or "test" images."""
@@ -178,7 +179,8 @@ class Measurement:
     @cached_property
     def codes(self) -> dict[str, Tensor]:
         """log q(code | x) of each distribution's test images, (n, codes)."""
-        return {name: self.evaluate("test", name).codes for name in self.stream.distributions}
+        passes = {name: self.evaluate("test", name) for name in self.stream.distributions}
+        return {name: one.codes for name, one in passes.items() if one.codes is not None}
 
     @cached_property
     def codes_twice(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

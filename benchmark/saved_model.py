@@ -7,7 +7,6 @@ from importlib import import_module
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_model as load_into
 from safetensors.torch import save
 
 from .errors import InputError
@@ -47,11 +46,16 @@ def load_model(file: Path | str) -> GenerativeModel:
     try:
         with safe_open(file, framework="pt") as opened:
             header = opened.metadata() or {}
+            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  (it isn't a mapping)
         kind = getattr(import_module(header["module"]), header["class"])
         if not issubclass(kind, GenerativeModel):
             raise TypeError(f"{kind} isn't a GenerativeModel")
         model: GenerativeModel = kind(**json.loads(header["recipe"]))
-        load_into(model, file)
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        own = model.state_dict()
+        loaded = {own[key].data_ptr() for key in state.keys() & own.keys()}
+        if unexpected or any(own[key].data_ptr() not in loaded for key in missing):
+            raise ValueError(f"its tensors {sorted(state)} aren't those of {kind.__qualname__}")
     except (OSError, SafetensorError, *_WRONG) as error:
         raise InputError(f"{file} isn't a model that lifegen can load: {error}") from None
     model.eval()

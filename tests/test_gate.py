@@ -16,6 +16,12 @@ from lifegen.benchmark.registry import METHODS, Entry
 from lifegen.methods.models.method import VAEMethod
 
 
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Call to deprecated function update:DeprecationWarning",  # Avalanche's own, in ReplayPlugin
+    "ignore:__array_wrap__ must accept context:DeprecationWarning",  # Avalanche's own, in SynapticIntelligencePlugin
+)
+
+
 @pytest.mark.parametrize("name", sorted(describe("method")))
 def test_every_method_acts(name):
     """In or out of the tree; a method that skips itself fails, too."""
@@ -24,3 +30,126 @@ def test_every_method_acts(name):
         check_method(METHODS[name])
     except pytest.skip.Exception as skipped:
         pytest.fail(f"{name} has skipped the gate: {skipped}")
+
+
+def entry(method: type[Method], **facts: object) -> Entry:
+    known = {"uses": ["boundaries"], "reference": None, "gate": True, "differs_at_once": ""}
+    return Entry("method", "tested", 1, method, method.Config, {**known, **facts})
+
+
+def with_plugin(plugin: type[SupervisedPlugin], *args: object) -> type[Method]:
+    class Tested(VAEMethod):
+        """A method of one plugin."""
+
+        def plugins(self, stream, seeds):
+            return [*super().plugins(stream, seeds), plugin(*args)]
+
+    return Tested
+
+
+def test_stock_synaptic_intelligence_does_nothing_on_a_cpu_and_is_caught():
+    """Its copies of the weights are views of them, so every distance is 0, at any strength."""
+    for strength in (1.0, 1e6):
+        with pytest.raises(GateError, match="the weights of naive after three conflicting intervals: it does nothing"):
+            check_method(entry(with_plugin(SynapticIntelligencePlugin, strength)))
+
+
+class Draws(SupervisedPlugin):
+    """Changes nothing but the model's noise."""
+
+    def before_forward(self, strategy, **_):
+        torch.rand(3, generator=strategy.model.generator)
+
+
+class Rows(SupervisedPlugin):
+    """Passes more images through the network, which moves batch norm's running statistics and no weight."""
+
+    def before_training_iteration(self, strategy, **_):
+        strategy.model(torch.rand_like(strategy.mb_x))
+
+
+@pytest.mark.parametrize("plugin", [SupervisedPlugin, Draws, Rows])
+def test_what_leaves_the_weights_alone_is_caught(plugin):
+    facts = {"differs_at_once": "statistics"} if plugin is Rows else {}
+    with pytest.raises(GateError, match="does nothing"):
+        check_method(entry(with_plugin(plugin), **facts))
+
+
+class Decays(SupervisedPlugin):
+    def after_update(self, strategy, **_):
+        with torch.no_grad():
+            strategy.model.encoder_head.weight.mul_(0.9)
+
+
+def test_what_differs_at_once_is_caught_unless_it_says_why():
+    with pytest.raises(GateError, match="differs from naive after interval 0 already, by .* register it with differs_at"):
+        check_method(entry(with_plugin(Decays)))
+    check_method(entry(with_plugin(Decays), differs_at_once="weight decay"))
+
+
+class Nan(SupervisedPlugin):
+    def after_training_exp(self, strategy, **_):
+        with torch.no_grad():
+            strategy.model.encoder_head.bias[0] = float("nan")
+
+
+class Unseeded(SupervisedPlugin):
+    def after_update(self, strategy, **_):
+        with torch.no_grad():
+            strategy.model.encoder_head.bias.add_(torch.rand(1, generator=torch.Generator().manual_seed(next(COUNTER))))
+
+
+COUNTER = iter(range(10**6))
+
+
+class Keeps(SupervisedPlugin):
+    stored_samples = 3
+
+
+class Invents(SupervisedPlugin):
+    synthetic_samples = 0
+
+    def before_training_iteration(self, strategy, **_):
+        self.synthetic_samples += 5
+
+
+@pytest.mark.parametrize(
+    ("plugin", "message"),
+    [
+        (Nan, "aren't finite after interval 0"),
+        (Unseeded, "the same seed gives other weights"),
+        (Keeps, "keeps real images without saying uses="),
+        (Invents, "synthetic images of the past before there is one"),
+    ],
+)
+def test_broken_promises_of_plugins_are_caught(plugin, message):
+    with pytest.raises(GateError, match=message):
+        check_method(entry(with_plugin(plugin)))
+
+
+def breaks(name: str, function) -> type[Method]:
+    class Tested(VAEMethod):
+        """A method whose model breaks the contract."""
+
+        def model(self, stream, seeds):
+            model = super().model(stream, seeds)
+            kind = type(model)
+            model.__class__ = type("Broken", (kind,), {name: lambda self, *a, **k: function(kind, self, *a, **k)})
+            return model
+
+    return Tested
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "message"),
+    [
+        ("code_log_posterior", lambda k, self, x, w=None: k.code_log_posterior(self, x)[:, 1:], "code_log_posterior: shape"),
+        ("code_log_posterior", lambda k, self, x, w=None: k.code_log_posterior(self, x) + 1, "doesn't sum to 1"),
+        ("sample", lambda k, self, *a, **o: k.sample(self, *a, **o) + 0.5, "sample: "),
+        ("reconstruct", lambda k, self, x: k.reconstruct(self, x).flatten(1), "reconstruct: "),
+        ("log_weights", lambda k, self, x, d, g=None: k.log_weights(self, x, d), "the same generator gives other values"),
+    ],
+)
+def test_broken_promises_of_models_are_caught(name, function, message):
+    with pytest.raises(GateError, match=message):
+        check_method(entry(breaks(name, function)))

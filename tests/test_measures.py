@@ -17,6 +17,7 @@ from lifegen.benchmark.registry import METRICS
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
 from lifegen.methods.batch import Batch
+from lifegen.methods.growing_mixture import GrowingMixture
 from lifegen.methods.lifelong_vae import LifelongVAE
 from lifegen.methods.naive import Naive
 
@@ -44,7 +45,7 @@ class Table(GenerativeModel):
         self.calls.append(len(v) * draws)
         return LogWeights(-v.expand(draws, 1, -1), torch.full((draws, 1, len(v)), -self.cost))
 
-    def code_log_posterior(self, x: Tensor) -> Tensor:
+    def code_log_posterior(self, x: Tensor, weights: LogWeights | None = None) -> Tensor:
         return torch.tensor([self.table[int(v)] for v in (x.flatten() * 255).round()]).log()
 
     def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -185,6 +186,72 @@ def test_retention_survives_relabelling_and_unused_codes():
     rows = measured.measure(strategy(Table(relabelled)), 2, 0.0)
     assert values(rows, "code_retention") == pytest.approx({None: 1.0})
     assert values(rows, "posterior_consistency_past")[None] < 0.7
+
+
+def test_drift_is_split_into_what_leaked_to_new_codes_and_what_moved_among_the_old():
+    """TV(P padded, Q); Q(new codes); TV(P, Q renormalised): each distribution with the same weight."""
+    measured = evaluator(stream("abc"))
+    measured.measure(strategy(Table(BEFORE)), 1, 0.0)
+    rows = measured.measure(strategy(Table(AFTER)), 2, 0.0)
+    weights = {1: 0.25, 3: 0.25, 5: 0.5}  # the past is a = {1, 3} and b = {5}
+
+    def total(p: list[float], q: list[float]) -> float:
+        return 0.5 * sum(abs(x - y) for x, y in zip(p, q, strict=True))
+
+    drift = sum(w * total([*BEFORE[v], 0.0], AFTER[v]) for v, w in weights.items())
+    leak = sum(w * AFTER[v][2] for v, w in weights.items())
+    core = sum(w * total(BEFORE[v], [q / sum(AFTER[v][:2]) for q in AFTER[v][:2]]) for v, w in weights.items())
+    assert values(rows, "code_drift") == pytest.approx({None: drift}, rel=1e-5)
+    assert values(rows, "code_leak") == pytest.approx({None: leak}, rel=1e-5)
+    assert values(rows, "code_core_drift") == pytest.approx({None: core}, rel=1e-5)
+    # a code that is an output of the model has no noise of its own
+    assert values(rows, "code_drift_floor") == {None: 0.0}
+    assert values(rows, "code_retention_floor") == pytest.approx({None: 1.0})
+
+
+def test_adding_a_component_beside_frozen_ones_leaks_and_moves_nothing_among_the_old():
+    """All old prior weights are scaled alike: the core is exact, and the leak is what the new one takes."""
+    of = tiny("abc")
+    trained = GrowingMixture({"width": 8, "style": 2, "threshold": 0}).strategy(of, Seeds(0))
+    measured = evaluator(of)
+    for interval, experience in enumerate(of.train_stream):
+        trained.train(experience, eval_streams=[])
+        rows = measured.measure(trained, interval, 0.0)
+    drift, leak, core = (values(rows, f"code_{name}")[None] for name in ("drift", "leak", "core_drift"))
+    assert core == pytest.approx(0.0, abs=1e-5)
+    assert drift == pytest.approx(leak, abs=1e-5)
+    assert leak > 0
+    assert values(rows, "components") == {None: 3}
+    assert values(rows, "code_drift_floor")[None] > 0
+
+
+def test_the_group_value_is_that_of_the_best_component_of_each_test_set():
+    of = tiny("abc")
+    trained = GrowingMixture({"width": 8, "style": 2, "threshold": 0}).strategy(of, Seeds(0))
+    measured = evaluator(of)
+    history = []
+    for interval, experience in enumerate(of.train_stream):
+        trained.train(experience, eval_streams=[])
+        rows = measured.measure(trained, interval, 0.0)
+        history.append(values(rows, "negative_elbo_group"))
+        bounds = values(rows, "negative_elbo")
+        for name in "abc":
+            assert history[-1][name] <= bounds[name] + 1e-6
+        assert history[-1][None] == pytest.approx(sum(history[-1][name] for name in "abc") / 3)
+    rest = values(rows, "iwae_nll_group")
+    assert rest[None] <= values(rows, "iwae_nll")[None] + math.log(3)
+    single = values(evaluator(of).measure(Naive({"width": 8}).strategy(of, Seeds(0)), 0, 0.0), "negative_elbo_group")
+    assert set(single) == {None, "a", "b", "c"}
+
+
+def test_draws_and_images_of_the_importance_bound_are_the_scenarios(monkeypatch):
+    of = tiny("ab", importance_draws=7, importance_images=3)
+    drawn = []
+    trained = Naive({"width": 8}).strategy(of, Seeds(0))
+    original = trained.model.log_weights
+    monkeypatch.setattr(trained.model, "log_weights", lambda x, s, g: drawn.append((s, len(x))) or original(x, s, g))
+    evaluator(of).measure(trained, 1, 0.0)
+    assert [n for s, n in drawn if s == 7] == [3, 3]
 
 
 def test_past_and_seen_after_a_revisit():

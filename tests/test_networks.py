@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from lifegen.benchmark.seeds import Seeds
-from lifegen.methods.models.networks import NORMS, Convolutional
+from lifegen.methods.models.networks import NORMS, Convolutional, norm_statistics_kept
 from lifegen.methods.models.vae import CodeStyleVAE
 
 
@@ -81,7 +81,7 @@ def test_passes_can_leave_the_running_statistics_alone():
     vae = model()
     x = torch.rand(20, 1, 8, 8)
     before = {key: value.clone() for key, value in vae.state_dict().items()}
-    with vae.norm_statistics_kept():
+    with norm_statistics_kept([vae]):
         first = vae.code_log_posterior(x)
     assert all(torch.equal(before[key], value) for key, value in vae.state_dict().items())
     assert torch.equal(first, vae.code_log_posterior(x))  # normalised by the batch all the same

@@ -1,0 +1,113 @@
+"""Stock plugins as methods: they are used as they ship, and their memory and draws are counted."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from avalanche.training.plugins import EWCPlugin, SynapticIntelligencePlugin
+
+from lifegen.benchmark.registry import METHODS
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.template import GenerativeTemplate, count_state
+from lifegen.methods import avalanche_plugins as stock
+
+from .conftest import tiny
+from .test_methods import SMALL, Spy, begin, train
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Call to deprecated function update:DeprecationWarning",  # Avalanche's own, in ReplayPlugin
+    "ignore:__array_wrap__ must accept context:DeprecationWarning",  # Avalanche's own, in SynapticIntelligencePlugin
+)
+
+
+def trained(method, visits="abc", steps=5, **options) -> tuple[GenerativeTemplate, list[tuple[int, int]]]:
+    """The strategy, and (real, synthetic) images of each interval."""
+    Seeds(0).seed_globals()
+    stream = tiny(visits, steps=steps)
+    strategy = begin(method, stream, **options)
+    counts = []
+    for experience in stream.train_stream:
+        strategy.train(experience, eval_streams=[])
+        assert strategy.optimizer_steps == steps
+        counts.append((strategy.real_samples, strategy.synthetic_samples))
+    return strategy, counts
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "counts", "images"),
+    [
+        (stock.AvalancheEWC, {}, [(60, 0)] * 3, 0),
+        (stock.SynapticIntelligence, {}, [(60, 0)] * 3, 0),
+        # the memory goes through the network beside the batch: 12 images a step, then 2 × 6
+        (stock.AvalancheAGEM, {"images_per_interval": 24, "sample_size": 12}, [(60, 0), (120, 0), (120, 0)], 72),
+        (stock.AvalancheGEM, {"images_per_interval": 5}, [(60, 0), (85, 0), (110, 0)], 15),
+        (stock.AvalancheReplay, {"images": 20}, [(60, 0), (60, 0), (60, 0)], 20),
+        (stock.AvalancheGenerativeReplay, {}, [(60, 0), (30, 30), (30, 30)], 0),
+    ],
+)
+def test_samples_are_counted_where_they_are_drawn(method, options, counts, images):
+    strategy, found = trained(method, **options)
+    if method is stock.AvalancheReplay:  # its loader's last batch of an epoch is a short one
+        assert all(40 < real <= 60 and not synthetic for real, synthetic in found)
+    else:
+        assert found == counts
+    assert strategy.stored_samples == images
+    assert ("past-data" in METHODS[name_of(method)].facts["uses"]) == (images > 0)
+
+
+def name_of(method) -> str:
+    return next(entry.name for entry in METHODS if entry.target is method)
+
+
+def test_numbers_that_plugins_keep_are_counted():
+    strategy, _ = trained(stock.AvalancheEWC)
+    weights = sum(p.numel() for p in strategy.model.parameters())
+    assert strategy.stored_parameters == count_state(strategy.model) + 3 * 2 * weights  # three anchors
+    strategy, _ = trained(stock.AvalancheGenerativeReplay)
+    assert strategy.stored_parameters == 2 * count_state(strategy.model)
+    strategy, _ = trained(stock.SynapticIntelligence)
+    assert strategy.stored_parameters > count_state(strategy.model) + 6 * weights
+
+
+def test_the_generator_is_the_model_of_the_interval_before_and_gets_no_gradient():
+    strategy, _ = trained(stock.AvalancheGenerativeReplay)
+    plugin = next(one for one in strategy.plugins if hasattr(one, "old_generator"))
+    assert all(p.grad is None or not p.grad.any() for p in plugin.old_generator.parameters())
+    assert not plugin.old_generator.generate(2).requires_grad
+
+
+def test_synaptic_intelligence_keeps_copies_of_the_weights():
+    """The repair: distances are those of the step and of the interval, as the paper has them."""
+    stream = tiny("ab", steps=6)
+    strategy = begin(stock.SynapticIntelligence, stream, strength=1.0)
+    plugin = next(one for one in strategy.plugins if isinstance(one, SynapticIntelligencePlugin))
+    expected: dict[str, torch.Tensor] = {}
+    before: dict[str, torch.Tensor] = {}
+
+    def remember(strategy):
+        before.update({name: p.detach().clone() for name, p in strategy.model.named_parameters()})
+
+    def add(strategy):
+        for name, p in strategy.model.named_parameters():
+            step = (p.grad * (p.detach() - before[name])).flatten()
+            expected[name] = expected.get(name, torch.zeros_like(step)) + step
+
+    strategy.plugins.insert(0, Spy(before_training_iteration=remember, after_training_iteration=add))
+    strategy.train(stream.train_stream[0], eval_streams=[])
+    trajectory = plugin.syn_data["trajectory"]
+    assert any(value.data.any() for value in trajectory.values())
+    for name, value in trajectory.items():
+        torch.testing.assert_close(value.data, expected[name])
+    assert any(value.data.max() > 0 for value in plugin.ewc_data[1].values())  # importances
+
+
+def test_a_stock_plugin_works_as_it_ships_without_its_entry():
+    """Nothing of lifegen but the template and the model: the criterion needs the output alone."""
+    stream = tiny("af", steps=5)
+    weights = []
+    for plugins in ([], [EWCPlugin(100.0)]):
+        strategy = stock.AvalancheEWC({**SMALL, "strength": 0.0}).strategy(stream, Seeds(0))
+        strategy.plugins[-1:-1] = plugins
+        train(strategy, stream)
+        weights.append(torch.cat([p.detach().flatten() for p in strategy.model.parameters()]))
+    assert not torch.equal(*weights)
