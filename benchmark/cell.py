@@ -52,7 +52,8 @@ class Cell:
         """What the store keeps beside the rows."""
         record = self.identity | {"hash": self._hash}
         record["scenario"] |= {"label": self.scenario.label, "track": self.scenario.config["track"]}
-        record["method"] |= {"label": self.method.label, "reference": self.method.facts["reference"]}
+        facts = {key: self.method.facts[key] for key in ("reference", "uses")}
+        record["method"] |= {"label": self.method.label, **facts}
         return record
 
     def __str__(self) -> str:

@@ -91,7 +91,8 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
 @click.option(
     "-s", "--scenario", "scenarios", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="May be repeated."
 )
-@click.option("-m", "--method", "methods", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="May be repeated.")
+@click.option("-m", "--method", "methods", multiple=True, metavar="NAME[:OPTION=VALUE,...]",
+              help="May be repeated; all: every method but presets.")  # fmt: skip
 @click.option("--seeds", help="Such as 0-4 or 0,3,7.  [default: 0-2, or the suite's]")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps per interval.  [default: the scenario's]")
 @click.option("--smoke", is_flag=True, help="The suite's small size, one seed: does everything run?")

@@ -22,6 +22,8 @@ class Column:
     digits: int = 1
     thousands: bool = False
     """Whether to print thousands (k) or millions (M)."""
+    zero: bool = True
+    """Whether it is shown where it is 0 for all."""
 
 
 COLUMNS = (
@@ -32,6 +34,7 @@ COLUMNS = (
     Column("real_samples", "real\nsamples", 0, thousands=True),
     Column("synthetic_samples", "synthetic\nsamples", 0, thousands=True),
     Column("stored_parameters", "stored\nnumbers", 0, thousands=True),
+    Column("stored_samples", "stored\nimages", 0, thousands=True, zero=False),
     Column("train_seconds", "train\nseconds", 0),
 )
 """The printed table, in this order; the first column ranks. A new column is one entry here."""
@@ -47,6 +50,8 @@ class Board:
     """in the order asked for; the first ranks"""
     references: dict[str, str]
     """"upper" or "lower", of the methods that frame the table"""
+    uses: dict[str, tuple[str, ...]]
+    """what methods are told beyond the images of the current interval"""
     left_out: tuple[str, ...] = field(default=())
     """cells that aren't in it, each with the reason"""
 
@@ -69,7 +74,8 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
     for metric in metrics or ():
         if metric not in known:
             raise unknown("metric in this store:", metric, known)
-    chosen = list(metrics or (column.metric for column in COLUMNS if column.metric in known))
+    nonzero = set(table.loc[table["value"] != 0, "metric"])
+    chosen = list(metrics or (one.metric for one in COLUMNS if one.metric in (known if one.zero else nonzero)))
     numbers = per_cell(table, chosen)
     rows = [
         {"scenario": scenario, "method": method, "metric": metric, **mean_interval(list(group))._asdict()}
@@ -78,10 +84,11 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
     references = {
         cell.record["method"]["label"]: reference for cell in cells if (reference := cell.record["method"]["reference"])
     }
+    uses = {cell.record["method"]["label"]: tuple(cell.record["method"].get("uses", ())) for cell in cells}
     reasons = tuple(f"{name}: {reason}" for name, reason in left_out.items())
     # Floats even where all intervals are missing, so that a missing one is always NaN.
     made = pd.DataFrame(rows).astype({"low": float, "high": float})
-    return Board(_ranked(made, chosen), tuple(chosen), references, reasons)
+    return Board(_ranked(made, chosen), tuple(chosen), references, uses, reasons)
 
 
 def per_cell(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
@@ -103,9 +110,10 @@ def per_cell(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
 
 
 def _ranked(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """Within a scenario: best first by the first metric; within a method: metrics in the order asked for."""
+    """Within a scenario: best first by the first metric, by name if that has no better direction; within a method:
+    metrics in the order asked for."""
     facts = describe("metric").get(metrics[0])
-    sign = -1 if facts and facts.facts.get("better") == "higher" else 1
+    sign = {"lower": 1, "higher": -1}.get(facts.facts["better"] if facts else "lower", 0)
     first = table[table["metric"] == metrics[0]].set_index(["scenario", "method"])["mean"]
     pairs = zip(table["scenario"], table["method"], strict=True)
     position = [sign * first[pair] if pair in first else float("inf") for pair in pairs]

@@ -31,7 +31,7 @@ _COLOURS = {
 }
 _OTHERS = ("#882255", "#56b4e9", "#999933", "#ee6677", "#332288", "#117733", "#cc78bc", "#661100", "#44aa99", "#ddaa33")
 
-PICTURES = ("samples", "reconstructions", "style_grid", "gradient_norm_steps", "samples_needed")
+PICTURES = ("samples", "reconstructions", "style_grid", "gradient_norm_steps", "samples_needed", "thresholds")
 """Figures beside the curves of metrics."""
 
 
@@ -84,6 +84,9 @@ def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> lis
                 counts = unions[unions["metric"].isin(["real_samples", "synthetic_samples"])]
                 if not counts.empty:
                     files += _save(samples_needed(counts, str(scenario), palette), target / "samples_needed", formats)
+                sweep = _threshold_sweep(store, rows)
+                if sweep["threshold"].nunique() > 1:
+                    files += _save(thresholds(sweep, str(scenario)), target / "thresholds", formats)
                 files += _pictures(store, rows, target, formats)
             except OSError as error:
                 raise InputError(f"{target} can't be written to: {error.strerror or error}") from None
@@ -212,6 +215,54 @@ def samples_needed(rows: pd.DataFrame, title: str, palette: Mapping[str, str]) -
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
     axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return figure
+
+
+def thresholds(sweep: pd.DataFrame, title: str) -> Figure:
+    """Components at the end, and the negative ELBO, against the threshold of a growing mixture's novelty test.
+
+    Args:
+        sweep: one row per cell, with the columns method (without its threshold), threshold, components and
+            negative_elbo.
+        title: of the figure; the number of seeds is added.
+    """
+    levels = sorted(sweep["threshold"].unique())
+    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for panel, metric, label in zip(
+        panels, ("components", "negative_elbo"), ("components at the end", "negative ELBO (nats)"), strict=True
+    ):
+        for (method, group), shade in zip(sweep.groupby("method"), _PALETTE, strict=False):
+            at, estimates = _estimates(group.rename(columns={metric: "value"}), "threshold")
+            places = np.array([levels.index(one) for one in at])  # equal distances: the last may be infinite
+            _band(panel, places, estimates, color=shade, label=str(method), marker="o", markersize=4)
+        panel.set(xlabel="threshold (nats)", ylabel=label, ylim=_limits(sweep[metric]))
+        panel.set_xticks(range(len(levels)), [f"{one:g}".replace("inf", "∞") for one in levels])
+    panels[0].yaxis.set_major_locator(MaxNLocator(integer=True))
+    if sweep["method"].nunique() > 1:
+        panels[1].legend(frameon=False)
+    seeds = sweep.groupby(["method", "threshold"]).size()
+    n = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"
+    figure.suptitle(f"{title} ({'one seed' if seeds.max() == 1 else f'mean of {n} seeds, 95 % interval'})", fontsize=11)
+    return figure
+
+
+def _threshold_sweep(store: Store, rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per cell of a method with a threshold; see :func:`thresholds`."""
+    unions = rows[rows["distribution"].isna()]
+    found = []
+    for cell, group in unions.groupby("cell"):
+        record = store.cell(str(cell)).record["method"]
+        threshold = record["config"].get("threshold")
+        if threshold is None:
+            continue
+        last = group[group["interval"] == group["interval"].max()].set_index("metric")["value"]
+        name, _, options = record["label"].partition(":")
+        rest = [one for one in options.split(",") if one and not one.startswith("threshold=")]
+        method = name + (":" + ",".join(rest) if rest else "")
+        if {"components", "negative_elbo"} <= set(last.index):
+            values = {metric: last[metric] for metric in ("components", "negative_elbo")}
+            found.append({"method": method, "threshold": float(threshold), **values})
+    return pd.DataFrame(found, columns=["method", "threshold", "components", "negative_elbo"])
 
 
 def _pictures(store: Store, rows: pd.DataFrame, target: Path, formats: tuple[str, ...]) -> list[Path]:

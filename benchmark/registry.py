@@ -92,6 +92,7 @@ def register_method(
     reference: Literal["upper", "lower"] | None = None,
     gate: bool = True,
     differs_at_once: str = "",
+    preset: bool = False,
 ) -> Callable[[type[T]], type[T]]:
     """Register a :class:`~lifegen.benchmark.Method` under a name.
 
@@ -102,10 +103,17 @@ def register_method(
         reference: a known reference that frames the tables instead of competing.
         gate: whether the method must differ from ``naive`` after interval 0 (the references needn't).
         differs_at_once: why it differs from ``naive`` in interval 0 already, if it does. The gate takes it on trust.
+        preset: whether it is another method with other defaults; ``-m all`` leaves it out.
     """
 
     def decorate(target: type[T]) -> type[T]:
-        facts = {"uses": list(uses), "reference": reference, "gate": gate, "differs_at_once": differs_at_once}
+        facts = {
+            "uses": list(uses),
+            "reference": reference,
+            "gate": gate,
+            "differs_at_once": differs_at_once,
+            "preset": preset,
+        }
         METHODS.add(name, version, target, target.Config, **facts)  # type: ignore[attr-defined]
         return target
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .catalogue import describe
 from .cell import Cell, plan
 from .choice import choose
 from .errors import InputError, unknown
@@ -82,7 +83,7 @@ def cells_of(
     Args:
         suite_name: as for :func:`suite`; None if the rest says it all.
         scenarios: ``NAME:option=value,...`` each; replace the suite's.
-        methods: likewise.
+        methods: likewise; "all" stands for every method but presets.
         seeds: replace the suite's; 0, 1 and 2 without a suite.
         steps: optimiser steps per interval, in place of the suite's; a scenario given here may say its own.
         smoke: whether to run the suite's small size.
@@ -104,9 +105,14 @@ def cells_of(
     last = small.scenario | (given if suite_scenarios else {})
     return plan(
         [choose("scenario", text, given, last) for text in scenarios],
-        [choose("method", text, last=small.method) for text in methods],
+        [choose("method", text, last=small.method) for text in _expanded(methods)],
         (0, 1, 2) if seeds is None else seeds,
     )
+
+
+def _expanded(methods: Sequence[str]) -> list[str]:
+    every = sorted(name for name, entry in describe("method").items() if not entry.facts["preset"])
+    return [name for text in methods for name in (every if text == "all" else [text])]
 
 
 def _read(name: str, text: str) -> Suite:

@@ -12,6 +12,7 @@ from rich.text import Text
 from .leaderboard import COLUMNS, Board, Column
 
 _REFERENCE = {"upper": "▲", "lower": "▼"}
+_USES = {"past-data": ("●", "keeps real images of the past"), "labels": ("◆", "is told the labels")}
 
 
 def print_board(board: Board) -> None:
@@ -27,8 +28,15 @@ def print_board(board: Board) -> None:
         console.print()
     if board.references:
         console.print("▲ upper and ▼ lower reference: they frame the table and don't compete")
+    for use, (mark, meaning) in _USES.items():
+        if any(use in board.uses[method] for method in _competing(board)):
+            console.print(f"{mark} {meaning}")
     for line in board.left_out:
         console.print(Text(f"left out: {line}", style="yellow"))
+
+
+def _competing(board: Board) -> set[str]:
+    return set(map(str, board.table["method"])) - set(board.references)
 
 
 def _table(rows: pd.DataFrame, board: Board) -> Table:
@@ -49,7 +57,8 @@ def _table(rows: pd.DataFrame, board: Board) -> Table:
             _number(by_metric.loc[column.metric], column, seeds) if column.metric in by_metric.index else "–"
             for column in columns
         ]
-        name = f"{method} {_REFERENCE[reference]}" if reference else str(method)
+        told = [mark for use, (mark, _) in _USES.items() if use in board.uses[str(method)]]
+        name = " ".join([str(method), *([_REFERENCE[reference]] if reference else told)])
         table.add_row(Text(name), str(seeds), *cells, style="dim" if reference else None)
     return table
 

@@ -15,17 +15,28 @@ from scipy import stats
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.grids import reconstructions, sample_grid, style_grids
 from lifegen.benchmark.leaderboard import Board, leaderboard
-from lifegen.benchmark.plots import colours, curve, gradient_norms, plot, samples_needed
+from lifegen.benchmark.plots import (
+    _threshold_sweep,
+    colours,
+    curve,
+    gradient_norms,
+    plot,
+    samples_needed,
+    thresholds,
+)
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.tables import print_board, to_csv, to_json
 
 
 def write(store: Store, method: str, seed: int, final: float, *, version: int = 1, reference: str | None = None,
-          intervals: int = 3, scenario: str = "split-x", status: str = "done",
-          consistency: float | None = None) -> None:  # fmt: skip
+          intervals: int = 3, scenario: str = "split-x", status: str = "done", consistency: float | None = None,
+          uses: tuple[str, ...] = (), threshold: float | str | None = None, components: int = 1,
+          images: int = 0) -> None:  # fmt: skip
+    label = method if threshold is None else f"{method}:threshold={threshold}"
     record = {
         "scenario": {"name": scenario, "label": scenario, "version": 1, "config": {}, "track": "t"},
-        "method": {"name": method, "label": method, "version": version, "config": {}, "reference": reference},
+        "method": {"name": method, "label": label, "version": version, "config": {"threshold": threshold},
+                   "reference": reference, "uses": list(uses)},
         "seed": seed,
         "visits": [[str(i)] for i in range(intervals)] if intervals > 1 else [["0", "1", "2"]],
         "protocol": 1,
@@ -33,12 +44,14 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
         "precision": "float32",
         "device": "cpu",
     }
-    with store.writing(f"{scenario}-{method}-{version}-{seed}", record) as writer:
+    name = f"{scenario}-{method}-{version}-{seed}" + ("" if threshold is None else f"-{threshold}")
+    with store.writing(name, record) as writer:
         for interval in range(intervals):
             value = final + 10 * (intervals - 1 - interval)
             values = [(None, "negative_elbo", value), ("0", "negative_elbo", value + interval),
                       ("1", "negative_elbo", value), ("2", "negative_elbo", value - interval),
-                      (None, "real_samples", 1000), (None, "peak_memory_mb", 500 - interval)]  # fmt: skip
+                      (None, "real_samples", 1000), (None, "components", components),
+                      (None, "stored_samples", images), (None, "peak_memory_mb", 500 - interval)]  # fmt: skip
             if interval:
                 values.append((None, "posterior_consistency_past", consistency or 0.5 + seed / 10))
             if interval == 1:
@@ -185,8 +198,8 @@ def test_cells_of_an_older_version_are_stale(store):
 def test_scenarios_are_never_mixed(store):
     write(store, "good", 0, 300, scenario="split-y")
     table = leaderboard(store).table
-    assert line(Board(table[table["scenario"] == "split-x"], (), {}), "good", "negative_elbo")["mean"] == 32
-    assert line(Board(table[table["scenario"] == "split-y"], (), {}), "good", "negative_elbo")["mean"] == 300
+    assert line(Board(table[table["scenario"] == "split-x"], (), {}, {}), "good", "negative_elbo")["mean"] == 32
+    assert line(Board(table[table["scenario"] == "split-y"], (), {}, {}), "good", "negative_elbo")["mean"] == 300
 
 
 def test_what_cannot_be_shown_is_refused(store, tmp_path):
@@ -321,3 +334,55 @@ def test_the_sample_grid_has_a_row_per_code():
     assert (image[16:24, 8:16] == 200).all()
     assert image.sum() == 200 * 64
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "1", "2", "3"]
+
+
+def test_what_a_method_is_told_is_marked_and_explained(tmp_path, capsys):
+    store = Store.create(tmp_path)
+    write(store, "honest", 0, 30.0, uses=("boundaries",))
+    write(store, "keeps", 0, 31.0, uses=("past-data",), images=5000)
+    write(store, "told", 0, 32.0, uses=("labels",))
+    write(store, "batch", 0, 20.0, uses=("past-data",), reference="upper")
+    print_board(leaderboard(store))
+    printed = capsys.readouterr().out
+    for line in ("keeps ●", "told ◆", "batch ▲ ", "● keeps real images of the past", "◆ is told the labels"):
+        assert line in printed
+    assert "honest ●" not in printed
+    assert "▲ ●" not in printed
+    assert "5.0k" in printed
+
+
+def test_stored_images_are_a_column_where_there_are_any(tmp_path):
+    for name, images in (("none", 0), ("some", 7)):
+        store = Store.create(tmp_path / name)
+        write(store, "a", 0, 1.0, images=images)
+        assert ("stored_samples" in leaderboard(store).metrics) == bool(images)
+    assert leaderboard(store, ["stored_samples"]).metrics == ("stored_samples",)
+
+
+def test_a_metric_without_a_better_direction_ranks_nothing(tmp_path):
+    """The value of the best component for each test set, say: rows are in the order of their names."""
+    store = Store.create(tmp_path)
+    for name, value in (("b", 1.0), ("a", 3.0), ("c", 2.0)):
+        write(store, name, 0, value, components=int(10 * value))
+    board = leaderboard(store, ["components", "negative_elbo"])
+    assert list(dict.fromkeys(board.table["method"])) == ["a", "b", "c"]
+    assert list(dict.fromkeys(leaderboard(store, ["negative_elbo"]).table["method"])) == ["b", "c", "a"]
+
+
+def test_components_against_the_threshold(tmp_path):
+    """At equal distances, infinity last; the mean over seeds; one line for the rest of the configuration."""
+    store = Store.create(tmp_path / "store")
+    for seed in (0, 1):
+        for threshold, components in ((0.0, 10), (20.0, 4 + seed), ("inf", 1)):
+            write(store, "growing", seed, 30.0 - components, threshold=threshold, components=components)
+    files = plot(store, tmp_path / "figures")
+    assert (tmp_path / "figures" / "split-x" / "thresholds.png") in files
+    sweep = _threshold_sweep(store, store.table())
+    assert sorted(sweep["threshold"].unique()) == [0.0, 20.0, np.inf]
+    assert set(sweep["method"]) == {"growing"}
+    left, right = thresholds(sweep, "x").axes
+    (line,) = left.lines
+    assert line.get_xdata().tolist() == [0, 1, 2]
+    assert line.get_ydata().tolist() == [10, 4.5, 1]
+    assert [label.get_text() for label in left.get_xticklabels()] == ["0", "20", "∞"]
+    assert right.lines[0].get_ydata().tolist() == [20, 25.5, 29]

@@ -27,7 +27,9 @@ def test_every_experiment_of_the_paper_is_a_suite():
 def test_a_suites_cells_exist_and_its_figures_too(name):
     suite = suites()[name]
     cells = cells_of(name)
-    assert len(cells) == len(suite.scenarios) * len(suite.methods) * len(suite.seeds)
+    methods = {cell.method.label for cell in cells}
+    assert len(cells) == len(suite.scenarios) * len(methods) * len(suite.seeds)
+    assert methods >= set(suite.methods) - {"all"}
     small = cells_of(name, smoke=True)
     assert {cell.seed for cell in small} == {suite.seeds[0]}
     assert len(small) == len(cells) / len(suite.seeds)
@@ -77,6 +79,14 @@ def test_steps_replace_those_of_a_suite_but_not_those_of_a_given_scenario():
 def test_the_small_size_leaves_out_what_a_given_scenario_does_not_have():
     (cell,) = cells_of("rotated", ["split-digits"], ["naive"], smoke=True)
     assert cell.scenario.config["steps"] == 5
+
+
+def test_all_stands_for_every_method_but_presets():
+    names = [cell.method.label for cell in cells_of("quick", methods=["naive:width=9", "all"], seeds=[0])]
+    assert names[0] == "naive:width=9"
+    assert {"naive", "ewc", "growing-mixture", "avalanche-gem"} < set(names)
+    assert not {"lgm-iclr", "lgm-2019", "all"} & set(names)
+    assert sorted(names[1:]) == names[1:]
 
 
 def test_the_small_size_is_a_suites():
