@@ -1,6 +1,7 @@
 """lifegen's harness. Import what you need from here: each name is loaded when it is first used.
 
-For whoever adds a method: ``Method``, ``register_method``, ``GenerativeModel``, ``GenerativeTemplate``, ``Seeds``.
+For whoever adds a method: ``Method``, ``register_method``, ``GenerativeModel``, ``GenerativeTemplate``, ``Seeds``,
+``check_method``.
 For whoever adds a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``.
 For whoever reads results: ``load``, ``load_model``.
 """
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import InputError
+    from .gate import GateError, check_method
     from .images import Images
     from .method import Method
     from .model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "InputError": "errors",
+    "GateError": "gate",
+    "check_method": "gate",
     "Method": "method",
     "Bound": "model",
     "GenerativeModel": "model",

@@ -1,4 +1,4 @@
-"""The gate: what runs isn't yet what acts. Three conflicting intervals show whether a method does anything, and whether
+"""The gate: what runs isn't yet what acts. Conflicting intervals show whether a method does anything, and whether
 its model keeps the contract.
 
 A method that silently does nothing is a recurring bug of continual learning: it has the numbers of fine-tuning under
@@ -19,15 +19,16 @@ from torch import Tensor
 from .catalogue import describe_one
 from .images import Images, to_unit
 from .method import Method
-from .model import negative_elbo
+from .model import GenerativeModel, LogWeights, negative_elbo
 from .registry import METHODS, Entry
 from .seeds import Seeds
 from .stream import Parts, ScenarioConfig, Stream, make_stream
 from .template import GenerativeTemplate
 
-STEPS = 8
+STEPS = 20
 SMALL: Mapping[str, Any] = {"width": 8, "style": 2, "batch_size": 12, "learning_rate": 0.01}
 """Options that make a method small; those that it doesn't have are left out."""
+_LEVELS = {"dark": (0, 0), "bright": (200, 200), "half": (0, 200)}
 
 
 class GateError(AssertionError):
@@ -46,6 +47,11 @@ class _Trace(NamedTuple):
 def check_method(entry: Entry, options: Mapping[str, Any] | None = None) -> None:
     """Send a registered method through the gate.
 
+    With the same seed it must be the same twice. After the first interval it must be what ``naive`` is, unless it says
+    why not; after the last its weights must differ from those of ``naive``, also of one that resets its optimiser or
+    restarts its temperature. A method that differs at once is compared with itself under its ``inert`` options instead.
+    A reference needn't act.
+
     Args:
         entry: from ``METHODS``.
         options: of the method, beside :data:`SMALL`.
@@ -53,51 +59,63 @@ def check_method(entry: Entry, options: Mapping[str, Any] | None = None) -> None
     Raises:
         GateError: what is wrong, in words.
     """
-    wanted = {**SMALL, **(options or {})}
-    fields = entry.config.model_fields if entry.config else {}
-    method: Method = entry.target({key: value for key, value in wanted.items() if key in fields})
+    method = _made(entry, options or {})
     stream = conflicting_stream()
     trace = _run(method, stream, entry)
-    again = _run(method, stream, None)
-    if not _equal(trace.measured[-1], again.measured[-1]):
+    again = _run(method, stream)
+    if not torch.equal(trace.measured[-1], again.measured[-1]):
         raise GateError(f"{entry.name}: the same seed gives other weights the second time")
-    if not entry.facts["gate"]:
+    if entry.facts["reference"]:
         return
-    naive = _run(_naive_like(method), stream, None)
-    if not entry.facts["differs_at_once"] and not _equal(trace.measured[0], naive.measured[0]):
+    if entry.facts["differs_at_once"]:
+        inert = entry.facts["inert"]
+        if torch.equal(trace.weighed[-1], _run(_made(entry, {**(options or {}), **inert}), stream).weighed[-1]):
+            raise GateError(f"{entry.name}: has the weights that it has with inert={inert}: it does nothing")
+        return
+    naive = [_run(_naive_like(method, reset, restart), stream) for reset in (False, True) for restart in (False, True)]
+    if not torch.equal(trace.measured[0], naive[0].measured[0]):
+        gap = float((trace.measured[0] - naive[0].measured[0]).abs().max())
         raise GateError(
-            f"{entry.name}: differs from naive after interval 0 already, by {_gap(trace.measured[0], naive.measured[0])}"
-            " nats; if it should, register it with differs_at_once='the reason'"
+            f"{entry.name}: differs from naive after interval 0 already, by {gap} nats; if it should, register it with"
+            " differs_at_once='the reason' and inert={the options that switch off what it does}"
         )
-    if _equal(trace.weighed[-1], naive.weighed[-1]):
-        raise GateError(f"{entry.name}: has the weights of naive after three conflicting intervals: it does nothing")
+    if any(torch.equal(trace.weighed[-1], one.weighed[-1]) for one in naive):
+        raise GateError(f"{entry.name}: has the weights of naive after four conflicting intervals: it does nothing")
 
 
 def conflicting_stream() -> Stream:
-    """Dark images, then bright ones, then half and half, 4 × 4."""
+    """Dark images, then bright ones, then half and half, and dark ones again, 8 × 8."""
 
     def images(n: int, levels: tuple[int, int], seed: int) -> Images:
-        x = torch.randint(0, 40, (n, 1, 4, 4), generator=torch.Generator().manual_seed(seed))
-        x += torch.tensor(levels).repeat_interleave(8).view(1, 1, 4, 4)
+        x = torch.randint(0, 40, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
+        x += torch.tensor(levels).repeat_interleave(32).view(1, 1, 8, 8)
         return Images(x.to(torch.uint8), torch.full((n,), sum(levels) % 7))
 
-    levels = {"dark": (0, 0), "bright": (200, 200), "half": (0, 200)}
     parts = {
         name: Parts(*(images(n, level, 10 * k + i) for i, n in enumerate((40, 6, 12))))
-        for k, (name, level) in enumerate(levels.items())
+        for k, (name, level) in enumerate(_LEVELS.items())
     }
-    return make_stream(parts, list(levels), ScenarioConfig(steps=STEPS), Seeds(0))
+    return make_stream(parts, [*_LEVELS, "dark"], ScenarioConfig(steps=STEPS), Seeds(0))
 
 
-def _naive_like(method: Method) -> Method:
+def _made(entry: Entry, options: Mapping[str, Any]) -> Method:
+    fields = entry.config.model_fields if entry.config else {}
+    small = {key: value for key, value in SMALL.items() if key in fields}
+    made: Method = entry.target({**small, **options})
+    return made
+
+
+def _naive_like(method: Method, reset: bool, restart: bool) -> Method:
     """``naive`` with a method's options. One that has no code option has no code: one that is always the same."""
     import_module(describe_one("method", "naive").module)
-    naive: type[Method] = METHODS["naive"].target
+    naive: Any = METHODS["naive"].target
     shared = {key: getattr(method.config, key) for key in naive.Config.model_fields if hasattr(method.config, key)}
-    return naive({"codes": 1} | shared)
+    made: Method = naive({"codes": 1} | shared | {"keep_optimizer_state": not reset})
+    made.restarts_temperature = restart  # type: ignore[attr-defined]
+    return made
 
 
-def _run(method: Method, stream: Stream, checked: Entry | None) -> _Trace:
+def _run(method: Method, stream: Stream, checked: Entry | None = None) -> _Trace:
     """Train on the stream, and check the contract after each interval if the method is the one to be checked."""
     seeds = Seeds(0)
     seeds.seed_globals()
@@ -110,8 +128,8 @@ def _run(method: Method, stream: Stream, checked: Entry | None) -> _Trace:
         if any(not value.isfinite().all() for value in strategy.model.state_dict().values()):
             raise GateError(f"{type(method).__name__}: weights aren't finite after interval {number}")
         if checked is not None:
-            codes = _check_model(strategy, checked.name, codes)
             _check_counts(strategy, checked, number, experience.steps)
+            codes = _check_model(strategy, checked.name, codes)
         trace.measured.append(_values(strategy, stream, training=False))
         trace.weighed.append(_values(strategy, stream, training=True))
     return trace
@@ -125,62 +143,80 @@ def _values(strategy: GenerativeTemplate, stream: Stream, training: bool) -> Ten
     return negative_elbo(weights, model.log_prior).value
 
 
-def _equal(one: Tensor, other: Tensor) -> bool:
-    return torch.equal(one, other)
-
-
-def _gap(one: Tensor, other: Tensor) -> float:
-    return float((one - other).abs().max())
+def _demand(who: str, promises: Mapping[str, bool]) -> None:
+    for promise, is_kept in promises.items():
+        if not is_kept:
+            raise GateError(f"{who}: {promise}")
 
 
 @torch.inference_mode()
 def _check_model(strategy: GenerativeTemplate, name: str, codes_before: int) -> int:
     """The contract of :class:`~lifegen.benchmark.GenerativeModel`; returns the number of codes."""
-    model = copy.deepcopy(strategy.model).eval()
+    model: GenerativeModel = copy.deepcopy(strategy.model).eval()
     n, draws = 5, 3
-    x = torch.rand(n, 1, 4, 4, generator=Seeds(0).generator("gate-images"))
-    components = len(model.log_prior)
-    first, second = (model.log_weights(x, draws, Seeds(0).generator("gate")) for _ in range(2))
-    posterior = model.code_log_posterior(x, first)
+    x = torch.rand(n, 1, 8, 8, generator=Seeds(0).generator("gate-images"))
+    others = torch.cat([x[:1], 1 - x[1:]])
+    shape = (draws, len(model.log_prior), n)
+
+    def weights(x: Tensor) -> LogWeights:
+        return model.log_weights(x, draws, Seeds(0).generator("gate"))
+
+    first, second, beside_others = weights(x), weights(x), weights(others)
+    posterior, again = model.code_log_posterior(x, first), model.code_log_posterior(x, second)
+    alone = model.code_log_posterior(x)
+    _demand(
+        name,
+        {
+            f"log_weights: shapes {[tuple(part.shape) for part in first]}, not {shape}": all(
+                part.shape == shape for part in first
+            ),
+            "log_weights: not finite": all(bool(part.isfinite().all()) for part in first),
+            "log_weights: the same generator gives other values": all(map(torch.equal, first, second)),
+            "log_weights: an image's value depends on the others in its batch": all(
+                torch.allclose(one[..., 0], other[..., 0], atol=1e-4)
+                for one, other in zip(first, beside_others, strict=True)
+            ),
+            "log_prior: doesn't sum to 1": abs(float(model.log_prior.logsumexp(0))) < 1e-5,
+            f"codes: {model.codes} after {codes_before}; codes are only ever appended": model.codes >= codes_before,
+            f"code_log_posterior: shape {tuple(posterior.shape)}, not {(n, model.codes)}": posterior.shape
+            == alone.shape
+            == (n, model.codes),
+            "code_log_posterior: doesn't sum to 1": bool((posterior.logsumexp(1).abs() < 1e-4).all()),
+            "code_log_posterior: the same log-weights give other values": torch.equal(posterior, again),
+            "code_log_posterior: without log-weights it isn't the same each time": torch.equal(
+                alone, model.code_log_posterior(x)
+            ),
+        },
+    )
     noise = Seeds(0).generator("gate-samples")
-    images = {"sample": model.sample(7, generator=noise), "reconstruct": model.reconstruct(x)}
+    images = {"reconstruct": (model.reconstruct(x), n), "sample": (model.sample(7, generator=noise), 7)}
     for code in range(model.codes):
-        images[f"sample of code {code}"] = model.sample(7, code=code, generator=noise)
-    problems = {
-        f"log_weights: shapes {[tuple(part.shape) for part in first]}, not {(draws, components, n)}": any(
-            part.shape != (draws, components, n) for part in first
-        ),
-        "log_weights: not finite": not all(part.isfinite().all() for part in first),
-        "log_weights: the same generator gives other values": not all(map(torch.equal, first, second)),
-        "log_prior: doesn't sum to 1": abs(float(model.log_prior.logsumexp(0))) > 1e-5,
-        f"codes: {model.codes} after {codes_before}; codes are only ever appended": model.codes < codes_before,
-        f"code_log_posterior: shape {tuple(posterior.shape)}, not {(n, model.codes)}": posterior.shape
-        != (n, model.codes),
-        "code_log_posterior: doesn't sum to 1": bool((posterior.logsumexp(1).abs() > 1e-4).any()),
-    } | {
-        f"{what}: {tuple(one.shape)} between {float(one.min())} and {float(one.max())}": one.shape[1:] != x.shape[1:]
-        or not bool(((one >= 0) & (one <= 1)).all())
-        for what, one in images.items()
-    }
-    for problem, is_there in problems.items():
-        if is_there:
-            raise GateError(f"{name}: {problem}")
+        images[f"sample of code {code}"] = model.sample(2, code=code, generator=noise), 2
+    for what, (made, number) in images.items():
+        expected = (number, *x.shape[1:])
+        _demand(
+            name,
+            {
+                f"{what}: shape {tuple(made.shape)}, not {expected}": made.shape == expected,
+                f"{what}: pixels not in [0, 1]": bool(((made >= 0) & (made <= 1)).all()),
+            },
+        )
     return model.codes
 
 
 def _check_counts(strategy: GenerativeTemplate, entry: Entry, interval: int, steps: int) -> None:
     real, synthetic = strategy.real_samples, strategy.synthetic_samples
-    problems = {
-        f"{strategy.optimizer_steps} optimiser steps in an interval of {steps}": strategy.optimizer_steps != steps,
-        f"{real} real and {synthetic} synthetic images in {steps} steps": real < 0
-        or synthetic < 0
-        or real + synthetic < steps,
-        f"{synthetic} synthetic images of the past before there is one": interval == 0 and synthetic > 0,
-        "keeps real images without saying uses=('past-data',)": strategy.stored_samples > 0
-        and "past-data" not in entry.facts["uses"],
-        "stores fewer numbers than its model has": strategy.stored_parameters
-        < sum(parameter.numel() for parameter in strategy.model.parameters()),
-    }
-    for problem, is_there in problems.items():
-        if is_there:
-            raise GateError(f"{entry.name}, interval {interval}: {problem}")
+    weights = sum(parameter.numel() for parameter in strategy.model.parameters())
+    _demand(
+        f"{entry.name}, interval {interval}",
+        {
+            f"{strategy.optimizer_steps} optimiser steps in an interval of {steps}": strategy.optimizer_steps == steps,
+            f"{real} real and {synthetic} synthetic images in {steps} steps": real >= 0
+            and synthetic >= 0
+            and real + synthetic >= steps,
+            f"{synthetic} synthetic images of the past before there is one": interval > 0 or synthetic == 0,
+            "keeps real images without saying uses=('past-data',)": strategy.stored_samples == 0
+            or "past-data" in entry.facts["uses"],
+            "stores fewer numbers than its model has": strategy.stored_parameters >= weights,
+        },
+    )

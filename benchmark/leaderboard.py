@@ -116,6 +116,8 @@ def _ranked(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
     sign = {"lower": 1, "higher": -1}.get(facts.facts["better"] if facts else "lower", 0)
     first = table[table["metric"] == metrics[0]].set_index(["scenario", "method"])["mean"]
     pairs = zip(table["scenario"], table["method"], strict=True)
+    if facts and (most := facts.facts.get("most")) is not None:
+        first = first.clip(upper=most)
     position = [sign * first[pair] if pair in first else float("inf") for pair in pairs]
     order = table.assign(_rank=position, _metric=table["metric"].map(list(metrics).index))
     return order.sort_values(["scenario", "_rank", "method", "_metric"])[list(table.columns)].reset_index(drop=True)

@@ -321,12 +321,12 @@ def code_information(m: Measurement) -> Iterator[Row]:
         yield Row(_information(m.previous_codes, m.previous_codes, m.past))
 
 
-@register_metric("code_retention", version=1, better="higher")
+@register_metric("code_retention", version=1, better="higher", most=1.0)
 def code_retention(m: Measurement) -> Iterator[Row]:
     """Mutual information of the codes before and after the interval, over code_information.
 
-    Safe under growth and relabelling; above 1 where the code has sharpened. No row where the code carries less than
-    0.05 nats: there is nothing to retain.
+    Safe under growth and relabelling; above 1 where the code has sharpened, which ranks as 1. No row where
+    the code carries less than 0.05 nats: there is nothing to retain.
     """
     if m.previous_codes:
         own = _information(m.previous_codes, m.previous_codes, m.past)
@@ -336,7 +336,11 @@ def code_retention(m: Measurement) -> Iterator[Row]:
 
 @register_metric("code_retention_floor", version=1)
 def code_retention_floor(m: Measurement) -> Iterator[Row]:
-    """code_retention of a model with itself, from two seeds: below 1 only by the noise of an estimated code."""
+    """code_retention of a model with itself, from two seeds: its distance from 1 is the noise of an estimated code.
+
+    Of the first hundred test images of each distribution, as code_drift_floor. The noise is independent here and common
+    in code_retention and code_drift, so that these can lie closer to perfect than their floors.
+    """
     if m.past:
         first, second = m.codes_twice if m.model.estimates_code else (m.codes, m.codes)
         own = _information(first, first, m.past)
@@ -344,21 +348,24 @@ def code_retention_floor(m: Measurement) -> Iterator[Row]:
             yield Row(_information(first, second, m.past) / own)
 
 
-@register_metric("code_drift", version=1, better="lower")
+@register_metric("code_drift", version=1)
 def code_drift(m: Measurement) -> Iterator[Row]:
-    """Total variation between the codes before and after the interval, on past images: between 0 and 1."""
+    """Total variation between the codes before and after the interval, on past images: between 0 and 1.
+
+    Both are estimated with the same noise. It ranks nothing: a code that says nothing doesn't drift.
+    """
     if m.previous_codes:
         yield Row(_drift(m.previous_codes, m.codes, m.past).total)
 
 
-@register_metric("code_leak", version=1, better="lower")
+@register_metric("code_leak", version=1)
 def code_leak(m: Measurement) -> Iterator[Row]:
     """The part of code_drift that went to codes which are new in the interval: their probability for past images."""
     if m.previous_codes:
         yield Row(_drift(m.previous_codes, m.codes, m.past).leak)
 
 
-@register_metric("code_core_drift", version=1, better="lower")
+@register_metric("code_core_drift", version=1)
 def code_core_drift(m: Measurement) -> Iterator[Row]:
     """code_drift among the codes that were there before, their probabilities renormalised."""
     if m.previous_codes:

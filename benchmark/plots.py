@@ -85,7 +85,7 @@ def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> lis
                 if not counts.empty:
                     files += _save(samples_needed(counts, str(scenario), palette), target / "samples_needed", formats)
                 sweep = _threshold_sweep(store, rows)
-                if sweep["threshold"].nunique() > 1:
+                if len(sweep["threshold"].unique()) > 1:
                     files += _save(thresholds(sweep, str(scenario)), target / "thresholds", formats)
                 files += _pictures(store, rows, target, formats)
             except OSError as error:
@@ -238,7 +238,7 @@ def thresholds(sweep: pd.DataFrame, title: str) -> Figure:
         panel.set(xlabel="threshold (nats)", ylabel=label, ylim=_limits(sweep[metric]))
         panel.set_xticks(range(len(levels)), [f"{one:g}".replace("inf", "∞") for one in levels])
     panels[0].yaxis.set_major_locator(MaxNLocator(integer=True))
-    if sweep["method"].nunique() > 1:
+    if len(sweep["method"].unique()) > 1:
         panels[1].legend(frameon=False)
     seeds = sweep.groupby(["method", "threshold"]).size()
     n = f"{seeds.min()}" if seeds.min() == seeds.max() else f"{seeds.min()} to {seeds.max()}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from .errors import unknown
@@ -90,8 +91,8 @@ def register_method(
     version: int,
     uses: tuple[Use, ...] = (),
     reference: Literal["upper", "lower"] | None = None,
-    gate: bool = True,
     differs_at_once: str = "",
+    inert: Mapping[str, Any] = MappingProxyType({}),
     preset: bool = False,
 ) -> Callable[[type[T]], type[T]]:
     """Register a :class:`~lifegen.benchmark.Method` under a name.
@@ -100,9 +101,10 @@ def register_method(
         name: lower-case words joined by hyphens.
         version: raise it whenever the method's numbers may change; old results are then stale, not mixed in.
         uses: what the method is told beyond the current interval's images.
-        reference: a known reference that frames the tables instead of competing.
-        gate: whether the method must differ from ``naive`` after interval 0 (the references needn't).
-        differs_at_once: why it differs from ``naive`` in interval 0 already, if it does. The gate takes it on trust.
+        reference: a known reference that frames the tables instead of competing. It needn't act.
+        differs_at_once: why it differs from ``naive`` in interval 0 already, if it does.
+        inert: options that switch off what such a method does: the gate compares it with itself under these, as it
+            compares others with ``naive``.
         preset: whether it is another method with other defaults; ``-m all`` leaves it out.
     """
 
@@ -110,8 +112,8 @@ def register_method(
         facts = {
             "uses": list(uses),
             "reference": reference,
-            "gate": gate,
             "differs_at_once": differs_at_once,
+            "inert": dict(inert),
             "preset": preset,
         }
         METHODS.add(name, version, target, target.Config, **facts)  # type: ignore[attr-defined]
@@ -151,6 +153,7 @@ def register_metric(
     better: Literal["lower", "higher"] | None = None,
     over_intervals: Literal["last", "sum", "max"] = "last",
     derived: bool = False,
+    most: float | None = None,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Register a function ``(measurement) -> rows`` under a name.
 
@@ -163,10 +166,11 @@ def register_metric(
         better: which direction is better, if one is.
         over_intervals: how one number of a whole cell comes from the values per interval.
         derived: whether it is computed from the stored matrix when the store is read.
+        most: the value that is as good as it gets: what lies above ranks as it.
     """
 
     def decorate(target: Callable[..., T]) -> Callable[..., T]:
-        facts = {"unit": unit, "better": better, "over_intervals": over_intervals, "derived": derived}
+        facts = {"unit": unit, "better": better, "over_intervals": over_intervals, "derived": derived, "most": most}
         METRICS.add(name, version, target, None, **facts)
         return target
 

@@ -239,6 +239,18 @@ class Store:
                 left_out[cell.folder.name] = f"failed: {cell.record.get('error', 'reason unknown')}"
             else:
                 left_out[cell.folder.name] = "not finished" if cell.status == "running" else "run.json can't be read"
+        fullest: dict[tuple[Any, ...], StoredCell] = {}
+        for cell in sorted(cells, key=_options):
+            parts = (cell.record["scenario"], cell.record["method"])
+            versions = tuple(sorted(cell.versions.items()))
+            fullest[*(part["label"] for part in parts), cell.record["seed"], cell.record["precision"], versions] = cell
+        kept = {cell.folder for cell in fullest.values()}
+        for cell in list(cells):
+            if cell.folder not in kept:
+                cells.remove(cell)
+                left_out[cell.folder.name] = (
+                    "made before one of its options existed; the store has it with that as well"
+                )
         newest: dict[str, int] = {}
         for cell in cells:
             for part, number in cell.versions.items():
@@ -334,3 +346,7 @@ def write_atomically(path: Path, text: str) -> None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _options(cell: StoredCell) -> int:
+    return sum(len(cell.record[part]["config"]) for part in ("scenario", "method"))

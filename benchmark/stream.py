@@ -115,11 +115,11 @@ def tensor_view(dataset: AvalancheDataset) -> Images | None:
 
 
 def images_of(dataset: AvalancheDataset, n: int | None = None) -> Tensor:
-    """Images of any Avalanche data set, uint8, (images, channels, height, width): all, or at most n at equal distances."""
+    """Images of any Avalanche data set, uint8, (n, channels, height, width): all, or at most n at equal distances."""
+    index = torch.arange(n := min(n or len(dataset), len(dataset))) * len(dataset) // n
     if (images := tensor_view(dataset)) is None:
-        items = torch.stack([dataset[i][0] for i in range(len(dataset))])
-        images = Images(items.mul(255).round().byte(), torch.zeros(len(items), dtype=torch.int64))
-    return images.spread(min(n or len(images.x), len(images.x))).x
+        return torch.stack([dataset[i][0] for i in index.tolist()]).mul(255).round().byte()
+    return images.x[index]
 
 
 class Interval(DatasetExperience):

@@ -10,7 +10,7 @@ from lifegen.benchmark.stream import Interval, Stream
 from .models.method import VAEMethod
 
 
-@register_method("batch", version=1, uses=("past-data",), reference="upper", gate=False)
+@register_method("batch", version=1, uses=("past-data",), reference="upper")
 class Batch(VAEMethod):
     """One VAE on all distributions together, with the whole stream's optimiser steps."""
 

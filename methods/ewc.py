@@ -1,21 +1,23 @@
 """Elastic weight consolidation for the VAE: weights that mattered to the past are held near what they were.
 
 Reference: Kirkpatrick et al., Overcoming catastrophic forgetting in neural networks (arXiv 1612.00796), equation 3; the
-online form is that of Schwarz et al., Progress & Compress (arXiv 1805.06370), section 4. Public EWC code for VAEs squares
-the gradient of a batch's mean, which shrinks the Fisher information about as much as the batch is large;
+online form is that of Schwarz et al., Progress & Compress (arXiv 1805.06370), section 4. Public EWC code for VAEs
+squares the gradient of a batch's mean, which shrinks the Fisher information about as much as the batch is large;
 ``avalanche-ewc`` is such an estimate. Here each image has its own gradient. The strengths of different conventions
 can't be compared.
 
-Memory: two numbers a weight, however many intervals; no replay, no real image.
+Memory: two numbers a weight, however many intervals; no replay, no real image. Its cost is the per-sample gradients at
+an interval's end: for 2,000 images and the default networks for 28 × 28 pixels about 10 seconds of one core, for the
+convolutional ones minutes.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from avalanche.core import SupervisedPlugin
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
@@ -24,22 +26,19 @@ from lifegen.benchmark.registry import register_method
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream, images_of
 
-from .models.method import VAEMethod
+from .models.method import VAEMethod, acts
 from .models.vae import CodeStyleVAE, TrainingNoise
 
-STRENGTHS = (1.0, 10.0, 100.0, 1e3, 1e4)
-"""The published grid. A strength is chosen on ``negative_elbo_valid``; suite ``ewc-grid`` runs it."""
-
-_GRADIENTS = 2**24
-"""Numbers in one batch of per-sample gradients: 64 MB."""
+_GRADIENTS = {"cpu": 2**24, "cuda": 2**28}
+"""Numbers in one batch of per-sample gradients: little more than a cache on a CPU, enough to be fast on a GPU."""
 
 
 class EWCPlugin(SupervisedPlugin):
     """Adds the gradient of g/2 Σ_t Σ_i F_ti (θ_i − θ_ti)², with θ_t the weights at the end of interval t.
 
-    The quadratics of all intervals add up to one, g/2 Σ_i H_i (θ_i − c_i)² + constant, with H = Σ_t F_t and c the mean of
-    the θ_t weighted by F_t: neither cost nor memory grows with the stream. The loss that Avalanche reports lacks the
-    penalty, since its gradient is added directly.
+    The quadratics of all intervals add up to one, g/2 Σ_i H_i (θ_i − c_i)² + constant, with H = Σ_t F_t and c the mean
+    of the θ_t weighted by F_t: neither cost nor memory grows with the stream. The loss that Avalanche reports lacks
+    the penalty, since its gradient is added directly.
     """
 
     def __init__(
@@ -81,8 +80,10 @@ class EWCPlugin(SupervisedPlugin):
 
     @torch.no_grad()
     def after_backward(self, strategy: Any, **_: Any) -> None:
+        if not self.importance:
+            return
         parameters = strategy.model.parameters()
-        for parameter, importance, centre in zip(parameters, self.importance, self.centre, strict=False):
+        for parameter, importance, centre in zip(parameters, self.importance, self.centre, strict=True):
             parameter.grad.addcmul_(importance, parameter - centre, value=self.strength)
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
@@ -130,7 +131,8 @@ def fisher_information(model: CodeStyleVAE, images: Tensor, draws: int, noise: t
     mode, generator = model.training, model.generator
     model.eval()
     model.generator = noise
-    for x in images.split(max(1, _GRADIENTS // sum(parameter.numel() for parameter in parameters.values()))):
+    numbers = sum(parameter.numel() for parameter in parameters.values())
+    for x in images.split(max(1, _GRADIENTS[images.device.type] // numbers)):
         drawn = model.training_noise(len(x) * draws)
         if not model.latent_noise:
             drawn = TrainingNoise(*map(torch.zeros_like, drawn))
@@ -159,7 +161,7 @@ class EWC(VAEMethod):
 
     class Config(VAEMethod.Config):
         strength: NonNegativeFloat = 100.0
-        """g, weight of the penalty. Published grid: 1, 10, 100, 1000, 10000."""
+        """g, weight of the penalty. Published grid, suite ewc-grid: 1, 10, 100, 1000, 10000."""
         mode: Literal["offline", "online"] = "offline"
         """One anchor per interval, or one anchor in all with a decaying Fisher information."""
         decay: Annotated[float, Field(ge=0, le=1)] = 0.9
@@ -168,6 +170,10 @@ class EWC(VAEMethod):
         """Training images of an interval, at most, that the Fisher information is estimated on."""
         fisher_draws: PositiveInt = 1
         """Latent draws whose mean is each image's value."""
+
+        @model_validator(mode="after")
+        def _acts(self) -> Self:
+            return acts(self, self.mode == "online", "mode=online", "decay")
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
         config = self.config

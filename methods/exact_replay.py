@@ -1,7 +1,8 @@
 """Replay of real images from a memory of fixed size: what keeping some data is worth.
 
 The strongest rival of a generative model's memory at equal bytes (spec of the lifelong VAE, section 6.5): by default as
-many images as the teacher of ``lifelong-vae`` takes bytes. The memory is a uniform sample of all images met (reservoir
+many images as the teacher of ``lifelong-vae`` takes bytes (a model of its own size; on the embedded digits that is more
+than there are, so that it forgets none). The memory is a uniform sample of all images met (reservoir
 sampling: Vitter, Random sampling with a reservoir, ACM TOMS 1985), or so many of each distribution. A batch is shared
 as in ``generative-replay``: with K distributions met, max(1, ⌊B/K⌋) of the current one, the rest from memory.
 
@@ -11,11 +12,11 @@ Memory: the images, one byte a pixel and channel.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import torch
 from avalanche.core import SupervisedPlugin
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
 from lifegen.benchmark.images import to_unit
@@ -24,7 +25,7 @@ from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream, images_of
 from lifegen.benchmark.template import count_state
 
-from .models.method import VAEMethod
+from .models.method import VAEMethod, acts
 from .models.plugins import with_replay
 
 
@@ -96,6 +97,10 @@ class ExactReplay(VAEMethod):
         """Images in memory; null: as many as take the bytes of the lifelong VAE's teacher."""
         per_distribution: PositiveInt | None = None
         """Images kept of each distribution, in place of a memory of fixed size; null: no such rule."""
+
+        @model_validator(mode="after")
+        def _acts(self) -> Self:
+            return acts(self, self.per_distribution is None, "per_distribution=null", "images")
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
         config = self.config

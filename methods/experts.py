@@ -1,10 +1,11 @@
-"""One VAE for each distribution: nothing is forgotten, and memory grows with the stream. The upper reference in memory.
+"""One VAE for each distribution: memory grows with the stream, and nothing is forgotten. The upper reference in memory.
 
 The mixture of all experts is one model: an image's bound sums over them, with their prior weights charged. A
 distribution that comes back goes to the expert with the lowest negative ELBO of it, since a method isn't told which one
-it is.
+it is; if that is another's, the expert is trained on what isn't its own.
 
-Memory: all experts, frozen but one.
+Reference: the mixture of experts without sharing that Ye and Bors compare with (``growing_mixture``), and DEGM-2 of
+their arXiv 2203.13503. Memory: all experts, frozen but one.
 """
 
 from __future__ import annotations

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 from copy import deepcopy
 from math import ceil
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from avalanche.core import SupervisedPlugin
-from pydantic import Field, NonNegativeFloat
+from pydantic import Field, NonNegativeFloat, model_validator
 from torch import Tensor
 
 from lifegen.benchmark.images import to_unit
@@ -27,7 +27,7 @@ from lifegen.benchmark.stream import Stream, images_of
 from lifegen.benchmark.template import count_state, interval_steps
 
 from .models.conditional_vae import ConditionalVAE
-from .models.method import NetworkMethod
+from .models.method import NetworkMethod, acts
 from .models.mixture import Prior
 from .models.networks import norm_statistics_kept
 from .models.plugins import replays_draws, with_replay
@@ -86,11 +86,12 @@ class SelfMemoryPlugin(SupervisedPlugin):
         self._seeds = seeds
         self._init = seeds.generator("growth")
         self._replay: torch.Generator | None = None
+        self._lap: torch.Generator | None = None
         self._known: dict[int, int] = {}
         """category by label; by number of the distribution in the order of meeting, if labels aren't used"""
         self._current: list[int] = []
         """categories of the interval"""
-        self._old: Tensor | None = None
+        self._old = torch.empty(0, dtype=torch.int64)
         """all others"""
         self._category_of_label: Tensor | None = None
         self._warmup_steps = 0
@@ -105,25 +106,27 @@ class SelfMemoryPlugin(SupervisedPlugin):
         # The first hook of an interval: what grows here, Avalanche hands to the optimiser afterwards.
         model: ConditionalVAE = strategy.model
         model.categories = None
-        memory = deepcopy(model).eval().requires_grad_(False) if model.codes else None
+        remembers = model.codes and (self._playback or self._circulatory)
+        memory = deepcopy(model).eval().requires_grad_(False) if remembers else None
         if self._labels:
             self._meet_labels(strategy)
         else:
             self._meet_distribution(strategy)
         others = [category for category in range(model.codes) if category not in self._current]
-        self._old = torch.tensor(others, device=strategy.device)
-        self.snapshot = memory if others and (self._playback or self._circulatory) else None
+        self._old = torch.tensor(others, dtype=torch.int64, device=strategy.device)
+        self.snapshot = memory if others else None
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:
         warm = self._circulatory and self.snapshot is not None
-        self._warmup_steps = int(self._warmup * interval_steps(strategy)) if warm else 0
+        self._warmup_steps = ceil(self._warmup * interval_steps(strategy)) if warm else 0
 
     def _meet_labels(self, strategy: Any) -> None:
         labels = torch.tensor(list(strategy.experience.dataset.targets))
         for label, images in zip(*labels.unique(return_counts=True), strict=True):
             if int(label) not in self._known:
                 self._known[int(label)] = strategy.model.meet(self._init)
-            strategy.model.count(self._known[int(label)], int(images))
+            if getattr(strategy.experience, "is_new", True):
+                strategy.model.count(self._known[int(label)], int(images))
         self._current = [self._known[int(label)] for label in labels.unique()]
         numbers = torch.zeros(1 + max(self._known), dtype=torch.int64)
         numbers[list(self._known)] = torch.tensor(list(self._known.values()))
@@ -134,35 +137,43 @@ class SelfMemoryPlugin(SupervisedPlugin):
         dataset = strategy.experience.dataset
         if getattr(strategy.experience, "is_new", True) or not model.codes:
             category = model.meet(self._init)
+            model.count(category, len(dataset))
         else:  # it isn't told which one comes back
             x = to_unit(images_of(dataset, _PROBE).to(strategy.device))
             category = int(model.recognise(x).bincount(minlength=model.codes).argmax())
-        model.count(category, len(dataset))
         self._current = [category]
 
     @torch.no_grad()
     def before_training_iteration(self, strategy: Any, **_: Any) -> None:
-        x, y = strategy.mb_x, strategy.mb_y
-        batch = real = len(x)
+        y = strategy.mb_y
+        if self._replay is None:  # on the model's device, which is known only now
+            self._replay = self._seeds.generator("replay", device=y.device)
+            self._lap = self._seeds.generator("second-lap", device=y.device)
+        conditions = torch.full_like(y, self._current[0])
+        if self._category_of_label is not None:
+            conditions = self._category_of_label[y]
         self._style = None
         warm = strategy.clock.train_exp_iterations < self._warmup_steps
         if self.snapshot is not None and (warm or self._playback):
-            real = 0 if warm else self._real_count(batch)
-        conditions = self._category_of_label[y] if self._labels else torch.full_like(y, self._current[0])
-        if real < batch:
-            if self._replay is None:  # on the model's device, which is known only now
-                self._replay = self._seeds.generator("replay", device=x.device)
-            memory, old = self.snapshot, self._old
-            drawn = torch.randint(len(old), (batch - real,), generator=self._replay, device=x.device)
-            if not warm:  # from each alike: the remainder goes to some at random
-                drawn = torch.arange(batch - real, device=x.device).add(drawn[:1]) % len(old)
-            style = torch.randn(batch - real, memory.style, generator=self._replay, device=x.device)
-            images = memory.images_of(memory.decode(style, old[drawn]), self._replay, self._draw)
-            strategy.mbatch = with_replay(strategy.mbatch, images)
-            conditions = torch.cat([conditions[:real], old[drawn]])
-            self.synthetic_samples += batch - real
-            self._style = style if warm else None
+            conditions = self._play_back(strategy, self.snapshot, conditions, warm)
         strategy.model.categories = conditions
+
+    def _play_back(self, strategy: Any, snapshot: ConditionalVAE, conditions: Tensor, warm: bool) -> Tensor:
+        """Put the snapshot's images into the batch; returns the categories of all."""
+        device = conditions.device
+        real = 0 if warm else self._real_count(len(conditions))
+        n, old = len(conditions) - real, len(self._old)
+        # In the warm-up at random; then from each alike, the remainder to some at random.
+        which = torch.randint(old, (n if warm else 1,), generator=self._replay, device=device)
+        if not warm:
+            which = (which + torch.arange(n, device=device)) % old
+        categories = self._old[which]
+        style = torch.randn(n, snapshot.style, generator=self._replay, device=device)
+        images = snapshot.images_of(snapshot.decode(style, categories), self._replay, self._draw)
+        strategy.mbatch = with_replay(strategy.mbatch, images)
+        self.synthetic_samples += n
+        self._style = style if warm else None
+        return torch.cat([conditions[:real], categories])
 
     def _real_count(self, batch: int) -> int:
         new, old = len(self._current), len(self._old)
@@ -174,19 +185,30 @@ class SelfMemoryPlugin(SupervisedPlugin):
             error = (output.mean - self._style).square().mean(1)
             strategy.loss = strategy.loss + self._code_weight * error.mean()
         elif self._circulatory:
-            again = model.images_of(output.parameters.detach())
+            again = model.images_of(output.parameters.detach(), self._lap, self._draw)
             with norm_statistics_kept([model]):  # these count for images, not for reconstructions
                 lap = model.forward_given(again, model.categories).negative_elbo().mean()
             strategy.loss = strategy.loss + self._lap_weight * lap
+
+    def after_backward(self, strategy: Any, **_: Any) -> None:
+        if self.snapshot is None or not (self._playback or self._style is not None):
+            # Without a gradient Adam leaves a column alone; with a zero one its momentum goes on.
+            for columns in (strategy.model.encoder_columns, strategy.model.decoder_columns):
+                for category, column in enumerate(columns):
+                    if category not in self._current:
+                        column.grad = None
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
         strategy.model.categories = None
 
 
-_REASON = "its first layers have columns of their own for each category"
+_DIFFERS: dict[str, Any] = {
+    "differs_at_once": "its first layers have columns of their own for each category",
+    "inert": {"playback": False, "circulatory": False},
+}
 
 
-@register_method("growing-cvae", version=1, uses=("boundaries",), differs_at_once=_REASON)
+@register_method("growing-cvae", version=1, uses=("boundaries",), **_DIFFERS)
 class GrowingCVAE(NetworkMethod):
     """Conditional VAE with a column per distribution and self-memory: a reconstruction of arXiv 2004.12731."""
 
@@ -206,9 +228,15 @@ class GrowingCVAE(NetworkMethod):
         lap_weight: NonNegativeFloat = 0.1
         """β_c, weight of the second lap."""
         replay_images: Literal["mean", "draw"] | None = None
-        """Decoder means or draws from the likelihood as memory; null: draws where real images are binary."""
+        """Decoder means or draws from the likelihood as memory; null: means on grey levels."""
         prior: Prior = "data"
         """Prior weights of the categories: their shares of the images met, or equal."""
+
+        @model_validator(mode="after")
+        def _acts(self) -> Self:
+            return acts(self, self.playback, "playback", "most_playback") and acts(
+                self, self.circulatory, "circulatory", "warmup", "code_weight", "lap_weight"
+            )
 
     labels = False
 
@@ -238,7 +266,7 @@ class GrowingCVAE(NetworkMethod):
         return [*super().plugins(stream, seeds), plugin]
 
 
-@register_method("growing-cvae-labels", version=1, uses=("boundaries", "labels"), differs_at_once=_REASON)
+@register_method("growing-cvae-labels", version=1, uses=("boundaries", "labels"), **_DIFFERS)
 class GrowingCVAELabels(GrowingCVAE):
     """The growing conditional VAE with a column per label, which it is told in training; a reconstruction as well."""
 

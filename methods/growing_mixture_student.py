@@ -1,16 +1,16 @@
 """The compact student of a growing mixture: one VAE, distilled from the mixture's samples while that learns.
 
 Reference: Ye and Bors, Growing Mixture Model, equation 27, with their public code. With K components, a batch of the
-student holds ⌊B/(K + 1)⌋ fresh samples of each component but the active one; the first images of the mixture's own batch
-fill it up. There is no other distillation: what the student isn't shown, it forgets. It has the trunk in common with
-the mixture and never changes it.
+student holds ⌊B/(K + 1)⌋ fresh samples of each component but the active one; images of the mixture's own batch fill it
+up, at equal distances, so that replay has its share among them. There is no other distillation: what the student isn't
+shown, it forgets. It has the trunk in common with the mixture and never changes it.
 
 Memory: the mixture's, since that goes on growing, and the student's head.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from avalanche.core import SupervisedPlugin
@@ -106,7 +106,8 @@ class StudentPlugin(SupervisedPlugin):
         others = [k for k in range(mixture.codes) if k != mixture.active]
         with torch.no_grad():
             drawn = [mixture.component_sample(k, share, self._generator, self._draw) for k in others]
-        batch = torch.cat([*drawn, x[: len(x) - share * len(others)]])
+        own = len(x) - share * len(others)
+        batch = torch.cat([*drawn, x[torch.arange(own, device=x.device) * len(x) // own]])
         self.synthetic_samples += share * len(others)
         trunk = mixture.trunk()
         for module in trunk:  # in the first interval it learns, from the component alone
@@ -123,9 +124,14 @@ class StudentPlugin(SupervisedPlugin):
     version=1,
     uses=("boundaries",),
     differs_at_once="the student is measured, which learns beside the component that learns like naive",
+    inert={"threshold": "inf"},  # the student of a single component
 )
 class GrowingMixtureStudent(GrowingMixture):
     """The growing mixture's student: one VAE, distilled from samples of the components."""
+
+    class Config(GrowingMixture.Config):
+        prior: Literal["data"] = "data"
+        """Prior weights of the components, which the student doesn't see."""
 
     def model(self, stream: Stream, seeds: Seeds) -> GenerativeModel:
         return DistilledMixture(**self.mixture(stream, seeds, self.config.share == "frozen"))

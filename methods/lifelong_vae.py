@@ -143,7 +143,9 @@ class MutualInformationPlugin(SupervisedPlugin):
         if self._estimator == "prior-entropy":
             return log_codes - entropy(log_q).mean()
         chosen = output.code.argmax(1, keepdim=True)
-        with norm_statistics_kept([model]):  # these count for what is encoded in evaluation: images, not reconstructions
+        with norm_statistics_kept(
+            [model]
+        ):  # these count for what is encoded in evaluation: images, not reconstructions
             again = model.code_log_posterior(model.image(model.likelihood.mean(output.parameters)))
         return log_codes + again.gather(1, chosen).mean()
 

@@ -12,7 +12,7 @@ from .models.method import VAEMethod
 from .models.plugins import ResetOptimizerPlugin
 
 
-@register_method("naive", version=1, reference="lower", gate=False)
+@register_method("naive", version=1, reference="lower")
 class Naive(VAEMethod):
     """Fine-tuning on each interval in turn, with nothing against forgetting."""
 

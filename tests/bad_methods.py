@@ -57,5 +57,5 @@ class Bad(VAEMethod):
 
 
 def bad(kind: str) -> Choice:
-    facts = {"uses": [], "reference": None, "gate": False}
+    facts = {"uses": [], "reference": None}
     return Choice("bad", 1, __name__, {"kind": kind, "width": 8}, facts, f"bad:kind={kind}")

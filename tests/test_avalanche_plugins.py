@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from avalanche.training.plugins import EWCPlugin, SynapticIntelligencePlugin
+from scipy.optimize import minimize
 
 from lifegen.benchmark.registry import METHODS
 from lifegen.benchmark.seeds import Seeds
@@ -99,6 +100,25 @@ def test_synaptic_intelligence_keeps_copies_of_the_weights():
     for name, value in trajectory.items():
         torch.testing.assert_close(value.data, expected[name])
     assert any(value.data.max() > 0 for value in plugin.ewc_data[1].values())  # importances
+
+
+def test_gems_projection_is_the_closest_gradient_that_lowers_no_constraint():
+    """[GEM, equations 8 to 11] g + Mᵀv, with v ≥ 0 the solution of the dual; against scipy's general solver."""
+    plugin = stock._GEM(5, memory_strength=0.0)
+    generator = Seeds(0).generator("g")
+    memories = torch.randn(3, 40, generator=generator)
+    gradient = torch.randn(40, generator=generator) - memories.sum(0)
+    plugin.G = memories
+    found = plugin.solve_quadprog(gradient)
+    assert (memories @ gradient).max() < 0
+    assert (memories @ found).min() > -1e-2  # the ridge of 0.001 leaves a little
+    constraint = {"type": "ineq", "fun": lambda z: memories.double().numpy() @ z}
+    start = gradient.double().numpy()
+    closest = minimize(lambda z: ((z - start) ** 2).sum(), start, constraints=[constraint], method="SLSQP")
+    torch.testing.assert_close(found.double(), torch.from_numpy(closest.x), atol=5e-3, rtol=0)
+    # an offset moves it further to the past's side
+    plugin.memory_strength = 0.5
+    assert ((memories @ plugin.solve_quadprog(gradient)) >= memories @ found - 1e-3).all()
 
 
 def test_a_stock_plugin_works_as_it_ships_without_its_entry():

@@ -10,13 +10,15 @@ from torch import Tensor
 
 from lifegen.benchmark.images import to_unit
 from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.suite import suites
 from lifegen.benchmark.template import GenerativeTemplate, count_state
-from lifegen.methods.ewc import STRENGTHS, EWC, EWCPlugin, fisher_information
+from lifegen.methods import ewc
+from lifegen.methods.ewc import EWC, EWCPlugin, fisher_information
 from lifegen.methods.models.vae import CodeStyleVAE, TrainingNoise
 from lifegen.methods.naive import Naive
 
 from .conftest import SHAPE, tiny
-from .test_methods import Spy, begin, train
+from .test_methods import Spy, begin
 
 
 def plugin(strategy: GenerativeTemplate) -> EWCPlugin:
@@ -41,7 +43,7 @@ def one_by_one(model: CodeStyleVAE, images: Tensor, draws: int, noise: torch.Gen
 @pytest.mark.parametrize("draws", [1, 4])
 def test_the_fisher_information_is_of_each_images_own_gradient(vae, draws, monkeypatch):
     """[D11] The gradient of the draw-averaged value, then squared; in chunks or not."""
-    monkeypatch.setattr("lifegen.methods.ewc._GRADIENTS", 3000)
+    monkeypatch.setitem(ewc._GRADIENTS, "cpu", 3000)
     images = torch.randint(0, 255, (9, *SHAPE), dtype=torch.uint8, generator=Seeds(0).generator("x"))
     count = sum(p.numel() for p in vae.parameters())
     assert 3000 // count in (2, 3, 4, 5, 6)  # several images in a chunk, several chunks
@@ -89,7 +91,8 @@ def test_the_gradient_is_that_of_the_stated_quadratics(mode, strength):
     """g/2 Σ_t Σ_i F_ti (θ_i − θ_ti)²: offline with every anchor, though two numbers a weight are kept; online with the
     latest and γ-weighted Fisher informations."""
     stream = tiny("abcd", steps=5)
-    strategy = begin(EWC, stream, strength=strength, mode=mode, decay=0.8, fisher_samples=20)
+    options = {"decay": 0.8} if mode == "online" else {}
+    strategy = begin(EWC, stream, strength=strength, mode=mode, fisher_samples=20, **options)
     fishers: list[list[Tensor]] = []
     anchors: list[list[Tensor]] = []
     gaps = []
@@ -148,7 +151,9 @@ def test_no_strength_is_naive_and_a_great_one_holds_the_weights():
     stream = tiny("af", steps=20)
     moved = {}
     for strength in (None, 0.0, 1.0, 1e6):
-        strategy = begin(Naive if strength is None else EWC, stream, **({} if strength is None else {"strength": strength}))
+        strategy = begin(
+            Naive if strength is None else EWC, stream, **({} if strength is None else {"strength": strength})
+        )
         strategy.train(stream.train_stream[0], eval_streams=[])
         start = [p.detach().clone() for p in strategy.model.parameters()]
         strategy.train(stream.train_stream[1], eval_streams=[])
@@ -159,5 +164,8 @@ def test_no_strength_is_naive_and_a_great_one_holds_the_weights():
 
 
 def test_the_published_grid_is_that_of_the_specification():
-    assert STRENGTHS == (1, 10, 100, 1000, 10000)
-    assert EWC().config.strength in STRENGTHS
+    strengths = [
+        float(one.removeprefix("ewc:strength=")) for one in suites()["ewc-grid"].methods if one.startswith("ewc")
+    ]
+    assert strengths == [1, 10, 100, 1000, 10000]
+    assert EWC().config.strength in strengths

@@ -14,7 +14,7 @@ from lifegen.benchmark.gate import GateError, check_method
 from lifegen.benchmark.method import Method
 from lifegen.benchmark.registry import METHODS, Entry
 from lifegen.methods.models.method import VAEMethod
-
+from lifegen.methods.models.plugins import ResetOptimizerPlugin
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Call to deprecated function update:DeprecationWarning",  # Avalanche's own, in ReplayPlugin
@@ -33,7 +33,7 @@ def test_every_method_acts(name):
 
 
 def entry(method: type[Method], **facts: object) -> Entry:
-    known = {"uses": ["boundaries"], "reference": None, "gate": True, "differs_at_once": ""}
+    known = {"uses": ["boundaries"], "reference": None, "differs_at_once": "", "inert": {}}
     return Entry("method", "tested", 1, method, method.Config, {**known, **facts})
 
 
@@ -50,7 +50,7 @@ def with_plugin(plugin: type[SupervisedPlugin], *args: object) -> type[Method]:
 def test_stock_synaptic_intelligence_does_nothing_on_a_cpu_and_is_caught():
     """Its copies of the weights are views of them, so every distance is 0, at any strength."""
     for strength in (1.0, 1e6):
-        with pytest.raises(GateError, match="the weights of naive after three conflicting intervals: it does nothing"):
+        with pytest.raises(GateError, match="the weights of naive after four conflicting intervals: it does nothing"):
             check_method(entry(with_plugin(SynapticIntelligencePlugin, strength)))
 
 
@@ -75,6 +75,28 @@ def test_what_leaves_the_weights_alone_is_caught(plugin):
         check_method(entry(with_plugin(plugin), **facts))
 
 
+def test_a_fresh_optimiser_or_temperature_alone_is_no_method():
+    with pytest.raises(GateError, match="does nothing"):
+        check_method(entry(with_plugin(ResetOptimizerPlugin)))
+
+    class Restarts(VAEMethod):
+        """Restarts its temperature."""
+
+        restarts_temperature = True
+
+    with pytest.raises(GateError, match="does nothing"):
+        check_method(entry(Restarts))
+
+
+def test_a_method_that_differs_at_once_is_held_against_itself_without_what_it_does():
+    importlib.import_module("lifegen.methods.growing_cvae")
+    facts = METHODS["growing-cvae"].facts
+    assert facts["differs_at_once"]
+    check_method(METHODS["growing-cvae"])
+    with pytest.raises(GateError, match="with inert=.*: it does nothing"):
+        check_method(METHODS["growing-cvae"], {"playback": False, "circulatory": False})
+
+
 class Decays(SupervisedPlugin):
     def after_update(self, strategy, **_):
         with torch.no_grad():
@@ -82,9 +104,14 @@ class Decays(SupervisedPlugin):
 
 
 def test_what_differs_at_once_is_caught_unless_it_says_why():
-    with pytest.raises(GateError, match="differs from naive after interval 0 already, by .* register it with differs_at"):
+    with pytest.raises(
+        GateError, match="differs from naive after interval 0 already, by .* register it with differs_at"
+    ):
         check_method(entry(with_plugin(Decays)))
-    check_method(entry(with_plugin(Decays), differs_at_once="weight decay"))
+
+
+def test_a_reference_need_not_act():
+    check_method(entry(with_plugin(SupervisedPlugin), reference="lower"))
 
 
 class Nan(SupervisedPlugin):
@@ -143,11 +170,31 @@ def breaks(name: str, function) -> type[Method]:
 @pytest.mark.parametrize(
     ("name", "function", "message"),
     [
-        ("code_log_posterior", lambda k, self, x, w=None: k.code_log_posterior(self, x)[:, 1:], "code_log_posterior: shape"),
+        (
+            "code_log_posterior",
+            lambda k, self, x, w=None: k.code_log_posterior(self, x)[:, 1:],
+            "code_log_posterior: shape",
+        ),
         ("code_log_posterior", lambda k, self, x, w=None: k.code_log_posterior(self, x) + 1, "doesn't sum to 1"),
+        (
+            "code_log_posterior",
+            lambda k, self, x, w=None: k.code_log_posterior(self, x).roll(next(COUNTER), 1),
+            "give other values",
+        ),
+        (
+            "code_log_posterior",
+            lambda k, self, x, w=None: k.code_log_posterior(self, x).roll(0 if w is not None else next(COUNTER), 1),
+            "isn't the same each time",
+        ),
+        ("encode", lambda k, self, x: k.encode(self, x + x.mean(0)), "depends on the others in its batch"),
+        ("sample", lambda k, self, n, **o: k.sample(self, 4, **o), "sample: shape"),
         ("sample", lambda k, self, *a, **o: k.sample(self, *a, **o) + 0.5, "sample: "),
         ("reconstruct", lambda k, self, x: k.reconstruct(self, x).flatten(1), "reconstruct: "),
-        ("log_weights", lambda k, self, x, d, g=None: k.log_weights(self, x, d), "the same generator gives other values"),
+        (
+            "log_weights",
+            lambda k, self, x, d, g=None: k.log_weights(self, x, d),
+            "the same generator gives other values",
+        ),
     ],
 )
 def test_broken_promises_of_models_are_caught(name, function, message):

@@ -136,6 +136,25 @@ def test_batches_hold_each_old_category_alike_from_a_snapshot_that_stays_as_it_i
     assert strategy.stored_parameters == count_state(strategy.model) + count_state(memory(strategy).snapshot)
 
 
+def test_without_playback_columns_of_old_categories_stay_exactly_what_they_were():
+    """[2.1] Trained parameters are kept: momentum doesn't move them either."""
+    stream = tiny("abc", steps=10)
+    strategy = begin(GrowingCVAE, stream, playback=False, circulatory=False, learning_rate=0.01)
+    kept: list[Tensor] = []
+    for experience in stream.train_stream:
+        strategy.train(experience, eval_streams=[])
+        columns = strategy.model.decoder_columns
+        assert all(torch.equal(old, now) for old, now in zip(kept, columns, strict=False))
+        kept = [column.detach().clone() for column in columns]
+    assert len(kept) == 3
+
+
+@pytest.mark.parametrize("options", [{"playback": False, "most_playback": 2.0}, {"circulatory": False, "warmup": 0.1}])
+def test_an_option_without_effect_is_refused(options):
+    with pytest.raises(ValueError, match="has an effect with"):
+        GrowingCVAE(options)
+
+
 def test_playback_has_a_most():
     """ρ images for one real image."""
     stream = tiny("abcd", steps=4)
@@ -172,7 +191,8 @@ def test_the_warm_up_adds_the_re_encoding_error_and_the_second_lap_the_reconstru
 @pytest.mark.parametrize("switch", ["playback", "circulatory"])
 def test_switches_leave_out_what_they_say(switch):
     stream = tiny("ab", steps=10)
-    strategy = begin(GrowingCVAE, stream, warmup=0.3, **{switch: False})
+    warmup = {} if switch == "circulatory" else {"warmup": 0.3}
+    strategy = begin(GrowingCVAE, stream, **warmup, **{switch: False})
     train(strategy, stream)
     expected = {"playback": (84, 36), "circulatory": (60, 60)}[switch]
     assert (strategy.real_samples, strategy.synthetic_samples) == expected
@@ -187,7 +207,7 @@ def test_a_distribution_that_comes_back_is_recognised():
     strategy = begin(GrowingCVAE, stream, learning_rate=0.01)
     train(strategy, stream)
     assert strategy.model.codes == 2
-    assert strategy.model.images.tolist() == [74.0, 37.0]
+    assert strategy.model.images.tolist() == [37.0, 37.0]
     assert memory(strategy)._current == [0]
 
 
@@ -203,7 +223,9 @@ def test_labels_are_the_condition_if_asked_for():
     real = {pair for pair in seen if pair[0] >= 0}
     assert real == {(0, 0), (3, 1), (1, 2), (2, 3)}
     assert strategy.model.codes == 4
-    counts = [int((torch.cat([stream.images("train", n).y for n in stream.distributions]) == k).sum()) for k in range(4)]
+    counts = [
+        int((torch.cat([stream.images("train", n).y for n in stream.distributions]) == k).sum()) for k in range(4)
+    ]
     assert strategy.model.images.tolist() == [counts[0], counts[3], counts[1], counts[2]]
     assert choose("method", "growing-cvae-labels").facts["uses"] == ["boundaries", "labels"]
     assert "labels" not in choose("method", "growing-cvae").facts["uses"]
@@ -222,7 +244,9 @@ def digits(options: str) -> Stream:
 def after_each(options: dict[str, object], steps: int = 120) -> tuple[list[list[float]], ConditionalVAE, float]:
     """[t][j]: the value of category j's test images given j, after interval t; the model; and its marginal value."""
     stream = digits(f"class_order=[0,1,2,3,4],steps={steps}")
-    strategy = begin(GrowingCVAE, stream, **{"width": 64, "style": 6, "batch_size": 64, "learning_rate": 3e-3, **options})
+    strategy = begin(
+        GrowingCVAE, stream, **{"width": 64, "style": 6, "batch_size": 64, "learning_rate": 3e-3, **options}
+    )
     rows = []
     for experience in stream.train_stream:
         strategy.train(experience, eval_streams=[])
@@ -257,7 +281,8 @@ def test_without_playback_old_categories_are_lost_within_an_interval_and_with_it
     for one in (model, forgetful):
         with torch.inference_mode():
             found = [
-                one.code_log_posterior(to_unit(stream.images("test", name).x)).argmax(1) for name in stream.distributions
+                one.code_log_posterior(to_unit(stream.images("test", name).x)).argmax(1)
+                for name in stream.distributions
             ]
         shares.append(sum(float((codes == k).double().mean()) for k, codes in enumerate(found)) / 5)
     assert shares[0] > 0.9
@@ -276,13 +301,14 @@ def re_encoding_error(model: ConditionalVAE, categories: int) -> float:
 
 
 def test_the_warm_up_lowers_the_re_encoding_error_if_it_weighs_enough():
-    """[T4] At the end of the warm-up, and with a weight of 20: with the specification's of 1 nothing is to be seen, and
-    by the end of the interval it has gone."""
+    """[T4] At the end of the warm-up, with a weight of 100: with the specification's of 1 it isn't lower, and by the
+    end of the interval the effect has gone."""
     stream = digits("class_order=[0,1,2],steps=100")
     errors = {}
     for circulatory in (True, False):
-        options = {"width": 64, "style": 6, "batch_size": 64, "learning_rate": 3e-3, "warmup": 0.4}
-        strategy = begin(GrowingCVAE, stream, **options, code_weight=20.0, circulatory=circulatory)
+        options = {"width": 64, "style": 6, "batch_size": 64, "learning_rate": 3e-3}
+        weight = {"warmup": 0.4, "code_weight": 100.0} if circulatory else {}
+        strategy = begin(GrowingCVAE, stream, **options, circulatory=circulatory, **weight)
 
         def look(strategy, on=circulatory):
             if strategy.experience.interval == 2 and strategy.clock.train_exp_iterations == 39:
@@ -290,7 +316,7 @@ def test_the_warm_up_lowers_the_re_encoding_error_if_it_weighs_enough():
 
         strategy.plugins.insert(-1, Spy(after_update=look))
         train(strategy, stream)
-    assert errors[True] < errors[False] - 0.02
+    assert errors[True] < errors[False] - 0.05
 
 
 def test_the_circle_gains_little(with_all):

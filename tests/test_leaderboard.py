@@ -14,7 +14,7 @@ from scipy import stats
 
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.grids import reconstructions, sample_grid, style_grids
-from lifegen.benchmark.leaderboard import Board, leaderboard
+from lifegen.benchmark.leaderboard import Board, _ranked, leaderboard
 from lifegen.benchmark.plots import (
     _threshold_sweep,
     colours,
@@ -35,8 +35,14 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
     label = method if threshold is None else f"{method}:threshold={threshold}"
     record = {
         "scenario": {"name": scenario, "label": scenario, "version": 1, "config": {}, "track": "t"},
-        "method": {"name": method, "label": label, "version": version, "config": {"threshold": threshold},
-                   "reference": reference, "uses": list(uses)},
+        "method": {
+            "name": method,
+            "label": label,
+            "version": version,
+            "config": {"threshold": threshold},
+            "reference": reference,
+            "uses": list(uses),
+        },
         "seed": seed,
         "visits": [[str(i)] for i in range(intervals)] if intervals > 1 else [["0", "1", "2"]],
         "protocol": 1,
@@ -386,3 +392,28 @@ def test_components_against_the_threshold(tmp_path):
     assert line.get_ydata().tolist() == [10, 4.5, 1]
     assert [label.get_text() for label in left.get_xticklabels()] == ["0", "20", "∞"]
     assert right.lines[0].get_ydata().tolist() == [20, 25.5, 29]
+
+
+def test_what_lies_beyond_perfect_ranks_as_perfect(tmp_path):
+    """Retention above 1 is a code that sharpened, not a better memory."""
+    values = {"b": (1.4, 2.0), "a": (1.0, 3.0), "c": (0.9, 1.0)}
+    metrics = ["code_retention", "negative_elbo"]
+    rows = [("x", m, name, 1, v, np.nan, np.nan) for m in values for name, v in zip(metrics, values[m], strict=True)]
+    table = pd.DataFrame(rows, columns=["scenario", "method", "metric", "n", "mean", "low", "high"])
+    ranked = _ranked(table, metrics)
+    assert list(dict.fromkeys(ranked["method"])) == ["a", "b", "c"]
+    assert ranked["mean"].max() == 3.0
+
+
+def test_a_cell_from_before_an_option_existed_is_not_a_second_seed(tmp_path):
+    store = Store.create(tmp_path)
+    write(store, "a", 0, 30.0)
+    write(store, "a", 1, 31.0)
+    record = json.loads((tmp_path / "cells" / "split-x-a-1-0" / "run.json").read_text())
+    del record["method"]["config"]["threshold"]
+    with store.writing("from-before", {k: record[k] for k in record if k not in ("status", "times")}) as writer:
+        writer.append([{"interval": 2, "distribution": None, "step": None, "metric": "negative_elbo", "value": 30.0}])
+        writer.finish()
+    board = leaderboard(store, ["negative_elbo"])
+    assert board.table["n"].tolist() == [2]
+    assert any("from-before: made before one of its options existed" in line for line in board.left_out)

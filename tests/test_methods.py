@@ -15,9 +15,9 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import ValidationError
 
-from lifegen.benchmark.catalogue import describe
+from lifegen.benchmark.gate import check_method
 from lifegen.benchmark.method import Method
-from lifegen.benchmark.registry import METHODS, Entry
+from lifegen.benchmark.registry import METHODS
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream
 from lifegen.benchmark.template import GenerativeTemplate, count_state

@@ -32,7 +32,14 @@ from lifegen.methods.models.vae import Noise
 from .conftest import tiny
 from .test_methods import Spy, begin, train
 
-NETWORK = {"style": 2, "width": 16, "architecture": "mlp", "norm": "batch", "activation": "elu", "track": "bernoulli-grey"}
+NETWORK = {
+    "style": 2,
+    "width": 16,
+    "architecture": "mlp",
+    "norm": "batch",
+    "activation": "elu",
+    "track": "bernoulli-grey",
+}
 SHAPE = (1, 2, 4)
 
 
@@ -262,6 +269,9 @@ def test_a_threshold_between_two_discrepancies_separates_them():
         again.train(experience, eval_streams=[])
     assert again.model.codes == 2
     assert growing(again).served == [1, 1]  # the distribution that came back is no new one
+    assert again.model.images.tolist() == [37.0, 37.0]
+    # all the same it is replayed: nobody has said which one it is
+    assert (again.real_samples, again.synthetic_samples) == (60 * 6, 60 * 6)
     assert min(growing(again).discrepancies) == growing(again).discrepancies[0] < 0.9 * first
     again = begin(GrowingMixture, stream, threshold=1.1 * first, learning_rate=0.01)
     for experience in stream.train_stream[:2]:
@@ -361,7 +371,7 @@ def test_prior_weights_are_the_shares_of_the_images_met():
     torch.testing.assert_close(strategy.model.log_prior.exp(), torch.full((3,), 1 / 3))
     strategy = begin(GrowingMixture, tiny("aba"), threshold="inf", prior="uniform")
     train(strategy, tiny("aba"))
-    assert strategy.model.images.tolist() == [111.0]
+    assert strategy.model.images.tolist() == [74.0]
     assert strategy.model.log_prior.tolist() == [0.0]
 
 
@@ -389,11 +399,40 @@ def test_experts_are_one_for_each_distribution_and_one_that_comes_back_finds_its
     train(strategy, stream)
     assert strategy.model.codes == 2
     assert strategy.model.active == 0
-    assert strategy.model.images.tolist() == [74.0, 37.0]
+    assert strategy.model.images.tolist() == [37.0, 37.0]
     assert strategy.synthetic_samples == 0
 
 
+def test_a_component_made_for_a_distribution_that_came_back_has_a_past():
+    """It counts as served, so that the next one is mixed with its replay."""
+    stream = tiny("aab", steps=4)
+    strategy = begin(GrowingMixture, stream, threshold=0)
+    for experience in stream.train_stream[:2]:
+        strategy.train(experience, eval_streams=[])
+    assert growing(strategy).served == [1, 1]
+    assert strategy.model.images.tolist() == [37.0, 37.0]
+    growing(strategy)._threshold = math.inf
+    strategy.train(stream.train_stream[2], eval_streams=[])
+    assert (strategy.real_samples, strategy.synthetic_samples) == (24, 24)
+
+
 # The student
+
+
+def test_the_student_is_shown_the_replay_of_a_reused_component():
+    """Else nothing would: components other than the active one are sampled."""
+    stream = tiny("abc", steps=4)
+    strategy = begin(GrowingMixtureStudent, stream, threshold=0)
+    for experience in stream.train_stream[:2]:
+        strategy.train(experience, eval_streams=[])
+    growing(strategy)._threshold = math.inf
+    seen, own = student_batches(strategy), []
+    strategy.plugins.insert(-1, Spy(after_forward=lambda s: own.append((s.mb_x, s.mb_y))))
+    strategy.train(stream.train_stream[2], eval_streams=[])
+    for batch, (x, y) in zip(seen, own, strict=True):
+        replayed = x[y < 0]
+        assert len(replayed) == 6
+        assert sum(bool((image == replayed).flatten(1).all(1).any()) for image in batch[4:]) == 4
 
 
 def student_batches(strategy: GenerativeTemplate) -> list[Tensor]:
@@ -415,7 +454,7 @@ def test_the_student_learns_beside_the_mixture_and_leaves_it_as_it_is():
 
 
 def test_the_students_batch_has_samples_of_all_components_but_the_active_one():
-    """[1.6] ⌊B/(K + 1)⌋ of each, filled up with the first of the mixture's own batch."""
+    """[1.6] ⌊B/(K + 1)⌋ of each, filled up with the mixture's own, at equal distances."""
     stream = tiny("abc", steps=4)
     strategy = begin(GrowingMixtureStudent, stream, threshold=0)
     seen = student_batches(strategy)
@@ -429,7 +468,8 @@ def test_the_students_batch_has_samples_of_all_components_but_the_active_one():
     for step, (batch, real) in enumerate(zip(seen, own, strict=True)):
         drawn = (0, 4, 6)[step // 4]
         assert len(batch) == 12
-        assert torch.equal(batch[drawn:], real[: 12 - drawn])
+        n = 12 - drawn
+        assert torch.equal(batch[drawn:], real[[i * 12 // n for i in range(n)]])
         assert not torch.isin(batch[:drawn], real).all() or not drawn
 
 

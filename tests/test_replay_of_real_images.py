@@ -97,3 +97,8 @@ def test_no_interval_of_the_past_no_replay():
 def test_memories_have_images(options):
     with pytest.raises(ValueError, match="greater than 0"):
         ExactReplay(options)
+
+
+def test_a_memory_has_one_rule():
+    with pytest.raises(ValueError, match="images has an effect with per_distribution=null only"):
+        ExactReplay({"images": 5, "per_distribution": 5})

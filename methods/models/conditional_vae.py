@@ -14,7 +14,7 @@ from .divergences import gaussian_to_standard
 from .likelihoods import LIKELIHOODS, Likelihood
 from .mixture import Mixture, Prior
 from .networks import NETWORKS, linear
-from .vae import Noise
+from .vae import Noise, style_points
 
 
 class ConditionalOutput(NamedTuple):
@@ -153,23 +153,22 @@ class ConditionalVAE(Mixture):
     def images_of(self, parameters: Tensor, generator: torch.Generator | None = None, draw: bool = False) -> Tensor:
         """Mean images of the likelihood's parameters, or draws, (n, channels, height, width)."""
         pixels = self.likelihood.draw(parameters, generator) if draw else self.likelihood.mean(parameters)
-        return pixels.unflatten(1, self.image_shape)
+        images: Tensor = pixels.unflatten(1, self.image_shape)
+        return images
 
     @torch.no_grad()
     def recognise(self, x: Tensor) -> Tensor:
         """The most likely category of each image, argmax q(c | x), (n,)."""
         mode = self.training
         self.eval()
-        chosen = self.code_log_posterior(x).argmax(1)
+        chosen = [self.code_log_posterior(part).argmax(1) for part in x.split(500)]
         self.train(mode)
-        return chosen
+        return torch.cat(chosen)
 
     def style_grid(self, code: int, points: int) -> Tensor | None:
         if self.style != 2:
             return None
-        along = torch.linspace(-3, 3, points, device=self.images.device)
-        style = torch.cartesian_prod(along.flip(0), along).flip(1)  # row by row from the top: (z₁, z₂)
-        return self.images_of(self.decode(style, code))
+        return self.images_of(self.decode(style_points(points, self.images.device), code))
 
 
 def _columns(columns: nn.ParameterList, category: Tensor | int) -> Tensor:
@@ -177,4 +176,5 @@ def _columns(columns: nn.ParameterList, category: Tensor | int) -> Tensor:
     if isinstance(category, int):
         one: Tensor = columns[category]
         return one
-    return torch.stack(list(columns))[category]
+    each: Tensor = torch.stack(list(columns))[category]
+    return each

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from avalanche.core import SupervisedPlugin
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from lifegen.benchmark.method import Method
+from lifegen.benchmark.options import Options
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream
 
 from .networks import Activation, Norm
 from .plugins import TemperaturePlugin
 from .vae import CodeStyleVAE
+
+C = TypeVar("C", bound=Options)
+
+
+def acts(config: C, switch: bool, on: str, *options: str) -> C:
+    """The config, if none of some options is changed while it has no effect: it would make a cell of its own.
+
+    Args:
+        config: of a method.
+        switch: whether the options have an effect.
+        on: the switch, in words.
+        options: names of fields.
+
+    Raises:
+        ValueError: one is changed.
+    """
+    for name in () if switch else options:
+        if getattr(config, name) != type(config).model_fields[name].default:
+            raise ValueError(f"{name} has an effect with {on} only")
+    return config
 
 
 class NetworkMethod(Method):

@@ -38,7 +38,7 @@ class Mixture(GenerativeModel):
         self.register_buffer("images", torch.zeros(0, dtype=torch.float64))  # n_k, real images met by each component
 
     def count(self, component: int, images: int) -> None:
-        """Add to the real images that a component has met: they are its prior weight."""
+        """Add to the real images that a component has met, each once: they are its prior weight."""
         self.images[component] += images
 
     @property

@@ -65,8 +65,8 @@ def with_replay(mbatch: Sequence[Tensor], replayed: Tensor) -> list[Tensor]:
 
 def replays_draws(asked: Literal["mean", "draw"] | None, stream: Stream) -> bool:
     """Whether replayed images are draws from p(x | z): as asked, or by default where real images are draws too. Means
-    among binary images would look too good."""
-    return asked == "draw" if asked else stream.track == "bernoulli-binarised"
+    among them would look too good; on grey levels under Bernoulli, real images are means themselves."""
+    return asked == "draw" if asked else stream.track != "bernoulli-grey"
 
 
 class ResetOptimizerPlugin(SupervisedPlugin):

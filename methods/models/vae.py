@@ -225,11 +225,10 @@ class CodeStyleVAE(GenerativeModel):
         image: Tensor = pixels.unflatten(1, self.image_shape)
         return image
 
-    def style_grid(self, code: int, points: int, reach: float = 3.0) -> Tensor | None:
+    def style_grid(self, code: int, points: int) -> Tensor | None:
         if self.style != 2:
             return None
-        along = torch.linspace(-reach, reach, points, device=self.decoder_input.weight.device)
-        style = torch.cartesian_prod(along.flip(0), along).flip(1)  # row by row from the top: (zc₁, zc₂)
+        style = style_points(points, self.decoder_input.weight.device)
         one_hot = functional.one_hot(torch.full((len(style),), code, device=style.device), self.codes)
         return self.image(self.likelihood.mean(self.decode(style, one_hot.to(style.dtype))))
 
@@ -267,3 +266,9 @@ class CodeStyleVAE(GenerativeModel):
                 module.reset_parameters()
             elif isinstance(module, BATCH_NORMS):
                 module.reset_running_stats()
+
+
+def style_points(points: int, device: torch.device) -> Tensor:
+    """Styles of two dimensions on a grid over [−3, 3]², (points², 2), row by row from the top."""
+    along = torch.linspace(-3, 3, points, device=device)
+    return torch.cartesian_prod(along.flip(0), along).flip(1)
