@@ -44,7 +44,7 @@ class _Trace(NamedTuple):
     """the same in training mode, where running statistics play no part: a function of the weights alone"""
 
 
-def check_method(entry: Entry, options: Mapping[str, Any] | None = None) -> None:
+def check_method(entry: Entry | str, options: Mapping[str, Any] | None = None) -> None:
     """Send a registered method through the gate.
 
     With the same seed it must be the same twice. After the first interval it must be what ``naive`` is, unless it says
@@ -53,12 +53,16 @@ def check_method(entry: Entry, options: Mapping[str, Any] | None = None) -> None
     A reference needn't act.
 
     Args:
-        entry: from ``METHODS``.
+        entry: its entry in the registry, or its name.
         options: of the method, beside :data:`SMALL`.
 
     Raises:
         GateError: what is wrong, in words.
     """
+    if isinstance(entry, str):
+        if entry not in {one.name for one in METHODS}:
+            import_module(describe_one("method", entry).module)
+        entry = METHODS[entry]
     method = _made(entry, options or {})
     stream = conflicting_stream()
     trace = _run(method, stream, entry)

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lifegen.benchmark import load, progress
+from lifegen.benchmark import load, load_model, progress
+from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.cell import Cell, plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
@@ -32,6 +33,25 @@ TIMED = {"train_seconds", "eval_seconds", "peak_memory_mb"}
 
 def tiny_cells(*methods: str, seeds: tuple[int, ...] = (0,)) -> list[Cell]:
     return plan([choose("scenario", TINY)], [choose("method", f"{name}:width=8") for name in methods], seeds)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Avalanche's own, in stock plugins
+@pytest.mark.parametrize("name", sorted(name for name, one in describe("method").items() if not one.facts["preset"]))
+def test_a_cell_of_every_method_has_every_metric_on_real_digits(name, tmp_path):
+    store = Store.create(tmp_path)
+    (cell,) = tiny_cells(name)
+    assert run_cell(cell, store.path, tmp_path, "cpu", keep_model=True) == "done", store.cell(cell.name).record["error"]
+    table = store.table()
+    last = table[(table["interval"] == table["interval"].max()) & table["distribution"].isna() & table["step"].isna()]
+    values = last.set_index("metric")["value"]
+    bounds = {"negative_elbo", "negative_elbo_valid", "negative_elbo_group", "iwae_nll", "iwae_nll_group"}
+    assert bounds | {"real_samples", "synthetic_samples", "stored_parameters", "components"} <= set(values.index)
+    if name != "batch":
+        assert {"code_drift", "code_leak", "code_core_drift", "code_drift_floor"} <= set(values.index)
+    assert values["iwae_nll"] < values["negative_elbo"]
+    model = load_model(store.cell(cell.name).folder / "model.safetensors")
+    with torch.inference_mode():
+        assert model.sample(3).shape == (3, 1, 8, 8)
 
 
 def numbers(store: Store) -> list[tuple[object, ...]]:
