@@ -132,7 +132,7 @@ def fisher_information(model: CodeStyleVAE, images: Tensor, draws: int, noise: t
     model.eval()
     model.generator = noise
     numbers = sum(parameter.numel() for parameter in parameters.values())
-    for x in images.split(max(1, _GRADIENTS[images.device.type] // numbers)):
+    for x in images.split(max(1, _GRADIENTS.get(images.device.type, 2**24) // numbers)):
         drawn = model.training_noise(len(x) * draws)
         if not model.latent_noise:
             drawn = TrainingNoise(*map(torch.zeros_like, drawn))

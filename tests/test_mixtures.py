@@ -343,7 +343,10 @@ def test_only_the_active_component_learns_and_the_trunk_in_the_first_interval_al
         learning.append(({name.split(".")[1] for name in names}, modes.count(True), any(
             id(p) in trunk for p in model.parameters() if p.grad is not None)))  # fmt: skip
         held = {id(p) for group in strategy.optimizer.param_groups for p in group["params"]}
-        assert {id(p) for p in model.parameters() if p.requires_grad} <= held
+        active = {id(p) for p in model.components[model.active].parameters()}
+        learns = {id(p) for p in model.parameters() if p.requires_grad}
+        assert learns == (active - trunk if model.trunk_frozen else active)
+        assert learns <= held
 
     strategy.plugins.insert(-1, Spy(after_backward=look))
     train(strategy, stream)
