@@ -160,7 +160,7 @@ class EWC(VAEMethod):
     """Elastic weight consolidation with a Fisher information of per-sample gradients; no replay."""
 
     class Config(VAEMethod.Config):
-        strength: NonNegativeFloat = 100.0
+        strength: NonNegativeFloat = 10.0
         """g, weight of the penalty. Published grid, suite ewc-grid: 1, 10, 100, 1000, 10000."""
         mode: Literal["offline", "online"] = "offline"
         """One anchor per interval, or one anchor in all with a decaying Fisher information."""

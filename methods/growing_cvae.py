@@ -88,7 +88,7 @@ class SelfMemoryPlugin(SupervisedPlugin):
         self._replay: torch.Generator | None = None
         self._lap: torch.Generator | None = None
         self._known: dict[int, int] = {}
-        """category by label; by number of the distribution in the order of meeting, if labels aren't used"""
+        """category by label, if labels are used"""
         self._current: list[int] = []
         """categories of the interval"""
         self._old = torch.empty(0, dtype=torch.int64)

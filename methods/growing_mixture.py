@@ -66,8 +66,6 @@ class GrowingPlugin(SupervisedPlugin):
         """Frozen copy of a component that is trained again."""
         self.served: list[int] = []
         """Distributions that each component was trained on."""
-        self.real = 0
-        """Real images in the current batch; they come first."""
         self.synthetic_samples = 0
         """Images drawn for replay so far."""
         self._threshold = threshold
@@ -126,13 +124,13 @@ class GrowingPlugin(SupervisedPlugin):
 
     @torch.no_grad()
     def before_training_iteration(self, strategy: Any, **_: Any) -> None:
-        batch = self.real = len(strategy.mb_x)
         if self.source is None:
             return
         if self._replay is None:  # on the model's device, which is known only now
             self._replay = self._seeds.generator("replay", device=strategy.mb_x.device)
-        self.real = max(1, batch // (self._served_before + 1))
-        replayed = self.source.sample(batch - self.real, generator=self._replay, draw=self._draw)
+        batch = len(strategy.mb_x)
+        real = max(1, batch // (self._served_before + 1))
+        replayed = self.source.sample(batch - real, generator=self._replay, draw=self._draw)
         strategy.mbatch = with_replay(strategy.mbatch, replayed)
         self.synthetic_samples += len(replayed)
 
