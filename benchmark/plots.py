@@ -21,7 +21,7 @@ from .grids import reconstructions, sample_grid, style_grids
 from .statistics import mean_interval
 from .store import Store
 
-# Colours that the colour-blind can tell apart: seaborn's for lifegen's own methods, Paul Tol's for all others.
+# Colours that the colour-blind can tell apart: seaborn's for the paper's methods, Paul Tol's for all others.
 _PALETTE = sns.color_palette("colorblind").as_hex()
 _COLOURS = {
     "lifelong-vae": _PALETTE[0],
@@ -36,15 +36,21 @@ PICTURES = ("samples", "reconstructions", "style_grid", "gradient_norm_steps", "
 
 
 def colours(methods: Iterable[str]) -> dict[str, str]:
-    """A colour for each method: fixed for lifegen's own; for any other by its name's hash, or the next one that nobody
-    else in the store has."""
+    """A colour for each method: fixed for the paper's four; for any other by its name's hash, or the next one that
+    fewer in the store have."""
     chosen = {method: str(_COLOURS[method]) for method in sorted(methods) if method in _COLOURS}
     for method in sorted(set(methods) - set(chosen)):
         start = int.from_bytes(hashlib.sha256(method.encode()).digest()[:4])
         order = [_OTHERS[(start + i) % len(_OTHERS)] for i in range(len(_OTHERS))]
-        free = [colour for colour in order if colour not in chosen.values()]
-        chosen[method] = (free or order)[0]
+        taken = list(chosen.values())
+        chosen[method] = min(order, key=taken.count)  # the first of those that the fewest have
     return chosen
+
+
+def marker(method: str, palette: Mapping[str, str]) -> str:
+    """A method's marker: a circle, or another one for each further method that has the same colour."""
+    same = [other for other in sorted(palette) if palette[other] == palette[method]]
+    return "osD^vP"[same.index(method) % 6]
 
 
 def plot(store: Store, folder: Path, formats: tuple[str, ...] = ("png",)) -> list[Path]:
@@ -110,7 +116,7 @@ def curve(rows: pd.DataFrame, label: str, title: str, palette: Mapping[str, str]
     for method, group in rows.groupby("method"):
         style: dict[str, Any] = {"color": palette[str(method)], "label": str(method)}
         if not is_trace:
-            style |= {"marker": "o", "markersize": 4}
+            style |= {"marker": marker(str(method), palette), "markersize": 4}
         at, estimates = _estimates(group, "x")
         if at.tolist() == [0] and rows["interval"].max() > 0:
             at = np.array([0, rows["interval"].max()])
@@ -125,7 +131,7 @@ def curve(rows: pd.DataFrame, label: str, title: str, palette: Mapping[str, str]
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if rows["value"].abs().max() >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 300k
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))  # beside the curves, never on them
+    _legend(axes)
     return figure
 
 
@@ -136,6 +142,12 @@ def _axes(rows: pd.DataFrame) -> tuple[Figure, Any]:
     figure = Figure(figsize=(width, 4.5))
     margins = {"left": 0.8 / width, "right": 6.9 / width, "bottom": 0.13, "top": 0.92}
     return figure, figure.subplots(gridspec_kw=margins)
+
+
+def _legend(axes: Any) -> None:
+    """Beside the curves, never on them; many methods in smaller letters."""
+    size = min(11.0, 180 / len(axes.get_legend_handles_labels()[1]))
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1.03), fontsize=size)
 
 
 def _set_title(axes: Any, title: str) -> None:
@@ -208,12 +220,12 @@ def samples_needed(rows: pd.DataFrame, title: str, palette: Mapping[str, str]) -
         is_real = metric == "real_samples"
         label = str(method) if is_real else None
         style: dict[str, Any] = {"color": palette[str(method)], "label": label, "linestyle": "-" if is_real else "--"}
-        _band(axes, *_estimates(group, "interval"), **style, marker="o", markersize=4)
+        _band(axes, *_estimates(group, "interval"), **style, marker=marker(str(method), palette), markersize=4)
     axes.set(xlabel="interval", ylabel="real (solid), synthetic (dashed)", ylim=_limits(rows["value"]))
     _set_title(axes, title)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    _legend(axes)
     return figure
 
 

@@ -20,6 +20,7 @@ from lifegen.benchmark.plots import (
     colours,
     curve,
     gradient_norms,
+    marker,
     plot,
     samples_needed,
     thresholds,
@@ -224,7 +225,7 @@ def test_every_figure_is_drawn(store, tmp_path):
         f"split-x/{name}.{ending}"
         for name in (
             "negative_elbo", "posterior_consistency_past", "real_samples", "peak_memory_mb", "gradient_norm",
-            "gradient_norm_steps", "samples_needed",
+            "gradient_norm_steps", "samples_needed", "components", "stored_samples",
             *(f"{kind}-{method}" for kind in ("samples", "reconstructions") for method in ("naive", "good", "batch")),
             "style_grid-good",
         )
@@ -340,6 +341,13 @@ def test_the_sample_grid_has_a_row_per_code():
     assert (image[16:24, 8:16] == 200).all()
     assert image.sum() == 200 * 64
     assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "1", "2", "3"]
+
+
+def test_methods_of_one_colour_have_different_markers():
+    palette = colours([f"m{i}" for i in range(25)])
+    assert len({(palette[name], marker(name, palette)) for name in palette}) == 25
+    few = colours(["naive", "batch", "mine"])
+    assert {marker(name, few) for name in few} == {"o"}
 
 
 def test_what_a_method_is_told_is_marked_and_explained(tmp_path, capsys):
