@@ -93,8 +93,18 @@ def test_synaptic_intelligence_keeps_copies_of_the_weights():
             step = (p.grad * (p.detach() - before[name])).flatten()
             expected[name] = expected.get(name, torch.zeros_like(step)) + step
 
-    strategy.plugins.insert(0, Spy(before_training_iteration=remember, after_training_iteration=add))
+    begun = {name: p.detach().clone().flatten() for name, p in strategy.model.named_parameters()}
+    anchors: dict[str, torch.Tensor] = {}
+
+    def look(strategy):
+        anchors.update({name: value.data.clone() for name, value in plugin.ewc_data[0].items()})
+
+    hooks = {"before_training_iteration": remember, "after_training_iteration": add, "after_training_epoch": look}
+    strategy.plugins.insert(0, Spy(**hooks))
     strategy.train(stream.train_stream[0], eval_streams=[])
+    assert anchors
+    for name, value in anchors.items():  # of the interval's beginning, still, at its end
+        assert torch.equal(value, begun[name])
     trajectory = plugin.syn_data["trajectory"]
     assert any(value.data.any() for value in trajectory.values())
     for name, value in trajectory.items():
