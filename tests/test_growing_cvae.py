@@ -181,8 +181,12 @@ def test_the_warm_up_adds_the_re_encoding_error_and_the_second_lap_the_reconstru
         lap = model.forward_given(again, model.categories).negative_elbo().mean()
         gained.append(("lap", gain, 0.4 * lap.item()))
 
+    inputs: list[Tensor] = []
+    given = strategy.model.forward_given
+    strategy.model.forward_given = lambda x, category: inputs.append(x) or given(x, category)
     strategy.plugins.insert(-1, Spy(before_backward=look))
     train(strategy, stream)
+    assert not any(x.requires_grad for x in inputs)  # the second lap starts anew
     assert [kind for kind, _, _ in gained] == ["lap"] * 10 + ["warm"] * 3 + ["lap"] * 7
     for _, gain, formula in gained:
         assert gain == pytest.approx(formula, rel=1e-4, abs=1e-4)
