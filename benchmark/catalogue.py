@@ -50,6 +50,12 @@ def describe(kind: str) -> dict[str, Description]:
     return {entry.name: entry for entry in _catalogue() if entry.kind == kind}
 
 
+def shown(label: str) -> str:
+    """A method's label as tables and figures have it: a reconstruction says that it is one."""
+    known = describe("method").get(label.partition(":")[0])
+    return f"{label} (reconstruction)" if known and known.facts.get("reconstruction") else label
+
+
 def describe_one(kind: str, name: str) -> Description:
     """One usable thing by name.
 

@@ -15,7 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure  # not pyplot: whoever imports this keeps his own backend
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from .catalogue import describe
+from .catalogue import describe, shown
 from .errors import InputError
 from .grids import reconstructions, sample_grid, style_grids
 from .statistics import mean_interval
@@ -114,7 +114,7 @@ def curve(rows: pd.DataFrame, label: str, title: str, palette: Mapping[str, str]
     is_trace = rows["step"].notna().any()
     rows = rows.assign(x=_between_intervals(rows) if is_trace else rows["interval"])
     for method, group in rows.groupby("method"):
-        style: dict[str, Any] = {"color": palette[str(method)], "label": str(method)}
+        style: dict[str, Any] = {"color": palette[str(method)], "label": shown(str(method))}
         if not is_trace:
             style |= {"marker": marker(str(method), palette), "markersize": 4}
         at, estimates = _estimates(group, "x")
@@ -138,7 +138,7 @@ def curve(rows: pd.DataFrame, label: str, title: str, palette: Mapping[str, str]
 def _axes(rows: pd.DataFrame) -> tuple[Figure, Any]:
     """Axes with room for a legend of the methods beside them. The margins are fixed: a layout engine draws everything
     twice."""
-    width = 7.5 + 0.085 * rows["method"].str.len().max()
+    width = 7.5 + 0.085 * rows["method"].map(lambda label: len(shown(label))).max()
     figure = Figure(figsize=(width, 4.5))
     margins = {"left": 0.8 / width, "right": 6.9 / width, "bottom": 0.13, "top": 0.92}
     return figure, figure.subplots(gridspec_kw=margins)
@@ -200,7 +200,7 @@ def gradient_norms(rows: pd.DataFrame, title: str) -> Figure:
             mean = group.groupby("step")["value"].mean()
             smooth = mean.rolling(max(1, len(mean) // 10), min_periods=1, center=True).median()
             panel.plot(smooth.index, smooth, color=shades.to_rgba(interval), linewidth=1)
-        panel.set(title=method, xlabel="step", yscale="log")
+        panel.set(title=shown(method), xlabel="step", yscale="log")
     panels[0].set_ylabel("gradient norm")
     figure.colorbar(shades, ax=panels, label="interval")
     figure.suptitle(title)
@@ -218,7 +218,7 @@ def samples_needed(rows: pd.DataFrame, title: str, palette: Mapping[str, str]) -
     figure, axes = _axes(rows)
     for (method, metric), group in rows.groupby(["method", "metric"]):
         is_real = metric == "real_samples"
-        label = str(method) if is_real else None
+        label = shown(str(method)) if is_real else None
         style: dict[str, Any] = {"color": palette[str(method)], "label": label, "linestyle": "-" if is_real else "--"}
         _band(axes, *_estimates(group, "interval"), **style, marker=marker(str(method), palette), markersize=4)
     axes.set(xlabel="interval", ylabel="real (solid), synthetic (dashed)", ylim=_limits(rows["value"]))
@@ -286,7 +286,7 @@ def _pictures(store: Store, rows: pd.DataFrame, target: Path, formats: tuple[str
         file = cell.folder / "pictures.npz"
         if not file.exists():
             continue
-        title = f"{method}, seed {first['seed']}"
+        title = f"{shown(str(method))}, seed {first['seed']}"
         with np.load(file, allow_pickle=False) as kept:
             figures = {"samples": sample_grid(kept["samples"], title)}
             if "reconstructions" in kept:

@@ -94,6 +94,7 @@ def register_method(
     differs_at_once: str = "",
     inert: Mapping[str, Any] = MappingProxyType({}),
     preset: bool = False,
+    reconstruction: bool = False,
 ) -> Callable[[type[T]], type[T]]:
     """Register a :class:`~lifegen.benchmark.Method` under a name.
 
@@ -106,6 +107,7 @@ def register_method(
         inert: options that switch off what such a method does: the gate compares it with itself under these, as it
             compares others with ``naive``.
         preset: whether it is another method with other defaults; ``-m all`` leaves it out.
+        reconstruction: whether it is a reading of a paper whose body wasn't available: tables and figures say so.
     """
 
     def decorate(target: type[T]) -> type[T]:
@@ -115,6 +117,7 @@ def register_method(
             "differs_at_once": differs_at_once,
             "inert": dict(inert),
             "preset": preset,
+            "reconstruction": reconstruction,
         }
         METHODS.add(name, version, target, target.Config, **facts)  # type: ignore[attr-defined]
         return target

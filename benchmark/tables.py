@@ -9,6 +9,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from .catalogue import shown
 from .leaderboard import COLUMNS, Board, Column
 
 _REFERENCE = {"upper": "▲", "lower": "▼"}
@@ -58,7 +59,7 @@ def _table(rows: pd.DataFrame, board: Board) -> Table:
             for column in columns
         ]
         told = [mark for use, (mark, _) in _USES.items() if use in board.uses[str(method)]]
-        name = " ".join([str(method), *([_REFERENCE[reference]] if reference else told)])
+        name = " ".join([shown(str(method)), *([_REFERENCE[reference]] if reference else told)])
         table.add_row(Text(name), str(seeds), *cells, style="dim" if reference else None)
     return table
 

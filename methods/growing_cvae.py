@@ -202,13 +202,14 @@ class SelfMemoryPlugin(SupervisedPlugin):
         strategy.model.categories = None
 
 
-_DIFFERS: dict[str, Any] = {
+_FACTS: dict[str, Any] = {
     "differs_at_once": "its first layers have columns of their own for each category",
     "inert": {"playback": False, "circulatory": False},
+    "reconstruction": True,
 }
 
 
-@register_method("growing-cvae", version=1, uses=("boundaries",), **_DIFFERS)
+@register_method("growing-cvae", version=1, uses=("boundaries",), **_FACTS)
 class GrowingCVAE(NetworkMethod):
     """Conditional VAE with a column per distribution and self-memory: a reconstruction of arXiv 2004.12731."""
 
@@ -266,7 +267,7 @@ class GrowingCVAE(NetworkMethod):
         return [*super().plugins(stream, seeds), plugin]
 
 
-@register_method("growing-cvae-labels", version=1, uses=("boundaries", "labels"), **_DIFFERS)
+@register_method("growing-cvae-labels", version=1, uses=("boundaries", "labels"), **_FACTS)
 class GrowingCVAELabels(GrowingCVAE):
     """The growing conditional VAE with a column per label, which it is told in training; a reconstruction as well."""
 

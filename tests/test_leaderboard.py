@@ -425,3 +425,15 @@ def test_a_cell_from_before_an_option_existed_is_not_a_second_seed(tmp_path):
     board = leaderboard(store, ["negative_elbo"])
     assert board.table["n"].tolist() == [2]
     assert any("from-before: made before one of its options existed" in line for line in board.left_out)
+
+
+def test_a_reconstruction_is_called_one_in_tables_and_figures(tmp_path, capsys):
+    store = Store.create(tmp_path / "store")
+    write(store, "growing-cvae", 0, 30.0)
+    write(store, "naive", 0, 31.0)
+    print_board(leaderboard(store))
+    assert "growing-cvae (reconstruction)" in capsys.readouterr().out
+    rows = store.table()
+    rows = rows[(rows["metric"] == "negative_elbo") & rows["distribution"].isna()]
+    labels = [text.get_text() for text in curve(rows, "y", "x", colours(rows["method"])).axes[0].get_legend().texts]
+    assert labels == ["growing-cvae (reconstruction)", "naive"]
