@@ -183,6 +183,11 @@ class Measurement:
         return {name: one.codes for name, one in passes.items() if one.codes is not None}
 
     @cached_property
+    def drift(self) -> _Drift | None:
+        """How far the codes of past images moved in the interval; None in the first."""
+        return _drift(self.previous_codes, self.codes, self.past) if self.previous_codes else None
+
+    @cached_property
     def codes_twice(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """The same model's codes from independent noise, of the first test images of each past distribution."""
 
@@ -354,22 +359,22 @@ def code_drift(m: Measurement) -> Iterator[Row]:
 
     Both are estimated with the same noise. It ranks nothing: a code that says nothing doesn't drift.
     """
-    if m.previous_codes:
-        yield Row(_drift(m.previous_codes, m.codes, m.past).total)
+    if m.drift:
+        yield Row(m.drift.total)
 
 
 @register_metric("code_leak", version=1)
 def code_leak(m: Measurement) -> Iterator[Row]:
     """The part of code_drift that went to codes which are new in the interval: their probability for past images."""
-    if m.previous_codes:
-        yield Row(_drift(m.previous_codes, m.codes, m.past).leak)
+    if m.drift:
+        yield Row(m.drift.leak)
 
 
 @register_metric("code_core_drift", version=1)
 def code_core_drift(m: Measurement) -> Iterator[Row]:
     """code_drift among the codes that were there before, their probabilities renormalised."""
-    if m.previous_codes:
-        yield Row(_drift(m.previous_codes, m.codes, m.past).core)
+    if m.drift:
+        yield Row(m.drift.core)
 
 
 @register_metric("code_drift_floor", version=1)

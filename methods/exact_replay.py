@@ -77,15 +77,18 @@ class ExactReplayPlugin(SupervisedPlugin):
         images = images_of(strategy.experience.dataset).to(strategy.device)
         # Each image gets a random key, once. Those with the highest keys so far are a uniform sample of all so far.
         keys = torch.rand(len(images), generator=self._sampling, dtype=torch.float64)
-        if self._per_distribution is not None:
-            highest = keys.topk(min(self._per_distribution, len(keys))).indices
-            images, keys = images[highest.to(images.device)], keys[highest]
+        images, keys = _highest(images, keys, self._per_distribution)
         if self.memory is not None:
             images, keys = torch.cat([self.memory, images]), torch.cat([self._keys, keys])
-        if self._size is not None and len(keys) > self._size:
-            highest = keys.topk(self._size).indices
-            images, keys = images[highest.to(images.device)], keys[highest]
-        self.memory, self._keys = images, keys
+        self.memory, self._keys = _highest(images, keys, self._size)
+
+
+def _highest(images: Tensor, keys: Tensor, n: int | None) -> tuple[Tensor, Tensor]:
+    """The n images with the highest keys, and their keys; all if there are no more, or n is None."""
+    if n is None or len(keys) <= n:
+        return images, keys
+    chosen = keys.topk(n).indices
+    return images[chosen.to(images.device)], keys[chosen]
 
 
 @register_method("exact-replay", version=1, uses=("boundaries", "past-data"))
