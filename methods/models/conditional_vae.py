@@ -14,7 +14,7 @@ from .divergences import gaussian_to_standard
 from .likelihoods import LIKELIHOODS, Likelihood
 from .mixture import Mixture, Prior
 from .networks import NETWORKS, linear
-from .vae import Noise, style_points
+from .vae import Noise, style_log_ratio, style_points
 
 
 class ConditionalOutput(NamedTuple):
@@ -138,7 +138,7 @@ class ConditionalVAE(Mixture):
     def component_log_weights(self, component: int, x: Tensor, noise: Noise) -> LogWeights:
         mean, std = self.encode(x, component)
         style = mean + std * noise.style
-        divergence = (0.5 * (noise.style.square() - style.square()) + std.log()).sum(-1)
+        divergence = style_log_ratio(noise.style, style, std)
         parameters = self.decode(style.flatten(0, 1), component).unflatten(0, style.shape[:2])
         likelihood = self.likelihood.log_prob(x.flatten(1), parameters)
         return LogWeights(likelihood[:, None], divergence[:, None])

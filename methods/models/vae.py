@@ -176,8 +176,7 @@ class CodeStyleVAE(GenerativeModel):
         drawn = noise.code.T.contiguous() * cumulative[:, -1:]
         code = torch.searchsorted(cumulative, drawn, right=True).clamp(max=self.codes - 1)
         log_q_code = log_q.gather(1, code).T
-        # log N(zc; 0, I) − log N(zc; mean, std²), where the constants cancel
-        style_ratio = (0.5 * (noise.style.square() - style.square()) + std.log()).sum(-1)
+        style_ratio = style_log_ratio(noise.style, style, std)
         one_hot = functional.one_hot(code.T, self.codes).to(style.dtype)
         parameters = self.decode(style.flatten(0, 1), one_hot.flatten(0, 1)).unflatten(0, noise.code.shape)
         likelihood = self.likelihood.log_prob(x.flatten(1), parameters)
@@ -266,6 +265,11 @@ class CodeStyleVAE(GenerativeModel):
                 module.reset_parameters()
             elif isinstance(module, BATCH_NORMS):
                 module.reset_running_stats()
+
+
+def style_log_ratio(noise: Tensor, style: Tensor, std: Tensor) -> Tensor:
+    """log N(z; 0, I) − log N(z; mean, std²) of styles z = mean + std · noise, (draws, n): the constants cancel."""
+    return (0.5 * (noise.square() - style.square()) + std.log()).sum(-1)
 
 
 def style_points(points: int, device: torch.device) -> Tensor:
