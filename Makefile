@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install leaderboard test check
+.PHONY: install leaderboard test check benchmark
 
 install: .venv/installed
 
@@ -28,3 +28,8 @@ check: install
 	rm -rf build
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target build/types .
 	MYPYPATH=build/types $(BIN)/mypy -p lifegen.benchmark -p lifegen.methods -p lifegen.scenarios
+
+# Ratios are of CPU time, from slices in turn, so that they can be made on a machine that does other things as well.
+benchmark: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' \
+		--benchmark-only --benchmark-columns=median,rounds -q -s
