@@ -6,10 +6,9 @@ interval at which it is first met, ``first[j]``. These metrics don't exist for a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
-
-import pandas as pd
+from typing import Any
 
 from .registry import METRICS, register_metric
 
@@ -34,19 +33,29 @@ def forward_transfer(R: Matrix, first: Mapping[str, int], T: int) -> float | Non
     return _mean(R[0, j] - R[first[j] - 1, j] for j in first if first[j] >= 1)
 
 
-def derive(rows: pd.DataFrame, first: Mapping[str, int]) -> pd.DataFrame:
+def derive(rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """The derived metrics of one cell, as rows of its last interval.
 
     Args:
         rows: the cell's measured rows.
-        first: the interval at which each distribution is first met.
+        visits: the distributions of each interval.
     """
-    entries = rows[(rows["metric"] == "negative_elbo") & rows["distribution"].notna()]
-    matrix = dict(zip(zip(entries["interval"], entries["distribution"], strict=True), entries["value"], strict=True))
+    first: dict[str, int] = {}
+    for interval, distributions in enumerate(visits):
+        for distribution in distributions:
+            first.setdefault(distribution, interval)
+    matrix = {
+        (row["interval"], row["distribution"]): row["value"]
+        for row in rows
+        if row["metric"] == "negative_elbo" and row["distribution"] is not None
+    }
     last = max((interval for interval, _ in matrix), default=0)
-    values = [(last, entry.name, entry.target(matrix, first, last)) for entry in METRICS if entry.facts["derived"]]
-    defined = [row for row in values if row[2] is not None and last > 0]
-    return pd.DataFrame(defined, columns=["interval", "metric", "value"])
+    values = {entry.name: entry.target(matrix, first, last) for entry in METRICS if entry.facts["derived"]}
+    return [
+        {"interval": last, "metric": name, "value": value}
+        for name, value in values.items()
+        if value is not None and last > 0
+    ]
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from .catalogue import describe
 from .errors import InputError, unknown
 from .statistics import mean_interval
-from .store import Store
+from .store import Store, StoredCell
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,19 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
         InputError: there is nothing to rank, or a metric isn't in the store.
     """
     cells, left_out = store.current()
-    table = store.table()
-    if table.empty:
+    if not cells:
         raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
-    known = set(table["metric"])
+    numbers = per_cell(cells)
+    known = set(numbers["metric"])
     for metric in metrics or ():
+        if metric not in known and metric in describe("metric"):
+            raise InputError(f"{metric}: no cell has one number of it, since it is a trace over steps or wasn't measured")
         if metric not in known:
             raise unknown("metric in this store:", metric, known)
-    nonzero = set(table.loc[table["value"] != 0, "metric"])
+    numbers = numbers.dropna(subset="value")
+    known, nonzero = set(numbers["metric"]), set(numbers.loc[numbers["value"] != 0, "metric"])
     chosen = list(metrics or (one.metric for one in COLUMNS if one.metric in (known if one.zero else nonzero)))
-    numbers = per_cell(table, chosen)
+    numbers = numbers[numbers["metric"].isin(chosen)]
     rows = [
         {"scenario": scenario, "method": method, "metric": metric, **mean_interval(list(group))._asdict()}
         for (scenario, method, metric), group in numbers.groupby(["scenario", "method", "metric"])["value"]
@@ -91,22 +94,15 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
     return Board(_ranked(made, chosen), tuple(chosen), references, uses, reasons)
 
 
-def per_cell(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:
-    """One number per cell and metric, from its rows without distribution: the last, the sum or the maximum over the
-    intervals, as the metric says."""
-    rows = table[table["distribution"].isna() & table["metric"].isin(metrics)]
-    if (traces := rows["step"].notna()).any():
-        raise InputError(f"{rows[traces]['metric'].iloc[0]} is a trace over steps: it has no one number for a cell")
-    facts = {name: entry.facts for name, entry in describe("metric").items()}
-    how = rows["metric"].map(lambda name: facts.get(name, {}).get("over_intervals", "last"))
-    keys = ["scenario", "method", "seed", "cell", "metric"]
-    # "last" is the cell's last interval: a metric that is undefined there has no number, not an older one.
-    is_last = rows["interval"] == rows["cell"].map(table.groupby("cell")["interval"].max())
-    parts = [
-        rows[(how == name) & (is_last | (name != "last"))].groupby(keys, as_index=False)["value"].agg(name)
-        for name in ("last", "sum", "max")
+def per_cell(cells: Iterable[StoredCell]) -> pd.DataFrame:
+    """Columns scenario, method, seed, cell, metric, value: one number per cell and metric, NaN where it has none."""
+    rows = [
+        (cell.record["scenario"]["label"], cell.record["method"]["label"], cell.record["seed"], cell.folder.name, *one)
+        for cell in cells
+        for one in cell.numbers.items()
     ]
-    return pd.concat(parts, ignore_index=True)
+    table = pd.DataFrame(rows, columns=["scenario", "method", "seed", "cell", "metric", "value"])
+    return table.astype({"value": float})
 
 
 def _ranked(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

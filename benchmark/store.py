@@ -28,6 +28,7 @@ from filelock import FileLock, Timeout
 
 from .derived import derive
 from .errors import InputError
+from .summary import Numbers, is_current, summarise
 
 SCHEMA = 1
 COLUMNS = [
@@ -95,15 +96,38 @@ class StoredCell:
                 continue
         return 0
 
+    @property
+    def numbers(self) -> Numbers:
+        """One number per metric of a cell that is done, those of derived metrics included.
+
+        Raises:
+            InputError: its rows have to be read, and can't be.
+        """
+        kept: Numbers | None = self.record.get("numbers")
+        if kept is not None and is_current(self.record["metrics"]) and self.size() == self.record["bytes"]:
+            return kept
+        return summarise(self._measured(), self.record["visits"])
+
     def rows(self) -> pd.DataFrame:
         """The rows of a cell that is done, those of derived metrics included.
 
         Raises:
             InputError: the file isn't what the record says it is.
         """
+        measured = self._measured()
+        return pd.DataFrame(measured + derive(measured, self.record["visits"]))
+
+    def size(self) -> int:
+        """Bytes of its rows; −1 if there is no file."""
+        try:
+            return (self.folder / "metrics.jsonl").stat().st_size
+        except OSError:
+            return -1
+
+    def _measured(self) -> list[dict[str, Any]]:
         file = self.folder / "metrics.jsonl"
         try:
-            rows = [json.loads(line) for line in file.read_text().splitlines()]
+            rows: list[dict[str, Any]] = json.loads(f"[{','.join(file.read_text().splitlines())}]")
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{file} can't be read ({error}); delete {self.folder} and run the command again"
@@ -113,12 +137,7 @@ class StoredCell:
                 f"{file} has {len(rows)} rows where {self.record['rows']} were written; "
                 f"delete {self.folder} and run the command again"
             )
-        table = pd.DataFrame(rows)
-        first: dict[str, int] = {}
-        for interval, distributions in enumerate(self.record["visits"]):
-            for distribution in distributions:
-                first.setdefault(distribution, interval)
-        return pd.concat([table, derive(table, first)], ignore_index=True)
+        return rows
 
 
 class CellWriter:
@@ -127,7 +146,7 @@ class CellWriter:
     def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
         self.folder = folder
         self._record = dict(record)
-        self._rows = 0
+        self._rows: list[dict[str, Any]] = []
         for leftover in ("metrics.jsonl", "pictures.npz", "model.safetensors"):
             (folder / leftover).unlink(missing_ok=True)
         self._write("running", started=_now())
@@ -142,10 +161,12 @@ class CellWriter:
             file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
             file.flush()
             os.fsync(file.fileno())
-        self._rows += len(rows)
+        self._rows += rows
 
     def finish(self) -> None:
-        self._write("done", finished=_now(), rows=self._rows)
+        numbers = summarise(self._rows, self._record["visits"])
+        size = StoredCell(self.folder).size()
+        self._write("done", finished=_now(), rows=len(self._rows), bytes=size, numbers=numbers)
 
     def fail(self, error: str) -> None:
         self._write("failed", finished=_now(), error=error)

@@ -1,21 +1,20 @@
 """Metrics that follow from the matrix, against matrices computed by hand."""
 
-import pandas as pd
 import pytest
 
 from lifegen.benchmark.derived import derive
 
 
-def rows(matrix: dict[str, list[float]]) -> pd.DataFrame:
-    entries = [(t, j, "negative_elbo", value) for j, column in matrix.items() for t, value in enumerate(column)]
-    unions = [(t, None, "negative_elbo", 0.0) for t in range(len(next(iter(matrix.values()))))]
-    return pd.DataFrame(entries + unions, columns=["interval", "distribution", "metric", "value"])
-
-
 def derived(matrix: dict[str, list[float]], first: dict[str, int]) -> dict[str, float]:
-    table = derive(rows(matrix), first)
-    assert set(table["interval"]) <= {len(next(iter(matrix.values()))) - 1}
-    return dict(zip(table["metric"], table["value"], strict=True))
+    entries = [(t, j, value) for j, column in matrix.items() for t, value in enumerate(column)]
+    intervals = len(next(iter(matrix.values())))
+    rows = [
+        {"interval": t, "distribution": j, "metric": "negative_elbo", "value": value}
+        for t, j, value in [*entries, *((t, None, 0.0) for t in range(intervals))]
+    ]
+    made = derive(rows, [[j for j in first if first[j] == t] for t in range(intervals)])
+    assert {row["interval"] for row in made} <= {intervals - 1}
+    return {row["metric"]: row["value"] for row in made}
 
 
 def test_one_class_after_another():
