@@ -420,7 +420,8 @@ def test_a_cell_from_before_an_option_existed_is_not_a_second_seed(tmp_path):
     record = json.loads((tmp_path / "cells" / "split-x-a-1-0" / "run.json").read_text())
     del record["method"]["config"]["threshold"]
     with store.writing("from-before", {k: record[k] for k in record if k not in ("status", "times")}) as writer:
-        writer.append([{"interval": 2, "distribution": None, "step": None, "metric": "negative_elbo", "value": 30.0}])
+        rows = (tmp_path / "cells" / "split-x-a-1-0" / "metrics.jsonl").read_text().splitlines()
+        writer.append([json.loads(row) for row in rows])
         writer.finish()
     board = leaderboard(store, ["negative_elbo"])
     assert board.table["n"].tolist() == [2]

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifegen.benchmark import load
+from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.cell import Cell, plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.store import COLUMNS, CellBusyError, CellDoneError, Store, write_atomically
+from lifegen.benchmark.summary import summarise
 
 
 def record(
@@ -242,3 +244,39 @@ def test_a_plan_has_every_combination_once():
     methods = [choose("method", text) for text in ("naive", "batch", "naive:codes=null")]
     cells = plan([scenario], methods, [0, 1])
     assert [(one.seed, one.method.name) for one in cells] == [(0, "naive"), (0, "batch"), (1, "naive"), (1, "batch")]
+
+
+def test_the_numbers_in_a_record_are_those_of_its_rows_and_are_made_anew_where_they_may_not_be(tmp_path):
+    store = Store.create(tmp_path / "s")
+    fill(store, "cell")
+    derived = {name: one.version for name, one in describe("metric").items() if one.facts["derived"]}
+    expected = {"negative_elbo": 1.0, "forgetting": 1.0, "backward_transfer": -1.0, "forward_transfer": 0.0}
+    file = tmp_path / "s" / "cells" / "cell" / "run.json"
+    kept = json.loads(file.read_text())
+    assert kept["numbers"] == expected == store.cell("cell").numbers
+
+    def numbers_after(**changed: object) -> dict[str, float | None]:
+        file.write_text(json.dumps(kept | {"numbers": {"negative_elbo": 7.0}} | changed))
+        return store.cell("cell").numbers
+
+    assert numbers_after(metrics=derived) == {"negative_elbo": 7.0}
+    assert numbers_after(metrics={}) == expected  # from before a derived metric existed
+    assert numbers_after(metrics=derived | {"forgetting": 0}) == expected  # from before it changed
+    assert numbers_after(metrics=derived, bytes=3) == expected
+    file.write_text(json.dumps({key: value for key, value in kept.items() if key not in ("numbers", "bytes")}))
+    assert store.cell("cell").numbers == expected
+
+
+def test_numbers_are_the_last_the_sum_or_the_most_over_intervals():
+    def row(interval: int, metric: str, value: float, **more: object) -> dict[str, object]:
+        return {"interval": interval, "metric": metric, "value": value, "distribution": None, "step": None} | more
+
+    rows = [
+        *(row(i, name, float(3 - i)) for i in range(3) for name in ("real_samples", "peak_memory_mb", "divergence")),
+        row(0, "code_retention", 0.5),
+        row(2, "gradient_norm", 1.0, step=4),
+        row(2, "negative_elbo", 9.0, distribution="a"),
+    ]
+    assert summarise(rows, []) == {
+        "real_samples": 6.0, "peak_memory_mb": 3.0, "divergence": 1.0, "code_retention": None,
+    }  # fmt: skip
