@@ -52,7 +52,7 @@ def describe(kind: str) -> dict[str, Description]:
 
 def shown(label: str) -> str:
     """A method's label as tables and figures have it: a reconstruction says that it is one."""
-    known = describe("method").get(label.partition(":")[0])
+    known = describe("method").get(label.partition(":")[0].partition(" ")[0])
     return f"{label} (reconstruction)" if known and known.facts.get("reconstruction") else label
 
 

@@ -23,6 +23,7 @@ class Cell:
     method: Choice
     seed: int
     precision: str = "float32"
+    """One of :data:`PRECISIONS`"""
 
     @property
     def seeds(self) -> Seeds:
@@ -60,10 +61,16 @@ class Cell:
         return f"{self.scenario.label} {self.method.label} seed {self.seed}"
 
 
-def plan(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Iterable[int]) -> list[Cell]:
+PRECISIONS = ("float32", "tf32", "bfloat16")
+"""Formats in which training may multiply matrices; ``precision`` says what they are."""
+
+
+def plan(
+    scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Iterable[int], precision: str = "float32"
+) -> list[Cell]:
     """Every scenario with every method and seed. Seeds vary slowest, so that whole tables come early."""
     scenarios, methods = list(scenarios), list(methods)
-    cells = [Cell(scenario, method, seed) for seed in seeds for scenario in scenarios for method in methods]
+    cells = [Cell(scenario, method, seed, precision) for seed in seeds for scenario in scenarios for method in methods]
     return list({cell.name: cell for cell in cells}.values())
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from .cell import PRECISIONS
 from .errors import InputError, unknown
 
 KINDS = ("methods", "scenarios", "suites", "metrics")
@@ -98,6 +99,8 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
 @click.option("--smoke", is_flag=True, help="The suite's small size, one seed: does everything run?")
 @click.option("--jobs", type=click.IntRange(min=1), help="Cells at a time.  [default: one per core]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="float32", show_default=True,
+              help="Of matrix products in training; auto: bfloat16 on processors with AMX.")  # fmt: skip
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), help="Seconds that one cell may take.")
 @click.option("--keep-models", is_flag=True, help="Keep final models in the store (some suites do).")
 @click.option("--out", type=click.Path(path_type=Path),
@@ -112,6 +115,7 @@ def run(
     smoke: bool,
     jobs: int | None,
     device: str,
+    precision: str,
     time_limit: float | None,
     keep_models: bool,
     out: Path | None,
@@ -122,14 +126,18 @@ def run(
     Given with a suite, -s, -m and --seeds replace the suite's own.
     """
     from .progress import shown
-    from .run import default_data_root, default_jobs, missing, prepare
+    from .run import default_data_root, default_jobs, missing, prepare, resolve_precision
     from .run import run as run_cells
     from .store import Store
     from .suite import cells_of, suite
 
     if device not in ("auto", "cpu", "cuda") and not device.removeprefix("cuda:").isdecimal():
         raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
-    cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke)
+    numbers = None if seeds is None else _seeds(seeds)
+    if precision != "float32":  # a cell's identity has what it stands for on the device, which takes torch to find
+        cells_of(suite_name, scenarios, methods, numbers, steps, smoke)
+        precision = resolve_precision(precision, device)
+    cells = cells_of(suite_name, scenarios, methods, numbers, steps, smoke, precision)
     path = out or Path("runs", Path(suite_name or "default").stem + ("-smoke" if smoke else ""))
     root = (data_root or default_data_root()).expanduser()
 

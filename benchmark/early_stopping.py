@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .images import to_unit
 from .model import GenerativeModel, negative_elbo
+from .precision import products_in
 from .seeds import Seeds
 from .stream import EarlyStopping
 
@@ -64,9 +65,10 @@ class EarlyStoppingPlugin(SupervisedPlugin):
         model: GenerativeModel = strategy.model
         generator = self._seeds.generator("early-stopping", strategy.clock.train_exp_counter, device=strategy.device)
         model.eval()
-        bounds = [
-            negative_elbo(model.log_weights(to_unit(x.to(strategy.device)), 1, generator), model.log_prior).value
-            for x in stopping.valid.x.split(_ROWS)
-        ]
+        with products_in("float32", strategy.device):
+            bounds = [
+                negative_elbo(model.log_weights(to_unit(x.to(strategy.device)), 1, generator), model.log_prior).value
+                for x in stopping.valid.x.split(_ROWS)
+            ]
         model.train()
         return float(torch.cat(bounds).mean())

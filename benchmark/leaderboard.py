@@ -85,9 +85,9 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
         for (scenario, method, metric), group in numbers.groupby(["scenario", "method", "metric"])["value"]
     ]
     references = {
-        cell.record["method"]["label"]: reference for cell in cells if (reference := cell.record["method"]["reference"])
+        cell.method: reference for cell in cells if (reference := cell.record["method"]["reference"])
     }
-    uses = {cell.record["method"]["label"]: tuple(cell.record["method"].get("uses", ())) for cell in cells}
+    uses = {cell.method: tuple(cell.record["method"].get("uses", ())) for cell in cells}
     reasons = tuple(f"{name}: {reason}" for name, reason in left_out.items())
     # Floats even where all intervals are missing, so that a missing one is always NaN.
     made = pd.DataFrame(rows).astype({"low": float, "high": float})
@@ -97,7 +97,7 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
 def per_cell(cells: Iterable[StoredCell]) -> pd.DataFrame:
     """Columns scenario, method, seed, cell, metric, value: one number per cell and metric, NaN where it has none."""
     rows = [
-        (cell.record["scenario"]["label"], cell.record["method"]["label"], cell.record["seed"], cell.folder.name, *one)
+        (cell.record["scenario"]["label"], cell.method, cell.record["seed"], cell.folder.name, *one)
         for cell in cells
         for one in cell.numbers.items()
     ]

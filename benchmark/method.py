@@ -60,7 +60,12 @@ class Method(ABC):
         model.generator = seeds.generator("latent-noise", device=device)
         return GenerativeTemplate(
             model=model,
-            optimizer=torch.optim.Adam(model.parameters(), lr=self.config.learning_rate, fused=True),
+            optimizer=torch.optim.Adam(
+                model.parameters(),
+                lr=self.config.learning_rate,
+                fused=True,
+                capturable=torch.device(device).type == "cuda",  # its step count lies on the device
+            ),
             plugins=self.plugins(stream, seeds),
             train_mb_size=self.config.batch_size,
             device=device,

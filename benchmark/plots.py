@@ -263,12 +263,12 @@ def _threshold_sweep(store: Store, rows: pd.DataFrame) -> pd.DataFrame:
     unions = rows[rows["distribution"].isna()]
     found = []
     for cell, group in unions.groupby("cell"):
-        record = store.cell(str(cell)).record["method"]
-        threshold = record["config"].get("threshold")
+        stored = store.cell(str(cell))
+        threshold = stored.record["method"]["config"].get("threshold")
         if threshold is None:
             continue
         last = group[group["interval"] == group["interval"].max()].set_index("metric")["value"]
-        name, _, options = record["label"].partition(":")
+        name, _, options = stored.method.partition(":")
         rest = [one for one in options.split(",") if one and not one.startswith("threshold=")]
         method = name + (":" + ",".join(rest) if rest else "")
         if {"components", "negative_elbo"} <= set(last.index):

@@ -57,6 +57,16 @@ def missing(cells: Iterable[Cell], store: Store) -> list[Cell]:
     return [cell for cell in cells if store.cell(cell.name).status != "done"]
 
 
+def resolve_precision(asked: str, device: str) -> str:
+    """The precision that a name stands for on a device, found in a worker.
+
+    Raises:
+        InputError: products on the device can't have it.
+    """
+    with _pool(1) as pool:
+        return str(pool.schedule(_resolve, args=[asked, device]).result())
+
+
 def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto") -> None:
     """Find the device, fetch and verify the data, and make each stream and method once, in a worker, before training.
 
@@ -66,8 +76,9 @@ def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto") -> Non
     cells = list(cells)
     streams = list({(cell.scenario.label, cell.seed): (cell.scenario, cell.seeds) for cell in cells}.values())
     methods = list({cell.method.label: cell.method for cell in cells}.values())
+    precisions = sorted({cell.precision for cell in cells})
     with _pool(1) as pool:
-        pool.schedule(_prepare, args=[streams, methods, data_root, device]).result()
+        pool.schedule(_prepare, args=[streams, methods, precisions, data_root, device]).result()
 
 
 def run(
@@ -162,6 +173,12 @@ def _pool(workers: int) -> Iterator[Any]:
 
 
 # What workers run: importing it imports no torch here.
+
+
+def _resolve(asked: str, device: str) -> str:
+    from . import precision, worker
+
+    return precision.resolve(asked, worker.find_device(device))
 
 
 def _prepare(*arguments: Any) -> None:

@@ -73,6 +73,12 @@ class StoredCell:
         return {"the protocol": self.record["protocol"], **named, **metrics}
 
     @property
+    def method(self) -> str:
+        """The method as tables and figures name it: with its precision, if that isn't float32."""
+        label, precision = self.record["method"]["label"], self.record["precision"]
+        return f"{label} ({precision})" if precision != "float32" else str(label)
+
+    @property
     def model(self) -> Path | None:
         """The final model's file, if it was kept."""
         file = self.folder / "model.safetensors"
@@ -262,9 +268,9 @@ class Store:
                 left_out[cell.folder.name] = "not finished" if cell.status == "running" else "run.json can't be read"
         fullest: dict[tuple[Any, ...], StoredCell] = {}
         for cell in sorted(cells, key=_options):
-            parts = (cell.record["scenario"], cell.record["method"])
+            labels = cell.record["scenario"]["label"], cell.method
             versions = tuple(sorted(cell.versions.items()))
-            fullest[*(part["label"] for part in parts), cell.record["seed"], cell.record["precision"], versions] = cell
+            fullest[*labels, cell.record["seed"], versions] = cell
         kept = {cell.folder for cell in fullest.values()}
         for cell in list(cells):
             if cell.folder not in kept:
@@ -323,7 +329,7 @@ class Store:
             record = cell.record
             identity = {
                 "scenario": record["scenario"]["label"],
-                "method": record["method"]["label"],
+                "method": cell.method,
                 "track": record["scenario"]["track"],
                 "precision": record["precision"],
                 "device": record["device"],

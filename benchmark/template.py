@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
 from typing import Any
 
@@ -12,9 +12,11 @@ from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
+from .capture import CUDAGraph, Graph, captured_epoch, obstacle
 from .early_stopping import EarlyStoppingPlugin
 from .images import Images, to_unit
 from .model import GenerativeModel, TrainingOutput
+from .precision import products_in
 from .seeds import Seeds
 from .stream import tensor_view
 
@@ -61,8 +63,14 @@ class GenerativeTemplate(SupervisedTemplate):
             evaluator: Avalanche's metrics and loggers; none by default, since lifegen's harness measures by itself.
             seeds: where the batch order comes from.
         """
-        self._rows = 0
-        self._steps = 0
+        self.counts = (0, 0)
+        """Rows that ``forward`` saw in training, and optimiser steps, of the interval"""
+        self.precision = "float32"
+        """Of matrix products in training steps; see ``precision``."""
+        self.graph: Callable[[], Graph] | None = CUDAGraph if torch.device(device).type == "cuda" else None
+        """What a training step is captured by, where that can be; None: steps are never captured."""
+        self.execution = "eager"
+        """How the steps of the last interval were taken: "captured", or "eager" and why"""
         self._synthetic_before = 0
         self._extra_before = 0
         self.seeds = seeds or Seeds(0)
@@ -84,7 +92,7 @@ class GenerativeTemplate(SupervisedTemplate):
 
     @property
     def optimizer_steps(self) -> int:
-        return self._steps
+        return self.counts[1]
 
     @property
     def synthetic_samples(self) -> int:
@@ -94,7 +102,7 @@ class GenerativeTemplate(SupervisedTemplate):
     @property
     def real_samples(self) -> int:
         """All other images that entered a training step, in the batch or beside it."""
-        return self._rows + extra_rows(self) - self._extra_before - self.synthetic_samples
+        return self.counts[0] + extra_rows(self) - self._extra_before - self.synthetic_samples
 
     # What is kept
 
@@ -133,7 +141,7 @@ class GenerativeTemplate(SupervisedTemplate):
         self.dataloader = [[to_unit(x.to(self.device)), y, torch.zeros_like(y)] for x, y in chunks]
 
     def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
-        self._rows = self._steps = 0
+        self.counts = (0, 0)
         self._stop_training = False  # Avalanche leaves it set after the last epoch: the next interval would not begin
         self._synthetic_before = synthetic_samples(self)
         self._extra_before = extra_rows(self)
@@ -145,13 +153,25 @@ class GenerativeTemplate(SupervisedTemplate):
             self.dataloader = islice(chain.from_iterable(repeat(self.dataloader)), steps)
         super()._train_exp(experience, eval_streams, **kwargs)
 
+    def training_epoch(self, **kwargs: Any) -> None:
+        why_not = obstacle(self) if self.graph else None
+        with products_in(self.precision, self.device):
+            if self.graph is None or why_not:
+                self.execution = f"eager: {why_not}" if why_not else "eager"
+                super().training_epoch(**kwargs)
+            else:
+                self.execution = "captured"
+                captured_epoch(self, self.graph(), **kwargs)
+
     def forward(self) -> Any:
         if self.is_training:
-            self._rows += len(self.mb_x)
+            rows, steps = self.counts
+            self.counts = (rows + len(self.mb_x), steps)
         return super().forward()
 
     def optimizer_step(self) -> None:
-        self._steps += 1
+        rows, steps = self.counts
+        self.counts = (rows, steps + 1)
         super().optimizer_step()
 
 
@@ -245,7 +265,7 @@ class GradientNorms(SupervisedPlugin):
         self.steps, self._norms = [], []
         self._every = max(1, interval_steps(strategy) // self.points)
 
-    def after_backward(self, strategy: Any, **_: Any) -> None:
+    def after_training_iteration(self, strategy: Any, **_: Any) -> None:
         step = strategy.clock.train_exp_iterations
         if step % self._every == 0:
             gradients = [p.grad for p in strategy.model.parameters() if p.grad is not None]

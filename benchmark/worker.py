@@ -25,6 +25,7 @@ from .measures import Evaluator
 from .method import Method
 from .options import Options
 from .pictures import take_pictures
+from .precision import products_in, resolve
 from .registry import METHODS, METRICS, SCENARIOS, Entry
 from .saved_model import save_model
 from .seeds import Seeds
@@ -32,15 +33,23 @@ from .store import CellBusyError, CellDoneError, CellWriter, Store
 from .stream import Stream
 
 
-def prepare(streams: Iterable[tuple[Choice, Seeds]], methods: Iterable[Choice], data_root: Path, device: str) -> None:
-    """Find the device, fetch and verify the data, and make each stream and method once, before any training.
+def prepare(
+    streams: Iterable[tuple[Choice, Seeds]],
+    methods: Iterable[Choice],
+    precisions: Iterable[str],
+    data_root: Path,
+    device: str,
+) -> None:
+    """Find the device, check the precisions, fetch and verify the data, and make each stream and method once, before any training.
 
     Raises:
         InputError: something can't be had.
     """
     from lifegen.scenarios.sources import source
 
-    find_device(device)
+    found = find_device(device)
+    for precision in precisions:
+        resolve(precision, found)
     streams = list(streams)
     for name in sorted({name for scenario, _ in streams for name in data_of(scenario)}):
         source(name).fetch(data_root)
@@ -61,7 +70,8 @@ def run_cell(cell: Cell, store: Path, data_root: Path, device: str, keep_model: 
     try:
         with Store(store).writing(cell.name, cell.record()) as writer, _output_to(writer.folder / "log.txt"):
             try:
-                _run(cell, writer, data_root, device, keep_model)
+                with products_in("float32", found := find_device(device)):  # but for the training steps
+                    _run(cell, writer, data_root, found, keep_model)
             except BaseException as error:  # sys.exit in a plug-in, too, ends this cell only
                 traceback.print_exc()
                 writer.fail(f"{type(error).__name__}: {error}")
@@ -74,14 +84,14 @@ def run_cell(cell: Cell, store: Path, data_root: Path, device: str, keep_model: 
         return "done"
 
 
-def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str, keep_model: bool) -> None:
+def _run(cell: Cell, writer: CellWriter, data_root: Path, device: torch.device, keep_model: bool) -> None:
     seeds = cell.seeds
     seeds.seed_globals()
-    device = find_device(device_name)
     stream = build_stream(cell.scenario, seeds, data_root)
     method = build_method(cell.method)
     view = method.view(stream)
     strategy = method.strategy(stream, seeds, device)
+    strategy.precision = resolve(cell.precision, device)
     if strategy.model.track != stream.track:
         raise InputError(
             f"{cell.method.name} has bounds of track {strategy.model.track}, the scenario is of track {stream.track}"
@@ -93,7 +103,9 @@ def _run(cell: Cell, writer: CellWriter, data_root: Path, device_name: str, keep
         strategy.train(experience, eval_streams=[])
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        writer.append(evaluator.measure(strategy, interval, train_seconds=perf_counter() - began))
+        seconds = perf_counter() - began
+        writer.note(execution=strategy.execution)
+        writer.append(evaluator.measure(strategy, interval, train_seconds=seconds))
     pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)
     np.savez_compressed(writer.folder / "pictures.npz", **pictures)
     if keep_model:

@@ -41,6 +41,8 @@ class EWCPlugin(SupervisedPlugin):
     the penalty, since its gradient is added directly.
     """
 
+    capturable = True
+
     def __init__(
         self,
         seeds: Seeds,

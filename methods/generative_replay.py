@@ -68,11 +68,13 @@ class TeacherPlugin(SupervisedPlugin):
         """Real images in the current batch; they come first."""
         self.synthetic_samples = 0
         """Images drawn from teachers so far."""
+        self.has_fixed_counts = mixing == "fixed"
+        """Whether every batch has the same number of real images."""
+        self.capturable = replay_prior != "aggregate"  # that one counts steps
         self._growth = growth
         self._preserve = latent_layers == "preserve"
         self._weight_transfer = weight_transfer
         self._norm_reset = norm_reset
-        self._mixing = mixing
         self._draw = replay_images == "draw"
         self._aggregate = replay_prior == "aggregate"
         self._seeds = seeds
@@ -119,7 +121,7 @@ class TeacherPlugin(SupervisedPlugin):
         self.synthetic_samples += len(synthetic)
 
     def _real_count(self, batch: int) -> int:
-        if self._mixing == "fixed":
+        if self.has_fixed_counts:
             return max(1, batch // self.distributions)
         return int((torch.rand(batch, generator=self._mixture) * self.distributions < 1).sum())
 

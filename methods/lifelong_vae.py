@@ -45,6 +45,7 @@ class _SyntheticTermPlugin(SupervisedPlugin):
             weight: w.
         """
         super().__init__()
+        self.capturable = teacher.has_fixed_counts
         self._teacher = teacher
         self._weight = weight
 
@@ -120,6 +121,8 @@ class MutualInformationPlugin(SupervisedPlugin):
     from q(zd | x) here, so a code that is always the same scores log J, as it does with ``prior-entropy``: only
     ``batch-marginal`` sees a collapse.
     """
+
+    capturable = True
 
     def __init__(self, weight: float, estimator: Estimator = "batch-marginal") -> None:
         """Make the plugin.

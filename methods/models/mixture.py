@@ -97,6 +97,8 @@ class VAEMixture(Mixture):
     statistics, so they stay exactly what they were.
     """
 
+    capturable = True
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],

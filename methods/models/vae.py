@@ -70,6 +70,9 @@ class CodeStyleVAE(GenerativeModel):
     ``log_weights`` samples hard codes.
     """
 
+    capturable = True
+    _temperature: Tensor
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],
@@ -101,7 +104,8 @@ class CodeStyleVAE(GenerativeModel):
         self.style = style
         self.likelihood: Likelihood = LIKELIHOODS[track]()
         self.track = track
-        self.temperature = 1.0
+        # On the device, so that a captured step sees it change; no part of the model's state.
+        self.register_buffer("_temperature", torch.ones(()), persistent=False)
         self._made_of = {"width": width, "architecture": architecture, "norm": norm, "activation": activation}
         make = NETWORKS[architecture]
         network = make(image_shape, self.likelihood.parameters_per_pixel, width, norm, activation)
@@ -122,6 +126,15 @@ class CodeStyleVAE(GenerativeModel):
     def decoder_trunk(self) -> nn.Sequential:
         """The part of the decoder that a mixture's components may share, after ``decoder_input``."""
         return self.decoder[: self._trunks[1]]
+
+    @property
+    def temperature(self) -> float:
+        """Of the relaxed code."""
+        return float(self._temperature)
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self._temperature.fill_(value)
 
     def recipe(self) -> dict[str, Any]:
         shape, sizes = list(self.image_shape), {"codes": self.codes, "style": self.style}
@@ -154,7 +167,7 @@ class CodeStyleVAE(GenerativeModel):
         style, relaxed = mean, logits
         if noise is not None:
             style, relaxed = mean + std * noise.style, logits + noise.code
-        code = (relaxed / self.temperature).softmax(1)
+        code = (relaxed / self._temperature).softmax(1)
         parameters = self.decode(style, code)
         divergence = gaussian_to_standard(mean, std) + categorical_to_uniform(logits.log_softmax(1))
         reconstruction = -self.likelihood.log_prob(x.flatten(1), parameters)

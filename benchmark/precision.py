@@ -1,0 +1,73 @@
+"""The format in which training multiplies matrices. Sums, weights and all else stay float32, and so does measuring.
+
+``float32`` is the default, so that a command gives the same numbers everywhere. ``bfloat16`` rounds the factors of
+matrix products to 8 binary digits: processors with AMX multiply those several times as fast, GPUs as well. ``tf32``
+keeps 11 digits, on GPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import torch
+
+from .errors import InputError
+
+_FORMATS = {"float32": "ieee", "tf32": "tf32", "bfloat16": "bf16"}
+
+
+@contextmanager
+def products_in(precision: str, device: torch.device | str) -> Iterator[None]:
+    """Within this context, matrix products and convolutions on the device round their factors to a precision.
+
+    A context of its own is needed for ``float32`` too: torch's default for convolutions on a GPU is tf32.
+    """
+    kind = torch.device(device).type
+    if kind == "cuda":
+        # cuBLAS rounds float32 factors to tf32 at most; bfloat16 factors have to be made.
+        backends = [torch.backends.cuda.matmul, torch.backends.cudnn.conv]
+        wanted = "ieee" if precision == "float32" else "tf32"
+    else:
+        backends, wanted = [torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv], _FORMATS[precision]
+    before = [backend.fp32_precision for backend in backends]
+    with ExitStack() as stack:
+        if kind == "cuda":
+            # No cache of rounded weights: a captured graph would keep the first step's.
+            on = precision == "bfloat16"
+            stack.enter_context(torch.autocast("cuda", torch.bfloat16, enabled=on, cache_enabled=False))
+        try:
+            for backend in backends:
+                backend.fp32_precision = wanted
+            yield
+        finally:
+            for backend, old in zip(backends, before, strict=True):
+                backend.fp32_precision = old
+
+
+def resolve(asked: str, device: torch.device) -> str:
+    """The precision that a name stands for on a device.
+
+    ``auto`` is bfloat16 on processors with AMX, where the rounding was seen to leave the bound what it is
+    (results/performance), and float32 everywhere else.
+
+    Raises:
+        InputError: products on the device can't be rounded so.
+    """
+    if asked == "auto":
+        return "bfloat16" if device.type == "cpu" and torch.cpu._is_amx_tile_supported() else "float32"
+    if asked != "float32" and not rounds(asked, device):
+        raise InputError(
+            f"--precision {asked}: matrix products on this {device.type} don't use it, so that it would change"
+            " nothing but the label of the results; use --precision float32, or auto"
+        )
+    return asked
+
+
+def rounds(precision: str, device: torch.device) -> bool:
+    """Whether a precision changes products on a device: a switch that silently does nothing would be a label only."""
+    n = 64
+    almost_one = torch.full((n, n), 1 + 2**-13, device=device)  # one, if it is rounded to 11 digits or fewer
+    with products_in(precision, device):
+        product = almost_one @ torch.ones(n, n, device=device)
+    return bool((product.float() == n).all())
