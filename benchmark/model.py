@@ -30,6 +30,8 @@ class LogWeights(NamedTuple):
     """log p(x | z, k)"""
     divergence: Tensor
     """log p(z | k) − log q(z | x, k)"""
+    code: Tensor | None = None
+    """log q(code | x), (n, codes), if it is an output of the model: it then needs no second pass"""
 
 
 class GenerativeModel(nn.Module, ABC):
@@ -68,8 +70,8 @@ class GenerativeModel(nn.Module, ABC):
 
         Args:
             x: images in [0, 1], (n, channels, height, width).
-            weights: log-weights of x, for a code that is estimated from them; a code that is an output of the model
-                ignores them. None: the model draws what it needs, the same each time.
+            weights: log-weights of x, which the code is estimated from or comes with. None: the model encodes x, and
+                draws what it needs, the same each time.
         """
 
     @abstractmethod

@@ -62,7 +62,7 @@ class DistilledMixture(GenerativeModel):
         return self.student.log_weights(x, draws, generator)
 
     def code_log_posterior(self, x: Tensor, weights: LogWeights | None = None) -> Tensor:
-        return self.student.code_log_posterior(x)
+        return self.student.code_log_posterior(x, weights)
 
     def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
         return self.student.sample(n, code, generator)

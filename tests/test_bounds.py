@@ -158,7 +158,7 @@ def test_bounds_equal_their_definitions():
 
 def test_a_component_written_twice_changes_nothing():
     weights = random_weights(4, 1, 5)
-    twice = LogWeights(*(part.expand(-1, 2, -1) for part in weights))
+    twice = LogWeights(*(part.expand(-1, 2, -1) for part in weights[:2]))
     one, half = torch.zeros(1, dtype=torch.float64), torch.full((2,), 0.5, dtype=torch.float64).log()
     torch.testing.assert_close(negative_elbo(weights, one).value, negative_elbo(twice, half).value)
     torch.testing.assert_close(importance_bound(weights, one), importance_bound(twice, half))

@@ -1,10 +1,13 @@
 """The code/style VAE."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from lifegen.benchmark.measures import Evaluator, Measurement
+from lifegen.benchmark.registry import METRICS
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods.models.likelihoods import BernoulliGrey
 from lifegen.methods.models.vae import CodeStyleVAE
@@ -133,3 +136,20 @@ def test_norm_statistics_are_reset_but_scales_are_kept(vae):
     assert torch.equal(vae.encoder[2].running_mean, torch.zeros(8))
     assert torch.equal(vae.encoder[2].running_var, torch.ones(8))
     assert torch.equal(vae.encoder[2].weight, torch.full((8,), 2.0))
+
+
+def test_the_code_that_comes_with_log_weights_is_that_of_the_images(vae):
+    images = x(5)
+    assert torch.equal(vae.code_log_posterior(images, vae.log_weights(images, 3)), vae.code_log_posterior(images))
+
+
+def test_measuring_encodes_each_test_image_once(vae, tiny_stream):
+    stream = tiny_stream("ab")
+    encoded = []
+    vae.encoder.register_forward_hook(lambda *call: encoded.append(len(call[1][0])))
+    strategy = SimpleNamespace(model=vae, device=torch.device("cpu"))
+    measurement = Measurement(strategy, Evaluator(stream, Seeds(0), list(stream.train_stream)), 1, 0.0)
+    with torch.inference_mode():
+        for metric in ("negative_elbo", "negative_elbo_seen", "negative_elbo_group", "reconstruction", "code_perplexity"):
+            list(METRICS[metric].target(measurement))
+    assert sum(encoded) == sum(len(stream.images("test", name).x) for name in stream.distributions)

@@ -63,7 +63,9 @@ class Mixture(GenerativeModel):
         style = torch.randn(draws, len(x), self.style, generator=generator, device=x.device)
         noise = Noise(style, torch.zeros(draws, len(x), device=x.device))
         parts = [self.component_log_weights(k, x, noise) for k in range(self.codes)]
-        return LogWeights(*(torch.cat(part, 1) for part in zip(*parts, strict=True)))
+        return LogWeights(
+            torch.cat([part.likelihood for part in parts], 1), torch.cat([part.divergence for part in parts], 1)
+        )
 
     def code_log_posterior(self, x: Tensor, weights: LogWeights | None = None) -> Tensor:
         """Log-responsibilities, (n, components), from given log-weights of x or from ten draws of a fixed seed."""

@@ -194,9 +194,11 @@ class CodeStyleVAE(GenerativeModel):
         parameters = self.decode(style.flatten(0, 1), one_hot.flatten(0, 1)).unflatten(0, noise.code.shape)
         likelihood = self.likelihood.log_prob(x.flatten(1), parameters)
         divergence = style_ratio - math.log(self.codes) - log_q_code
-        return LogWeights(likelihood[:, None], divergence[:, None])
+        return LogWeights(likelihood[:, None], divergence[:, None], log_q)
 
     def code_log_posterior(self, x: Tensor, weights: LogWeights | None = None) -> Tensor:
+        if weights is not None and weights.code is not None:
+            return weights.code
         return self.encode(x).code_logits.log_softmax(1)
 
     def sample(
