@@ -32,4 +32,4 @@ check: install
 # Ratios are of CPU time, from slices in turn, so that they can be made on a machine that does other things as well.
 benchmark: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' \
-		--benchmark-only --benchmark-columns=median,rounds -q -s
+		--benchmark-columns=median,rounds -q -s

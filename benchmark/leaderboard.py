@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -10,7 +10,7 @@ import pandas as pd
 from .catalogue import describe
 from .errors import InputError, unknown
 from .statistics import mean_interval
-from .store import Store, StoredCell
+from .store import Store
 
 
 @dataclass(frozen=True)
@@ -69,20 +69,26 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
     cells, left_out = store.current()
     if not cells:
         raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
-    numbers = per_cell(cells)
-    known = set(numbers["metric"])
+    numbers = {cell.folder: cell.numbers for cell in cells}
+    known = set().union(*numbers.values())
     for metric in metrics or ():
         if metric not in known and metric in describe("metric"):
             raise InputError(f"{metric}: no cell has one number of it, since it is a trace over steps or wasn't measured")
         if metric not in known:
             raise unknown("metric in this store:", metric, known)
-    numbers = numbers.dropna(subset="value")
-    known, nonzero = set(numbers["metric"]), set(numbers.loc[numbers["value"] != 0, "metric"])
-    chosen = list(metrics or (one.metric for one in COLUMNS if one.metric in (known if one.zero else nonzero)))
-    numbers = numbers[numbers["metric"].isin(chosen)]
+    has_value = {metric for values in numbers.values() for metric in values if values[metric] is not None}
+    nonzero = {metric for values in numbers.values() for metric in has_value if values.get(metric)}
+    chosen = list(metrics or (one.metric for one in COLUMNS if one.metric in (has_value if one.zero else nonzero)))
+    found = [
+        (cell.record["scenario"]["label"], cell.method, metric, value)
+        for cell in cells
+        for metric in chosen
+        if (value := numbers[cell.folder].get(metric)) is not None
+    ]
+    per_cell = pd.DataFrame(found, columns=["scenario", "method", "metric", "value"])
     rows = [
         {"scenario": scenario, "method": method, "metric": metric, **mean_interval(list(group))._asdict()}
-        for (scenario, method, metric), group in numbers.groupby(["scenario", "method", "metric"])["value"]
+        for (scenario, method, metric), group in per_cell.groupby(["scenario", "method", "metric"])["value"]
     ]
     references = {
         cell.method: reference for cell in cells if (reference := cell.record["method"]["reference"])
@@ -92,17 +98,6 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
     # Floats even where all intervals are missing, so that a missing one is always NaN.
     made = pd.DataFrame(rows).astype({"low": float, "high": float})
     return Board(_ranked(made, chosen), tuple(chosen), references, uses, reasons)
-
-
-def per_cell(cells: Iterable[StoredCell]) -> pd.DataFrame:
-    """Columns scenario, method, seed, cell, metric, value: one number per cell and metric, NaN where it has none."""
-    rows = [
-        (cell.record["scenario"]["label"], cell.method, cell.record["seed"], cell.folder.name, *one)
-        for cell in cells
-        for one in cell.numbers.items()
-    ]
-    table = pd.DataFrame(rows, columns=["scenario", "method", "seed", "cell", "metric", "value"])
-    return table.astype({"value": float})
 
 
 def _ranked(table: pd.DataFrame, metrics: Sequence[str]) -> pd.DataFrame:

@@ -1,30 +1,148 @@
-"""What the harness costs around the training step: start-up, the store, evaluation."""
+"""What the harness costs around the training step: start-up, the store, measuring."""
 
 from __future__ import annotations
 
+import json
 import os
-import resource
-import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
+from typing import Any
 
 import pytest
+import torch
 
-from lifegen.benchmark.cell import plan
+from lifegen.benchmark import run as running
+from lifegen.benchmark import worker
+from lifegen.benchmark.cell import Cell, plan
 from lifegen.benchmark.choice import choose
-from lifegen.benchmark.store import Store, load
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.measures import Evaluator
+from lifegen.benchmark.store import Store
+from lifegen.benchmark.suite import cells_of
 
-from .conftest import ROUNDS, Row, median
+from .conftest import Row, median
+from .rivals import SEEDS, noise_stream, strategy_of, template
 
-LIFEGEN = [sys.executable, "-m", "lifegen.benchmark.cli"]
+TIMES = 5
 
 
-def cpu_seconds(*arguments: str | Path) -> float:
-    """CPU time of a command, its children included."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    subprocess.run([str(Path(sys.executable).with_name("lifegen")), *arguments], check=True, capture_output=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+_TIMED = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
+"""
+
+
+def command(*arguments: str | Path) -> tuple[float, float, float]:
+    """CPU seconds, most megabytes and wall seconds of a lifegen command."""
+    lifegen = str(Path(sys.executable).with_name("lifegen"))
+    began = time.perf_counter()
+    # By way of a small process: a child's most memory starts with that of the process which it was split off from.
+    timed = [sys.executable, "-S", "-c", _TIMED, lifegen, *map(str, arguments)]
+    seconds, megabytes = subprocess.run(timed, check=True, capture_output=True, text=True).stdout.split()
+    return float(seconds), float(megabytes), time.perf_counter() - began
+
+
+def repeated(table: Any, what: str, measure: Callable[[], float], target: str, unit: str = "s", times: int = TIMES) -> None:
+    measure()
+    table.add(Row(what, *median([measure() for _ in range(times)]), unit=unit, target=target))
+
+
+def filled(folder: Path, cells: int) -> Store:
+    """A store of one real cell and copies of it: fifty methods, the seeds that they need."""
+    store = Store.create(folder)
+    (cell,) = plan([choose("scenario", "split-digits:steps=60")], [choose("method", "lifelong-vae:width=8")], [0])
+    assert worker.run_cell(cell, store.path, folder, "cpu") == "done"
+    original = store.cell(cell.name)
+    record = json.loads((original.folder / "run.json").read_text())
+    for i in range(1, cells):
+        copy = original.folder.with_name(f"copy-{i}")
+        copy.mkdir()
+        os.link(original.folder / "metrics.jsonl", copy / "metrics.jsonl")
+        method = record["method"] | {"label": f"method-{i % 50}"}
+        (copy / "run.json").write_text(json.dumps(record | {"method": method, "seed": i // 50}))
+    return store
+
+
+def bench_list(table):
+    repeated(table, "lifegen list, CPU", lambda: command("list")[0], "<= 0.8")
+
+
+def bench_leaderboard_of_a_small_store(table, tmp_path):
+    store = filled(tmp_path, 12)
+    repeated(table, "lifegen leaderboard, 12 cells, CPU", lambda: command("leaderboard", store.path)[0], "<= 1.5")
+
+
+def bench_leaderboard_of_a_large_store(table, tmp_path):
+    store = filled(tmp_path, 10_000)
+    rows = len((store.cells()[0].folder / "metrics.jsonl").read_text().splitlines())
+    seconds, megabytes, _ = command("leaderboard", store.path)
+    note = f"{rows} rows a cell"
+    table.add(Row("lifegen leaderboard, 10,000 cells, CPU", seconds, unit="s", target="<= 10", note=note))
+    table.add(Row("lifegen leaderboard, 10,000 cells, memory", megabytes, unit="MB", target="<= 1000", note=note))
+
+
+class _Stop(Exception):
+    pass
+
+
+def until_first_step(cell: Cell, root: Path, began: float) -> float:
+    """Seconds from a cell's scheduling to its first optimiser step, in a worker."""
+    from avalanche.core import SupervisedPlugin
+
+    class Ends(SupervisedPlugin):
+        def before_update(self, strategy, **_):
+            raise _Stop
+
+    torch.set_num_threads(1)
+    stream = worker.build_stream(cell.scenario, cell.seeds, root)
+    strategy = worker.build_method(cell.method).strategy(stream, cell.seeds, worker.find_device("cpu"))
+    strategy.plugins.insert(0, Ends())
+    with pytest.raises(_Stop):
+        strategy.train(stream.train_stream[0], eval_streams=[])
+    return time.time() - began
+
+
+def bench_a_further_cell(table, tmp_path):
+    cell = cells_of("quick")[0]
+    with running._pool(1) as pool:
+        def measure() -> float:
+            return pool.schedule(until_first_step, args=[cell, tmp_path, time.time()]).result()
+
+        repeated(table, "a further cell until its first step, wall", measure, "<= 0.5")
+
+
+def bench_the_suite_quick(table, tmp_path):
+    seconds = command("run", "--suite", "quick", "--out", tmp_path / "quick", "--device", "cpu")[2]
+    table.add(Row("lifegen run --suite quick, wall", seconds, unit="s", target="<= 90", note=f"{os.cpu_count()} cores"))
+
+
+@pytest.mark.parametrize(
+    ("method", "target"), [("naive", "<= 0.1"), ("lifelong-vae", "<= 0.1"), ("growing-mixture:threshold=0", "<= 1.0")]
+)
+def bench_measuring(table, method, target):
+    """All of measuring against all of training at the default budget of ``split-mnist``: 3,000 steps an interval, 10,000
+    test and 6,000 validation images of ten classes. Each is taken from a part: the middle interval's measures, the last
+    one's importance bound, and some steps.
+    """
+    stream = noise_stream(10, n=1000, tests=1000)
+    strategy = strategy_of(method, 100, stream)
+    view = list(stream.train_stream)
+    step = template(strategy, 10)
+    shares = []
+    for _ in range(1 if "mixture" in method else 3):  # a mixture takes minutes
+        evaluator = Evaluator(stream, SEEDS, view)
+        times = [cpu_seconds(step) / 10 for _ in range(5)]
+        middle, last = (cpu_seconds(lambda i=i: evaluator.measure(strategy, i, 1.0)) for i in (5, 9))
+        shares.append((9 * middle + last) / (10 * 3000 * median(times)[0]))
+    note = "K = 10 components" if "mixture" in method else ""
+    table.add(Row(f"measuring / training, {method}", *median(shares), target=target, note=note))
+
+
+def cpu_seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began

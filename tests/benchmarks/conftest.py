@@ -138,6 +138,7 @@ def compare(benchmark: Any, table: Table) -> Callable[..., float]:
         assert row.value is not None
         return row.value
 
+    run.table = table
     return run
 
 

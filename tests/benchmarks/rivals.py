@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from itertools import chain, islice, repeat
 from types import SimpleNamespace
@@ -29,23 +29,30 @@ from lifegen.benchmark.template import GenerativeTemplate, TensorLoader
 from lifegen.benchmark.worker import build_method
 
 STEPS = 4
-SHAPE = (1, 28, 28)
+Shape = tuple[int, int, int]
+SHAPE: Shape = (1, 28, 28)
 SEEDS = Seeds(0)
 Run = Callable[[], None]
 
 
-def noise_images(n: int, shape: tuple[int, int, int] = SHAPE) -> Images:
+def noise_images(n: int, shape: Shape = SHAPE) -> Images:
     """Images of noise: the time of a step doesn't depend on what they show."""
     generator = SEEDS.generator("benchmark")
     return Images(torch.randint(0, 256, (n, *shape), generator=generator, dtype=torch.uint8), torch.arange(n) % 10)
 
 
-def noise_stream(intervals: int, n: int = 600, steps: int = 2, shape: tuple[int, int, int] = SHAPE) -> Stream:
-    """A stream of that many distributions, all of noise."""
-    images = noise_images(n, shape)
-    parts = Parts(images, images.select(slice(20)), images.select(slice(20)))
-    names = [f"d{i}" for i in range(intervals)]
-    return make_stream(dict.fromkeys(names, parts), names, ScenarioConfig(steps=steps), SEEDS)
+def noise_stream(visits: Sequence[int] | int, n: int = 600, tests: int = 20, **options: Any) -> Stream:
+    """A stream of noise with these distributions in turn, or so many different ones."""
+    images = noise_images(n, options.pop("shape", SHAPE))
+    parts = Parts(images, images.select(slice(tests * 6 // 10)), images.select(slice(tests)))
+    names = [f"d{i}" for i in (range(visits) if isinstance(visits, int) else visits)]
+    return make_stream(dict.fromkeys(names, parts), names, ScenarioConfig(**{"steps": 2} | options), SEEDS)
+
+
+def rotated_visits() -> list[int]:
+    """The distributions of ``rotated-mnist``'s 70 intervals: drawn from sixty, so that they come back."""
+    drawn: list[int] = torch.randint(60, (70,), generator=SEEDS.generator("visits")).tolist()
+    return drawn
 
 
 def strategy_of(
@@ -63,7 +70,8 @@ def template(strategy: GenerativeTemplate, steps: int = STEPS) -> Run:
     """lifegen's training loop on the last interval of a strategy, from its loader to its optimiser step."""
     strategy.experience = SimpleNamespace(planned_steps=3000)  # the gradient's norm is recorded as often as by default
     strategy.gradient_norms.before_training_exp(strategy)
-    loader = TensorLoader(noise_images(6000), strategy.train_mb_size, steps, SEEDS.generator("order"), strategy.device)
+    images = noise_images(6000, strategy.model.image_shape)
+    loader = TensorLoader(images, strategy.train_mb_size, steps, SEEDS.generator("order"), strategy.device)
 
     def run() -> None:
         strategy.is_training = True
@@ -75,11 +83,11 @@ def template(strategy: GenerativeTemplate, steps: int = STEPS) -> Run:
     return run
 
 
-def plain_loop(batch: int, device: str = "cpu") -> Run:
+def plain_loop(batch: int, device: str = "cpu", method: str = "naive", shape: Shape = SHAPE) -> Run:
     """A hand-written PyTorch loop: batches from one tensor, fused Adam."""
-    model = strategy_of("naive", batch, noise_stream(10), device, intervals=0).model.train()
+    model = strategy_of(method, batch, noise_stream(10, shape=shape), device, intervals=0).model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    images = noise_images(6000).x.to(device)
+    images = noise_images(6000, shape).x.to(device)
     generator = SEEDS.generator("order")
 
     def batches() -> Iterator[Tensor]:
@@ -101,14 +109,14 @@ def plain_loop(batch: int, device: str = "cpu") -> Run:
     return run
 
 
-def vae_training(batch: int, device: str = "cpu") -> Run:
+def vae_training(batch: int, device: str = "cpu", method: str = "naive", shape: Shape = SHAPE) -> Run:
     """Avalanche's ``VAETraining`` with its own evaluator and logger, torch's default Adam, and a tensor data set."""
-    images = noise_images(6000)
+    images = noise_images(6000, shape)
     dataset = TensorDataset(to_unit(images.x), images.y)
     targets = DataAttribute(images.y.tolist(), "targets")
     experience = DatasetExperience(dataset=AvalancheDataset([dataset], data_attributes=[targets]), current_experience=0)
     EagerCLStream("train", [experience])
-    return _avalanche(experience, batch, device)
+    return _avalanche(experience, batch, device, method, shape)
 
 
 def split_mnist_pipeline(batch: int, device: str = "cpu") -> Run:
@@ -130,8 +138,8 @@ def split_mnist_pipeline(batch: int, device: str = "cpu") -> Run:
     return _avalanche(stream[0], batch, device)
 
 
-def _avalanche(experience: Any, batch: int, device: str) -> Run:
-    model = strategy_of("naive", batch, noise_stream(10), device, intervals=0).model
+def _avalanche(experience: Any, batch: int, device: str, method: str = "naive", shape: Shape = SHAPE) -> Run:
+    model = strategy_of(method, batch, noise_stream(10, shape=shape), device, intervals=0).model
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         training = VAETraining(
             model=model,
