@@ -41,21 +41,23 @@ class Graph(Protocol):
 class CUDAGraph:
     """The graph that CUDA records."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
         self._graph = torch.cuda.CUDAGraph()
 
     def warm_up(self, step: Callable[[], None]) -> None:
         # On a stream of its own, as torch's notes on CUDA graphs ask for.
-        side, current = torch.cuda.Stream(), torch.cuda.current_stream()
-        side.wait_stream(current)
-        with torch.cuda.stream(side):
-            step()
-        current.wait_stream(side)
+        with torch.cuda.device(self._device):
+            side, current = torch.cuda.Stream(), torch.cuda.current_stream()
+            side.wait_stream(current)
+            with torch.cuda.stream(side):
+                step()
+            current.wait_stream(side)
 
     def capture(self, step: Callable[[], None], generators: Iterable[torch.Generator]) -> None:
         for generator in generators:
             self._graph.register_generator_state(generator)
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.device(self._device), torch.cuda.graph(self._graph):
             step()
         self.replay()  # capturing alone computes nothing
 

@@ -67,7 +67,9 @@ class GenerativeTemplate(SupervisedTemplate):
         """Rows that ``forward`` saw in training, and optimiser steps, of the interval"""
         self.precision = "float32"
         """Of matrix products in training steps; see ``precision``."""
-        self.graph: Callable[[], Graph] | None = CUDAGraph if torch.device(device).type == "cuda" else None
+        self.graph: Callable[[torch.device], Graph] | None = (
+            CUDAGraph if torch.device(device).type == "cuda" else None
+        )
         """What a training step is captured by, where that can be; None: steps are never captured."""
         self.execution = "eager"
         """How the steps of the last interval were taken: "captured", or "eager" and why"""
@@ -161,7 +163,7 @@ class GenerativeTemplate(SupervisedTemplate):
                 super().training_epoch(**kwargs)
             else:
                 self.execution = "captured"
-                captured_epoch(self, self.graph(), **kwargs)
+                captured_epoch(self, self.graph(self.device), **kwargs)
 
     def forward(self) -> Any:
         if self.is_training:

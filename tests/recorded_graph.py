@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class RecordedGraph(TorchDispatchMode):
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
         self.seeds: set[int] = set()

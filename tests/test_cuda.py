@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
+from avalanche.core import SupervisedPlugin
 
 from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.cell import plan
 from lifegen.benchmark.choice import choose
+from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.store import Store
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.worker import build_method, run_cell
 
+from .conftest import tiny
 from .test_run import tiny_cells
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -33,6 +36,52 @@ def test_a_cell_on_a_gpu_has_the_counts_of_one_on_the_cpu(tmp_path, method):
 def test_every_switch_works_on_a_gpu(tmp_path, track):
     scenario = f"split-digits:steps=3,classes_per_interval=5,track={track},interval_length=early-stopping,check_every=1"
     compare(plan([choose("scenario", scenario)], [choose("method", EVERYTHING)], [0])[0], tmp_path)
+
+
+class Watch(SupervisedPlugin):
+    """Makes waiting for the device an error within steps, once libraries and the graph are set up."""
+
+    def before_training_iteration(self, strategy, **_):
+        if strategy.clock.train_exp_iterations > 5:
+            torch.cuda.set_sync_debug_mode("error")
+
+    def after_training_iteration(self, strategy, **_):
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("method", ["naive", "lifelong-vae", "ewc", "growing-mixture", "exact-replay"])
+def test_no_step_waits_for_the_device_and_captured_steps_count_alike(method, captured):
+    stream = tiny("ab", steps=12)
+    strategy = build_method(choose("method", f"{method}:width=8,batch_size=12")).strategy(stream, Seeds(0), "cuda")
+    strategy.plugins.insert(0, Watch())
+    if not captured:
+        strategy.graph = None
+    for experience in stream.train_stream:
+        strategy.train(experience, eval_streams=[])
+    assert strategy.execution == ("captured" if captured else "eager")
+    assert strategy.optimizer_steps == 12
+    assert strategy.real_samples + strategy.synthetic_samples == 12 * 12
+    assert strategy.gradient_norms.steps == list(range(12))
+    assert all(value.isfinite().all() for value in strategy.model.state_dict().values())
+
+
+def test_a_captured_step_draws_new_noise_and_anneals_the_temperature():
+    """With a learning rate of nothing, only noise, batch and temperature change the loss."""
+    stream = tiny("a", steps=30)
+    options = "width=8,batch_size=12,learning_rate=1e-30"
+    strategy = build_method(choose("method", f"naive:{options}")).strategy(stream, Seeds(0), "cuda")
+    losses = []
+
+    class Losses(SupervisedPlugin):
+        def after_training_iteration(self, strategy, **_):
+            losses.append(strategy.loss.clone())
+
+    strategy.plugins.insert(0, Losses())
+    strategy.train(stream.train_stream[0], eval_streams=[])
+    assert strategy.execution == "captured"
+    assert len({float(loss) for loss in losses}) == 30
+    assert strategy.model.temperature == pytest.approx(0.5, rel=0.01)
 
 
 def compare(cell, tmp_path):

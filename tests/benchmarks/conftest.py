@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import platform
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -18,7 +20,9 @@ from scipy.stats import quantile_test
 
 torch.set_num_threads(1)
 
-TABLE = Path(__file__).parents[2] / "results" / "performance" / "table.csv"
+TABLE = Path(
+    os.environ.get("LIFEGEN_BENCHMARK_TABLE", Path(__file__).parents[2] / "results" / "performance" / "table.csv")
+)
 SLICE = float(os.environ.get("LIFEGEN_BENCHMARK_SLICE", "0.3"))
 """Seconds of CPU time that a slice takes: long enough for the clock, short enough for the machine not to change."""
 ROUNDS = int(os.environ.get("LIFEGEN_BENCHMARK_ROUNDS", "21"))
@@ -144,10 +148,10 @@ def compare(benchmark: Any, table: Table) -> Callable[..., float]:
 
 def median(values: list[float]) -> tuple[float, float, float]:
     """Median and its distribution-free 95 % interval; the range, where there are too few values for one."""
-    middle = sorted(values)[len(values) // 2]
+    middle = statistics.median(values)
     interval = quantile_test(values, q=middle, p=0.5).confidence_interval(0.95)
     low, high = (float(end) for end in interval)
-    return middle, low if low == low else min(values), high if high == high else max(values)
+    return middle, min(values) if math.isnan(low) else low, max(values) if math.isnan(high) else high
 
 
 def _seconds(work: Callable[[], object], clock: Callable[[], float], times: int = 1) -> float:
