@@ -106,9 +106,10 @@ def captured_epoch(strategy: GenerativeTemplate, graph: Graph, **kwargs: Any) ->
 
     inputs: list[torch.Tensor] = []
     counted = 0, 0
-    for taken, strategy.mbatch in enumerate(strategy.dataloader):
+    for taken, batch in enumerate(strategy.dataloader):
         if strategy._stop_training:
             break
+        strategy.mbatch = batch
         strategy._unpack_minibatch()
         strategy._before_training_iteration(**kwargs)
         if inputs:
@@ -140,5 +141,8 @@ def _sum(first: tuple[int, int], second: tuple[int, int], sign: int = 1) -> tupl
 
 
 def _generators(strategy: GenerativeTemplate) -> list[torch.Generator]:
-    found = [strategy.model.generator, *(one for plugin in strategy.plugins for one in getattr(plugin, "generators", ()))]
+    found = [
+        strategy.model.generator,
+        *(one for plugin in strategy.plugins for one in getattr(plugin, "generators", ())),
+    ]
     return [generator for generator in found if generator is not None]

@@ -99,8 +99,13 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
 @click.option("--smoke", is_flag=True, help="The suite's small size, one seed: does everything run?")
 @click.option("--jobs", type=click.IntRange(min=1), help="Cells at a time.  [default: one per core]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="float32", show_default=True,
-              help="Of matrix products in training; auto: the fastest that was shown to leave bounds alone.")  # fmt: skip
+@click.option(
+    "--precision",
+    type=click.Choice(["auto", *PRECISIONS]),
+    default="float32",
+    show_default=True,
+    help="Of matrix products in training; auto: the fastest that is known to leave bounds alone.",
+)
 @click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), help="Seconds that one cell may take.")
 @click.option("--keep-models", is_flag=True, help="Keep final models in the store (some suites do).")
 @click.option("--out", type=click.Path(path_type=Path),

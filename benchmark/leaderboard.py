@@ -73,7 +73,9 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
     known = set().union(*numbers.values())
     for metric in metrics or ():
         if metric not in known and metric in describe("metric"):
-            raise InputError(f"{metric}: no cell has one number of it, since it is a trace over steps or wasn't measured")
+            raise InputError(
+                f"{metric}: no cell has one number of it, since it is a trace over steps or wasn't measured"
+            )
         if metric not in known:
             raise unknown("metric in this store:", metric, known)
     has_value = {metric for values in numbers.values() for metric in values if values[metric] is not None}
@@ -90,9 +92,7 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
         {"scenario": scenario, "method": method, "metric": metric, **mean_interval(list(group))._asdict()}
         for (scenario, method, metric), group in per_cell.groupby(["scenario", "method", "metric"])["value"]
     ]
-    references = {
-        cell.method: reference for cell in cells if (reference := cell.record["method"]["reference"])
-    }
+    references = {cell.method: reference for cell in cells if (reference := cell.record["method"]["reference"])}
     uses = {cell.method: tuple(cell.record["method"].get("uses", ())) for cell in cells}
     reasons = tuple(f"{name}: {reason}" for name, reason in left_out.items())
     # Floats even where all intervals are missing, so that a missing one is always NaN.

@@ -50,8 +50,8 @@ class GenerativeModel(nn.Module, ABC):
     """Whether ``code_log_posterior`` is estimated from log-weights, so that it has noise of its own."""
 
     capturable: bool = False
-    """Whether ``forward`` and its gradient are the same tensor operations at every step of an interval, without a Python
-    number that changes, so that a GPU can replay them; see ``capture``."""
+    """Whether ``forward`` and its gradient are the same tensor operations at every step of an interval, without a
+    Python number that changes, so that a GPU can replay them; see ``capture``."""
 
     latent_noise: bool = True
     """Whether ``forward`` samples its latent variables. Tests turn it off to compare methods weight by weight."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 
@@ -24,6 +25,7 @@ def products_in(precision: str, device: torch.device | str) -> Iterator[None]:
     A context of its own is needed for ``float32`` too: torch's default for convolutions on a GPU is tf32.
     """
     kind = torch.device(device).type
+    backends: list[Any]  # torch has no types for them
     if kind == "cuda":
         # cuBLAS rounds float32 factors to tf32 at most; bfloat16 factors have to be made.
         backends = [torch.backends.cuda.matmul, torch.backends.cudnn.conv]

@@ -1,5 +1,5 @@
-"""One number per metric of a finished cell. It is kept in the cell's record, so that a leaderboard of ten thousand cells
-reads no rows. No torch.
+"""One number per metric of a finished cell. It is kept in the cell's record, so that a leaderboard reads no rows.
+No torch.
 """
 
 from __future__ import annotations

@@ -67,9 +67,7 @@ class GenerativeTemplate(SupervisedTemplate):
         """Rows that ``forward`` saw in training, and optimiser steps, of the interval"""
         self.precision = "float32"
         """Of matrix products in training steps; see ``precision``."""
-        self.graph: Callable[[torch.device], Graph] | None = (
-            CUDAGraph if torch.device(device).type == "cuda" else None
-        )
+        self.graph: Callable[[torch.device], Graph] | None = CUDAGraph if torch.device(device).type == "cuda" else None
         """What a training step is captured by, where that can be; None: steps are never captured."""
         self.execution = "eager"
         """How the steps of the last interval were taken: "captured", or "eager" and why"""

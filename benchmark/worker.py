@@ -40,7 +40,8 @@ def prepare(
     data_root: Path,
     device: str,
 ) -> None:
-    """Find the device, check the precisions, fetch and verify the data, and make each stream and method once, before any training.
+    """Find the device, check precisions, fetch and verify the data, and make each stream and method once, before any
+    training.
 
     Raises:
         InputError: something can't be had.

@@ -1,4 +1,4 @@
-"""The format of matrix products in training: where it acts, that measuring stays float32, and what a store makes of it."""
+"""The format of matrix products in training: where it acts, where it doesn't, and what a store makes of it."""
 
 from __future__ import annotations
 
@@ -105,5 +105,8 @@ def test_cells_of_two_precisions_are_two_lines_of_a_leaderboard(tmp_path, monkey
     assert rounded.name != single.name
     for cell in (single, rounded):
         assert run_cell(cell, store.path, tmp_path, "cpu") == "done"
-    assert list(leaderboard(store).table["method"].unique()) == [single.method.label, f"{single.method.label} (bfloat16)"]
+    assert list(leaderboard(store).table["method"].unique()) == [
+        single.method.label,
+        f"{single.method.label} (bfloat16)",
+    ]
     assert set(store.table()["precision"]) == {"float32", "bfloat16"}

@@ -150,6 +150,12 @@ def test_measuring_encodes_each_test_image_once(vae, tiny_stream):
     strategy = SimpleNamespace(model=vae, device=torch.device("cpu"))
     measurement = Measurement(strategy, Evaluator(stream, Seeds(0), list(stream.train_stream)), 1, 0.0)
     with torch.inference_mode():
-        for metric in ("negative_elbo", "negative_elbo_seen", "negative_elbo_group", "reconstruction", "code_perplexity"):
+        for metric in (
+            "negative_elbo",
+            "negative_elbo_seen",
+            "negative_elbo_group",
+            "reconstruction",
+            "code_perplexity",
+        ):
             list(METRICS[metric].target(measurement))
     assert sum(encoded) == sum(len(stream.images("test", name).x) for name in stream.distributions)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ def command(*arguments: str | Path) -> tuple[float, float, float]:
     return float(seconds), float(megabytes), time.perf_counter() - began
 
 
-def repeated(table: Any, what: str, measure: Callable[[], float], target: str, unit: str = "s", times: int = TIMES) -> None:
+def repeated(
+    table: Any, what: str, measure: Callable[[], float], target: str, unit: str = "s", times: int = TIMES
+) -> None:
     measure()
     table.add(Row(what, *median([measure() for _ in range(times)]), unit=unit, target=target))
 
@@ -85,7 +88,7 @@ def bench_leaderboard_of_a_large_store(table, tmp_path):
     table.add(Row("lifegen leaderboard, 10,000 cells, memory", megabytes, unit="MB", target="<= 1000", note=note))
 
 
-class _Stop(Exception):
+class StopError(Exception):
     pass
 
 
@@ -95,13 +98,13 @@ def until_first_step(cell: Cell, root: Path, began: float) -> float:
 
     class Ends(SupervisedPlugin):
         def before_update(self, strategy, **_):
-            raise _Stop
+            raise StopError
 
     torch.set_num_threads(1)
     stream = worker.build_stream(cell.scenario, cell.seeds, root)
     strategy = worker.build_method(cell.method).strategy(stream, cell.seeds, worker.find_device("cpu"))
     strategy.plugins.insert(0, Ends())
-    with pytest.raises(_Stop):
+    with pytest.raises(StopError):
         strategy.train(stream.train_stream[0], eval_streams=[])
     return time.time() - began
 
@@ -109,6 +112,7 @@ def until_first_step(cell: Cell, root: Path, began: float) -> float:
 def bench_a_further_cell(table, tmp_path):
     cell = cells_of("quick")[0]
     with running._pool(1) as pool:
+
         def measure() -> float:
             return pool.schedule(until_first_step, args=[cell, tmp_path, time.time()]).result()
 
@@ -124,9 +128,9 @@ def bench_the_suite_quick(table, tmp_path):
     ("method", "target"), [("naive", "<= 0.1"), ("lifelong-vae", "<= 0.1"), ("growing-mixture:threshold=0", "<= 1.0")]
 )
 def bench_measuring(table, method, target):
-    """All of measuring against all of training at the default budget of ``split-mnist``: 3,000 steps an interval, 10,000
-    test and 6,000 validation images of ten classes. Each is taken from a part: the middle interval's measures, the last
-    one's importance bound, and some steps.
+    """All of measuring against all of training at the default budget of ``split-mnist``: 3,000 steps an interval,
+    10,000 test and 6,000 validation images of ten classes. Each is taken from a part: the middle interval's measures,
+    the last one's importance bound, and some steps.
     """
     stream = noise_stream(10, n=1000, tests=1000)
     strategy = strategy_of(method, 100, stream)
@@ -136,7 +140,7 @@ def bench_measuring(table, method, target):
     for _ in range(1 if "mixture" in method else 3):  # a mixture takes minutes
         evaluator = Evaluator(stream, SEEDS, view)
         times = [cpu_seconds(step) / 10 for _ in range(5)]
-        middle, last = (cpu_seconds(lambda i=i: evaluator.measure(strategy, i, 1.0)) for i in (5, 9))
+        middle, last = (cpu_seconds(partial(evaluator.measure, strategy, i, 1.0)) for i in (5, 9))
         shares.append((9 * middle + last) / (10 * 3000 * median(times)[0]))
     note = "K = 10 components" if "mixture" in method else ""
     table.add(Row(f"measuring / training, {method}", *median(shares), target=target, note=note))

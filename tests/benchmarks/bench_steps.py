@@ -53,5 +53,7 @@ def bench_ewc(compare, anchors, batch):
 
 @BATCHES
 def bench_frozen_components(compare, batch):
-    one, ten = (template(strategy_of("growing-mixture:threshold=0", batch, noise_stream(10), intervals=n)) for n in (2, 10))
+    one, ten = (
+        template(strategy_of("growing-mixture:threshold=0", batch, noise_stream(10), intervals=n)) for n in (2, 10)
+    )
     compare(f"growing-mixture, 10 components / 2, batch {batch}", ten, one, target="<= 1.05")
