@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from operator import attrgetter
 
 import torch
 
 from .errors import InputError
 
 _FORMATS = {"float32": "ieee", "tf32": "tf32", "bfloat16": "bf16"}
+_BACKENDS = {"cuda": ("cuda.matmul", "cudnn.conv"), "cpu": ("mkldnn.matmul", "mkldnn.conv")}
 
 
 @contextmanager
@@ -25,13 +26,10 @@ def products_in(precision: str, device: torch.device | str) -> Iterator[None]:
     A context of its own is needed for ``float32`` too: torch's default for convolutions on a GPU is tf32.
     """
     kind = torch.device(device).type
-    backends: list[Any]  # torch has no types for them
-    if kind == "cuda":
-        # cuBLAS rounds float32 factors to tf32 at most; bfloat16 factors have to be made.
-        backends = [torch.backends.cuda.matmul, torch.backends.cudnn.conv]
-        wanted = "ieee" if precision == "float32" else "tf32"
-    else:
-        backends, wanted = [torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv], _FORMATS[precision]
+    backends = attrgetter(*_BACKENDS.get(kind, _BACKENDS["cpu"]))(torch.backends)
+    wanted = _FORMATS[precision]
+    if kind == "cuda" and wanted == "bf16":
+        wanted = "tf32"  # all that float32 factors are rounded to there: bfloat16 ones have to be made, see below
     before = [backend.fp32_precision for backend in backends]
     with ExitStack() as stack:
         if kind == "cuda":
