@@ -31,6 +31,8 @@ from .errors import InputError
 from .summary import Numbers, is_current, summarise
 
 SCHEMA = 1
+_TAIL = 2**14
+"""Bytes at a file's end that have its last rows: to watch a cell must not cost more the longer it runs."""
 COLUMNS = [
     "scenario", "method", "seed", "interval", "distribution", "step", "metric", "value",
     "track", "precision", "device", "cell",
@@ -92,7 +94,9 @@ class StoredCell:
     def intervals_done(self) -> int:
         """Intervals measured so far. Safe to ask while a worker writes."""
         try:
-            lines = (self.folder / "metrics.jsonl").read_bytes().splitlines()
+            with (self.folder / "metrics.jsonl").open("rb") as file:
+                file.seek(max(0, self.size() - _TAIL))
+                lines = file.read().splitlines()
         except OSError:
             return 0
         for line in reversed(lines):
