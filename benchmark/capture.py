@@ -1,9 +1,16 @@
 """A training step as one CUDA graph: small networks on a GPU wait for its launches, not for its arithmetic.
 
 Captured is what lies between the hooks ``before_forward`` and ``after_update``, both included: forward pass, loss,
-gradients, optimiser. The other hooks, the clock and the counts run outside, at every step. A plugin that has hooks in
-between must say ``capturable = True``: within an interval they do the same tensor operations at every step, change no
-Python number, and draw random numbers, if at all, from the generators in the plugin's attribute ``generators``.
+gradients, optimiser. The hooks around a step, the clock and the counts run outside, at every step.
+
+A plugin that has a hook in or around the step must say ``capturable = True``, which promises for an interval:
+
+- hooks inside do the same tensor operations at every step, on tensors that are only ever changed in place, and draw
+  random numbers, if at all, from the generators in the plugin's attribute ``generators``;
+- hooks around it change what the step reads in ``strategy.mbatch``, or tensors in place, but no Python number that it
+  reads; what they keep of ``strategy.loss`` or ``strategy.mb_output`` they clone.
+
+A model says the same of its ``forward``. After the interval's last step the parameters have no gradient.
 """
 
 from __future__ import annotations
@@ -14,14 +21,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EvaluationPlugin
+from avalanche.training.plugins.clock import Clock
+from avalanche.training.templates.base_sgd import PeriodicEval
 
 if TYPE_CHECKING:
     from .template import GenerativeTemplate
 
 _WARM_UP = 3
 """Steps of an interval before its step is captured: they allocate what the optimiser and the libraries keep."""
-_CAPTURED_HOOKS = (
-    "before_forward", "after_forward", "before_backward", "after_backward", "before_update", "after_update",
+_HOOKS = (
+    "before_training_iteration", "before_forward", "after_forward", "before_backward", "after_backward",
+    "before_update", "after_update", "after_training_iteration",
 )  # fmt: skip
 
 
@@ -32,7 +42,11 @@ class Graph(Protocol):
         """Take a step that isn't recorded."""
 
     def capture(self, step: Callable[[], None], generators: Iterable[torch.Generator]) -> None:
-        """Record a step that draws from these generators, and take it once."""
+        """Record a step that draws from these generators, and take it once.
+
+        Raises:
+            RuntimeError: it can't be recorded; nothing has changed.
+        """
 
     def replay(self) -> None:
         """Take the recorded step on what its tensors hold now."""
@@ -44,21 +58,31 @@ class CUDAGraph:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._graph = torch.cuda.CUDAGraph()
+        # As torch's notes on CUDA graphs ask for: neither warm-up nor capture on the usual stream.
+        self._stream = torch.cuda.Stream(device)
 
     def warm_up(self, step: Callable[[], None]) -> None:
-        # On a stream of its own, as torch's notes on CUDA graphs ask for.
         with torch.cuda.device(self._device):
-            side, current = torch.cuda.Stream(), torch.cuda.current_stream()
-            side.wait_stream(current)
-            with torch.cuda.stream(side):
+            usual = torch.cuda.current_stream()
+            self._stream.wait_stream(usual)
+            with torch.cuda.stream(self._stream):
                 step()
-            current.wait_stream(side)
+            usual.wait_stream(self._stream)
 
     def capture(self, step: Callable[[], None], generators: Iterable[torch.Generator]) -> None:
-        for generator in generators:
-            self._graph.register_generator_state(generator)
-        with torch.cuda.device(self._device), torch.cuda.graph(self._graph):
-            step()
+        with torch.cuda.device(self._device):
+            generators = list(generators)
+            everyone = [torch.cuda.default_generators[torch.cuda.current_device()], *generators]
+            kept = [(generator, generator.clone_state()) for generator in everyone]
+            for generator in generators:
+                self._graph.register_generator_state(generator)
+            try:
+                with torch.cuda.graph(self._graph, stream=self._stream):
+                    step()
+            except RuntimeError:
+                for generator, state in kept:  # else they would wait for the capture's end for ever
+                    generator.graphsafe_set_state(state)
+                raise
         self.replay()  # capturing alone computes nothing
 
     def replay(self) -> None:
@@ -74,10 +98,11 @@ def obstacle(strategy: GenerativeTemplate) -> str | None:
     for plugin in strategy.plugins:
         if isinstance(plugin, EvaluationPlugin):
             return "an Avalanche evaluator looks at every step"
-        if not getattr(plugin, "capturable", False) and any(_has(plugin, hook) for hook in _CAPTURED_HOOKS):
+        acts = any(_has(plugin, hook) for hook in _HOOKS) and not isinstance(plugin, Clock | PeriodicEval)
+        if acts and not getattr(plugin, "capturable", False):
             return f"{type(plugin).__name__} doesn't say that it can be captured"
-    if not getattr(strategy.model, "capturable", False):
-        return f"{type(strategy.model).__name__} doesn't say that it can be captured"
+    if not _promises(type(strategy.model)):
+        return f"{type(strategy.model).__name__} doesn't say that its forward can be captured"
     return None
 
 
@@ -85,6 +110,16 @@ def _has(plugin: object, hook: str) -> bool:
     """Whether a plugin does anything at a hook."""
     inherited = getattr(SupervisedPlugin, hook, None)
     return getattr(type(plugin), hook, inherited) is not inherited
+
+
+def _promises(model: type) -> bool:
+    """Whether a model's class says that its ``forward`` can be captured: not its parent's, if that has another one."""
+    for parent in model.__mro__:
+        if "capturable" in vars(parent):
+            return bool(vars(parent)["capturable"])
+        if "forward" in vars(parent):
+            return False
+    return False
 
 
 def captured_epoch(strategy: GenerativeTemplate, graph: Graph, **kwargs: Any) -> None:
@@ -104,45 +139,58 @@ def captured_epoch(strategy: GenerativeTemplate, graph: Graph, **kwargs: Any) ->
         strategy.optimizer_step()
         strategy._after_update(**kwargs)
 
+    def capture() -> None:
+        nonlocal inputs, counted, take
+        before = strategy.counts
+        strategy.mbatch = [tensor.clone() for tensor in strategy.mbatch]
+        try:
+            graph.capture(step, _generators(strategy))
+        except RuntimeError as error:  # somebody promised too much
+            strategy.counts, strategy.execution = before, f"eager: capturing failed: {_cause(error)}"
+            take = step
+            step()
+        else:
+            inputs, strategy.execution = strategy.mbatch, "captured"
+            counted = strategy.counts[0] - before[0], strategy.counts[1] - before[1]
+            take = replay
+
+    def replay() -> None:
+        nonlocal take
+        if [new.shape for new in strategy.mbatch] != [kept.shape for kept in inputs]:
+            strategy.execution, take = "eager: a plugin changed the shape of batches", step
+            step()
+            return
+        for kept, new in zip(inputs, strategy.mbatch, strict=True):
+            kept.copy_(new)
+        strategy.mbatch = inputs
+        graph.replay()
+        strategy.counts = strategy.counts[0] + counted[0], strategy.counts[1] + counted[1]
+
     inputs: list[torch.Tensor] = []
     counted = 0, 0
+    take: Callable[[], None] = capture
+    strategy.execution = f"eager: no more than {_WARM_UP} steps"
     for taken, batch in enumerate(strategy.dataloader):
         if strategy._stop_training:
             break
         strategy.mbatch = batch
         strategy._unpack_minibatch()
         strategy._before_training_iteration(**kwargs)
-        if inputs:
-            for kept, new in zip(inputs, strategy.mbatch, strict=True):
-                if kept.shape != new.shape:
-                    raise RuntimeError(f"captured steps have batches of {tuple(kept.shape)}, not {tuple(new.shape)}")
-                kept.copy_(new)
-            strategy.mbatch = inputs
-            graph.replay()
-            strategy.counts = _sum(strategy.counts, counted)
-        elif taken == _WARM_UP:
-            before = strategy.counts
-            strategy.mbatch = [tensor.clone() for tensor in strategy.mbatch]
-            try:
-                graph.capture(step, _generators(strategy))
-                inputs, counted = strategy.mbatch, _sum(strategy.counts, before, -1)
-            except RuntimeError as error:  # a plugin promised too much
-                strategy.execution = f"eager: capturing failed: {error}"
-                strategy.counts = before
-                step()
-        else:
+        if taken < _WARM_UP:
             graph.warm_up(step)
+        else:
+            take()
         strategy._after_training_iteration(**kwargs)
     strategy.optimizer.zero_grad()  # the gradients are the graph's memory
 
 
-def _sum(first: tuple[int, int], second: tuple[int, int], sign: int = 1) -> tuple[int, int]:
-    return first[0] + sign * second[0], first[1] + sign * second[1]
-
-
 def _generators(strategy: GenerativeTemplate) -> list[torch.Generator]:
-    found = [
-        strategy.model.generator,
-        *(one for plugin in strategy.plugins for one in getattr(plugin, "generators", ())),
-    ]
-    return [generator for generator in found if generator is not None]
+    of_plugins = [one for plugin in strategy.plugins for one in getattr(plugin, "generators", ())]
+    return [one for one in (strategy.model.generator, *of_plugins) if one is not None]
+
+
+def _cause(error: BaseException) -> str:
+    """What went wrong first, in a line: torch raises another error when it ends a broken capture."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

@@ -25,6 +25,8 @@ class EarlyStoppingPlugin(SupervisedPlugin):
     time. Older validation parts would be memory, so they are never looked at.
     """
 
+    capturable = True
+
     def __init__(self, seeds: Seeds) -> None:
         """Make the plugin.
 

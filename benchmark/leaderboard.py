@@ -71,14 +71,20 @@ def leaderboard(store: Store, metrics: Sequence[str] | None = None) -> Board:
         raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
     numbers = {cell.folder: cell.numbers for cell in cells}
     known = set().union(*numbers.values())
+    has_value = {metric for values in numbers.values() for metric in values if values[metric] is not None}
     for metric in metrics or ():
         if metric not in known and metric in describe("metric"):
             raise InputError(
-                f"{metric}: no cell has one number of it, since it is a trace over steps or wasn't measured"
+                f"{metric}: no cell has one number of it, since it is a trace over steps or wasn't measured; "
+                f"there are {', '.join(sorted(has_value))}"
             )
         if metric not in known:
             raise unknown("metric in this store:", metric, known)
-    has_value = {metric for values in numbers.values() for metric in values if values[metric] is not None}
+    if metrics and has_value.isdisjoint(metrics):
+        raise InputError(
+            f"{', '.join(metrics)}: undefined after the last interval of every cell; there are "
+            f"{', '.join(sorted(has_value))}"
+        )
     nonzero = {metric for values in numbers.values() for metric in has_value if values.get(metric)}
     chosen = list(metrics or (one.metric for one in COLUMNS if one.metric in (has_value if one.zero else nonzero)))
     found = [

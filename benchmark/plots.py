@@ -268,9 +268,10 @@ def _threshold_sweep(store: Store, rows: pd.DataFrame) -> pd.DataFrame:
         if threshold is None:
             continue
         last = group[group["interval"] == group["interval"].max()].set_index("metric")["value"]
-        name, _, options = stored.method.partition(":")
+        label = stored.record["method"]["label"]
+        name, _, options = label.partition(":")
         rest = [one for one in options.split(",") if one and not one.startswith("threshold=")]
-        method = name + (":" + ",".join(rest) if rest else "")
+        method = name + (":" + ",".join(rest) if rest else "") + stored.method.removeprefix(label)
         if {"components", "negative_elbo"} <= set(last.index):
             values = {metric: last[metric] for metric in ("components", "negative_elbo")}
             found.append({"method": method, "threshold": float(threshold), **values})

@@ -1,8 +1,8 @@
-"""The format in which training multiplies matrices. Sums, weights and all else stay float32, and so does measuring.
+"""The format in which training multiplies matrices. Weights, the loss and all measuring stay float32.
 
 ``float32`` is the default, so that a command gives the same numbers everywhere. ``bfloat16`` rounds the factors of
-matrix products to 8 binary digits: processors with AMX multiply those several times as fast, GPUs as well. ``tf32``
-keeps 11 digits, on GPUs.
+matrix products and convolutions to 8 binary digits: processors with AMX multiply those several times as fast, GPUs as
+well, where also what lies between two products is bfloat16 (torch's autocast). ``tf32`` keeps 11 digits, on GPUs.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 
 from .derived import derive
 from .errors import InputError
-from .summary import Numbers, is_current, summarise
+from .summary import Numbers, described, is_current, registered_summary, summarise
 
 SCHEMA = 1
 _TAIL = 2**14
@@ -116,7 +116,7 @@ class StoredCell:
         kept: Numbers | None = self.record.get("numbers")
         if kept is not None and is_current(self.record["metrics"]) and self.size() == self.record["bytes"]:
             return kept
-        return summarise(self._measured(), self.record["visits"])
+        return summarise(self._measured(), self.record["visits"], described())
 
     def rows(self) -> pd.DataFrame:
         """The rows of a cell that is done, those of derived metrics included.
@@ -174,9 +174,11 @@ class CellWriter:
         self._rows += rows
 
     def finish(self) -> None:
-        numbers = summarise(self._rows, self._record["visits"])
         size = StoredCell(self.folder).size()
-        self._write("done", finished=_now(), rows=len(self._rows), bytes=size, numbers=numbers)
+        facts = {"finished": _now(), "rows": len(self._rows), "bytes": size}
+        self._write("done", **facts)  # first: no metric's error in the next line loses what was computed
+        if numbers := registered_summary(self._rows, self._record["visits"]):
+            self._write("done", **facts, numbers=numbers)
 
     def fail(self, error: str) -> None:
         self._write("failed", finished=_now(), error=error)

@@ -160,7 +160,6 @@ class GenerativeTemplate(SupervisedTemplate):
                 self.execution = f"eager: {why_not}" if why_not else "eager"
                 super().training_epoch(**kwargs)
             else:
-                self.execution = "captured"
                 captured_epoch(self, self.graph(self.device), **kwargs)
 
     def forward(self) -> Any:
@@ -230,8 +229,10 @@ class TensorLoader:
     def __iter__(self) -> Iterator[list[Tensor]]:
         for _ in range(self._batches):
             while len(self._order) < self._batch_size:
-                again = torch.randperm(len(self._x), generator=self._generator).to(self._order.device)
-                self._order = torch.cat([self._order, again])
+                again = torch.randperm(len(self._x), generator=self._generator)
+                if self._order.is_cuda:  # from memory that the device reads by itself, so that nobody waits
+                    again = again.pin_memory()
+                self._order = torch.cat([self._order, again.to(self._order.device, non_blocking=True)])
             chosen, self._order = self._order.split([self._batch_size, len(self._order) - self._batch_size])
             y = self._y[chosen]
             # A list of three: plugins take the last entry of a batch for the task labels.
@@ -246,8 +247,10 @@ class _NoEvaluator(SupervisedPlugin):
 
 
 class GradientNorms(SupervisedPlugin):
-    """Records the norm of the whole gradient at about fifty steps an interval, without waiting for the device."""
+    """Records the norm of the whole gradient, as the optimiser got it, at about fifty steps an interval, without
+    waiting for the device."""
 
+    capturable = True
     points = 50
 
     def __init__(self) -> None:

@@ -35,6 +35,8 @@ class ExactReplayPlugin(SupervisedPlugin):
     A distribution that comes back adds nothing to the memory: its images are in it, or had their chance.
     """
 
+    capturable = True
+
     def __init__(self, seeds: Seeds, size: int | None, per_distribution: int | None = None) -> None:
         """Make the plugin.
 

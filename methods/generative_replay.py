@@ -65,7 +65,8 @@ class TeacherPlugin(SupervisedPlugin):
         self.distributions = 0
         """K. A distribution that comes back is counted once."""
         self.real = 0
-        """Real images in the current batch; they come first."""
+        """Real images in the current batch; they come first. Another number at every step, unless
+        ``has_fixed_counts``."""
         self.synthetic_samples = 0
         """Images drawn from teachers so far."""
         self.has_fixed_counts = mixing == "fixed"

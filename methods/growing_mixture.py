@@ -46,6 +46,8 @@ class GrowingPlugin(SupervisedPlugin):
     that aren't trained need no replay: they are frozen.
     """
 
+    capturable = True
+
     def __init__(
         self, seeds: Seeds, threshold: float, *, probe: int = 1000, draw: bool = False, told: bool = False
     ) -> None:

@@ -14,12 +14,23 @@ from torch.utils._pytree import tree_leaves
 
 
 class RecordedGraph(TorchDispatchMode):
+    refused = frozenset(
+        {
+            torch.ops.aten._local_scalar_dense.default,
+            torch.ops.aten.nonzero.default,
+            torch.ops.aten.lift_fresh.default,  # a tensor that Python makes from its numbers
+        }
+    )
+    """What a GPU can't capture, since the host takes part in it."""
+
     def __init__(self, device: torch.device) -> None:
         super().__init__()
         self.operations: list[tuple[Any, tuple[Any, ...], dict[str, Any], Any]] = []
         self.seeds: set[int] = set()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in self.refused:
+            raise RuntimeError(f"the host waits for {function}")
         result = function(*args, **(kwargs or {}))
         for leaf in tree_leaves((args, kwargs)):
             if isinstance(leaf, torch.Generator):

@@ -39,14 +39,36 @@ def test_every_switch_works_on_a_gpu(tmp_path, track):
 
 
 class Watch(SupervisedPlugin):
-    """Makes waiting for the device an error within steps, once libraries and the graph are set up."""
+    """Makes waiting for the device an error, loader included, once libraries and the graph are set up."""
+
+    capturable = True
 
     def before_training_iteration(self, strategy, **_):
-        if strategy.clock.train_exp_iterations > 5:
+        if strategy.clock.train_exp_iterations == 5:
             torch.cuda.set_sync_debug_mode("error")
 
-    def after_training_iteration(self, strategy, **_):
+    def after_training_epoch(self, strategy, **_):
         torch.cuda.set_sync_debug_mode("default")
+
+
+class Waits(SupervisedPlugin):
+    """A promise that a GPU doesn't let pass."""
+
+    capturable = True
+
+    def after_backward(self, strategy, **_):
+        strategy.loss.detach().item()
+
+
+def test_a_capture_that_fails_leaves_the_cell_training_eagerly():
+    stream = tiny("ab", steps=12)
+    strategy = build_method(choose("method", "lifelong-vae:width=8,batch_size=12")).strategy(stream, Seeds(0), "cuda")
+    strategy.plugins.insert(0, Waits())
+    for experience in stream.train_stream:
+        strategy.train(experience, eval_streams=[])
+        assert strategy.execution.startswith("eager: capturing failed")
+        assert strategy.optimizer_steps == 12
+    assert all(value.isfinite().all() for value in strategy.model.state_dict().values())
 
 
 @pytest.mark.parametrize("captured", [False, True])
@@ -74,6 +96,8 @@ def test_a_captured_step_draws_new_noise_and_anneals_the_temperature():
     losses = []
 
     class Losses(SupervisedPlugin):
+        capturable = True
+
         def after_training_iteration(self, strategy, **_):
             losses.append(strategy.loss.clone())
 

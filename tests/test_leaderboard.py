@@ -214,6 +214,10 @@ def test_what_cannot_be_shown_is_refused(store, tmp_path):
         leaderboard(store, ["negative_elb"])
     with pytest.raises(InputError, match="trace"):
         leaderboard(store, ["gradient_norm"])
+    with pytest.raises(
+        InputError, match="code_retention: undefined after the last interval.*there are .*negative_elbo"
+    ):
+        leaderboard(store, ["code_retention"])
     with pytest.raises(InputError, match="no finished cell"):
         leaderboard(Store.create(tmp_path / "empty"))
 

@@ -12,13 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import lifegen.benchmark.measures  # noqa: F401  (registers the metrics whose numbers a record has)
 from lifegen.benchmark import load
 from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.cell import Cell, plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.store import COLUMNS, CellBusyError, CellDoneError, Store, write_atomically
-from lifegen.benchmark.summary import summarise
+from lifegen.benchmark.summary import described, summarise
 
 
 def record(
@@ -269,6 +270,25 @@ def test_the_numbers_in_a_record_are_those_of_its_rows_and_are_made_anew_where_t
     assert store.cell("cell").numbers == expected
 
 
+def test_a_metric_that_fails_at_the_end_loses_nothing(tmp_path, monkeypatch):
+    store = Store.create(tmp_path / "s")
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr("lifegen.benchmark.store.registered_summary", lambda *_: 1 / 0)
+        fill(store, "cell")
+    assert store.cell("cell").status == "done"
+    assert store.cell("cell").numbers["forgetting"] == 1.0
+
+
+def test_a_worker_writes_no_number_of_a_metric_that_it_does_not_know(tmp_path):
+    store = Store.create(tmp_path / "s")
+    with store.writing("cell", record()) as writer:
+        unknown = {"interval": 0, "distribution": None, "step": None, "metric": "of_a_plug_in", "value": 2.0}
+        writer.append([*rows(0), *rows(1), unknown | {"interval": 1}])
+        writer.finish()
+    assert "numbers" not in store.cell("cell").record
+    assert store.cell("cell").numbers["of_a_plug_in"] == 2.0
+
+
 def test_numbers_are_the_last_the_sum_or_the_most_over_intervals():
     def row(interval: int, metric: str, value: float, **more: object) -> dict[str, object]:
         return {"interval": interval, "metric": metric, "value": value, "distribution": None, "step": None} | more
@@ -279,6 +299,6 @@ def test_numbers_are_the_last_the_sum_or_the_most_over_intervals():
         row(2, "gradient_norm", 1.0, step=4),
         row(2, "negative_elbo", 9.0, distribution="a"),
     ]
-    assert summarise(rows, []) == {
+    assert summarise(rows, [], described()) == {
         "real_samples": 6.0, "peak_memory_mb": 3.0, "divergence": 1.0, "code_retention": None,
     }  # fmt: skip

@@ -114,13 +114,14 @@ class ConditionalVAE(Mixture):
         first = self.encoder_first(x)
         shift = _columns(self.encoder_columns, category)
         shift = shift.reshape(*shift.shape, *(1,) * (first.ndim - 2))  # filters have a height and a width
-        mean, raw = self.encoder_head(self.encoder_rest(first + shift)).chunk(2, 1)
+        # float: under bfloat16 a GPU's products come out in that
+        mean, raw = self.encoder_head(self.encoder_rest(first + shift)).float().chunk(2, 1)
         return mean, functional.softplus(raw) + 1e-6
 
     def decode(self, style: Tensor, category: Tensor | int) -> Tensor:
         """The likelihood's parameters, (n, outputs), of styles, (n, style), and categories, (n,) or one for all."""
         parameters: Tensor = self.decoder(self.decoder_input(style) + _columns(self.decoder_columns, category))
-        return parameters
+        return parameters.float()
 
     def forward(self, x: Tensor) -> ConditionalOutput:
         return self.forward_given(x, self.recognise(x) if self.categories is None else self.categories)

@@ -22,6 +22,8 @@ class TemperaturePlugin(SupervisedPlugin):
     its floor, so by default the rate is such that the floor is reached at half of the interval's steps.
     """
 
+    capturable = True
+
     def __init__(self, start: float = 1.0, floor: float = 0.5, rate: float | None = None, restart: bool = True) -> None:
         """Make the plugin.
 

@@ -142,13 +142,15 @@ class CodeStyleVAE(GenerativeModel):
 
     def encode(self, x: Tensor) -> Posterior:
         """q(zc, zd | x) of images in [0, 1], (n, channels, height, width)."""
-        mean, raw, logits = self.encoder_head(self.encoder(x)).split([self.style, self.style, self.codes], 1)
+        # float: under bfloat16 a GPU's products come out in that
+        heads = self.encoder_head(self.encoder(x)).float()
+        mean, raw, logits = heads.split([self.style, self.style, self.codes], 1)
         return Posterior(mean, functional.softplus(raw) + 1e-6, logits)
 
     def decode(self, style: Tensor, code: Tensor) -> Tensor:
         """The likelihood's parameters, (n, outputs), of styles, (n, style), and (relaxed) one-hot codes, (n, codes)."""
         parameters: Tensor = self.decoder(self.decoder_input(torch.cat([style, code], 1)))
-        return parameters
+        return parameters.float()
 
     def forward(self, x: Tensor) -> VAEOutput:
         return self.forward_given(x, self.training_noise(len(x)) if self.latent_noise else None)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from torch.profiler import ProfilerActivity, profile
 
 from . import rivals
+from .conftest import Row
 from .rivals import noise_stream, strategy_of, template
 
 BATCHES = pytest.mark.parametrize("batch", [64, 256])
@@ -57,3 +59,29 @@ def bench_frozen_components(compare, batch):
         template(strategy_of("growing-mixture:threshold=0", batch, noise_stream(10), intervals=n)) for n in (2, 10)
     )
     compare(f"growing-mixture, 10 components / 2, batch {batch}", ten, one, target="<= 1.05")
+
+
+PARTS = {
+    "matrix products": ("mm",),
+    "optimiser": ("adam", "optimizer", "foreach"),
+    "batch norm": ("batch_norm",),
+    "activations": ("elu",),
+    "likelihood": ("sigmoid", "cross_entropy"),
+}
+"""Parts of a step by what the names of their operations contain; softplus and the like count as the rest."""
+
+
+@BATCHES
+def bench_profile(table, batch):
+    """Where the time of a step goes, by torch's profiler, which makes small operations look somewhat dearer."""
+    run = naive(batch)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        for _ in range(25):
+            run()
+    shares = dict.fromkeys([*PARTS, "the rest: small operations and dispatch"], 0.0)
+    for event in profiled.key_averages():
+        name = event.key.lower()
+        part = next((part for part, words in PARTS.items() if any(word in name for word in words)), list(shares)[-1])
+        shares[part] += event.self_cpu_time_total
+    for part, share in shares.items():
+        table.add(Row(f"share of a step, batch {batch}: {part}", share / sum(shares.values())))

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -111,9 +112,8 @@ def compare(benchmark: Any, table: Table) -> Callable[..., float]:
         *,
         target: str = "",
         note: str = "",
-        divide_by: float = 1.0,
         device: torch.device | str = "cpu",
-    ) -> float:
+    ) -> Row:
         """Time of ``first`` over that of ``second``.
 
         Args:
@@ -122,27 +122,27 @@ def compare(benchmark: Any, table: Table) -> Callable[..., float]:
             second: does the same amount of work.
             target: of the ratio.
             note: what a reader must know.
-            divide_by: what the ratio is divided by, such as a ratio of arithmetic.
             device: whose time counts: CPU time of this process, or that between two events on a GPU.
         """
         clock = _device_clock(device) if torch.device(device).type == "cuda" else time.process_time
         repeats = [max(1, round(SLICE / _seconds(work, clock))) for work in (first, second)]
-        rivals: list[float] = []
+        seconds: list[float] = []
 
-        def rival() -> None:
-            rivals.append(_seconds(second, clock, repeats[1]))
+        def other() -> None:
+            # Once before and once after a slice of the first: neither profits from its place.
+            seconds.append(_seconds(second, clock, repeats[1]))
 
         benchmark._timer = clock  # the option --benchmark-timer takes none that is made here
-        benchmark.pedantic(lambda: [first() for _ in range(repeats[0])], setup=rival, rounds=ROUNDS)
-        ours = [seconds / repeats[0] for seconds in benchmark.stats.stats.data]
-        ratios = [a / b / divide_by for a, b in zip(ours, rivals, strict=True)]
+        benchmark.pedantic(lambda: [first() for _ in range(repeats[0])], setup=other, rounds=ROUNDS)
+        other()
+        firsts = [slice_ / repeats[0] for slice_ in benchmark.stats.stats.data]
+        around = pairwise(seconds)
+        ratios = [2 * one / (before + after) for one, (before, after) in zip(firsts, around, strict=True)]
         row = Row(what, *median(ratios), target=target, note=note, machine=machine(device))
         benchmark.extra_info.update(asdict(row))
         table.add(row)
-        assert row.value is not None
-        return row.value
+        return row
 
-    run.table = table
     return run
 
 

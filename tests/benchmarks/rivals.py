@@ -111,7 +111,7 @@ def plain_loop(batch: int, device: str = "cpu", method: str = "naive", shape: Sh
 
 def vae_training(batch: int, device: str = "cpu", method: str = "naive", shape: Shape = SHAPE) -> Run:
     """Avalanche's ``VAETraining`` with its own evaluator and logger, torch's default Adam, and a tensor data set."""
-    images = noise_images(6000, shape)
+    images = noise_images(24 * batch, shape)
     dataset = TensorDataset(to_unit(images.x), images.y)
     targets = DataAttribute(images.y.tolist(), "targets")
     experience = DatasetExperience(dataset=AvalancheDataset([dataset], data_attributes=[targets]), current_experience=0)
@@ -121,7 +121,7 @@ def vae_training(batch: int, device: str = "cpu", method: str = "naive", shape: 
 
 def split_mnist_pipeline(batch: int, device: str = "cpu") -> Run:
     """The same on a stream like ``SplitMNIST``: class by class, with a transform of each item."""
-    images = noise_images(12_000)
+    images = noise_images(48 * batch)
 
     class Items(Dataset[Any]):
         targets = images.y.tolist()
