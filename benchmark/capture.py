@@ -139,36 +139,9 @@ def captured_epoch(strategy: GenerativeTemplate, graph: Graph, **kwargs: Any) ->
         strategy.optimizer_step()
         strategy._after_update(**kwargs)
 
-    def capture() -> None:
-        nonlocal inputs, counted, take
-        before = strategy.counts
-        strategy.mbatch = [tensor.clone() for tensor in strategy.mbatch]
-        try:
-            graph.capture(step, _generators(strategy))
-        except RuntimeError as error:  # somebody promised too much
-            strategy.counts, strategy.execution = before, f"eager: capturing failed: {_cause(error)}"
-            take = step
-            step()
-        else:
-            inputs, strategy.execution = strategy.mbatch, "captured"
-            counted = strategy.counts[0] - before[0], strategy.counts[1] - before[1]
-            take = replay
-
-    def replay() -> None:
-        nonlocal take
-        if [new.shape for new in strategy.mbatch] != [kept.shape for kept in inputs]:
-            strategy.execution, take = "eager: a plugin changed the shape of batches", step
-            step()
-            return
-        for kept, new in zip(inputs, strategy.mbatch, strict=True):
-            kept.copy_(new)
-        strategy.mbatch = inputs
-        graph.replay()
-        strategy.counts = strategy.counts[0] + counted[0], strategy.counts[1] + counted[1]
-
     inputs: list[torch.Tensor] = []
     counted = 0, 0
-    take: Callable[[], None] = capture
+    is_eager = False
     strategy.execution = f"eager: no more than {_WARM_UP} steps"
     for taken, batch in enumerate(strategy.dataloader):
         if strategy._stop_training:
@@ -176,10 +149,31 @@ def captured_epoch(strategy: GenerativeTemplate, graph: Graph, **kwargs: Any) ->
         strategy.mbatch = batch
         strategy._unpack_minibatch()
         strategy._before_training_iteration(**kwargs)
-        if taken < _WARM_UP:
+        before = strategy.counts
+        if is_eager:
+            step()
+        elif taken < _WARM_UP:
             graph.warm_up(step)
+        elif not inputs:
+            strategy.mbatch = [tensor.clone() for tensor in strategy.mbatch]
+            try:
+                graph.capture(step, _generators(strategy))
+            except RuntimeError as error:  # somebody promised too much
+                is_eager, strategy.execution = True, f"eager: capturing failed: {_cause(error)}"
+                strategy.counts = before
+                step()
+            else:
+                inputs, strategy.execution = strategy.mbatch, "captured"
+                counted = strategy.counts[0] - before[0], strategy.counts[1] - before[1]
+        elif [new.shape for new in strategy.mbatch] != [kept.shape for kept in inputs]:
+            is_eager, strategy.execution = True, "eager: a plugin changed the shape of batches"
+            step()
         else:
-            take()
+            for kept, new in zip(inputs, strategy.mbatch, strict=True):
+                kept.copy_(new)
+            strategy.mbatch = inputs
+            graph.replay()
+            strategy.counts = before[0] + counted[0], before[1] + counted[1]
         strategy._after_training_iteration(**kwargs)
     strategy.optimizer.zero_grad()  # the gradients are the graph's memory
 
