@@ -185,13 +185,13 @@ def _check_model(strategy: GenerativeTemplate, name: str, codes_before: int) -> 
             f"code_log_posterior: shape {tuple(posterior.shape)}, not {(n, model.codes)}": posterior.shape
             == alone.shape
             == (n, model.codes),
-            "log_weights: its code isn't code_log_posterior of the same images": model.estimates_code
-            or torch.allclose(posterior, alone, atol=1e-4),
             "code_log_posterior: doesn't sum to 1": bool((posterior.logsumexp(1).abs() < 1e-4).all()),
             "code_log_posterior: the same log-weights give other values": torch.equal(posterior, again),
             "code_log_posterior: without log-weights it isn't the same each time": torch.equal(
                 alone, model.code_log_posterior(x)
             ),
+            "log_weights: its code isn't code_log_posterior of the same images": model.estimates_code
+            or torch.allclose(posterior, alone, atol=1e-4),
         },
     )
     noise = Seeds(0).generator("gate-samples")

@@ -9,9 +9,11 @@ import sys
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from .benchmarks import bfloat16_quality
 from .benchmarks.conftest import Row, median
 
 SOME = (
@@ -63,3 +65,19 @@ def test_the_interval_of_a_median_covers_it_as_often_as_it_says():
 )  # fmt: skip
 def test_a_row_says_whether_its_target_is_met(value, target, met):
     assert Row("x", value, target=target, machine="m").is_met() == met
+
+
+def test_the_quality_of_bfloat16_is_that_of_rounded_products(tmp_path):
+    """Rounding changes what is learned, by little; a second call computes nothing and says the same."""
+    out = tmp_path / "pairs.csv"
+    arguments = ["split-digits:steps=10,classes_per_interval=5", "naive:width=16", "--seeds", "2", "--out", str(out)]
+    printed = []
+    for _ in range(2):
+        result = CliRunner().invoke(bfloat16_quality.main, arguments, catch_exceptions=False)
+        assert result.exit_code == 0
+        printed.append(result.output)
+    assert printed[0] == printed[1]
+    assert "over 2 seeds, 95 % interval" in printed[0]
+    for row in csv.DictReader(out.read_text().splitlines()):
+        assert float(row["bfloat16"]) == pytest.approx(float(row["float32"]), rel=0.02)
+        assert row["bfloat16"] != row["float32"]

@@ -194,6 +194,11 @@ def breaks(name: str, function) -> type[Method]:
             lambda k, self, x, d, g=None: k.log_weights(self, x, d),
             "the same generator gives other values",
         ),
+        (
+            "log_weights",
+            lambda k, self, x, d, g=None: (w := k.log_weights(self, x, d, g))._replace(code=w.code.roll(1, 1)),
+            "its code isn't code_log_posterior",
+        ),
     ],
 )
 def test_broken_promises_of_models_are_caught(name, function, message):

@@ -92,6 +92,23 @@ class Table:
             writer = csv.DictWriter(file, columns, lineterminator="\n")
             writer.writeheader()
             writer.writerows(self.rows.values())
+        TABLE.with_suffix(".md").write_text(self._page())
+
+    def _page(self) -> str:
+        """The table as a page."""
+        lines = ["| what | median | 95 % interval | target | met | note |", "| --- | --- | --- | --- | --- | --- |"]
+        for row in self.rows.values():
+            unit = "" if row.get("unit") in (None, "ratio") else f" {row['unit']}"
+            interval = f"{row['low']} to {row['high']}" if row.get("low") else ""
+            cells = (
+                row["what"],
+                row["value"] + unit,
+                interval,
+                *(row.get(key) or "" for key in ("target", "met", "note")),
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+        machines = dict.fromkeys(row.get("machine") or "" for row in self.rows.values() if row["value"])
+        return "\n".join(["# Measured", "", *lines, "", *(f"Measured on {one}." for one in machines), ""])
 
 
 @pytest.fixture(scope="session")
