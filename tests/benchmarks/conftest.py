@@ -97,7 +97,7 @@ class Table:
     def _page(self) -> str:
         """The table as a page."""
         lines = ["| what | median | 95 % interval | target | met | note |", "| --- | --- | --- | --- | --- | --- |"]
-        for row in self.rows.values():
+        for row in sorted(self.rows.values(), key=lambda row: not row["value"]):  # what wasn't measured comes last
             unit = "" if row.get("unit") in (None, "ratio") else f" {row['unit']}"
             interval = f"{row['low']} to {row['high']}" if row.get("low") else ""
             cells = (
@@ -163,8 +163,12 @@ def compare(benchmark: Any, table: Table) -> Callable[..., float]:
     return run
 
 
-def median(values: list[float]) -> tuple[float, float, float]:
-    """Median and its distribution-free 95 % interval; the range, where there are too few values for one."""
+def median(values: list[float]) -> tuple[float, float | None, float | None]:
+    """Median and its distribution-free 95 % interval: the range, where there are too few values for one; none of one
+    value.
+    """
+    if len(values) == 1:
+        return values[0], None, None
     middle = statistics.median(values)
     interval = quantile_test(values, q=middle, p=0.5).confidence_interval(0.95)
     low, high = (float(end) for end in interval)

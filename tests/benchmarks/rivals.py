@@ -124,13 +124,13 @@ def split_mnist_pipeline(batch: int, device: str = "cpu") -> Run:
     images = noise_images(48 * batch)
 
     class Items(Dataset[Any]):
-        targets = images.y.tolist()
+        targets = [i % 2 for i in range(len(images.x))]  # two experiences of whole batches
 
         def __len__(self) -> int:
             return len(images.x)
 
         def __getitem__(self, index: int) -> tuple[Tensor, int]:
-            return transform(to_unit(images.x[index])), int(images.y[index])
+            return transform(to_unit(images.x[index])), self.targets[index]
 
     transform = Normalize((0.0,), (1.0,))  # SplitMNIST's takes pixels out of [0, 1], where there is no Bernoulli bound
     with warnings.catch_warnings(action="ignore"):
