@@ -124,7 +124,8 @@ def split_mnist_pipeline(batch: int, device: str = "cpu") -> Run:
     images = noise_images(48 * batch)
 
     class Items(Dataset[Any]):
-        targets = [i % 2 for i in range(len(images.x))]  # two experiences of whole batches
+        def __init__(self) -> None:
+            self.targets = [i % 2 for i in range(len(images.x))]  # two experiences of whole batches
 
         def __len__(self) -> int:
             return len(images.x)
