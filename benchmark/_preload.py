@@ -1,7 +1,4 @@
-"""What the process server imports before it forks workers. It must never touch CUDA, nor start threads.
-
-Of the methods and scenarios only some of lifegen's own, for what they import: a plug-in may do anything at its import.
-"""
+"""What the process server imports before it forks workers. It must never touch CUDA, nor start threads."""
 
 import warnings
 
@@ -11,9 +8,6 @@ with warnings.catch_warnings(action="ignore"):  # they would be printed on the u
     import torch
     import torchvision
 
-    from lifegen.methods import lifelong_vae
-    from lifegen.scenarios import split
-
     from . import worker
 
-__all__ = ["lifelong_vae", "pandas", "sklearn", "split", "torch", "torchvision", "worker"]
+__all__ = ["pandas", "sklearn", "torch", "torchvision", "worker"]

@@ -23,6 +23,9 @@ from .cell import Cell
 from .store import Store
 
 _POLL_SECONDS = 0.3
+_PRELOADED = ["lifegen.benchmark._preload", "lifegen.methods.models.method", "lifegen.scenarios.parts"]
+"""Besides libraries, what methods and scenarios are made of; none of themselves, since a plug-in's import may do
+anything."""
 
 
 @dataclass(frozen=True)
@@ -160,7 +163,7 @@ def _pool(workers: int) -> Iterator[Any]:
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["lifegen.benchmark._preload"])
+    context.set_forkserver_preload(_PRELOADED)
     pool = ProcessPool(max_workers=workers, max_tasks=1, context=context)
     try:
         yield pool
