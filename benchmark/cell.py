@@ -15,6 +15,10 @@ PROTOCOL = 1
 """Version of how every cell is trained and measured; raise it whenever that changes all numbers."""
 
 
+PRECISIONS = ("float32", "tf32", "bfloat16")
+"""Formats in which training may multiply matrices; ``precision`` says what they are."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """What is computed once and kept in a store under its name."""
@@ -61,16 +65,10 @@ class Cell:
         return f"{self.scenario.label} {self.method.label} seed {self.seed}"
 
 
-PRECISIONS = ("float32", "tf32", "bfloat16")
-"""Formats in which training may multiply matrices; ``precision`` says what they are."""
-
-
-def plan(
-    scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Iterable[int], precision: str = "float32"
-) -> list[Cell]:
+def plan(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Iterable[int]) -> list[Cell]:
     """Every scenario with every method and seed. Seeds vary slowest, so that whole tables come early."""
     scenarios, methods = list(scenarios), list(methods)
-    cells = [Cell(scenario, method, seed, precision) for seed in seeds for scenario in scenarios for method in methods]
+    cells = [Cell(scenario, method, seed) for seed in seeds for scenario in scenarios for method in methods]
     return list({cell.name: cell for cell in cells}.values())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -138,11 +138,10 @@ def run(
 
     if device not in ("auto", "cpu", "cuda") and not device.removeprefix("cuda:").isdecimal():
         raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
-    numbers = None if seeds is None else _seeds(seeds)
+    cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke)
     if precision != "float32":  # a cell's identity has what it stands for on the device, which takes torch to find
-        cells_of(suite_name, scenarios, methods, numbers, steps, smoke)
         precision = resolve_precision(precision, device)
-    cells = cells_of(suite_name, scenarios, methods, numbers, steps, smoke, precision)
+        cells = [replace(cell, precision=precision) for cell in cells]
     path = out or Path("runs", Path(suite_name or "default").stem + ("-smoke" if smoke else ""))
     root = (data_root or default_data_root()).expanduser()
 

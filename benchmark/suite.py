@@ -77,7 +77,6 @@ def cells_of(
     seeds: Sequence[int] | None = None,
     steps: int | None = None,
     smoke: bool = False,
-    precision: str = "float32",
 ) -> list[Cell]:
     """The cells of a suite, or of given scenarios × methods × seeds.
 
@@ -88,7 +87,6 @@ def cells_of(
         seeds: replace the suite's; 0, 1 and 2 without a suite.
         steps: optimiser steps per interval, in place of the suite's; a scenario given here may say its own.
         smoke: whether to run the suite's small size.
-        precision: of training, one of ``cell.PRECISIONS``.
 
     Raises:
         InputError: something doesn't exist, or nothing is asked for.
@@ -109,7 +107,6 @@ def cells_of(
         [choose("scenario", text, given, last) for text in scenarios],
         [choose("method", text, last=small.method) for text in _expanded(methods)],
         (0, 1, 2) if seeds is None else seeds,
-        precision,
     )
 
 

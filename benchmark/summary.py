@@ -5,6 +5,7 @@ No torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from .catalogue import describe
@@ -56,5 +57,9 @@ def registered_summary(rows: Sequence[Mapping[str, Any]], visits: Sequence[Seque
 
 def is_current(metrics: Mapping[str, int]) -> bool:
     """Whether numbers that were made with these versions of metrics have every derived metric as it is now."""
-    derived = (entry for entry in describe("metric").values() if entry.facts.get("derived"))
-    return all(metrics.get(entry.name) == entry.version for entry in derived)
+    return all(metrics.get(name) == version for name, version in _derived_versions().items())
+
+
+@cache
+def _derived_versions() -> dict[str, int]:
+    return {name: entry.version for name, entry in describe("metric").items() if entry.facts.get("derived")}

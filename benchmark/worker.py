@@ -99,15 +99,16 @@ def _run(cell: Cell, writer: CellWriter, data_root: Path, device: torch.device, 
         )
     evaluator = Evaluator(stream, seeds, view)
     writer.note(visits=[experience.distributions for experience in view], **_circumstances(device))
-    executions: dict[str, None] = {}  # in order, each once
+    executions: list[str] = []
     for interval, experience in enumerate(view):
         began = perf_counter()
         strategy.train(experience, eval_streams=[])
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = perf_counter() - began
-        executions[strategy.execution] = None
-        writer.note(execution=list(executions))
+        if strategy.execution not in executions:
+            executions.append(strategy.execution)
+            writer.note(execution=executions)
         writer.append(evaluator.measure(strategy, interval, train_seconds=seconds))
     pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)
     np.savez_compressed(writer.folder / "pictures.npz", **pictures)

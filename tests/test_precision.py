@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from avalanche.core import SupervisedPlugin
 
 from lifegen.benchmark import precision
-from lifegen.benchmark.cell import plan
+from lifegen.benchmark.cell import Cell
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.leaderboard import leaderboard
@@ -88,7 +90,7 @@ def test_auto_is_float32_as_long_as_nothing_faster_was_shown_to_leave_bounds_alo
 
 
 def test_a_tf32_cell_is_refused_on_a_cpu_before_any_training(tmp_path):
-    cell = plan([choose("scenario", "split-digits")], [choose("method", "naive")], [0], "tf32")[0]
+    cell = Cell(choose("scenario", "split-digits"), choose("method", "naive"), 0, "tf32")
     with pytest.raises(InputError, match="--precision tf32"):
         prepare([cell], tmp_path, "cpu")
     done = lifegen("run", "-s", "split-digits", "-m", "naive", "--precision", "tf32", "--device", "cpu", cwd=tmp_path)
@@ -101,7 +103,7 @@ def test_cells_of_two_precisions_are_two_lines_of_a_leaderboard(tmp_path, monkey
     monkeypatch.setattr("lifegen.benchmark.worker.resolve", lambda asked, device: asked)
     store = Store.create(tmp_path)
     single = tiny_cells("growing-cvae")[0]
-    rounded = plan([single.scenario], [single.method], [0], "bfloat16")[0]
+    rounded = replace(single, precision="bfloat16")
     assert rounded.name != single.name
     for cell in (single, rounded):
         assert run_cell(cell, store.path, tmp_path, "cpu") == "done"

@@ -8,7 +8,6 @@ import torch
 from lifegen.benchmark.precision import products_in
 
 from . import rivals
-from .conftest import Row
 from .rivals import noise_stream, strategy_of, template
 
 STEPS = 1000
@@ -28,8 +27,7 @@ def measured(request, table, case):
     def run(what, first, second, **facts):
         what = f"GPU: {what}, {case}"
         if not torch.cuda.is_available():
-            table.add(Row(what, note="not measured: no GPU", **facts))
-            pytest.skip("no GPU")
+            table.skip(what, "no GPU", **facts)
         options, batch, shape = CASES[case]
         with products_in("float32", "cuda"):  # torch's own default has convolutions in tf32
             made = [one(options, batch, shape) for one in (first, second)]

@@ -23,12 +23,10 @@ from lifegen.benchmark.measures import Evaluator
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.suite import cells_of
 
-from .conftest import Row, median
+from .conftest import Row, median, seconds_of
 from .rivals import SEEDS, noise_stream, strategy_of, template
 
 TIMES = 5
-
-
 _TIMED = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
@@ -47,11 +45,9 @@ def command(*arguments: str | Path) -> tuple[float, float, float]:
     return float(seconds), float(megabytes), time.perf_counter() - began
 
 
-def repeated(
-    table: Any, what: str, measure: Callable[[], float], target: str, unit: str = "s", times: int = TIMES
-) -> None:
+def repeated(table: Any, what: str, measure: Callable[[], float], target: str) -> None:
     measure()
-    table.add(Row(what, *median([measure() for _ in range(times)]), unit=unit, target=target))
+    table.add(Row(what, *median([measure() for _ in range(TIMES)]), unit="s", target=target))
 
 
 def filled(folder: Path, cells: int) -> Store:
@@ -140,14 +136,8 @@ def bench_measuring(table, method, target):
     for _ in range(1 if "mixture" in method else 3):  # a mixture takes minutes
         evaluator = Evaluator(stream, SEEDS, view)
         evaluator.measure(strategy, 4, 1.0)  # what is measured of codes compares with the interval before
-        times = [cpu_seconds(step) / 10 for _ in range(5)]
-        middle, last = (cpu_seconds(partial(evaluator.measure, strategy, i, 1.0)) for i in (5, 9))
+        times = [seconds_of(step) / 10 for _ in range(5)]
+        middle, last = (seconds_of(partial(evaluator.measure, strategy, i, 1.0)) for i in (5, 9))
         shares.append((9 * middle + last) / (10 * 3000 * median(times)[0]))
     note = "K = 10 components" if "mixture" in method else ""
     table.add(Row(f"measuring / training, {method}", *median(shares), target=target, note=note))
-
-
-def cpu_seconds(work: Callable[[], object]) -> float:
-    began = time.process_time()
-    work()
-    return time.process_time() - began

@@ -10,7 +10,6 @@ import torch
 from lifegen.benchmark.precision import rounds
 
 from . import rivals
-from .conftest import Row
 from .rivals import noise_stream, strategy_of, template
 
 
@@ -26,8 +25,7 @@ def measured(request, table):
 
     def run(what, first, batch, **facts):
         if not rounds("bfloat16", torch.device("cpu")):
-            table.add(Row(what, note="not measured: this processor has no bfloat16 units", **facts))
-            pytest.skip("no bfloat16 units")
+            table.skip(what, "this processor has no bfloat16 units", **facts)
         request.getfixturevalue("compare")(what, first(batch), bfloat16(batch), **facts)
 
     return run

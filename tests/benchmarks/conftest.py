@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import torch
@@ -85,6 +85,11 @@ class Table:
         shown = " ".join(f"{key}={value}" for key, value in self.rows[row.what].items() if value and key != "machine")
         print(f"\n{shown}")
 
+    def skip(self, what: str, reason: str, **facts: Any) -> NoReturn:
+        """Say why there is no number, and skip the benchmark."""
+        self.add(Row(what, note=f"not measured: {reason}", **facts))
+        pytest.skip(reason)
+
     def write(self) -> None:
         TABLE.parent.mkdir(parents=True, exist_ok=True)
         columns = ["what", "value", "low", "high", "unit", "target", "met", "note", "machine"]
@@ -119,7 +124,7 @@ def table() -> Iterator[Table]:
 
 
 @pytest.fixture
-def compare(benchmark: Any, table: Table) -> Callable[..., float]:
+def compare(benchmark: Any, table: Table) -> Callable[..., Row]:
     """How much more time one thing takes than another, from slices of both in turn."""
 
     def run(
@@ -131,7 +136,7 @@ def compare(benchmark: Any, table: Table) -> Callable[..., float]:
         note: str = "",
         device: torch.device | str = "cpu",
     ) -> Row:
-        """Time of ``first`` over that of ``second``.
+        """Add a row: time of ``first`` over that of ``second``.
 
         Args:
             what: names the row.
@@ -142,12 +147,12 @@ def compare(benchmark: Any, table: Table) -> Callable[..., float]:
             device: whose time counts: CPU time of this process, or that between two events on a GPU.
         """
         clock = _device_clock(device) if torch.device(device).type == "cuda" else time.process_time
-        repeats = [max(1, round(SLICE / _seconds(work, clock))) for work in (first, second)]
+        repeats = [max(1, round(SLICE / seconds_of(work, clock))) for work in (first, second)]
         seconds: list[float] = []
 
         def other() -> None:
             # Once before and once after a slice of the first: neither profits from its place.
-            seconds.append(_seconds(second, clock, repeats[1]))
+            seconds.append(seconds_of(second, clock, repeats[1]))
 
         benchmark._timer = clock  # the option --benchmark-timer takes none that is made here
         benchmark.pedantic(lambda: [first() for _ in range(repeats[0])], setup=other, rounds=ROUNDS)
@@ -175,8 +180,8 @@ def median(values: list[float]) -> tuple[float, float | None, float | None]:
     return middle, min(values) if math.isnan(low) else low, max(values) if math.isnan(high) else high
 
 
-def _seconds(work: Callable[[], object], clock: Callable[[], float], times: int = 1) -> float:
-    """Seconds that one call takes."""
+def seconds_of(work: Callable[[], object], clock: Callable[[], float] = time.process_time, times: int = 1) -> float:
+    """Seconds that one call takes: of CPU time, by default."""
     began = clock()
     for _ in range(times):
         work()

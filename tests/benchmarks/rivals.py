@@ -41,12 +41,12 @@ def noise_images(n: int, shape: Shape = SHAPE) -> Images:
     return Images(torch.randint(0, 256, (n, *shape), generator=generator, dtype=torch.uint8), torch.arange(n) % 10)
 
 
-def noise_stream(visits: Sequence[int] | int, n: int = 600, tests: int = 20, **options: Any) -> Stream:
+def noise_stream(visits: Sequence[int] | int, n: int = 600, tests: int = 20, shape: Shape = SHAPE) -> Stream:
     """A stream of noise with these distributions in turn, or so many different ones."""
-    images = noise_images(n, options.pop("shape", SHAPE))
+    images = noise_images(n, shape)
     parts = Parts(images, images.select(slice(tests * 6 // 10)), images.select(slice(tests)))
     names = [f"d{i}" for i in (range(visits) if isinstance(visits, int) else visits)]
-    return make_stream(dict.fromkeys(names, parts), names, ScenarioConfig(**{"steps": 2} | options), SEEDS)
+    return make_stream(dict.fromkeys(names, parts), names, ScenarioConfig(steps=2), SEEDS)
 
 
 def rotated_visits() -> list[int]:
@@ -56,11 +56,11 @@ def rotated_visits() -> list[int]:
 
 
 def strategy_of(
-    method: str, batch: int, stream: Stream, device: str = "cpu", intervals: int | None = None, **arguments: Any
+    method: str, batch: int, stream: Stream, device: str = "cpu", intervals: int | None = None
 ) -> GenerativeTemplate:
     """A method's strategy after some intervals of a stream, by default all."""
     made = build_method(choose("method", f"{method}{',' if ':' in method else ':'}batch_size={batch}"))
-    strategy = made.strategy(stream, SEEDS, torch.device(device), **arguments)
+    strategy = made.strategy(stream, SEEDS, torch.device(device))
     for experience in made.view(stream)[:intervals]:
         strategy.train(experience, eval_streams=[])
     return strategy
