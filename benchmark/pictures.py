@@ -1,4 +1,4 @@
-"""Pictures of a model at the end of a cell, as arrays: figures are drawn from them without the model or the data."""
+"""Pictures of a model, as arrays: figures are drawn from them without the model or the data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .seeds import Seeds
 from .stream import Stream
 
 SAMPLES = 10
-"""Samples of each code."""
+"""Samples of each code at the end, and of the whole model after each interval."""
 RECONSTRUCTIONS = 8
 """Test images of each distribution that are reconstructed, spread evenly over its test part."""
 GRID = 20
@@ -39,6 +39,14 @@ def take_pictures(model: GenerativeModel, stream: Stream, seeds: Seeds, device: 
     if model.style_grid(0, GRID) is not None:
         pictures["style_grid"] = _per_code(model, lambda code: model.style_grid(code, GRID))
     return pictures
+
+
+@torch.inference_mode()
+def take_samples(model: GenerativeModel, seeds: Seeds, device: torch.device) -> np.ndarray:
+    """Samples of the whole model, uint8, (SAMPLES, channels, height, width); the same noise after each interval, so
+    that what changes is the model."""
+    model.eval()
+    return _uint8(model.sample(SAMPLES, generator=seeds.generator("interval-samples", device=device)))
 
 
 def _per_code(model: GenerativeModel, images: Callable[[int], Tensor | None]) -> np.ndarray:

@@ -24,7 +24,7 @@ from .errors import InputError
 from .measures import Evaluator
 from .method import Method
 from .options import Options
-from .pictures import take_pictures
+from .pictures import take_pictures, take_samples
 from .precision import products_in, resolve
 from .registry import METHODS, METRICS, SCENARIOS, Entry
 from .saved_model import save_model
@@ -100,6 +100,7 @@ def _run(cell: Cell, writer: CellWriter, data_root: Path, device: torch.device, 
     evaluator = Evaluator(stream, seeds, view)
     writer.note(visits=[experience.distributions for experience in view], **_circumstances(device))
     executions: list[str] = []
+    samples: list[np.ndarray] = []
     for interval, experience in enumerate(view):
         began = perf_counter()
         strategy.train(experience, eval_streams=[])
@@ -110,8 +111,9 @@ def _run(cell: Cell, writer: CellWriter, data_root: Path, device: torch.device, 
             executions.append(strategy.execution)
             writer.note(execution=executions)
         writer.append(evaluator.measure(strategy, interval, train_seconds=seconds))
+        samples.append(take_samples(strategy.model, seeds, device))
     pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)
-    np.savez_compressed(writer.folder / "pictures.npz", **pictures)
+    np.savez_compressed(writer.folder / "pictures.npz", samples_over_intervals=np.stack(samples), **pictures)
     if keep_model:
         save_model(strategy.model, writer.folder / "model.safetensors")
 
