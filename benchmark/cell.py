@@ -28,6 +28,8 @@ class Cell:
     seed: int
     precision: str = "float32"
     """One of :data:`PRECISIONS`"""
+    suite: str | None = None
+    """The suite that names its method, if it comes from one: its variants are no custom ones."""
 
     @property
     def seeds(self) -> Seeds:
@@ -55,7 +57,7 @@ class Cell:
 
     def record(self) -> dict[str, Any]:
         """What the store keeps beside the rows."""
-        record = self.identity | {"hash": self._hash}
+        record = self.identity | {"hash": self._hash, "suite": self.suite}
         record["scenario"] |= {"label": self.scenario.label, "track": self.scenario.config["track"]}
         facts = {key: self.method.facts[key] for key in ("reference", "uses")}
         record["method"] |= {"label": self.method.label, **facts}

@@ -1,25 +1,42 @@
-"""Statistics over seeds. No torch."""
+"""Statistics over seeds and over scenarios, on numpy and scipy. No torch.
+
+Point estimates come from all the data, never from resampling. Whatever is resampled is resampled by a generator with a
+fixed seed, so that the same data give the same interval.
+
+Resampling few seeds says too little about the spread: at three seeds a plain percentile interval of 95 % covers some
+75 %. So deviations of resampled values from the estimate are stretched to the width that Student's t has at these
+numbers of seeds (:func:`stretch`), and :func:`coverage` measures what that gives. Below three seeds a resampled
+interval is refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
+from scipy.special import nctdtrinc, ndtri, stdtr, stdtrit
+
+LEVEL = 0.95
+DRAWS = 4000
+FEWEST = 3
+"""Seeds below which nothing is resampled."""
+
+Groups = Sequence[np.ndarray]
+"""One array of runs per stratum (scenario or method)."""
 
 
 class Estimate(NamedTuple):
-    """A mean over seeds and its confidence interval."""
+    """A number from all the data, and its confidence interval."""
 
     n: int
     mean: float
     low: float | None
-    """None where n = 1: one seed says nothing about the spread."""
+    """None where n is too small to say anything about the spread."""
     high: float | None
 
 
-def mean_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
+def mean_interval(values: Sequence[float], level: float = LEVEL) -> Estimate:
     """Mean with Student's t interval, mean ± t(n − 1) · s / √n.
 
     Args:
@@ -32,3 +49,297 @@ def mean_interval(values: Sequence[float], level: float = 0.95) -> Estimate:
         return Estimate(n, mean, None, None)
     half = float(stdtrit(n - 1, (1 + level) / 2) * np.std(values, ddof=1) / np.sqrt(n))
     return Estimate(n, mean, mean - half, mean + half)
+
+
+def interquartile_mean(values: np.ndarray) -> np.ndarray:
+    """Mean of the middle half of the values on the last axis; a quarter, rounded down, is cut at either end (Agarwal
+    et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice, section 4.3)."""
+    cut = values.shape[-1] // 4
+    middle: np.ndarray = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut]
+    return np.asarray(middle.mean(axis=-1))
+
+
+def stretch(sizes: Sequence[int], level: float = LEVEL) -> float:
+    """By how much resampled deviations are too small: the standard error from n values with divisor n, and a normal
+    quantile, in place of divisor n − 1 and Student's t.
+
+    Args:
+        sizes: runs in each stratum.
+        level: of the interval.
+    """
+    total, free = sum(sizes), sum(sizes) - len(sizes)
+    quantile = (1 + level) / 2
+    return float(stdtrit(free, quantile) / ndtri(quantile) * np.sqrt(total / free))
+
+
+def resampled(groups: Groups, generator: np.random.Generator, draws: int = DRAWS) -> list[np.ndarray]:
+    """Each stratum's runs resampled with replacement, (draws, runs) each."""
+    return [group[generator.integers(len(group), size=(draws, len(group)))] for group in groups]
+
+
+def bootstrap_interval(
+    groups: Groups,
+    statistic: Callable[[np.ndarray], np.ndarray],
+    level: float = LEVEL,
+    draws: int = DRAWS,
+    generator: np.random.Generator | None = None,
+) -> Estimate:
+    """A statistic of all runs with its stratified bootstrap interval: runs are resampled within their stratum, and the
+    percentiles' distances from the estimate stretched by :func:`stretch`.
+
+    Args:
+        groups: runs by stratum; n is the smallest number of runs in one.
+        statistic: of the runs on the last axis.
+        level: of the interval.
+        draws: number of resampled data sets.
+        generator: numpy's default one with seed 0.
+    """
+    n = min(map(len, groups))
+    point = float(statistic(np.concatenate(groups)))
+    if n < FEWEST:
+        return Estimate(n, point, None, None)
+    drawn = statistic(np.concatenate(resampled(groups, generator or np.random.default_rng(0), draws), axis=1))
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    wider = stretch([len(group) for group in groups], level)
+    return Estimate(n, point, point + wider * float(low - point), point + wider * float(high - point))
+
+
+def coverage(n: int, strata: int = 1, simulations: int = 1000, draws: int = 500) -> float:
+    """Share of simulated data sets, normal with the same mean in every stratum, in which the 95 % bootstrap interval
+    of the interquartile mean has that mean.
+
+    Args:
+        n: runs in each stratum.
+        strata: number of strata.
+        simulations: data sets.
+        draws: resampled data sets for each.
+    """
+    generator = np.random.default_rng(0)
+    hits = 0
+    for _ in range(simulations):
+        groups = list(generator.standard_normal((strata, n)))
+        found = bootstrap_interval(groups, interquartile_mean, draws=draws, generator=generator)
+        hits += found.low is not None and found.high is not None and found.low <= 0 <= found.high
+    return hits / simulations
+
+
+class Rank(NamedTuple):
+    """A method's place among its competitors."""
+
+    rank: int
+    """1 is the best; equal estimates share the better rank."""
+    low: int | None
+    """Best and worst rank in the central 95 % of the resampled tables; None where a method has too few runs."""
+    high: int | None
+    group: int | None
+    """Tie group, from 1: the best method that isn't in an earlier group, and all later ones that are at least as good
+    as it in 2.5 % of the resampled tables or more."""
+
+
+def ranks(
+    values: Mapping[str, Groups],
+    statistic: Callable[[np.ndarray], np.ndarray],
+    lower_is_better: bool = True,
+    level: float = LEVEL,
+) -> dict[str, Rank]:
+    """Ranks with intervals, and tie groups, best first.
+
+    A resampled table has for each method the statistic of its runs, resampled with replacement within their stratum
+    and independently of the other methods (equal seeds are paired, which this doesn't use: see :func:`paired`), its
+    deviation stretched by :func:`stretch`. Nothing is corrected for the number of methods.
+
+    Args:
+        values: each method's runs by stratum.
+        statistic: of the runs on the last axis.
+        lower_is_better: whether the lowest ranks first.
+        level: of the rank intervals, and of the tie groups' comparisons.
+    """
+    sign = 1 if lower_is_better else -1
+    points = {name: sign * float(statistic(np.concatenate(groups))) for name, groups in values.items()}
+    order = sorted(points, key=lambda name: (points[name], name))
+    place = {name: 1 + sum(other < points[name] for other in points.values()) for name in order}
+    if min((len(group) for groups in values.values() for group in groups), default=0) < FEWEST:
+        return {name: Rank(place[name], None, None, None) for name in order}
+    generator = np.random.default_rng(0)
+    columns = []
+    for name in order:
+        table = sign * statistic(np.concatenate(resampled(values[name], generator), axis=1))
+        columns.append(points[name] + stretch([len(group) for group in values[name]], level) * (table - points[name]))
+    drawn = np.stack(columns, axis=1)  # (draws, methods)
+    places = 1 + (drawn[:, None, :] < drawn[:, :, None]).sum(axis=2)
+    tail = (1 - level) / 2
+    low, high = np.quantile(places, [tail, 1 - tail], axis=0, method="nearest")
+    group: dict[str, int] = {}
+    for i, leader in enumerate(order):
+        if leader not in group:
+            number = 1 + len(set(group.values()))
+            for j in range(i, len(order)):
+                if order[j] not in group and np.mean(drawn[:, j] <= drawn[:, i]) >= tail:
+                    group[order[j]] = number
+    return {
+        name: Rank(place[name], int(first), int(last), group[name])
+        for name, first, last in zip(order, low, high, strict=True)
+    }
+
+
+class Paired(NamedTuple):
+    """Method a against method b on the seeds that both have."""
+
+    difference: Estimate
+    """a − b, its mean and t interval over the seeds"""
+    correlation: float | None
+    """Of a and b over seeds: how much pairing helps. None below three seeds or without spread."""
+    effect: float | None
+    """Mean difference over the differences' standard deviation, with Hedges' correction for few seeds. None at one seed
+    or without spread."""
+    probability: float
+    """That a run of a has a lower value than a run of b: over all pairs of runs, ties count a half."""
+    resolvable: float | None
+    """The smallest true difference that the t test at 5 % would find in 80 % of experiments with this many seeds and
+    this spread. None at one seed."""
+
+
+def paired(a: Sequence[float], b: Sequence[float], level: float = LEVEL, power: float = 0.8) -> Paired:
+    """Compare two methods by the same seeds' values.
+
+    Args:
+        a: one value per seed.
+        b: the other method's, in the same order.
+        level: of the interval.
+        power: of the resolvable difference.
+    """
+    first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+    n = len(first)
+    differences = first - second
+    spread = float(np.std(differences, ddof=1)) if n > 1 else None
+    correlation = effect = resolvable = None
+    if n >= 3 and np.std(first) > 0 and np.std(second) > 0:
+        correlation = float(np.corrcoef(first, second)[0, 1])
+    if spread is not None:
+        if spread > 0:
+            effect = float(np.mean(differences)) / spread * (1 - 3 / (4 * (n - 1) - 1))
+        shift = nctdtrinc(n - 1, 1 - power, stdtrit(n - 1, (1 + level) / 2))  # of the noncentral t; its far tail is 0
+        resolvable = float(shift * spread / np.sqrt(n))
+    wins = np.sign(second[None, :] - first[:, None])
+    return Paired(
+        mean_interval(differences.tolist(), level), correlation, effect, float((1 + wins.mean()) / 2), resolvable
+    )
+
+
+def t_test(differences: Sequence[float]) -> float | None:
+    """Two-sided p-value of Student's test that the mean difference is 0; None below two, or without spread."""
+    n = len(differences)
+    if n < 2 or (spread := float(np.std(differences, ddof=1))) == 0:
+        return None
+    return float(2 * stdtr(n - 1, -abs(np.mean(differences)) / (spread / np.sqrt(n))))
+
+
+def wilcoxon_needs(tests: int = 1, level: float = LEVEL) -> int:
+    """How many pairs Wilcoxon's signed-rank test takes until its smallest p-value, 2 / 2ⁿ, reaches (1 − level) / tests:
+    with fewer it can't find anything, whatever the data."""
+    return int(np.ceil(1 + np.log2(tests / (1 - level)) - 1e-9))
+
+
+def wilcoxon(differences: Sequence[float], tests: int = 1) -> float:
+    """Two-sided p-value of Wilcoxon's signed-rank test, exact where there are no ties.
+
+    Args:
+        differences: of pairs.
+        tests: how many such tests are made together, and corrected for.
+
+    Raises:
+        ValueError: the test can't reach its level with so few pairs; the message says how many it takes.
+    """
+    needed = wilcoxon_needs(tests)
+    if len(differences) < needed:
+        together = f" after correction for {tests} tests" if tests > 1 else ""
+        raise ValueError(f"Wilcoxon's test can't reach 5 %{together} with n = {len(differences)}: it needs {needed}")
+    from scipy import stats  # half a second
+
+    if not np.any(differences):
+        return 1.0
+    return float(stats.wilcoxon(differences).pvalue)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values corrected for their number (Holm 1979)."""
+    order = np.argsort(p_values)
+    remaining = len(p_values) - np.arange(len(p_values))
+    corrected = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * remaining))
+    return [float(corrected[place]) for place in np.argsort(order)]
+
+
+class CriticalDifference(NamedTuple):
+    """Methods compared over scenarios (Demšar 2006; Wilcoxon's test with Holm's correction: Benavoli et al. 2016)."""
+
+    mean_ranks: np.ndarray
+    """(methods,), 1 is the best"""
+    friedman: float
+    """p-value of Friedman's test that all methods are alike"""
+    p_values: np.ndarray
+    """(methods, methods), Wilcoxon's, corrected by Holm for all pairs; 1 on the diagonal"""
+    cliques: tuple[tuple[int, ...], ...]
+    """largest runs of neighbours in mean rank of which no two differ"""
+
+
+def critical_difference(values: np.ndarray, level: float = LEVEL) -> CriticalDifference:
+    """Compare methods over scenarios, one value each.
+
+    Args:
+        values: (scenarios, methods), lower is better.
+        level: of the tests.
+
+    Raises:
+        ValueError: there are too few scenarios or methods for the tests to find anything.
+    """
+    scenarios, methods = values.shape
+    pairs = methods * (methods - 1) // 2
+    if methods < 3:
+        raise ValueError("a critical-difference diagram takes three methods or more")
+    if scenarios < (needed := wilcoxon_needs(pairs, level)):
+        raise ValueError(
+            f"a critical-difference diagram of {methods} methods takes {needed} scenarios, since Wilcoxon's test can't "
+            f"reach {1 - level:.0%} after correction for {pairs} pairs with fewer; there are {scenarios}"
+        )
+    from scipy import stats
+
+    mean_ranks = stats.rankdata(values, axis=1).mean(axis=0)
+    where = list(zip(*np.triu_indices(methods, 1), strict=True))
+    corrected = holm([wilcoxon(list(values[:, i] - values[:, j]), pairs) for i, j in where])
+    p_values = np.ones((methods, methods))
+    for (i, j), p_value in zip(where, corrected, strict=True):
+        p_values[i, j] = p_values[j, i] = p_value
+    order = np.argsort(mean_ranks, kind="stable")
+    alike = p_values[np.ix_(order, order)] > 1 - level
+    cliques: list[tuple[int, ...]] = []
+    end = 0
+    for start in range(methods):
+        stop = start + 1
+        while stop < methods and alike[start : stop + 1, start : stop + 1].all():
+            stop += 1
+        if stop - start > 1 and stop > end:
+            cliques.append(tuple(int(one) for one in order[start:stop]))
+            end = stop
+    return CriticalDifference(mean_ranks, float(stats.friedmanchisquare(*values.T).pvalue), p_values, tuple(cliques))
+
+
+def normalised(values: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Values on the scale on which the lower reference's mean is 0 and the upper one's is 1.
+
+    Args:
+        values: any shape.
+        lower: the lower reference's, one per seed.
+        upper: likewise.
+
+    Raises:
+        ValueError: the references' 95 % intervals overlap, or one has a single seed, so that there is no scale.
+    """
+    one, other = mean_interval(lower.tolist()), mean_interval(upper.tolist())
+    if one.low is None or one.high is None or other.low is None or other.high is None:
+        raise ValueError("a reference has one seed, so that nothing says whether the references differ")
+    if one.low <= other.high and other.low <= one.high:
+        raise ValueError(
+            f"the references overlap: {one.low:.4g} to {one.high:.4g} (lower), {other.low:.4g} to {other.high:.4g} "
+            "(upper)"
+        )
+    return np.asarray((values - one.mean) / (other.mean - one.mean))

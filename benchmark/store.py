@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,11 +26,15 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from .catalogue import describe
+from .cell import PROTOCOL
 from .derived import derive
 from .errors import InputError
 from .summary import Numbers, described, is_current, registered_summary, summarise
 
 SCHEMA = 1
+PUBLISHED = "measurements.parquet"
+"""The tidy table in a published folder."""
 _TAIL = 2**14
 """Bytes at a file's end that have its last rows: to watch a cell must not cost more the longer it runs."""
 COLUMNS = [
@@ -260,9 +264,10 @@ class Store:
         return [StoredCell(folder) for folder in sorted(self.path.glob("cells/*")) if folder.is_dir()]
 
     def current(self) -> tuple[list[StoredCell], dict[str, str]]:
-        """The finished cells of the newest versions in the store; and of each other cell why it is left out.
+        """The finished cells of the newest versions; and of each other cell why it is left out.
 
-        Cells of different versions of the protocol, a scenario, a method or a metric are never mixed.
+        Cells of different versions of the protocol, a scenario, a method or a metric are never mixed, and none is shown
+        that is older than what is installed.
         """
         cells, left_out = [], {}
         for cell in self.cells():
@@ -284,14 +289,15 @@ class Store:
                 left_out[cell.folder.name] = (
                     "made before one of its options existed; the store has it with that as well"
                 )
-        newest: dict[str, int] = {}
+        newest = _installed()
         for cell in cells:
             for part, number in cell.versions.items():
                 newest[part] = max(number, newest.get(part, number))
         for cell in list(cells):
             if old := [part for part, number in cell.versions.items() if number < newest[part]]:
                 cells.remove(cell)
-                left_out[cell.folder.name] = f"stale: the store has a newer version of {', '.join(old)}"
+                parts = ", ".join(f"{part} is version {cell.versions[part]}, not {newest[part]}" for part in old)
+                left_out[cell.folder.name] = f"stale: its {parts}; the command that made it makes it anew"
         return cells, left_out
 
     @contextmanager
@@ -324,14 +330,19 @@ class Store:
         failed = {**record, "status": "failed", "finished": _now(), "error": error}
         write_atomically(folder / "run.json", json.dumps(failed, indent=1))
 
-    def table(self) -> pd.DataFrame:
+    def table(self, methods: Collection[str] | None = None) -> pd.DataFrame:
         """All rows of the :meth:`current` cells, one measurement a row, with what identifies their cell.
+
+        Args:
+            methods: whose cells; all by default.
 
         Raises:
             InputError: a cell that says it is done can't be read.
         """
         tables = []
         for cell in self.current()[0]:
+            if methods is not None and cell.method not in methods:
+                continue
             record = cell.record
             identity = {
                 "scenario": record["scenario"]["label"],
@@ -348,11 +359,12 @@ class Store:
         return pd.concat(tables, ignore_index=True)[COLUMNS]
 
 
-def load(path: Path | str) -> pd.DataFrame:
-    """The tidy table of a store: one measurement a row.
+def load(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFrame:
+    """The tidy table of a store, or of what was published from one: one measurement a row.
 
     Args:
-        path: the store's folder.
+        path: the store's folder, a published one, or a published ``.parquet`` or ``.csv`` file.
+        methods: labels of those to read; all by default.
 
     Returns:
         columns scenario, method, seed, interval, distribution, step, metric, value, track, precision, device, cell;
@@ -361,7 +373,25 @@ def load(path: Path | str) -> pd.DataFrame:
     Raises:
         InputError: there is no store at this path, or one of its cells can't be read.
     """
-    return Store.open(path).table()
+    path = Path(path)
+    file = path / PUBLISHED if (path / PUBLISHED).exists() else path
+    if file.suffix not in (".parquet", ".csv"):
+        return Store.open(path).table(methods)
+    try:
+        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype={"distribution": str})
+        table = table[COLUMNS]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{file} isn't a published table: {error}") from None
+    return table if methods is None else table[table["method"].isin(methods)].reset_index(drop=True)
+
+
+def _installed() -> dict[str, int]:
+    """The versions that a cell would have now, but for metrics that are derived on reading."""
+    versions = {"the protocol": PROTOCOL}
+    for kind in ("scenario", "method", "metric"):
+        entries = describe(kind).items()
+        versions |= {f"{kind} {name}": entry.version for name, entry in entries if not entry.facts.get("derived")}
+    return versions
 
 
 def write_atomically(path: Path, text: str) -> None:

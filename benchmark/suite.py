@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -70,6 +72,15 @@ def suite(name: str) -> Suite:
     return known[name]
 
 
+@cache
+def named_variants() -> frozenset[str]:
+    """Labels of the methods with options that suites name: they are ranked beside the methods as they come."""
+    known = describe("method")
+    texts = {text for one in suites().values() for text in one.methods if ":" in text}
+    # A suite's method may be a plug-in that isn't installed here.
+    return frozenset(choose("method", text).label for text in texts if text.partition(":")[0] in known)
+
+
 def cells_of(
     suite_name: str | None = None,
     scenarios: Sequence[str] = (),
@@ -93,7 +104,7 @@ def cells_of(
     """
     if smoke and not suite_name:
         raise InputError("--smoke is the small size of a suite: say which with --suite NAME")
-    suite_scenarios = bool(suite_name) and not scenarios
+    suite_scenarios, suite_methods = (bool(suite_name) and not given for given in (scenarios, methods))
     small = suite(suite_name).smoke if suite_name and smoke else Smoke()
     if suite_name:
         chosen = suite(suite_name)
@@ -103,11 +114,12 @@ def cells_of(
         raise InputError("say what to run: --suite NAME, or -s SCENARIO and -m METHOD (`lifegen list` shows them)")
     given = {"steps": steps} if steps else {}
     last = small.scenario | (given if suite_scenarios else {})
-    return plan(
+    cells = plan(
         [choose("scenario", text, given, last) for text in scenarios],
         [choose("method", text, last=small.method) for text in _expanded(methods)],
         (0, 1, 2) if seeds is None else seeds,
     )
+    return [replace(cell, suite=suite_name) for cell in cells] if suite_methods else cells
 
 
 def _expanded(methods: Sequence[str]) -> list[str]:

@@ -1,6 +1,11 @@
-"""Leaderboards as text, CSV and JSON. No torch."""
+"""Leaderboards as text, CSV, JSON, Markdown, LaTeX and HTML. No torch."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -10,68 +15,237 @@ from rich.table import Table
 from rich.text import Text
 
 from .catalogue import shown
-from .leaderboard import COLUMNS, Board, Column
+from .compare import Comparison
+from .leaderboard import ACROSS, COLUMNS, Board, Column
 
 _REFERENCE = {"upper": "▲", "lower": "▼"}
 _USES = {"past-data": ("●", "keeps real images of the past"), "labels": ("◆", "is told the labels")}
+_CUSTOM = "✎"
+_IN_LATEX = {"±": r"$\pm$", "▲": r"$\blacktriangle$", "▼": r"$\blacktriangledown$", "●": r"$\bullet$",
+             "◆": r"$\blacklozenge$", "✎": r"$\ast$", "–": "--"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method's line of a printed table."""
+
+    method: str
+    """its label"""
+    name: str
+    """as printed, with its marks"""
+    kind: str
+    """ "upper" or "lower" reference, "custom", or "competitor" """
+    texts: tuple[str, ...]
+    """one per column"""
+    values: tuple[float | None, ...]
+    """what the column sorts by"""
+
+
+@dataclass(frozen=True)
+class Printed:
+    """One scenario's table, as text."""
+
+    scenario: str
+    titles: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+def printed(board: Board) -> Iterator[Printed]:
+    """The tables of a leaderboard, one per scenario: means over seeds ± half of their 95 % intervals."""
+    known = {column.metric: column for column in COLUMNS if column.metric}
+    for scenario, rows in board.table.groupby("scenario", sort=False):
+        metrics = set(rows["metric"])
+        ranked = rows[rows["metric"] == board.metrics[0]].set_index("method")
+        # What nobody has isn't shown; a metric that the standard table doesn't have gets a plain column.
+        about = [one for one in COLUMNS if not one.metric and (one.what == "n" or ranked[one.what].notna().any())]
+        columns = [
+            *about,
+            *(known.get(name, Column(name, name.replace("_", "\n"), 3)) for name in board.metrics if name in metrics),
+        ]
+        if scenario == ACROSS:  # scores, whatever the metric is
+            columns = [replace(column, digits=2, thousands=False) for column in columns]
+        lines = []
+        for method, group in rows.groupby("method", sort=False):
+            by_metric = group.set_index("metric")
+            seeds = int(group["n"].max())
+            found = [_cell(by_metric, column, board, seeds) for column in columns]
+            name, kind = _named(str(method), board)
+            lines.append(Line(str(method), name, kind, tuple(one[0] for one in found), tuple(one[1] for one in found)))
+        yield Printed(str(scenario), tuple(column.title for column in columns), tuple(lines))
+
+
+def legend(board: Board) -> list[str]:
+    """What the marks in the tables mean, as far as they occur."""
+    methods = set(map(str, board.table["method"]))
+    lines = []
+    if methods & set(board.runs.references):
+        lines.append("▲ upper and ▼ lower reference: they frame the table and don't compete")
+    for use, (mark, meaning) in _USES.items():
+        if any(use in board.runs.uses[method] for method in methods - set(board.runs.references)):
+            lines.append(f"{mark} {meaning}")
+    if methods & board.runs.custom:
+        text = f"{_CUSTOM} options of the user's own"
+        if board.table.loc[board.table["method"].isin(board.runs.custom), "rank"].isna().all():
+            text += ": not ranked (--rank-custom ranks them), since no suite says that they were fixed before"
+        lines.append(text)
+    return lines
+
+
+def left_out(board: Board) -> list[str]:
+    """The cells that aren't in it, each with the reason."""
+    return [f"{name}: {reason}" for name, reason in board.runs.left_out.items()]
+
+
+def title(scenario: str) -> str:
+    """A table's title."""
+    what = "interquartile mean of scores" if scenario == ACROSS else "mean over seeds"
+    return f"{scenario}: {what} ± half of its 95 % interval"
 
 
 def print_board(board: Board) -> None:
-    """Print one table per scenario: means over seeds ± half of the 95 % interval."""
+    """Print one table per scenario."""
     console = Console(highlight=False)
-    for scenario, rows in board.table.groupby("scenario", sort=False):
-        table = _table(rows, board)
-        # Never narrower than its content: a terminal's own wrapping is easier to read than cut numbers.
-        natural = Measurement.get(console, console.options.update(max_width=1000), table).maximum
-        console.width = max(console.width, natural)
-        console.print(Text(f"{scenario}: mean over seeds ± half of its 95 % interval", style="bold"))
+    for one in printed(board):
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        table.add_column("method", no_wrap=True)
+        for head in one.titles:
+            table.add_column(head, justify="right", no_wrap=True)
+        for line in one.lines:
+            table.add_row(Text(line.name), *line.texts, style=None if line.kind == "competitor" else "dim")
+        _widen(console, table)
+        console.print(Text(title(one.scenario), style="bold"))
         console.print(table)
         console.print()
-    if board.references:
-        console.print("▲ upper and ▼ lower reference: they frame the table and don't compete")
-    for use, (mark, meaning) in _USES.items():
-        if any(use in board.uses[method] for method in _competing(board)):
-            console.print(f"{mark} {meaning}")
-    for line in board.left_out:
-        console.print(Text(f"left out: {line}", style="yellow"))
+    for text in [*legend(board), *board.notes]:
+        console.print(Text(text))
+    for text in left_out(board):
+        console.print(Text(f"left out: {text}", style="yellow"))
 
 
-def _competing(board: Board) -> set[str]:
-    return set(map(str, board.table["method"])) - set(board.references)
+def print_comparison(comparison: Comparison) -> None:
+    """Print what can be concluded, and the differences per interval and distribution, one scenario after another."""
+    console = Console(highlight=False)
+    a, b = comparison.a, comparison.b
+    for scenario, lines in comparison.words.items():
+        rows = comparison.table[comparison.table["scenario"] == scenario]
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for head in ("", a, b, "difference", "95 % interval", "p (Holm)"):
+            table.add_column(head, justify="right" if head else "left", no_wrap=True)
+        for row in rows.to_dict("records"):
+            where = "end" if row["what"] == "end" else f"{row['what']} {_place(row)}"
+            interval = "–" if pd.isna(row["low"]) else f"{row['low']:.2f} to {row['high']:.2f}"
+            p_value = "–" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}"
+            numbers = (f"{row[key]:.2f}" for key in ("mean_a", "mean_b", "difference"))
+            table.add_row(where, *numbers, interval, p_value)
+        _widen(console, table)
+        console.print(Text(f"{scenario}: {comparison.metric} of {a} and {b}", style="bold"))
+        for text in lines:
+            console.print(Text(text))
+        console.print()
+        console.print(table)
+        console.print()
 
 
-def _table(rows: pd.DataFrame, board: Board) -> Table:
-    known = {column.metric: column for column in COLUMNS}
-    there = set(rows["metric"])
-    # A metric that the standard table doesn't have gets a plain column.
-    columns = [known.get(name, Column(name, name.replace("_", "\n"), 3)) for name in board.metrics if name in there]
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("method", no_wrap=True)
-    table.add_column("seeds", justify="right")
-    for column in columns:
-        table.add_column(column.title, justify="right", no_wrap=True)
-    for method, group in rows.groupby("method", sort=False):
-        reference = board.references.get(str(method))
-        by_metric = group.set_index("metric")
-        seeds = int(group["n"].max())
-        cells = [
-            _number(by_metric.loc[column.metric], column, seeds) if column.metric in by_metric.index else "–"
-            for column in columns
-        ]
-        told = [mark for use, (mark, _) in _USES.items() if use in board.uses[str(method)]]
-        name = " ".join([shown(str(method)), *([_REFERENCE[reference]] if reference else told)])
-        table.add_row(Text(name), str(seeds), *cells, style="dim" if reference else None)
-    return table
+def _widen(console: Console, table: Table) -> None:
+    """Never narrower than its content: a terminal's own wrapping is easier to read than cut numbers."""
+    natural = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.width = max(console.width, natural)
+
+
+def _place(row: Mapping[Hashable, Any]) -> str:
+    return str(row["distribution"]) if row["what"] == "distribution" else f"{row['interval']:.0f}"
 
 
 def to_csv(board: Board) -> str:
-    """Columns scenario, method, metric, n, mean, low, high; numbers in full."""
+    """The board's table; numbers in full, nothing where there is no interval or rank."""
     return str(board.table.to_csv(index=False))
 
 
 def to_json(board: Board) -> str:
-    """The same as :func:`to_csv`, as a list of objects; null where there is no interval."""
-    return str(board.table.to_json(orient="records", indent=1, double_precision=15))
+    """An object: ``rows``, as in :func:`to_csv`; ``references``; ``custom``; ``left_out``; ``notes``."""
+    content = {
+        "rows": json.loads(board.table.to_json(orient="records", double_precision=15)),
+        "references": dict(board.runs.references),
+        "custom": sorted(board.runs.custom),
+        "left_out": dict(board.runs.left_out),
+        "notes": list(board.notes),
+    }
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def to_markdown(board: Board) -> str:
+    """Tables, with marks, notes and what is left out below."""
+    tables = [f"**{title(one.scenario)}**\n\n{_tabulated(one, 'github')}\n" for one in printed(board)]
+    below = [*legend(board), *board.notes, *(f"left out: {text}" for text in left_out(board))]
+    return "\n".join([*tables, *(f"- {text}" for text in below)]) + "\n"
+
+
+def to_latex(board: Board) -> str:
+    r"""Tables for ``\input``, with booktabs and amssymb."""
+    tables = []
+    for one in printed(board):
+        text = _tabulated(one, "latex_booktabs")
+        for mark, command in _IN_LATEX.items():
+            text = text.replace(mark, command)
+        tables.append(f"% {title(one.scenario)}\n{text}\n")
+    below = [*legend(board), *board.notes, *(f"left out: {text}" for text in left_out(board))]
+    return "% needs \\usepackage{booktabs,amssymb}\n" + "\n".join([*tables, *(f"% {text}" for text in below)]) + "\n"
+
+
+def to_html(board: Board) -> str:
+    """Plain tables, without a page around them; ``lifegen report`` makes a page."""
+    from html import escape
+
+    tables = [f"<h3>{escape(title(one.scenario))}</h3>\n{_tabulated(one, 'html')}\n" for one in printed(board)]
+    below = [*legend(board), *board.notes, *(f"left out: {text}" for text in left_out(board))]
+    return "\n".join([*tables, "<ul>", *(f"<li>{escape(text)}</li>" for text in below), "</ul>"]) + "\n"
+
+
+FORMATS = {
+    "csv": to_csv,
+    "json": to_json,
+    "markdown": to_markdown,
+    "latex": to_latex,
+    "html": to_html,
+}
+"""Beside text."""
+
+
+def _tabulated(one: Printed, form: str) -> str:
+    from tabulate import tabulate
+
+    heads = ["method", *(head.replace("\n", " ") for head in one.titles)]
+    rows = [[line.name, *line.texts] for line in one.lines]
+    align = ["left", *["right"] * len(one.titles)]
+    return str(tabulate(rows, heads, tablefmt=form, disable_numparse=True, colalign=align))
+
+
+def _named(method: str, board: Board) -> tuple[str, str]:
+    """How a method is printed, and what kind of line it has."""
+    if reference := board.runs.references.get(method):
+        return f"{shown(method)} {_REFERENCE[reference]}", reference
+    marks = [mark for use, (mark, _) in _USES.items() if use in board.runs.uses[method]]
+    custom = method in board.runs.custom
+    return " ".join([shown(method), *marks, *([_CUSTOM] if custom else [])]), "custom" if custom else "competitor"
+
+
+def _cell(by_metric: pd.DataFrame, column: Column, board: Board, seeds: int) -> tuple[str, float | None]:
+    """A column's text, and what it sorts by."""
+    if column.what == "n":
+        return str(seeds), seeds
+    metric = column.metric or board.metrics[0]
+    if metric not in by_metric.index:
+        return "–", None
+    row = by_metric.loc[metric]
+    if column.what == "estimate":
+        return _number(row, column, seeds), float(row["mean"])
+    if pd.isna(row[column.what]):
+        return "–", None
+    value = float(row[column.what])
+    text = f"{value:.0f}"
+    if column.what == "rank" and not pd.isna(row["rank_low"]):
+        text += f" [{row['rank_low']:.0f}–{row['rank_high']:.0f}]"
+    return text, value
 
 
 def _number(row: pd.Series, column: Column, seeds: int) -> str:
@@ -81,7 +255,7 @@ def _number(row: pd.Series, column: Column, seeds: int) -> str:
         unit, size = ("M", 1e6) if mean >= 1e6 else ("k", 1e3) if mean >= 1e3 else ("", 1)
         mean, half = mean / size, half / size
     digits = 1 if unit else column.digits
-    text = f"{mean:.{digits}f}{unit}"
+    text = f"{round(mean, digits) + 0.0:.{digits}f}{unit}"  # never −0
     if half > 0:  # NaN with one seed
         text += f" ± {half:.{digits}f}{unit}"
     return text if row["n"] == seeds else f"{text} (n = {row['n']})"

@@ -1,0 +1,120 @@
+"""Where a store's cells come from: the commands that make them, and what they were made on. No torch."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .store import Store, StoredCell
+from .suite import cells_of, suites
+
+
+def suite_of(store: Store) -> str | None:
+    """The suite that the store holds in full and nothing else, if there is one."""
+    names = {cell.folder.name for cell in store.cells()}
+    return next((name for name in suites() if _suite_cells(name) == names), None)
+
+
+def commands(store: Store) -> list[str]:
+    """The ``lifegen run`` lines that make the cells of a store: a suite's, where the store has the whole suite, and one
+    for each set of scenarios × methods × seeds of the others."""
+    out = shlex.quote(str(Path("runs", store.path.name)))
+    cells = [cell for cell in store.cells() if cell.record]
+    lines = []
+    while cells:
+        names = {cell.folder.name for cell in cells}
+        of_suites = {name: wanted for name in suites() if (wanted := _suite_cells(name)) and wanted <= names}
+        if not of_suites:
+            break
+        name = max(of_suites, key=lambda one: len(of_suites[one]))
+        lines.append(f"lifegen run --suite {name} --out {out}")
+        cells = [cell for cell in cells if cell.folder.name not in of_suites[name]]
+    return lines + [_line(*key, [*group], out) for key, group in _blocks(cells).items()]
+
+
+def circumstances(store: Store) -> pd.DataFrame:
+    """What the finished cells were made on: one row per machine and set of versions, with the number of cells, the
+    hours that they took together, and the first and the last day."""
+    rows = []
+    for cell in store.cells():
+        record = cell.record
+        if cell.status != "done":
+            continue
+        started, finished = (datetime.fromisoformat(record[key]) for key in ("started", "finished"))
+        rows.append(
+            {
+                "device": record["device"],
+                **record.get("machine", {}),
+                **record.get("versions", {}),
+                "hours": (finished - started).total_seconds() / 3600,
+                "first": started.date().isoformat(),
+                "last": finished.date().isoformat(),
+            }
+        )
+    if not rows:
+        return pd.DataFrame()
+    table = pd.DataFrame(rows)
+    alike = [name for name in table.columns if name not in ("hours", "first", "last")]
+    totals = {"cells": ("hours", "size"), "hours": ("hours", "sum"), "first": ("first", "min"), "last": ("last", "max")}
+    return table.groupby(alike, dropna=False).agg(**totals).reset_index()
+
+
+def versions(store: Store) -> dict[str, int]:
+    """The versions that the numbers shown depend on: of the protocol, scenarios, methods and metrics."""
+    return {part: number for cell in store.current()[0] for part, number in sorted(cell.versions.items())}
+
+
+def _suite_cells(name: str) -> set[str]:
+    try:
+        return {cell.name for cell in cells_of(name)}
+    except ValueError:  # it names a plug-in that isn't installed here
+        return set()
+
+
+_Key = tuple[tuple[str, ...], tuple[int, ...], str]
+
+
+def _blocks(cells: Iterable[StoredCell]) -> dict[_Key, dict[str, None]]:
+    """Methods by the scenarios, seeds and precision that they were run with."""
+    runs: dict[tuple[str, str], set[tuple[str, int]]] = {}
+    for cell in cells:
+        record: dict[str, Any] = cell.record
+        key = record["method"]["label"], record["precision"]
+        runs.setdefault(key, set()).add((record["scenario"]["label"], record["seed"]))
+    blocks: dict[_Key, dict[str, None]] = {}
+    for (method, precision), pairs in runs.items():
+        by_scenario: dict[str, set[int]] = {}
+        for scenario, seed in pairs:
+            by_scenario.setdefault(scenario, set()).add(seed)
+        by_seeds: dict[tuple[int, ...], list[str]] = {}
+        for scenario, seeds in sorted(by_scenario.items()):
+            by_seeds.setdefault(tuple(sorted(seeds)), []).append(scenario)
+        for seeds_of, scenarios in by_seeds.items():
+            blocks.setdefault((tuple(scenarios), seeds_of, precision), {})[method] = None
+    return blocks
+
+
+def _line(scenarios: Sequence[str], seeds: Sequence[int], precision: str, methods: Sequence[str], out: str) -> str:
+    parts = ["lifegen run"]
+    parts += [f"-s {shlex.quote(label)}" for label in scenarios]
+    parts += [f"-m {shlex.quote(label)}" for label in methods]
+    parts.append(f"--seeds {_ranges(seeds)}")
+    if precision != "float32":
+        parts.append(f"--precision {precision}")
+    return " ".join([*parts, f"--out {out}"])
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """0, 1, 2, 5 as ``0-2,5``."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ",".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

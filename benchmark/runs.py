@@ -1,0 +1,145 @@
+"""One number per metric of each finished cell, from a store or from a published table: what is compared. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from .catalogue import describe
+from .errors import InputError, unknown
+from .store import Store, load
+from .suite import named_variants
+from .summary import described, summarise
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What leaderboards and comparisons are made of."""
+
+    name: str
+    """of the store or the file, for messages"""
+    numbers: pd.DataFrame
+    """scenario, method, seed, metric, value; NaN where a metric is undefined after a cell's last interval"""
+    references: Mapping[str, str]
+    """"upper" or "lower", of the methods that frame a table"""
+    uses: Mapping[str, tuple[str, ...]]
+    """what methods are told beyond the images of the current interval"""
+    custom: frozenset[str] = frozenset()
+    """methods with options of the user's own: neither the defaults nor a suite's variant"""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """cells that have no numbers here, each with the reason"""
+
+    def scenario(self, label: str) -> pd.DataFrame:
+        """The values of one scenario.
+
+        Raises:
+            InputError: there is none of this label.
+        """
+        found = self.numbers[self.numbers["scenario"] == label]
+        if found.empty:
+            raise unknown(f"scenario in {self.name}:", label, self.scenarios)
+        return found
+
+    def better(self, metric: str) -> str | None:
+        """ "lower", "higher", or None where neither is better."""
+        known = describe("metric").get(metric)
+        return str(known.facts["better"]) if known and known.facts["better"] else None
+
+    @property
+    def scenarios(self) -> list[str]:
+        return sorted(self.numbers["scenario"].unique())
+
+    def check_metrics(self, metrics: Iterable[str]) -> None:
+        """See whether any of these can be shown.
+
+        Raises:
+            InputError: one isn't there, or none has a value.
+        """
+        known = set(self.numbers["metric"])
+        has_value = set(self.numbers.dropna()["metric"])
+        there = ", ".join(sorted(has_value))
+        for metric in metrics:
+            if metric not in known and metric in describe("metric"):
+                raise InputError(
+                    f"{metric}: no cell has one number of it, since it is a trace over steps or wasn't measured; "
+                    f"there are {there}"
+                )
+            if metric not in known:
+                raise unknown(f"metric in {self.name}:", metric, known)
+        if has_value.isdisjoint(metrics):
+            raise InputError(
+                f"{', '.join(metrics)}: undefined after the last interval of every cell; there are {there}"
+            )
+
+
+def runs_of(source: Store | Path | str) -> Runs:
+    """The runs of a store, or of a published folder or table (as :func:`load` reads it).
+
+    Raises:
+        InputError: there is none, it has no finished cell, or one of its cells can't be read.
+    """
+    if not isinstance(source, Store):
+        if not Path(source, "lifegen.json").exists():
+            return _published(load(source), str(source))
+        source = Store.open(source)
+    cells, left_out = source.current()
+    if not cells:
+        reasons = "".join(f"\n  {name}: {reason}" for name, reason in left_out.items())
+        raise InputError(
+            f"{source.path} has no finished cell to show; `lifegen run --out {source.path}` goes on with it{reasons}"
+        )
+    found = [
+        (cell.record["scenario"]["label"], cell.method, cell.record["seed"], metric, value)
+        for cell in cells
+        for metric, value in cell.numbers.items()
+    ]
+    facts = {cell.method: cell.record["method"] for cell in cells}
+    from_suites = {cell.method for cell in cells if cell.record.get("suite")}
+    return Runs(
+        str(source.path),
+        _frame(found),
+        {method: fact["reference"] for method, fact in facts.items() if fact["reference"]},
+        {method: tuple(fact.get("uses", ())) for method, fact in facts.items()},
+        _custom(set(facts) - from_suites),
+        left_out,
+    )
+
+
+def _published(table: pd.DataFrame, name: str) -> Runs:
+    over = described()
+    found = []
+    table = table[table["step"].isna()].astype(object).where(lambda values: values.notna(), None)
+    for (scenario, method, seed, _), rows in table.groupby(["scenario", "method", "seed", "cell"]):
+        numbers = summarise(rows[["interval", "distribution", "metric", "value"]].to_dict("records"), [], over)
+        found += [(scenario, method, seed, metric, value) for metric, value in numbers.items()]
+    known = describe("method")
+    facts = {method: known[base].facts for method in table["method"].unique() if (base := _base(method)) in known}
+    return Runs(
+        name,
+        _frame(found),
+        {method: fact["reference"] for method, fact in facts.items() if fact["reference"]},
+        {method: tuple(facts[method]["uses"]) if method in facts else () for method in table["method"].unique()},
+        _custom(set(table["method"])),
+    )
+
+
+def _frame(found: list[tuple[str, str, int, str, float | None]]) -> pd.DataFrame:
+    frame = pd.DataFrame(found, columns=["scenario", "method", "seed", "metric", "value"])
+    return frame.astype({"value": float})
+
+
+def _base(label: str) -> str:
+    """A method's name, without options and precision."""
+    return label.partition(":")[0].partition(" ")[0]
+
+
+def _custom(methods: Iterable[str]) -> frozenset[str]:
+    """Those with options that no suite names."""
+    with_options = {method for method in methods if ":" in method}
+    if not with_options:
+        return frozenset()
+    named = named_variants()
+    return frozenset(method for method in with_options if method.partition(" ")[0] not in named)
