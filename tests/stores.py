@@ -1,0 +1,58 @@
+"""Stores written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lifegen.benchmark.store import Store
+
+
+def write(store: Store, method: str, seed: int, final: float, *, version: int = 1, reference: str | None = None,
+          intervals: int = 3, scenario: str = "split-x", status: str = "done", consistency: float | None = None,
+          uses: tuple[str, ...] = (), threshold: float | str | None = None, components: int = 1,
+          images: int = 0) -> None:  # fmt: skip
+    label = method if threshold is None else f"{method}:threshold={threshold}"
+    record = {
+        "scenario": {"name": scenario, "label": scenario, "version": 1, "config": {}, "track": "t"},
+        "method": {
+            "name": method,
+            "label": label,
+            "version": version,
+            "config": {"threshold": threshold},
+            "reference": reference,
+            "uses": list(uses),
+        },
+        "seed": seed,
+        "visits": [[str(i)] for i in range(intervals)] if intervals > 1 else [["0", "1", "2"]],
+        "protocol": 1,
+        "metrics": {},
+        "precision": "float32",
+        "device": "cpu",
+    }
+    name = f"{scenario}-{method}-{version}-{seed}" + ("" if threshold is None else f"-{threshold}")
+    with store.writing(name, record) as writer:
+        for interval in range(intervals):
+            value = final + 10 * (intervals - 1 - interval)
+            values = [(None, "negative_elbo", value), ("0", "negative_elbo", value + interval),
+                      ("1", "negative_elbo", value), ("2", "negative_elbo", value - interval),
+                      (None, "real_samples", 1000), (None, "components", components),
+                      (None, "stored_samples", images), (None, "peak_memory_mb", 500 - interval)]  # fmt: skip
+            if interval:
+                values.append((None, "posterior_consistency_past", consistency or 0.5 + seed / 10))
+            if interval == 1:
+                values.append((None, "code_retention", 0.9))
+            writer.append(
+                [{"interval": interval, "distribution": d, "step": None, "metric": m, "value": v} for d, m, v in values]
+            )
+            writer.append(
+                [{"interval": interval, "distribution": None, "step": 5, "metric": "gradient_norm", "value": 1.0}]
+            )
+        if status == "done":
+            samples = np.random.default_rng(0).integers(0, 255, (3, 10, 1, 8, 8), dtype=np.uint8)
+            pictures = {"samples": samples, "originals": samples[:, :8], "reconstructions": samples[:, 2:]}
+            if method == "good":
+                pictures["style_grid"] = samples[:, :9]
+            np.savez_compressed(writer.folder / "pictures.npz", **pictures)
+            writer.finish()
+        elif status == "failed":
+            writer.fail("ValueError: boom")

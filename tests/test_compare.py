@@ -1,0 +1,150 @@
+"""Two methods against each other, from stores written by hand."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lifegen.benchmark.compare import compare, over_scenarios, pairs
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.runs import runs_of
+from lifegen.benchmark.statistics import holm
+from lifegen.benchmark.store import Store
+from lifegen.benchmark.tables import print_comparison
+
+from .stores import write
+from .test_run import lifegen
+
+GOOD, NAIVE = [30.0, 31.0, 35.0], [50.0, 52.0, 54.0]
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    store = Store.create(tmp_path / "store")
+    for seed in range(3):
+        write(store, "naive", seed, NAIVE[seed], reference="lower")
+        write(store, "good", seed, GOOD[seed])
+        write(store, "batch", seed, 20 + seed, reference="upper", intervals=1)
+    return store
+
+
+def test_the_end_is_paired_by_seed(store):
+    found = compare(store.path, "good", "naive").table
+    end = found[found["what"] == "end"].iloc[0]
+    low, high = stats.ttest_rel(GOOD, NAIVE).confidence_interval(0.95)
+    assert (end["n"], end["difference"], end["low"], end["high"]) == pytest.approx((3, -20, low, high))
+    assert (end["mean_a"], end["mean_b"]) == pytest.approx((32, 52))
+    assert end["p"] == end["p_holm"] == pytest.approx(stats.ttest_rel(GOOD, NAIVE).pvalue)
+    assert end["probability"] == 1
+
+
+def test_intervals_and_distributions_are_families_of_tests(store):
+    found = compare(store.path, "good", "naive").table
+    for what, names in (("interval", [0, 1, 2]), ("distribution", ["0", "1", "2"])):
+        rows = found[found["what"] == what]
+        assert list(rows[what]) == names
+        assert list(rows["p_holm"]) == pytest.approx(holm(list(rows["p"])))
+    # the union's value is final + 10 (T − t), that of a distribution final + T (1 − j)
+    assert list(found.loc[found["what"] == "interval", "mean_a"]) == pytest.approx([52, 42, 32])
+    assert list(found.loc[found["what"] == "distribution", "mean_b"]) == pytest.approx([54, 52, 50])
+
+
+def test_a_method_of_one_interval_is_compared_at_the_end_only(store):
+    found = compare(store.path, "good", "batch").table
+    assert set(found["what"]) == {"end", "distribution"}
+
+
+def test_words_say_what_can_and_can_not_be_concluded(store):
+    (words,) = compare(store.path, "good", "naive").words.values()
+    text = " ".join(words)
+    assert "Can be concluded, as far as 3 seeds go: good is better than naive" in text
+    assert "needs 6" in text
+    assert "correlation over seeds 0.9" in text
+    write(store, "rival", 0, 31)
+    write(store, "rival", 1, 30)
+    write(store, "rival", 2, 35)
+    (words,) = compare(store.path, "good", "rival").words.values()
+    text = " ".join(words)
+    assert "Can't be concluded: which of them is better (lower is better)" in text
+    assert "probability 0.50" in text
+
+
+def test_better_is_higher_where_higher_is_better(store):
+    found = compare(store.path, "naive", "good", metric="backward_transfer")
+    (words,) = found.words.values()
+    write(store, "consistent", 0, 40, consistency=0.90)
+    write(store, "consistent", 1, 40, consistency=0.91)
+    write(store, "consistent", 2, 40, consistency=0.93)
+    (words,) = compare(store.path, "naive", "consistent", metric="posterior_consistency_past").words.values()
+    assert "consistent is better than naive" in " ".join(words)
+    assert "is higher than a run of consistent with probability 0.00" in " ".join(words)
+
+
+def test_one_seed_concludes_nothing(tmp_path):
+    store = Store.create(tmp_path / "one")
+    write(store, "good", 0, 30)
+    write(store, "naive", 0, 50)
+    write(store, "naive", 7, 50)
+    found = compare(store.path, "good", "naive")
+    (words,) = found.words.values()
+    assert words[0] == "Seeds 7 are only there for naive: not used."
+    assert "Nothing can be concluded" in words[1]
+    assert found.table["low"].isna().all()
+
+
+def test_what_is_not_there_is_refused(store):
+    with pytest.raises(InputError, match="unknown method in .*'goood'.*there are: batch, good, naive.*mean 'good'"):
+        compare(store.path, "goood", "naive")
+    with pytest.raises(InputError, match="unknown metric"):
+        compare(store.path, "good", "naive", metric="elbo")
+    with pytest.raises(InputError, match="unknown scenario in .*'split-z'"):
+        compare(store.path, "good", "naive", scenarios=["split-z"])
+    write(store, "lonely", 9, 1)
+    with pytest.raises(InputError, match="no seed that both good and lonely have"):
+        compare(store.path, "good", "lonely")
+
+
+def test_every_pair_is_there_once_with_corrected_tests(store):
+    found = pairs(runs_of(store))
+    assert [(row.a, row.b) for row in found.itertuples()] == [("batch", "good"), ("batch", "naive"), ("good", "naive")]
+    assert list(found["p_holm"]) == pytest.approx(holm(list(found["p"])))
+    assert found["difference"].iloc[2] == pytest.approx(-20)
+
+
+def test_over_scenarios_takes_enough_of_them(tmp_path):
+    store = Store.create(tmp_path / "many")
+    generator = np.random.default_rng(0)
+    for i in range(6):
+        for method, value in (("a", 10), ("b", 11), ("c", 50)):
+            write(store, method, 0, value + generator.normal(), scenario=f"split-{i}")
+    with pytest.raises(ValueError, match="takes 7 scenarios"):
+        over_scenarios(runs_of(store))
+    for method, value in (("a", 10), ("b", 11), ("c", 50), ("only-here", 1)):
+        write(store, method, 0, value, scenario="split-6")
+    methods, found = over_scenarios(runs_of(store))
+    assert methods == ["a", "b", "c"]
+    assert found.mean_ranks[2] == 3
+
+
+def test_the_command_prints_all_forms(store):
+    text = lifegen("compare", str(store.path), "good", "naive").stdout
+    assert "good is better than naive" in text
+    assert "interval 2" in text
+    rows = list(
+        csv.DictReader(io.StringIO(lifegen("compare", str(store.path), "good", "naive", "--format", "csv").stdout))
+    )
+    assert float(rows[0]["difference"]) == pytest.approx(-20)
+    found = json.loads(lifegen("compare", str(store.path), "good", "naive", "--format", "json").stdout)
+    assert len(found["rows"]) == len(rows)
+    assert found["words"]["split-x"]
+
+
+def test_a_narrow_terminal_cuts_nothing(store, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    print_comparison(compare(store.path, "good", "naive"))
+    assert "…" not in capsys.readouterr().out
