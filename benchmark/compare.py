@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .errors import unknown
+from .errors import InputError, unknown
 from .runs import Runs, runs_of
 from .statistics import LEVEL, CriticalDifference, Paired, critical_difference, holm, paired, t_test, wilcoxon
 from .store import load
@@ -72,7 +72,7 @@ def compare(
         rows += found
         words[scenario] = tuple(_in_words(a, b, values, pair, found, runs.better(metric)))
     if not rows:
-        raise unknown(f"scenario with seeds of both {a} and {b}:", ", ".join(labels), [])
+        raise InputError(f"{runs.name} has no seed that both {a} and {b} have, with a value of {metric}")
     return Comparison(a, b, metric, pd.DataFrame(rows), words)
 
 

@@ -23,7 +23,6 @@ def suite_of(store: Store) -> str | None:
 def commands(store: Store) -> list[str]:
     """The ``lifegen run`` lines that make the cells of a store: a suite's, where the store has the whole suite, and one
     for each set of scenarios × methods × seeds of the others."""
-    out = shlex.quote(str(Path("runs", store.path.name)))
     cells = [cell for cell in store.cells() if cell.record]
     lines = []
     while cells:
@@ -32,9 +31,14 @@ def commands(store: Store) -> list[str]:
         if not of_suites:
             break
         name = max(of_suites, key=lambda one: len(of_suites[one]))
-        lines.append(f"lifegen run --suite {name} --out {out}")
+        lines.append(f"lifegen run --suite {name} --out {out(store)}")
         cells = [cell for cell in cells if cell.folder.name not in of_suites[name]]
-    return lines + [_line(*key, [*group], out) for key, group in _blocks(cells).items()]
+    return lines + [_line(*key, [*group], out(store)) for key, group in _blocks(cells).items()]
+
+
+def out(store: Store) -> str:
+    """Where the commands write, as a word of a command line: the store's name in ``runs``."""
+    return shlex.quote(Path("runs", store.path.resolve().name).as_posix())
 
 
 def circumstances(store: Store) -> pd.DataFrame:

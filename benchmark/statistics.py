@@ -166,20 +166,27 @@ def ranks(
         table = sign * statistic(np.concatenate(resampled(values[name], generator), axis=1))
         columns.append(points[name] + stretch([len(group) for group in values[name]], level) * (table - points[name]))
     drawn = np.stack(columns, axis=1)  # (draws, methods)
-    places = 1 + (drawn[:, None, :] < drawn[:, :, None]).sum(axis=2)
     tail = (1 - level) / 2
-    low, high = np.quantile(places, [tail, 1 - tail], axis=0, method="nearest")
-    group: dict[str, int] = {}
-    for i, leader in enumerate(order):
-        if leader not in group:
-            number = 1 + len(set(group.values()))
-            for j in range(i, len(order)):
-                if order[j] not in group and np.mean(drawn[:, j] <= drawn[:, i]) >= tail:
-                    group[order[j]] = number
+    low, high = np.quantile(_places(drawn), [tail, 1 - tail], axis=0, method="nearest")
+    groups = np.zeros(len(order), dtype=int)
+    while (rest := np.flatnonzero(groups == 0)).size:
+        as_good = (drawn[:, rest] <= drawn[:, rest[:1]]).mean(axis=0) >= tail
+        groups[rest[as_good]] = groups.max() + 1
     return {
-        name: Rank(place[name], int(first), int(last), group[name])
-        for name, first, last in zip(order, low, high, strict=True)
+        name: Rank(place[name], int(first), int(last), int(group))
+        for name, first, last, group in zip(order, low, high, groups, strict=True)
     }
+
+
+def _places(values: np.ndarray) -> np.ndarray:
+    """Ranks in each row, from 1, the lowest first; equal values share the better rank."""
+    order = np.argsort(values, axis=1)
+    ordered = np.take_along_axis(values, order, axis=1)
+    is_first = np.diff(ordered, axis=1, prepend=-np.inf) > 0
+    found = np.maximum.accumulate(np.where(is_first, np.arange(values.shape[1]), 0), axis=1) + 1
+    places = np.empty_like(order)
+    np.put_along_axis(places, order, found, axis=1)
+    return places
 
 
 class Paired(NamedTuple):

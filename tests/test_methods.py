@@ -376,7 +376,8 @@ def test_options_are_frozen():
 
 def test_the_readmes_method_works_as_written(tmp_path):
     """A file like any in methods/: registered, gated, its memory counted."""
-    (code,) = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+    (code,) = [block for block in blocks if "register_method" in block]
     file = tmp_path / "readme_anchored.py"
     file.write_text(code)
     spec = importlib.util.spec_from_file_location(file.stem, file)

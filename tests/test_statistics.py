@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from lifegen.benchmark.statistics import (
+    _places,
     bootstrap_interval,
     coverage,
     critical_difference,
@@ -144,6 +145,11 @@ def test_who_can_not_be_told_from_the_best_of_a_group_is_in_it():
     assert found["wide"].group == found["best"].group == 1  # its mean may be below 10
     assert found["tight"].rank == 2
     assert found["tight"].group == 2
+
+
+def test_places_share_the_better_rank_where_values_are_equal():
+    values = np.random.default_rng(0).integers(0, 5, (50, 7)).astype(float)
+    assert np.array_equal(_places(values), stats.rankdata(values, method="min", axis=1))
 
 
 def test_few_seeds_have_ranks_without_intervals():

@@ -1,0 +1,117 @@
+"""Published results: complete, recomputable, repeatable."""
+
+from __future__ import annotations
+
+import io
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lifegen.benchmark import load
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.leaderboard import leaderboard
+from lifegen.benchmark.publish import publish
+from lifegen.benchmark.runs import runs_of
+from lifegen.benchmark.store import PUBLISHED, Store
+from lifegen.benchmark.suite import cells_of
+from lifegen.benchmark.tables import to_csv
+
+from .stores import write
+
+ROOT = Path(__file__).parents[1]
+FOLDERS = sorted(file.parent for file in (ROOT / "results").glob(f"*/{PUBLISHED}"))
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> Store:
+    store = Store.create(tmp_path_factory.mktemp("stores") / "mine")
+    for seed in range(3):
+        write(store, "naive", seed, 50 + seed, reference="lower")
+        write(store, "lifelong-vae", seed, 30 + seed**2)
+        write(store, "batch", seed, 20 - seed, reference="upper", intervals=1, uses=("past-data",))
+    write(store, "ewc", 0, 1, status="failed")
+    return store
+
+
+@pytest.fixture(scope="module")
+def folder(store, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("results") / "mine"
+    assert all(file.stat().st_size for file in publish(store, folder))
+    return folder
+
+
+def test_a_folder_has_all_that_it_promises(folder):
+    page = (folder / "README.md").read_text()
+    for file in re.findall(r"!\[.*?\]\((.*?)\)", page):
+        assert (folder / file).stat().st_size > 1000
+    assert "lifegen run -s split-x -m" in page
+    assert "lifelong-vae" in page
+    assert "left out: split-x-ewc-1-0: failed: ValueError: boom" in page
+    assert (folder / "report.html").read_text().startswith("<!")
+
+
+def test_both_tidy_tables_are_the_stores(store, folder):
+    expected = load(store.path)
+    pd.testing.assert_frame_equal(load(folder), expected)
+    pd.testing.assert_frame_equal(load(folder / "measurements.csv.gz"), expected)
+    only = load(folder, methods={"naive"})
+    assert set(only["method"]) == {"naive"}
+
+
+def test_publishing_again_replaces_it_and_changes_nothing(store, folder):
+    (folder / "figures" / "old.png").write_text("of an older version")
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "old.png"}
+    publish(store, folder)
+    after = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    assert after.keys() == before.keys()
+    assert [file.name for file in after if after[file] != before[file]] == []
+
+
+def test_a_folder_of_something_else_is_left_alone(store, tmp_path):
+    (tmp_path / "thesis.tex").write_text("mine")
+    with pytest.raises(InputError, match="holds something other than published results"):
+        publish(store, tmp_path)
+    with pytest.raises(InputError, match="can't be written to"):
+        publish(store, Path("/proc/results"))
+
+
+def test_what_is_no_published_table_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match="isn't a published table"):
+        load(tmp_path / "t.csv")
+    with pytest.raises(InputError, match="isn't a published table"):
+        load(tmp_path / "missing.parquet")
+
+
+def test_a_published_table_ranks_as_the_store_does(store, folder):
+    pd.testing.assert_frame_equal(leaderboard(runs_of(folder)).table, leaderboard(store).table)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_published_leaderboards_follow_from_the_published_measurements(folder):
+    made = pd.read_csv(io.StringIO(to_csv(leaderboard(runs_of(folder)))))
+    pd.testing.assert_frame_equal(made, pd.read_csv(folder / "leaderboard.csv"), rtol=1e-12)
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_published_folders_hold_their_suite(folder):
+    assert set(load(folder)["cell"]) == {cell.name for cell in cells_of(folder.name)}
+    assert f"lifegen run --suite {folder.name} " in (folder / "README.md").read_text()
+
+
+def test_what_the_readme_names_is_published():
+    assert {folder.name for folder in FOLDERS} >= {"quick", "split-mnist", "split-fashion-mnist"}
+
+
+def test_the_readmes_queries_work_as_written(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    (code,) = [one for one in re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
+               if "load(" in one]  # fmt: skip
+    names: dict[str, object] = {}
+    exec(code, names)
+    printed = capsys.readouterr().out
+    assert "lifelong-vae" in printed
+    assert list(names["curves"].columns) == [str(digit) for digit in range(10)]
+    assert names["near"]["seen"].min() > 0
