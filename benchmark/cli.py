@@ -176,34 +176,110 @@ def run(
 
 @cli.command()
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option("--metric", "metrics", multiple=True, help="May be repeated; the first ranks.")
+@click.argument("a")
+@click.argument("b")
+@click.option("--metric", default="negative_elbo", show_default=True)
+@click.option("-s", "--scenario", "scenarios", multiple=True, metavar="LABEL", help="May be repeated.  [default: all]")
 @click.option("--format", "form", type=click.Choice(["text", "csv", "json"]), default="text", show_default=True)
-def leaderboard(store: Path, metrics: tuple[str, ...], form: str) -> None:
-    """Print the leaderboard of a store: means over seeds with 95 % intervals."""
+def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...], form: str) -> None:
+    """Compare methods A and B of a store, paired by seed: at the end, per interval, per distribution, and in words."""
     from . import tables
-    from .leaderboard import leaderboard as make
-    from .store import Store
+    from .compare import compare as make
 
-    board = make(Store.open(store), metrics or None)
+    comparison = make(store, a, b, metric, scenarios)
     if form == "csv":
-        click.echo(tables.to_csv(board), nl=False)
+        click.echo(comparison.table.to_csv(index=False), nl=False)
     elif form == "json":
-        click.echo(tables.to_json(board))
+        rows = json.loads(comparison.table.to_json(orient="records", double_precision=15))
+        click.echo(json.dumps({"rows": rows, "words": comparison.words}, indent=1, ensure_ascii=False))
     else:
-        tables.print_board(board)
+        tables.print_comparison(comparison)
 
 
 @cli.command()
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: STORE/figures]")
+@click.option("--metric", "metrics", multiple=True, help="May be repeated; the first ranks.")
+@click.option("-s", "--scenario", "scenarios", multiple=True, metavar="LABEL", help="May be repeated.  [default: all]")
+@click.option("--across", is_flag=True, help="Put scenarios together, from the lower reference (0) to the upper (1).")
+@click.option("--rank-custom", is_flag=True, help="Rank methods with options of your own, too.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "csv", "json", "markdown", "latex", "html"]),
+    default="text",
+    show_default=True,
+)
+def leaderboard(
+    store: Path, metrics: tuple[str, ...], scenarios: tuple[str, ...], across: bool, rank_custom: bool, form: str
+) -> None:
+    """Print the leaderboard of a store, or of a published folder: means over seeds and ranks, with 95 % intervals."""
+    from . import tables
+    from .leaderboard import leaderboard as make
+    from .runs import runs_of
+
+    board = make(runs_of(store), metrics or None, scenarios, across, rank_custom)
+    if form == "text":
+        tables.print_board(board)
+        return
+    click.echo(tables.FORMATS[form](board), nl=False)
+    if form == "csv":  # it has no place for them
+        for line in tables.left_out(board):
+            click.echo(f"left out: {line}", err=True)
+
+
+class _ListsFigures(click.Command):
+    """Its help says which kinds of figure there are; they are imported for that alone."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from .plots import KINDS
+
+        with formatter.section("Kinds"):
+            formatter.write_dl([(name, kind.summary) for name, kind in KINDS.items()])
+
+
+@cli.command(cls=_ListsFigures)
+@click.argument("store", type=click.Path(path_type=Path))
+@click.argument("kinds", nargs=-1, metavar="[KIND]...")
+@click.option("--style", default="screen", show_default=True, metavar="screen|slides|paper",
+              help="paper: for a column, or the width of a two-column page.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]), default=["png"],
               show_default=True, help="May be repeated.")  # fmt: skip
-def plot(store: Path, out: Path | None, formats: tuple[str, ...]) -> None:
-    """Draw a store's figures and print their paths."""
+@click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: STORE/figures]")
+def plot(store: Path, kinds: tuple[str, ...], style: str, formats: tuple[str, ...], out: Path | None) -> None:
+    """Draw a store's figures and print their paths; what was drawn is beside each, as NAME.csv.
+
+    Without a KIND every figure that the store has the data for.
+    """
     from .plots import plot as draw
     from .store import Store
 
-    for file in draw(Store.open(store), out or store / "figures", formats):
+    for file in draw(Store.open(store), out or store / "figures", kinds, formats, style):
+        if file.suffix != ".csv":
+            click.echo(file)
+
+
+@cli.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write.  [default: STORE/report.html]")
+def report(store: Path, out: Path | None) -> None:
+    """Write one HTML page of everything that a store says, and print its path. It takes a minute or two."""
+    from .report import report as write
+    from .store import Store
+
+    click.echo(write(Store.open(store), out))
+
+
+@cli.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The folder to write.  [default: results/SUITE or /STORE]")
+def publish(store: Path, out: Path | None) -> None:
+    """Write a store's tables, figures, report and the commands that made it into a folder, small enough for git."""
+    from .provenance import suite_of
+    from .publish import publish as write
+    from .store import Store
+
+    found = Store.open(store)
+    for file in write(found, out or Path("results", suite_of(found) or found.path.resolve().name)):
         click.echo(file)
 
 

@@ -105,7 +105,7 @@ def leaderboard(
     values = wanted.dropna(subset="value")
     nonzero = set(values.loc[values["value"] != 0, "metric"])
     there = {one.metric for one in COLUMNS if one.metric in (set(values["metric"]) if one.zero else nonzero)}
-    default = ("negative_elbo",) if across else (one.metric for one in COLUMNS if one.metric in there)
+    default = ["negative_elbo"] if across else [one.metric for one in COLUMNS if one.metric and one.metric in there]
     chosen = tuple(metrics or default)
     values = values[values["metric"].isin(chosen)]
     unranked = set(runs.references) | (set() if rank_custom else runs.custom)

@@ -10,8 +10,10 @@ from lifegen.benchmark.store import Store
 def write(store: Store, method: str, seed: int, final: float, *, version: int = 1, reference: str | None = None,
           intervals: int = 3, scenario: str = "split-x", status: str = "done", consistency: float | None = None,
           uses: tuple[str, ...] = (), threshold: float | str | None = None, components: int = 1,
-          images: int = 0) -> None:  # fmt: skip
-    label = method if threshold is None else f"{method}:threshold={threshold}"
+          images: int = 0, options: str = "", suite: str | None = None) -> None:  # fmt: skip
+    """A cell whose negative ELBO falls by 10 an interval, to ``final``."""
+    options = options or (f"threshold={threshold}" if threshold is not None else "")
+    label = f"{method}:{options}" if options else method
     record = {
         "scenario": {"name": scenario, "label": scenario, "version": 1, "config": {}, "track": "t"},
         "method": {
@@ -28,8 +30,9 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
         "metrics": {},
         "precision": "float32",
         "device": "cpu",
+        "suite": suite,
     }
-    name = f"{scenario}-{method}-{version}-{seed}" + ("" if threshold is None else f"-{threshold}")
+    name = f"{scenario}-{method}-{version}-{seed}" + (f"-{options}" if options else "")
     with store.writing(name, record) as writer:
         for interval in range(intervals):
             value = final + 10 * (intervals - 1 - interval)

@@ -1,0 +1,172 @@
+"""Figures over the stream: metrics against intervals and steps. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.ticker import EngFormatter, MaxNLocator
+
+from .drawing import (
+    FEW,
+    Drawing,
+    Scene,
+    axis_label,
+    canvas,
+    estimates,
+    in_words,
+    limits,
+    log_axis,
+    panel_title,
+    seeds_note,
+)
+from .style import look
+
+_OWN_KIND = ("components",)
+"""Metrics that a kind of their own draws."""
+
+
+def curves(scene: Scene) -> Iterator[Drawing]:
+    """Each metric against the interval: the mean over seeds, with its 95 % t interval as a band.
+
+    A method of one interval is a horizontal line. A trace has a point at each of its steps, spread over the interval.
+    """
+    for metric, rows in scene.unions.groupby("metric"):
+        if metric not in _OWN_KIND and rows.groupby("method")["interval"].nunique().max() > 1:
+            yield _curve(scene, str(metric), rows, "curves")
+
+
+def components(scene: Scene) -> Iterator[Drawing]:
+    """Components of the model against the interval, where some method has more than one."""
+    rows = scene.unions[scene.unions["metric"] == "components"]
+    if not rows.empty and rows["value"].max() > 1 and rows["interval"].max() > 0:
+        yield _curve(scene, "components", rows, "components")
+
+
+def consistency(scene: Scene) -> Iterator[Drawing]:
+    """What codes keep, beside how many are in use: a code that says nothing is perfectly consistent."""
+    rows = scene.several
+    parts = {metric: rows[rows["metric"] == metric]
+             for metric in ("posterior_consistency_past", "code_retention", "code_perplexity")}  # fmt: skip
+    parts = {metric: part for metric, part in parts.items() if not part.empty}
+    if len(parts) < 2:
+        return
+    data = {metric: estimates(part, ["method", "interval"]) for metric, part in parts.items()}
+    methods = sorted({method for table in data.values() for method in table["method"]})
+    figure, panels = canvas(scene, methods, (1, len(parts)), wide=True)
+    width = 0.8 * figure.get_figwidth() / len(parts)
+    for panel, (metric, table) in zip(panels[0], data.items(), strict=True):
+        _lines(panel, table, table["interval"])
+        panel.set(xlabel="after interval", ylim=limits(parts[metric]["value"]))
+        panel_title(panel, axis_label(metric), width, scene.style)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    together = pd.concat([table.assign(metric=metric) for metric, table in data.items()])
+    yield scene.drawing("consistency", figure, "do codes keep their meaning?", seeds_note(together["n"]), together)
+
+
+def samples_needed(scene: Scene) -> Iterator[Drawing]:
+    """Real and synthetic images that training took in each interval (paper, figure 7)."""
+    rows = scene.several
+    rows = rows[rows["metric"].isin(["real_samples", "synthetic_samples"])]
+    if rows.empty:
+        return
+    data = estimates(rows, ["metric", "method", "interval"])
+    methods = sorted(data["method"].unique())
+    figure, panels = canvas(scene, methods, (1, 2), wide=True, sharey=True)
+    for panel, metric in zip(panels[0], ("real_samples", "synthetic_samples"), strict=True):
+        table = data[data["metric"] == metric]
+        _lines(panel, table, table["interval"])
+        panel.set(xlabel="interval", title=in_words(metric))
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[0, 0].set(ylabel="images in training", ylim=limits(rows["value"]))
+    panels[0, 0].yaxis.set_major_formatter(EngFormatter(sep=""))
+    yield scene.drawing("samples_needed", figure, "images that each interval took", seeds_note(data["n"]), data)
+
+
+def gradient_norm_steps(scene: Scene) -> Iterator[Drawing]:
+    """The gradient's norm against the step, one curve per interval from dark (first) to light, one panel per method
+    (paper, figure 4c): means over seeds, smoothed by a running median over a tenth of an interval.
+    """
+    rows = scene.several
+    rows = rows[rows["metric"] == "gradient_norm"]
+    if rows.empty:
+        return
+    data = rows.groupby(["method", "interval", "step"])["value"].agg(n="count", mean="mean").reset_index()
+    data["smooth"] = data.groupby(["method", "interval"])["mean"].transform(
+        lambda mean: mean.rolling(max(1, len(mean) // 10), min_periods=1, center=True).median()
+    )
+    methods = list(data["method"].unique())
+    style = scene.style
+    columns = min(4, len(methods))
+    lines = -(-len(methods) // columns)
+    tall = style.height if lines == 1 else 0.72 * style.height * lines
+    figure, panels = canvas(scene, shape=(lines, columns), wide=columns > 1, height=tall, sharey=True)
+    shades = ScalarMappable(Normalize(0, int(data["interval"].max())), matplotlib.colormaps["viridis"])
+    for panel, method in zip(panels.flat, methods, strict=False):
+        for interval, group in data[data["method"] == method].groupby("interval"):
+            panel.plot(group["step"], group["smooth"], color=shades.to_rgba(interval), linewidth=0.6 * style.line)
+        panel_title(panel, scene.named(method), 0.8 * figure.get_figwidth() / columns, style)
+    for panel in panels.flat[len(methods) :]:
+        panel.remove()
+    for i in range(len(methods)):
+        if i + columns >= len(methods):
+            panels.flat[i].set_xlabel("step")
+        log_axis(panels.flat[i], "y", data["smooth"].max() / data["smooth"].min())
+    for line in panels:
+        line[0].set_ylabel("gradient norm")
+    figure.colorbar(shades, ax=panels[:, -1].tolist() if len(methods) == panels.size else list(figure.axes),
+                    label="interval", ticks=MaxNLocator(integer=True), aspect=12 * lines + 10)  # fmt: skip
+    what = "gradient norm in each interval, smoothed"
+    note = seeds_note(data["n"]).partition(",")[0]
+    yield scene.drawing("gradient_norm_steps", figure, what, note, data)
+
+
+def _curve(scene: Scene, metric: str, rows: pd.DataFrame, kind: str) -> Drawing:
+    is_trace = bool(rows["step"].notna().any())
+    by = ["method", "interval", "step"] if is_trace else ["method", "interval"]
+    data = estimates(rows, by)
+    figure, panels = canvas(scene, sorted(data["method"].unique()))
+    axes = panels[0, 0]
+    _lines(axes, data, _between_intervals(data) if is_trace else data["interval"], markers=not is_trace)
+    axes.set(xlabel="after interval", ylabel=axis_label(metric), ylim=limits(rows["value"]))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if rows["value"].abs().max() >= 10_000:
+        axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 300k
+    seeds = rows.groupby("method")["seed"].nunique()
+    what = f"{in_words(metric)} {'at the steps of' if is_trace else 'after'} each interval"
+    return scene.drawing(metric, figure, what, seeds_note(seeds), data, kind)
+
+
+def _lines(axes: Axes, data: pd.DataFrame, at: pd.Series, markers: bool = True) -> None:
+    """A curve of means within their intervals for each method; one of interval 0 alone goes across.
+
+    Args:
+        axes: where.
+        data: with the columns method, mean, low and high.
+        at: the place of each of its rows.
+    """
+    last = at.max()
+    alpha = 0.2 if data["method"].nunique() <= FEW else 0.07
+    for method, group in data.assign(at=at).groupby("method"):
+        own = look(str(method))
+        arguments: dict[str, Any] = {**own.line, **(own.point if markers else {}), "label": str(method)}
+        if markers and len(group) > 20:
+            arguments["markevery"] = -(-len(group) // 15)
+        if group["at"].tolist() == [0] and last > 0:
+            group = pd.concat([group, group.assign(at=last)])
+        axes.plot(group["at"], group["mean"], **arguments)
+        axes.fill_between(group["at"], group["low"], group["high"], color=own.colour, alpha=alpha, linewidth=0)
+
+
+def _between_intervals(data: pd.DataFrame) -> pd.Series:
+    """Where a trace's steps lie: those of interval i between i − 1 and i; a method of one interval fills the axis."""
+    by_method = data.groupby("method")
+    share = data["step"] / (by_method["step"].transform("max") + 1)
+    only = by_method["interval"].transform("max") == 0
+    return data["interval"] - 1 + share * np.where(only, data["interval"].max() + 1, 1)

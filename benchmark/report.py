@@ -1,0 +1,429 @@
+"""One HTML page of everything that a store says: tables, figures, tests, what is left out, and where it comes from. No
+torch.
+
+The page is complete in itself: it loads nothing, and its own policy forbids it to. Equal stores give equal pages.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count, groupby
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from . import tables
+from .catalogue import describe, shown
+from .compare import pairs
+from .drawing import axis_label
+from .errors import InputError
+from .inline import inlined
+from .leaderboard import Board, leaderboard
+from .plots import KINDS, drawings
+from .provenance import circumstances, commands, versions
+from .runs import Runs, runs_of
+from .statistics import LEVEL, coverage, wilcoxon_needs
+from .store import Store, StoredCell, write_atomically
+
+_RANKING = "negative_elbo"
+_GRIDS = ("samples", "samples_over_intervals", "reconstructions", "style_grid")
+"""Kinds of figures that are grids of images: folded away, side by side."""
+_FOLDED = ("curves", "gradient_norm_steps", "thresholds")
+"""Kinds of figures that are folded away one by one, but for the metric that ranks."""
+
+
+def report(store: Store, file: Path | None = None) -> Path:
+    """Write a store's report: one HTML file that needs nothing else.
+
+    Args:
+        store: what to report.
+        file: where to; ``report.html`` in the store by default.
+
+    Returns:
+        the file.
+
+    Raises:
+        InputError: the store has no finished cell, one of its cells can't be read, or the file can't be written.
+    """
+    file = Path(file or store.path / "report.html")
+    runs = runs_of(store)
+    _check_writable(file)  # before the minutes that the figures take
+    environment = Environment(
+        loader=PackageLoader("lifegen.benchmark"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["breakable"] = _breakable
+    page = environment.get_template("report.html.j2").render(_content(store, runs))
+    try:
+        write_atomically(file, page)
+    except OSError as error:
+        raise _unwritable(file, error) from None
+    return file
+
+
+def _check_writable(file: Path) -> None:
+    if file.is_dir():
+        raise InputError(f"{file} is a folder; a report is a file, such as {file / 'report.html'}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(file, error) from None
+
+
+def _unwritable(file: Path, error: OSError) -> InputError:
+    return InputError(f"{file} can't be written: {error.strerror or error}")
+
+
+def _content(store: Store, runs: Runs) -> dict[str, Any]:
+    """What the template names."""
+    board = leaderboard(runs)
+    boards = [_table(one, f"board-{number}") for number, one in enumerate(tables.printed(board), 1)]
+    across, across_notes = _across(runs) if len(runs.scenarios) > 1 else (None, ())
+    cells = _Cells.of(store)
+    scenes = list(_scenes(store, runs))
+    tests = list(_tests(runs, board))
+    general = [("conclusions", "What can be concluded"), ("coverage", "How often intervals are right")]
+    contents = [
+        ("what", "What was run", []),
+        ("leaderboard", "Leaderboard", _parts(boards) + ([("across", "Across scenarios")] if across_notes else [])),
+        ("figures", "Figures", _parts(scenes if len(scenes) > 1 else scenes[0]["kinds"])),
+        ("tests", "Tests", _parts(tests) + general),
+        ("left-out", "What is left out", []),
+        ("provenance", "Provenance", [("versions", "Versions"), ("glossary", "Metrics")]),
+    ]
+    return {
+        "name": store.path.resolve().name,
+        "contents": [{"anchor": anchor, "title": title, "parts": parts} for anchor, title, parts in contents],
+        "scenarios": list(cells.scenarios()),
+        "counts": cells.counts(),
+        "methods": cells.methods(runs),
+        "commands": commands(store),
+        "boards": boards,
+        "legend": tables.legend(board),
+        "notes": board.notes,
+        "across": across,
+        "across_notes": across_notes,
+        "scenes": scenes,
+        "ranking": _words(_RANKING),
+        "unit": describe("metric")[_RANKING].facts["unit"],
+        "tests": tests,
+        "conclusions": _conclusions(runs),
+        "coverage": [(n, f"{coverage(n):.1%}".replace("%", " %")) for n in (3, 5, 10)],
+        "left_out": cells.left_out,
+        "custom": sorted(runs.custom),
+        "circumstances": _circumstances(circumstances(store)),
+        "versions": _versions(versions(store)),
+        "glossary": _glossary(runs),
+    }
+
+
+def _parts(sections: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(section["anchor"], section["label"]) for section in sections]
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ").replace("elbo", "ELBO")
+
+
+def _breakable(label: str) -> Markup:
+    """A label that lines may be broken in, before its options."""
+    return Markup(re.sub("([:,])", r"\1<wbr>", str(escape(label))))
+
+
+def _plural(number: int, one: str) -> str:
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
+def _span(numbers: Iterable[float], form: str = "g") -> str:
+    low, high = min(numbers := list(numbers)), max(numbers)
+    ends = [format(end, form) for end in (low, high)]
+    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+
+
+# What was run, and what is left out
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """The store's cells by what became of them."""
+
+    shown: list[StoredCell]
+    left_out: list[dict[str, str]] = field(default_factory=list)
+    by_scenario: dict[str, Counter[str]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(store: Store) -> _Cells:
+        kept, reasons = store.current()
+        found = _Cells(kept)
+        for cell in kept:
+            found._count(cell, "done")
+        for name, reason in reasons.items():
+            cell = store.cell(name)
+            status = {"done": "stale", "running": "unfinished"}.get(cell.status, cell.status)
+            found._count(cell, status)
+            about = {"name": name, "status": status, "reason": reason.removeprefix(f"{status}: ")}
+            if status == "unfinished" and cell.record.get("visits"):
+                about["reason"] += f": {cell.intervals_done()} of {len(cell.record['visits'])} intervals measured"
+            found.left_out.append(about)
+        return found
+
+    def _count(self, cell: StoredCell, status: str) -> None:
+        label = cell.record["scenario"]["label"] if cell.record else "(can’t be read)"
+        self.by_scenario.setdefault(label, Counter())[status] += 1
+
+    def counts(self, label: str | None = None) -> dict[str, int]:
+        """How many cells of a scenario, or of all, have each status that occurs; "done" and "failed" always."""
+        total: Counter[str] = sum(self.by_scenario.values(), Counter())
+        number = total if label is None else self.by_scenario[label]
+        order = ("done", "unfinished", "failed", "stale", "damaged")
+        return {status: number[status] for status in order if total[status] or status in ("done", "failed")}
+
+    def scenarios(self) -> Iterator[dict[str, Any]]:
+        known = describe("scenario")
+        for label in sorted(self.by_scenario):
+            cells = [cell for cell in self.shown if cell.record["scenario"]["label"] == label]
+            facts = cells[0].record["scenario"] if cells else {"name": "", "track": "–"}
+            yield {
+                "label": label,
+                "summary": known[facts["name"]].summary if facts["name"] in known else "",
+                "track": facts["track"],
+                "intervals": max((len(cell.record["visits"]) for cell in cells), default="–"),
+                "methods": len({cell.method for cell in cells}),
+                "seeds": ", ".join(map(str, sorted({cell.record["seed"] for cell in cells}))) or "–",
+                "counts": self.counts(label),
+            }
+
+    def methods(self, runs: Runs) -> list[dict[str, str]]:
+        known = describe("method")
+        found = {}
+        for cell in self.shown:
+            fact = cell.record["method"]
+            found[cell.method] = {
+                "name": shown(cell.method),
+                "summary": known[fact["name"]].summary if fact["name"] in known else "",
+                "uses": ", ".join(runs.uses[cell.method]).replace("-", " ") or "–",
+                "version": fact["version"],
+            }
+        return [found[method] for method in sorted(found)]
+
+
+# Leaderboards
+
+
+def _table(one: tables.Printed, anchor: str) -> dict[str, Any]:
+    """A table in blocks: what is sorted stays within its block."""
+    blocks = [(kind, list(lines)) for kind, lines in groupby(one.lines, key=lambda line: line.kind)]
+    title = tables.title(one.scenario)
+    return {
+        "anchor": anchor,
+        "label": one.scenario,
+        "title": title,
+        "titles": ("method", *one.titles),
+        "blocks": blocks,
+    }
+
+
+def _across(runs: Runs) -> tuple[dict[str, Any] | None, Sequence[str]]:
+    """The table across scenarios with its notes; or none, and why."""
+    try:
+        board = leaderboard(runs, across=True)
+    except InputError as error:
+        return None, (f"There is no table across scenarios: {error}",)
+    (one,) = tables.printed(board)
+    return _table(one, "across"), board.notes
+
+
+# Figures
+
+
+def _scenes(store: Store, runs: Runs) -> Iterator[dict[str, Any]]:
+    """The figures by scenario and kind."""
+    numbers = count(1)
+    for place, label in enumerate(runs.scenarios, 1):
+        kinds = []
+        for kind, group in groupby(drawings(store, scenario=label), key=lambda drawing: drawing.kind):
+            is_grid = kind in _GRIDS
+            ranking_first = sorted(group, key=lambda drawing: drawing.name != _RANKING)
+            figures = [inlined(drawing, next(numbers), is_grid) for drawing in ranking_first]
+            single = [] if is_grid else figures
+            kinds.append(
+                {
+                    "anchor": f"figures-{place}-{kind}",
+                    "label": _words(kind).capitalize(),
+                    "summary": KINDS[kind].summary,
+                    "open": [one for one in single if kind not in _FOLDED or one.name == _RANKING],
+                    "folded": [
+                        (axis_label(one.name), one) for one in single if kind in _FOLDED and one.name != _RANKING
+                    ],
+                    "gallery": figures if is_grid else [],
+                }
+            )
+        yield {"anchor": f"figures-{place}", "label": label, "kinds": kinds}
+
+
+# Tests
+
+
+def _tests(runs: Runs, board: Board) -> Iterator[dict[str, Any]]:
+    """Each scenario's pairs of methods: in words, as a grid, as a table."""
+    unit = describe("metric")[_RANKING].facts["unit"]
+    for place, (label, found) in enumerate(pairs(runs, _RANKING).groupby("scenario"), 1):
+        of_scenario = board.table[board.table["scenario"] == label]
+        methods = [one for one in of_scenario["method"].unique() if one in {*found["a"], *found["b"]}]
+        yield {
+            "anchor": f"tests-{place}",
+            "label": label,
+            "words": list(_verdict(found, unit)),
+            "grid": list(_grid(found, methods)),
+            "titles": _TITLES,
+            "rows": [_row(pair) for pair in found.itertuples()],
+        }
+
+
+def _verdict(found: pd.DataFrame, unit: str) -> Iterator[str]:
+    seeds = f"{_span(found['n'])} {'seed' if found['n'].max() == 1 else 'seeds'}"
+    if found["n"].max() == 1:
+        yield "One seed: nothing says how far its values lie from another’s, so there are no intervals and no tests."
+        return
+    decided = int((found["p_holm"] <= 1 - LEVEL).sum())
+    yield f"{decided} of {_plural(len(found), 'pair')} differ at 5 % after correction, with {seeds}."
+    if single := int((found["n"] == 1).sum()):
+        yield f"{_plural(single, 'pair')} {'has' if single == 1 else 'have'} one seed in common: not tested."
+    if equal := int(((found["difference"] == 0) & found["p"].isna() & (found["n"] > 1)).sum()):
+        yield f"{_plural(equal, 'pair')} {'has' if equal == 1 else 'have'} equal values in every seed."
+    resolvable = found["resolvable"].dropna()
+    resolvable = resolvable[resolvable > 0]
+    if len(resolvable):
+        yield (
+            f"Smallest resolvable difference, by pair: {_span(resolvable, '.2g')} {unit}, median "
+            f"{resolvable.median():.2g}. It is before correction: one test of all these needs more."
+        )
+
+
+def _grid(found: pd.DataFrame, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Each method against each: the row's mean minus the column's."""
+    signed = {(pair.a, pair.b): (pair.difference, pair.p_holm) for pair in found.itertuples()}
+    signed |= {(b, a): (-difference, p) for (a, b), (difference, p) in signed.items()}
+    for row in methods:
+        cells = []
+        for column in methods:
+            difference, p = signed.get((row, column), (None, None))
+            form = ".1f" if difference is None or abs(difference) < 9.95 else ".0f"
+            text = "" if row == column else "–" if difference is None else _signed(difference, form)
+            is_decided = difference is not None and p <= 1 - LEVEL
+            cells.append({"text": text, "verdict": ("lower" if difference < 0 else "higher") if is_decided else ""})
+        yield {"method": shown(row), "cells": cells}
+
+
+_TITLES = ("a", "b", "seeds", "difference", "95 %\ninterval", "p", "p\ncorrected", "effect", "P(a < b)",
+           "correlation", "resolvable")  # fmt: skip
+
+
+def _row(pair: Any) -> dict[str, Any]:
+    """One pair's texts, each with what it sorts by; None where undefined."""
+    interval = None if pd.isna(pair.low) else f"{_signed(pair.low)} to {_signed(pair.high)}"
+    cells = [
+        (str(pair.n), pair.n),
+        (_signed(pair.difference), pair.difference),
+        (interval, pair.low),
+        *((None if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}", p) for p in (pair.p, pair.p_holm)),
+        (_signed(pair.effect), pair.effect),
+        (f"{pair.probability:.2f}", pair.probability),
+        (_signed(pair.correlation), pair.correlation),
+        (f"{pair.resolvable:.2f}", pair.resolvable),
+    ]
+    texts = [("–", None) if pd.isna(value) else (text, value) for text, value in cells]
+    return {"a": pair.a, "b": pair.b, "cells": texts}
+
+
+def _signed(value: float, form: str = ".2f") -> str:
+    text = format(value, form)
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def _conclusions(runs: Runs) -> list[str]:
+    seeds = runs.numbers.groupby(["scenario", "method"])["seed"].nunique()
+    methods = runs.numbers["method"].nunique()
+    lines = [
+        "Can: which of two methods has the better value on this stream, with these options and this budget, where the "
+        "corrected p is below 0.05.",
+        "Can’t: that two methods are equal. A large p says that these seeds don’t tell them apart; a true difference "
+        "below the resolvable one would mostly go unnoticed.",
+        "Can’t: anything about other data, budgets, architectures or options. Seeds vary initialisation, the order of "
+        "the data and random interval lengths; images, their split and the order of classes stay as the scenario has "
+        "them.",
+        "Rank intervals and tie groups in the leaderboard aren’t corrected for the number of methods; p-values are.",
+    ]
+    if seeds.max() < (needed := wilcoxon_needs()):
+        lines.append(
+            f"Intervals and tests suppose that values of seeds are about normal, which can’t be checked with "
+            f"{_span(seeds)} {'seed' if seeds.max() == 1 else 'seeds'}. A test by ranks, which supposes less, can’t find anything below {needed} seeds."
+        )
+    if (scenarios := len(runs.scenarios)) > 1 and methods > 2:
+        needed = wilcoxon_needs(methods * (methods - 1) // 2)
+        lines.append(
+            f"Over scenarios: to compare {methods} methods by ranks, each scenario being one observation, takes "
+            f"{needed} scenarios; there are {scenarios}."
+        )
+    return lines
+
+
+# Provenance
+
+
+def _circumstances(table: pd.DataFrame) -> dict[str, Any]:
+    """Machines and software, one column each, and what all of it took."""
+    texts = {"hours": table["hours"].map("{:.2f}".format)}
+    text = table.assign(**texts).astype(object).where(table.notna(), "–").map(str)
+    return {
+        "rows": [(name, list(text[name])) for name in text.columns],
+        "cells": int(table["cells"].sum()),
+        "hours": f"{table['hours'].sum():.1f}" if table["hours"].sum() >= 1 else f"{table['hours'].sum():.2f}",
+        "first": table["first"].min(),
+        "last": table["last"].max(),
+    }
+
+
+def _versions(numbers: dict[str, int]) -> list[tuple[str, str]]:
+    """By kind of thing: what has which version."""
+    found: dict[str, dict[int, list[str]]] = {}
+    for part, number in sorted(numbers.items()):
+        kind, _, name = part.rpartition(" ")
+        kind = "protocol" if name == "protocol" else f"{kind}s"
+        found.setdefault(kind, {}).setdefault(number, []).append("" if kind == "protocol" else name)
+    order = ("protocol", "scenarios", "methods", "metrics")
+    return [
+        (
+            kind,
+            "; ".join(
+                f"version {number}: {', '.join(names)}".removesuffix(": ") for number, names in found[kind].items()
+            ),
+        )
+        for kind in sorted(found, key=order.index)
+    ]
+
+
+def _glossary(runs: Runs) -> list[dict[str, str]]:
+    there = set(runs.numbers["metric"])
+    known = {name: entry for name, entry in describe("metric").items() if name in there}
+    return [
+        {
+            "name": name,
+            "summary": entry.summary,
+            "unit": entry.facts["unit"] or "–",
+            "better": entry.facts["better"] or "–",
+        }
+        for name, entry in known.items()
+    ]

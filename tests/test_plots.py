@@ -1,0 +1,514 @@
+"""Figures, from stores written by hand: what is in them, how methods look, what is written beside them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from scipy import stats
+
+from lifegen.benchmark.catalogue import describe
+from lifegen.benchmark.comparisons import _on_front
+from lifegen.benchmark.drawing import Drawing, Scene
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.grids import image_rows, spread, style_panels
+from lifegen.benchmark.plots import KINDS, PICTURES, drawings, plot
+from lifegen.benchmark.store import Store
+from lifegen.benchmark.style import _LOOKS, STYLES, look
+from lifegen.benchmark.suite import suites
+
+IMAGE = 64
+"""Bytes of an image in a store of these tests."""
+
+
+def write(store: Store, label: str, seed: int, final: float, *, reference: str | None = None, intervals: int = 3,
+          scenario: str = "split-x", images: int = 0, numbers: int = 10**6, seconds: float = 10, components: int = 1,
+          order: str = "012", far: float = 0, old: bool = False, threshold: float | str | None = None) -> None:  # fmt: skip
+    """A cell whose negative ELBO falls by 10 an interval, to ``final``; a distribution that is still unknown lies
+    ``far`` above."""
+    name = label.partition(":")[0]
+    visits = [[one] for one in order[:intervals]] if intervals > 1 else [list(order)]
+    record = {
+        "scenario": {"name": scenario, "label": scenario, "version": 1, "config": {}, "track": "t"},
+        "method": {"name": name, "label": label, "version": 1, "config": {"threshold": threshold},
+                   "reference": reference, "uses": []},
+        "seed": seed, "visits": visits, "protocol": 1, "metrics": {}, "precision": "float32", "device": "cpu",
+    }  # fmt: skip
+    with store.writing(f"{scenario}-{label}-{seed}".replace(":", "-"), record) as writer:
+        for interval in range(intervals):
+            value = final + 10 * (intervals - 1 - interval)
+            measured: dict[str, float] = {
+                "negative_elbo": value, "real_samples": 1000, "synthetic_samples": 7, "components": components,
+                "stored_parameters": numbers, "stored_samples": images, "train_seconds": seconds / intervals,
+                "code_perplexity": 2,
+            }  # fmt: skip
+            if interval:
+                measured |= {"posterior_consistency_past": 0.5 + seed / 10, "code_retention": 0.9}
+            rows = [(None, None, metric, number) for metric, number in measured.items()]
+            for place, one in enumerate(order):
+                rows.append((one, None, "negative_elbo", value + place * interval + far * (place > interval)))
+            rows += [(None, step, "gradient_norm", norm) for step, norm in ((5, 1.0), (6, 3.0))]
+            names = ("distribution", "step", "metric", "value")
+            writer.append([{"interval": interval, **dict(zip(names, row, strict=True))} for row in rows])
+        samples = np.random.default_rng(0).integers(0, 255, (3, 10, 1, 8, 8), dtype=np.uint8)
+        pictures = {"samples": samples, "originals": samples[:, :8], "reconstructions": samples[:, 2:]}
+        if not old:
+            pictures["samples_over_intervals"] = samples[:intervals]
+        if name == "good":
+            pictures["style_grid"] = samples[:, :9]
+        np.savez_compressed(writer.folder / "pictures.npz", **pictures)
+        writer.finish()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store.create(tmp_path / "store")
+    for seed, (naive, good, batch) in enumerate([(50, 30, 20), (52, 31, 21), (54, 35, 20)]):
+        write(store, "naive", seed, naive, reference="lower", numbers=500_000)
+        write(store, "good", seed, good, components=2)
+        write(store, "batch", seed, batch, reference="upper", intervals=1)
+    return store
+
+
+def drawn(store: Store, kind: str, name: str | None = None, **options: Any) -> Drawing:
+    (one,) = [one for one in drawings(store, [kind], **options) if name in (None, one.name)]
+    return one
+
+
+def lines(figure: Figure, panel: int = 0) -> dict[str, Any]:
+    return {str(line.get_label()): line for line in figure.axes[panel].get_lines()}
+
+
+def test_every_kind_is_drawn_and_what_was_drawn_lies_beside_it(store, tmp_path):
+    for threshold in (1.0, "inf"):
+        write(store, f"growing:threshold={threshold}", 0, 40, threshold=threshold)
+    files = plot(store, tmp_path / "figures", formats=("png", "svg"))
+    names = {file.relative_to(tmp_path / "figures").as_posix() for file in files}
+    methods = ["naive", "good", "batch", "growing_threshold=1.0", "growing_threshold=inf"]
+    figures = {
+        *("negative_elbo", "posterior_consistency_past", "real_samples", "gradient_norm", "synthetic_samples",
+          "stored_samples", "stored_parameters", "train_seconds", "code_retention", "code_perplexity"),
+        *("final", "matrix", "forgetting", "consistency", "components", "memory", "compute", "samples_needed",
+          "gradient_norm_steps", "thresholds", "style_grid-good"),
+        *(f"{kind}-{method}" for kind in ("samples", "samples_over_intervals", "reconstructions") for method in methods),
+    }  # fmt: skip
+    assert names == {f"split-x/{name}.{ending}" for name in figures for ending in ("png", "svg", "csv")}
+    assert all(file.stat().st_size > 20 for file in files)
+    assert {one.kind for one in drawings(store)} == set(KINDS)
+    assert set(PICTURES) < set(KINDS)
+
+
+def test_the_table_beside_a_figure_is_what_was_drawn(store, tmp_path):
+    plot(store, tmp_path, ["curves"], ("svg",))
+    table = pd.read_csv(tmp_path / "split-x" / "negative_elbo.csv")
+    axes = drawn(store, "curves", "negative_elbo").figure
+    for method, own in table[table["method"] != "batch"].groupby("method"):
+        assert list(lines(axes)[method].get_xdata()) == own["interval"].tolist()
+        assert list(lines(axes)[method].get_ydata()) == pytest.approx(own["mean"].tolist())
+    assert set(table["n"]) == {3}
+    last = table[(table["method"] == "good") & (table["interval"] == 2)].iloc[0]
+    low, high = stats.t.interval(0.95, 2, loc=32, scale=stats.sem([30, 31, 35]))
+    assert (last["mean"], last["low"], last["high"]) == pytest.approx((32, low, high))
+
+
+def test_a_curve_shows_means_and_intervals_and_one_interval_goes_across(store):
+    drawing = drawn(store, "curves", "negative_elbo")
+    axes = drawing.figure.axes[0]
+    assert list(lines(drawing.figure)["good"].get_ydata()) == pytest.approx([52, 42, 32])
+    assert list(lines(drawing.figure)["batch"].get_xdata()) == [0, 2]
+    assert list(lines(drawing.figure)["batch"].get_ydata()) == pytest.approx([61 / 3] * 2)
+    assert axes.get_ylabel() == "negative ELBO (nats)"
+    half = stats.t.ppf(0.975, 2) * np.std([30, 31, 35], ddof=1) / np.sqrt(3)
+    assert axes.collections[1].get_paths()[0].vertices[:, 1].max() == pytest.approx(52 + half)
+    assert drawing.title == "split-x: negative ELBO after each interval (mean of 3 seeds, 95 % interval)"
+    assert drawing.figure.get_suptitle() == drawing.title
+
+
+def test_a_metric_that_starts_at_interval_1_is_no_line_across(store):
+    line = lines(drawn(store, "curves", "posterior_consistency_past").figure)["good"]
+    assert list(line.get_xdata()) == [1, 2]
+
+
+def test_a_trace_has_a_point_at_each_step_between_the_intervals(store):
+    figure = drawn(store, "curves", "gradient_norm").figure
+    places = [interval - 1 + step / 7 for interval in range(3) for step in (5, 6)]
+    assert list(lines(figure)["good"].get_xdata()) == pytest.approx(places)
+    assert list(lines(figure)["batch"].get_xdata()) == pytest.approx([-1 + 3 * 5 / 7, -1 + 3 * 6 / 7])
+
+
+def test_one_seed_has_no_interval_and_the_axis_shows_every_seed(tmp_path):
+    store = Store.create(tmp_path)
+    write(store, "good", 0, 30)
+    for kind in ("final", "curves", "forgetting", "memory", "matrix"):
+        for drawing in drawings(store, [kind]):
+            assert "one seed" in drawing.title
+            assert "interval)" not in drawing.title
+            assert drawing.data.filter(["low", "high"]).isna().all(axis=None)
+    write(store, "good", 1, 40)
+    drawing = drawn(store, "curves", "negative_elbo")  # of two seeds the interval reaches far beyond
+    assert drawing.figure.axes[0].get_ylim() == pytest.approx((30 - 0.12 * 30, 60 + 0.12 * 30))
+    assert "2 seeds" in drawing.title
+
+
+def test_final_has_the_best_first_with_its_seeds_and_the_references_across(store):
+    drawing = drawn(store, "final")
+    left, right = drawing.figure.axes
+    assert [text.get_text() for text in left.get_yticklabels()] == ["batch ▲", "good", "naive ▼"]
+    assert left.get_ylim() == (2.5, -0.5)
+    across = {line.get_label(): line.get_xdata()[0] for line in left.get_lines() if line.get_linestyle() == "--"}
+    assert across == {"upper": pytest.approx(61 / 3), "lower": pytest.approx(52)}
+    assert any(list(line.get_xdata()) == [30, 31, 35] for line in left.get_lines())  # the seeds
+    good = drawing.data[(drawing.data["method"] == "good") & (drawing.data["metric"] == "negative_elbo")].iloc[0]
+    assert any(list(line.get_xdata()) == [good["low"], good["high"]] for line in left.get_lines())
+    assert good["seeds"] == "0:30 1:31 2:35"
+    assert right.get_xlabel() == "forgetting (nats)"
+    assert "batch" not in set(drawing.data[drawing.data["metric"] == "forgetting"]["method"])
+
+
+def test_the_matrix_frames_what_is_first_met_and_its_colours_end_with_what_is_known(tmp_path):
+    store = Store.create(tmp_path)
+    write(store, "good", 0, 30, far=10_000)
+    write(store, "good", 1, 32, far=10_000)
+    write(store, "batch", 0, 20, reference="upper", intervals=1)
+    drawing = drawn(store, "matrix")
+    panel = drawing.figure.axes[0]
+    image = panel.get_images()[0]
+    assert np.asarray(image.get_array()).tolist() == [[51, 10051, 10051], [41, 42, 10043], [31, 33, 35]]
+    assert image.get_clim()[1] < 60
+    assert image.get_clim()[0] == 31
+    assert [patch.get_xy() for patch in panel.patches] == [(-0.5, -0.5), (0.5, 0.5), (1.5, 1.5)]
+    assert {text.get_text() for text in panel.texts} >= {"31", "33", "35"}
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["0", "1", "2"]
+    assert len(drawing.data) == 9
+    assert set(drawing.data["n"]) == {2}
+
+
+def test_distributions_that_seeds_meet_in_another_order_are_numbered_by_it(tmp_path):
+    store = Store.create(tmp_path)
+    write(store, "good", 0, 30, order="012")
+    write(store, "good", 1, 30, order="210")
+    table = drawn(store, "matrix").data
+    assert set(table["distribution"]) == {"#0", "1", "#2"}
+    assert table[table["interval"] == 2].set_index("distribution")["mean"].to_dict() == {"#0": 30, "1": 32, "#2": 34}
+
+
+def test_forgetting_of_each_distribution_and_its_mean(tmp_path):
+    store = Store.create(tmp_path)
+    write(store, "good", 0, 30)
+    write(store, "bad", 0, 30)
+    file = tmp_path / "cells" / "split-x-bad-0" / "metrics.jsonl"
+    # R[2, 0] was 30, the best: now 20 above R[1, 0] = 40; a space keeps the file's length
+    text = file.read_text()
+    row = '{"interval": 2, "distribution": "0", "step": null, "metric": "negative_elbo", "value": 30}'
+    assert row in text
+    file.write_text(text.replace(row, row.replace("30}", "60}")))
+    record = tmp_path / "cells" / "split-x-bad-0" / "run.json"
+    record.write_text(record.read_text().replace('"numbers"', '"numbers_of_before"'))
+    drawing = drawn(store, "forgetting")
+    table = drawing.data[drawing.data["method"] == "bad"].set_index("distribution")["mean"]
+    assert table.to_dict() == {"0": 20, "1": 0, "2": 0, "mean of the past": 10}
+    left, right = drawing.figure.axes[:2]
+    assert [text.get_text() for text in left.get_yticklabels()] == ["good", "bad"]
+    assert np.asarray(left.get_images()[0].get_array()).tolist() == [[0, 0, 0], [20, 0, 0]]
+    assert any(list(line.get_xdata()) == [10] for line in right.get_lines())
+
+
+def test_consistency_has_perplexity_beside_it(store):
+    drawing = drawn(store, "consistency")
+    titles = [axes.get_title() for axes in drawing.figure.axes]
+    assert titles == ["posterior consistency past", "code retention", "code perplexity (codes)"]
+    assert list(lines(drawing.figure, 2)["good"].get_ydata()) == [2, 2, 2]
+    assert set(drawing.data["metric"]) == {"posterior_consistency_past", "code_retention", "code_perplexity"}
+
+
+def test_samples_needed_has_a_panel_for_real_and_one_for_synthetic_ones(store):
+    figure = drawn(store, "samples_needed").figure
+    assert [axes.get_title() for axes in figure.axes] == ["real samples", "synthetic samples"]
+    assert [list(lines(figure, panel)["good"].get_ydata()) for panel in (0, 1)] == [[1000] * 3, [7] * 3]
+    assert "batch" not in lines(figure)
+
+
+def test_gradient_norms_have_a_curve_per_interval_and_panels_in_rows(store):
+    for name in ("a", "b", "c"):
+        write(store, name, 0, 30)
+    figure = drawn(store, "gradient_norm_steps").figure
+    panels = figure.axes[:5]
+    assert [panel.get_title() for panel in panels] == ["a", "b", "c", "good", "naive ▼"]
+    assert len({panel.get_subplotspec().rowspan.start for panel in panels}) == 2
+    assert len(panels[0].get_lines()) == 3
+    assert [list(data) for data in panels[0].get_lines()[0].get_data()] == [[5, 6], [1, 3]]
+
+
+def test_components_are_drawn_where_there_is_more_than_one(store, tmp_path):
+    assert list(lines(drawn(store, "components").figure)["good"].get_ydata()) == [2, 2, 2]
+    single = Store.create(tmp_path / "single")
+    write(single, "good", 0, 30)
+    assert "components" not in {one.name for one in drawings(single)}
+
+
+def test_memory_is_numbers_and_images_in_megabytes(tmp_path):
+    store = Store.create(tmp_path)
+    write(store, "numbers", 0, 30, numbers=10**6)
+    write(store, "images", 0, 40, numbers=10**5, images=10_000)
+    write(store, "both", 0, 50, numbers=10**6, images=10_000)
+    write(store, "naive", 0, 20, numbers=10, reference="lower")
+    write(store, "batch", 0, 10, reference="upper", intervals=1)
+    drawing = drawn(store, "memory")
+    table = drawing.data.set_index("method")
+    assert table["mean_cost"].to_dict() == pytest.approx(
+        {"numbers": 4, "images": 0.4 + 0.01 * IMAGE, "both": 4 + 0.01 * IMAGE, "naive": 4e-5, "batch": 4}
+    )
+    assert set(table.index[table["on_front"]]) == {"numbers", "images"}  # references don't compete
+    axes = drawing.figure.axes[0]
+    across = [list(line.get_ydata()) for line in axes.get_lines() if list(line.get_xdata()) == [0, 1]]
+    assert across == [[10, 10]]  # the batch keeps all data, which nobody counts
+    assert axes.get_xscale() == "log"
+
+
+def test_compute_has_the_sum_of_seconds_with_intervals_along_both_axes(store):
+    drawing = drawn(store, "compute")
+    row = drawing.data.set_index("method").loc["good"]
+    assert (row["mean_cost"], row["n"], row["mean"]) == (pytest.approx(10), 3, pytest.approx(32))
+    assert "Pareto" in drawing.title
+    assert any(
+        np.allclose([segment[0, 1], segment[1, 1]], [row["low"], row["high"]])
+        for bars in drawing.figure.axes[0].collections
+        for segment in bars.get_segments()
+    )
+
+
+def test_the_front_is_what_nothing_else_beats():
+    points = np.array([[1, 5], [2, 3], [2, 4], [3, 3], [4, 1], [np.nan, np.nan], [4, 1]])
+    assert _on_front(points).tolist() == [True, True, False, False, True, False, True]
+
+
+def test_components_and_quality_against_the_threshold(tmp_path):
+    """At equal distances, infinity last; the mean over seeds; one line for the rest of the configuration."""
+    store = Store.create(tmp_path)
+    for seed in (0, 1):
+        for threshold, components in ((0.0, 10), (20.0, 4 + seed), ("inf", 1)):
+            write(store, f"growing:threshold={threshold}", seed, 30.0 - components, threshold=threshold,
+                  components=components)  # fmt: skip
+    drawing = drawn(store, "thresholds")
+    left, right = drawing.figure.axes
+    (line,) = left.lines
+    assert line.get_xdata().tolist() == [0, 1, 2]
+    assert line.get_ydata().tolist() == [10, 4.5, 1]
+    assert [label.get_text() for label in left.get_xticklabels()] == ["0", "20", "∞"]
+    assert right.lines[0].get_ydata().tolist() == [20, 25.5, 29]
+    assert set(drawing.data["method"]) == {"growing"}
+
+
+def test_rows_of_images_are_those_of_the_pictures():
+    images = np.zeros((4, 6, 1, 8, 8), dtype=np.uint8)
+    images[2, 1] = 200
+    axes = image_rows(images, list("abcd"), "code", STYLES["screen"]).axes[0]
+    image = np.asarray(axes.get_images()[0].get_array())
+    assert image.shape == (32, 48)
+    assert (image[16:24, 8:16] == 200).all()
+    assert image.sum() == 200 * 64
+    assert [label.get_text() for label in axes.get_yticklabels()] == list("abcd")
+
+
+def test_reconstructions_stand_beside_their_originals(store):
+    drawing = drawn(store, "reconstructions", "reconstructions-good")
+    kept = np.load(store.cell("split-x-good-0").folder / "pictures.npz")
+    image = np.asarray(drawing.figure.axes[0].get_images()[0].get_array())
+    assert (image[8:16, :8] == kept["originals"][1, 0, 0]).all()
+    assert (image[8:16, 64:72] == kept["reconstructions"][1, 0, 0]).all()
+    assert drawing.data["distribution"].tolist() == ["0", "1", "2"]
+    assert set(drawing.data["cell"]) == {"split-x-good-0"}
+    assert set(drawing.data["seed"]) == {0}
+
+
+def test_style_grids_have_a_panel_per_code_row_by_row(store):
+    grids = np.arange(2 * 9, dtype=np.uint8).reshape(2, 9, 1, 1, 1)
+    panels = style_panels(grids, Scene("x", [], STYLES["screen"])).axes
+    assert [panel.get_title() for panel in panels] == ["code 0", "code 1"]
+    assert np.asarray(panels[1].get_images()[0].get_array()).tolist() == [[9, 10, 11], [12, 13, 14], [15, 16, 17]]
+
+
+def test_samples_over_intervals_skip_cells_that_have_none_and_of_many_show_some(tmp_path):
+    store = Store.create(tmp_path)
+    write(store, "new", 0, 30)
+    write(store, "old", 0, 30, old=True)
+    (drawing,) = drawings(store, ["samples_over_intervals"])
+    assert drawing.data["method"].tolist() == ["new"] * 3
+    assert drawing.data["interval"].tolist() == [0, 1, 2]
+    assert spread(10, 12) == list(range(10))
+    assert (len(spread(70, 12)), spread(70, 12)[0], spread(70, 12)[-1]) == (12, 0, 69)
+
+
+def test_what_cannot_be_drawn_is_one_line(store, tmp_path):
+    with pytest.raises(InputError, match="unknown kind of figure 'matrx'; there are: components.*mean 'matrix'"):
+        drawings(store, ["matrx"])
+    with pytest.raises(InputError, match="unknown style 'papr'.*mean 'paper'"):
+        drawings(store, style="papr")
+    with pytest.raises(InputError, match="unknown scenario in this store 'split-y'; there are: split-x"):
+        drawings(store, scenario="split-y")
+    with pytest.raises(InputError, match="nothing to draw 'thresholds' from: it needs one method with two thresholds"):
+        plot(store, tmp_path / "figures", ["thresholds"])
+    with pytest.raises(InputError, match="no finished cell"):
+        drawings(Store.create(tmp_path / "empty"))
+    with pytest.raises(InputError, match="can't be written to"):
+        plot(store, Path("/proc/figures"), ["final"])
+
+
+def test_one_scenario_can_be_drawn_alone(store):
+    write(store, "good", 0, 300, scenario="split-y")
+    assert {one.scenario for one in drawings(store, ["final"])} == {"split-x", "split-y"}
+    assert drawn(store, "final", scenario="split-y").data["mean"].tolist() == [300, 0]
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_nothing_sticks_out_however_many_methods_there_are(style, tmp_path):
+    """Every method that comes with lifegen, and a variant with a long name."""
+    store = Store.create(tmp_path)
+    for method in [*_LOOKS, "lifelong-vae:mutual_information=none"]:
+        write(store, method, 0, 30 + len(method), components=2)
+    kinds = ["final", "curves", "matrix", "forgetting", "memory", "samples_needed"]
+    for drawing in drawings(store, kinds, style):
+        if drawing.kind == "curves" and drawing.name != "negative_elbo":
+            continue
+        drawing.save(io.BytesIO(), "png")
+        width, height = drawing.figure.bbox.width, drawing.figure.bbox.height
+        legends = [*drawing.figure.legends, *(axes.get_legend() for axes in drawing.figure.axes)]
+        for artist in [*filter(None, legends), *drawing.figure.texts, *drawing.figure.axes]:
+            box = artist.get_tightbbox()
+            assert box.x0 >= -1, (drawing.name, artist)
+            assert box.y0 >= -1, (drawing.name, artist)
+            assert box.x1 <= width + 1, (drawing.name, artist)
+            assert box.y1 <= height + 1, (drawing.name, artist)
+        if style == "paper":
+            assert drawing.figure.get_figwidth() in (3.3, 6.9)
+
+
+def test_a_figure_for_paper_says_how_many_seeds_and_leaves_the_rest_to_the_caption(store):
+    drawing = drawn(store, "curves", "negative_elbo", style="paper")
+    assert drawing.figure.get_suptitle() == "mean of 3 seeds, 95 % interval"
+    assert drawing.figure.get_figwidth() == 3.3
+    assert drawn(store, "matrix", style="paper").figure.get_figwidth() == 6.9
+    assert 7 <= drawing.figure.axes[0].yaxis.label.get_size() <= 8
+    assert drawn(store, "curves", "negative_elbo", style="slides").figure.axes[0].yaxis.label.get_size() >= 14
+
+
+@pytest.mark.parametrize("form", ["svg", "pdf"])
+def test_equal_data_give_an_equal_file(store, form):
+    written = []
+    for _ in range(2):
+        file = io.BytesIO()
+        drawn(store, "final", style="paper").save(file, form)
+        written.append(file.getvalue())
+    assert written[0] == written[1]
+    if form == "svg":
+        assert b">forgetting (nats)</text>" in written[0]  # letters, not their outlines
+        assert b"<dc:date>" not in written[0]
+    else:
+        assert b"/Type3" not in written[0]
+        assert b"CreationDate" not in written[0]
+
+
+def test_matplotlibs_settings_stay_what_they_were(store):
+    with matplotlib.rc_context({"font.size": 3, "svg.fonttype": "path"}):
+        before = dict(matplotlib.rcParams)
+        for drawing in drawings(store, ["final", "matrix", "samples"], "slides"):
+            assert dict(matplotlib.rcParams) == before
+            drawing.save(io.BytesIO(), "svg")
+            assert dict(matplotlib.rcParams) == before
+            assert all(axes.xaxis.label.get_size() == 16 for axes in drawing.figure.axes[:1])
+
+
+def test_a_legend_names_a_reconstruction_as_one_and_marks_references(store):
+    write(store, "growing-cvae", 0, 30)
+    legend = drawn(store, "curves", "negative_elbo").figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.texts] == ["batch ▲", "good", "growing-cvae (reconstruction)", "naive ▼"]
+    assert [handle.get_color() for handle in legend.legend_handles] == [
+        look(method).colour for method in ("batch", "good", "growing-cvae", "naive")
+    ]
+
+
+def test_a_method_looks_the_same_whatever_is_beside_it(store, tmp_path):
+    alone = Store.create(tmp_path / "alone")
+    write(alone, "good", 0, 30)
+    looks = []
+    for one in (store, alone):
+        line = lines(drawn(one, "curves", "negative_elbo").figure)["good"]
+        looks.append((line.get_color(), line.get_marker(), line.get_linestyle()))
+    assert looks[0] == looks[1]
+    assert looks[0][:2] == (look("good").colour, look("good").marker)
+
+
+def test_every_method_that_comes_with_lifegen_has_a_look_of_its_own():
+    assert set(_LOOKS) == set(describe("method"))
+    assert len({(one.colour, one.marker) for one in _LOOKS.values()}) == len(_LOOKS)
+    by_colour: dict[str, list[Any]] = {}
+    for one in _LOOKS.values():
+        by_colour.setdefault(one.colour, []).append(one.dash)
+    assert all(len(set(dashes)) == len(dashes) for dashes in by_colour.values())
+    paper = {"lifelong-vae": "#0173b2", "generative-replay": "#de8f05", "batch": "#029e73", "naive": "#949494"}
+    assert {name: look(name).colour for name in paper} == paper
+
+
+def test_a_variant_keeps_its_methods_colour_and_differs_in_the_rest():
+    for label in ("lifelong-vae:style=2", "lifelong-vae (bfloat16)", "lifelong-vae:style=2 (bfloat16)"):
+        assert look(label).colour == look("lifelong-vae").colour
+        assert look(label).hollow
+    assert look("mine:a=1").colour == look("mine").colour
+    assert not look("mine").hollow
+    assert look("mine").marker not in {one.marker for one in _LOOKS.values()}
+    for suite in suites().values():
+        assert len({look(method) for method in suite.methods}) == len(suite.methods)
+        for a, b in combinations(suite.methods, 2):
+            if a.partition(":")[0] == b.partition(":")[0]:
+                assert (look(a).marker, look(a).hollow) != (look(b).marker, look(b).hollow), (a, b)
+
+
+# Linear RGB as people without one kind of cone see it (Machado, Oliveira and Fernandes 2009, severity 1).
+SIGHT = {
+    "normal": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+}
+
+
+def lab(colour: str, sight: np.ndarray) -> np.ndarray:
+    """CIE Lab of a colour as somebody sees it."""
+    rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.clip(sight @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4), 0, 1)
+    to_xyz = np.array([[0.41246, 0.35758, 0.18044], [0.21267, 0.71515, 0.07217], [0.01933, 0.11919, 0.95030]])
+    x, y, z = (np.cbrt(v) if v > 0.008856 else 7.787 * v + 16 / 116 for v in to_xyz @ linear / [0.95047, 1, 1.08883])
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def distances(colours: Iterable[str], sight: np.ndarray) -> Iterator[float]:
+    for a, b in combinations(colours, 2):
+        yield float(np.linalg.norm(lab(a, sight) - lab(b, sight)))
+
+
+@pytest.mark.parametrize("sight", SIGHT)
+def test_colours_are_told_apart_by_everybody(sight):
+    """2.3 is a just noticeable difference; the nearest are the paper's own, batch and naive."""
+    colours = {one.colour for one in _LOOKS.values()}
+    assert len(colours) == 10
+    assert min(distances(colours, SIGHT[sight])) > 10
+
+
+def test_in_grey_methods_differ_in_lightness_or_in_marker_and_dash():
+    for a, b in combinations(("lifelong-vae", "generative-replay", "batch", "naive", "growing-mixture", "ewc",
+                              "exact-replay", "growing-cvae"), 2):  # fmt: skip
+        one, other = look(a), look(b)
+        if abs(lab(one.colour, SIGHT["normal"])[0] - lab(other.colour, SIGHT["normal"])[0]) < 15:
+            assert one.marker != other.marker, (a, b)
+            assert one.dash != other.dash, (a, b)

@@ -1,0 +1,318 @@
+"""The report: what is in the page, and how it behaves in a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.plots import drawings
+from lifegen.benchmark.report import report
+from lifegen.benchmark.store import Store
+
+from .stores import write
+from .test_run import lifegen
+
+EVIL = "x:<b>&amp;\"'"
+"""A label that would be markup where something forgot to escape it."""
+
+
+class Page(HTMLParser):
+    """A page's elements and its text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.source = text
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def values(self, *names: str) -> list[str]:
+        return [value for _, attributes in self.elements for name in names if (value := attributes.get(name))]
+
+
+def with_facts(store: Store) -> Store:
+    """Put in what a worker would have written about the machine."""
+    for cell in store.cells():
+        record = cell.record
+        machine = {"system": "Linux-<6>", "processor": "x86_64", "cores": 2}
+        record |= {"machine": machine, "versions": {"python": "3.11.7", "torch": "2.11.0"}}
+        record |= {"started": "2026-03-01T10:00:00+00:00"}
+        if "finished" in record:
+            record["finished"] = "2026-03-02T11:30:00+00:00"
+        (cell.folder / "run.json").write_text(json.dumps(record))
+    return Store(store.path)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Two scenarios, three seeds; a cell of each kind that is left out."""
+    store = Store.create(tmp_path_factory.mktemp("report") / "store")
+    for scenario in ("split-x", "split-y:steps=5"):
+        for seed, (naive, good, batch) in enumerate([(50, 30, 20), (52, 31, 21), (54, 35, 20)]):
+            write(store, "naive", seed, naive, reference="lower", scenario=scenario)
+            write(store, "good", seed, good, scenario=scenario)
+            write(store, "better", seed, good - 5 + seed, scenario=scenario, uses=("past-data",))
+            write(store, "batch", seed, batch, reference="upper", intervals=1, scenario=scenario)
+    write(store, "ewc", 0, 41, scenario="split-x", threshold=3)
+    write(store, EVIL, 0, 44)
+    write(store, "good", 7, 30, status="failed")
+    write(store, "good", 8, 30, status="running")
+    write(store, "fresh", 0, 30, version=2)
+    write(store, "fresh", 0, 30, version=1)
+    return with_facts(store)
+
+
+@pytest.fixture(scope="module")
+def file(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return report(store, tmp_path_factory.mktemp("page") / "new" / "report.html")
+
+
+@pytest.fixture(scope="module")
+def page(file: Path) -> Page:
+    return Page(file.read_text(encoding="utf-8"))
+
+
+def test_it_has_every_scenario_method_and_command(page):
+    for text in ("split-x", "split-y:steps=5", "naive ▼", "batch ▲", "better ●", "good", EVIL, "ewc:threshold=3",
+                 "lifegen run -s split-x"):  # fmt: skip
+        assert text in page.text
+    assert "Across scenarios" in page.text
+    assert "interquartile mean of scores" in page.text
+
+
+def test_it_says_what_is_left_out_and_why(page):
+    for text in ("failed", "ValueError: boom", "not finished: 3 of 3 intervals measured",
+                 "method fresh is version 1, not 2"):  # fmt: skip
+        assert text in page.text
+    assert "1 unfinished, 1 failed, 1 stale" in page.text
+
+
+def test_it_has_every_figure_with_its_caption_and_data(page, store):
+    for drawing in drawings(store):
+        assert drawing.title in page.text
+        assert f"{drawing.name}.csv" in page.values("download")
+    data = [value for value in page.values("href") if value.startswith("data:text/csv")]
+    curve = next(unquote(value) for value in data if "metric" in unquote(value) or "interval" in unquote(value))
+    assert len(curve.splitlines()) > 2
+
+
+def test_it_compares_methods_in_words_and_numbers(page):
+    assert "pairs differ at 5 % after correction" in page.text
+    assert "Smallest resolvable difference" in page.text
+    assert "measured coverage" in page.text
+    assert "can’t be concluded" in page.text
+
+
+def test_it_says_what_it_was_made_on_and_what_metrics_mean(page):
+    for text in ("Linux-<6>", "3.11.7", "2.11.0", "between 2026-03-01 and 2026-03-02", "version 2: fresh",
+                 "Real images that entered a training step"):  # fmt: skip
+        assert text in page.text
+
+
+def test_ids_are_unique_and_every_reference_has_one(page):
+    ids = page.values("id")
+    assert not [name for name, n in Counter(ids).items() if n > 1]
+    links = [value for value in page.values("href", "xlink:href") if value.startswith("#")]
+    inside = re.findall(r"url\(#([^)]+)\)", page.source)
+    assert links
+    assert inside
+    assert {link.removeprefix("#") for link in links} | set(inside) <= set(ids)
+
+
+def test_it_fetches_nothing(page):
+    assert all(value.startswith("data:") for value in page.values("src"))
+    assert all(value.startswith(("data:", "#")) for value in page.values("href", "xlink:href"))
+    assert not re.search(r"@import|url\((?!#)|//", re.sub("data:[^\"']*", "", page.source).replace("// ", ""))
+    assert {tag for tag, _ in page.elements}.isdisjoint({"iframe", "object", "embed", "base", "form"})
+
+
+def test_labels_are_escaped(page):
+    assert "<b>&amp;" not in page.source
+    assert "&lt;b&gt;&amp;amp;" in page.source
+
+
+def test_equal_stores_give_equal_pages(store, file, tmp_path):
+    assert report(store, tmp_path / "again.html").read_bytes() == file.read_bytes()
+
+
+def test_one_scenario_and_one_seed_make_no_tests(tmp_path):
+    store = Store.create(tmp_path / "store")
+    write(store, "naive", 0, 50, reference="lower")
+    write(store, "good", 0, 30)
+    page = Page(report(with_facts(store)).read_text())
+    assert "no intervals and no tests" in page.text
+    assert "Across scenarios" not in page.text
+    assert "No cell failed" in page.text
+
+
+def test_one_method_alone_has_a_report(tmp_path):
+    store = Store.create(tmp_path / "store")
+    write(store, "good", 0, 30)
+    assert "no pairs" in Page(report(with_facts(store)).read_text()).text
+
+
+def test_why_there_is_no_table_across_scenarios(tmp_path):
+    store = Store.create(tmp_path / "store")
+    for scenario in ("split-x", "split-y"):
+        write(store, "good", 0, 30, scenario=scenario)
+    text = Page(report(with_facts(store)).read_text()).text
+    assert "There is no table across scenarios: " in text
+    assert "lower reference" in text
+
+
+def test_a_store_without_results_or_a_file_that_cant_be_written_is_bad_input(store, tmp_path):
+    empty = Store.create(tmp_path / "empty")
+    with pytest.raises(InputError, match="no finished cell"):
+        report(empty)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"can't be written"):
+        report(store, tmp_path / "file" / "report.html")
+    with pytest.raises(InputError, match="is a folder"):
+        report(store, tmp_path)
+
+
+def test_the_command_prints_the_path(tmp_path, capsys):
+    store = Store.create(tmp_path / "store")
+    write(store, "good", 0, 30)
+    with_facts(store)
+    assert lifegen(capsys, "report", str(store.path)) == (0, f"{store.path / 'report.html'}\n", "")
+    assert (store.path / "report.html").exists()
+
+
+# In a browser
+
+
+class Tab:
+    """A page of a browser, and what went wrong in it."""
+
+    def __init__(self, context: Any, file: Path) -> None:
+        self.wrong: list[str] = []
+        self.page = context.new_page()
+        self.page.on("console", lambda message: self.wrong.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.page.on("request", lambda request: self._requested(request.url, file))
+        self.page.goto(file.as_uri())
+
+    def _requested(self, url: str, file: Path) -> None:
+        if url.partition("#")[0] != file.as_uri() and not url.startswith("data:"):
+            self.wrong.append(f"requested: {url}")
+
+    def column(self, title: str) -> Any:
+        return self.page.locator("table.board").first.locator("thead th").filter(has_text=re.compile(title))
+
+    def rows(self) -> list[str]:
+        labels = self.page.locator("table.board").first.locator("tbody th")
+        return [str(label.get_attribute("data-value")) for label in labels.all()]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if not found:
+        pytest.skip("no Chromium on this machine: .ci/run installs it")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright isn't installed: it is in the extra dev")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def tab(browser: Any, file: Path) -> Iterator[Tab]:
+    context = browser.new_context()
+    yield Tab(context, file)
+    context.close()
+
+
+def test_it_opens_without_errors_or_requests(tab):
+    tab.page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
+    tab.page.wait_for_load_state("networkidle")
+    assert tab.page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+    assert not tab.wrong
+
+
+def test_a_header_sorts_between_the_references(tab):
+    first, *middle, last, custom = tab.rows()
+    assert (first, last, custom) == ("batch", "naive", "ewc:threshold=3")
+    column = tab.column("negative")
+    column.get_by_role("button").click()
+    assert column.get_attribute("aria-sort") == "ascending"
+    assert tab.rows() == [first, *middle, last, custom]  # as it was: by rank
+    column.get_by_role("button").click()
+    assert column.get_attribute("aria-sort") == "descending"
+    assert tab.rows() == [first, *middle[::-1], last, custom]
+    assert tab.page.locator("table.board").first.locator("[aria-sort]").count() == 1
+
+
+def test_missing_values_come_last_both_ways(tab):
+    # One seed has no interval, but a mean; a method that isn't a store's has no rank. Forgetting misses for nobody here.
+    button = tab.column("tie").get_by_role("button") if tab.column("tie").count() else tab.column("method").get_by_role("button")
+    for _ in range(2):
+        button.click()
+        assert tab.rows()[0] == "batch"
+
+
+def test_the_keyboard_sorts(tab):
+    before = tab.rows()
+    button = tab.column("^method").get_by_role("button")
+    button.focus()
+    tab.page.keyboard.press("Enter")
+    assert tab.rows()[1:-2] == sorted(before[1:-2])
+    tab.page.keyboard.press("Space")
+    assert tab.rows()[1:-2] == sorted(before[1:-2], reverse=True)
+    tab.page.keyboard.press("Tab")
+    tab.page.keyboard.press("Enter")
+    assert tab.page.locator("[aria-sort]").first.inner_text() != "method"
+
+
+def test_the_contents_lead_somewhere(tab):
+    links = [link.get_attribute("href") for link in tab.page.locator("nav a").all()]
+    assert len(links) > 6
+    for link in links:
+        assert tab.page.locator(f"[id='{link.removeprefix('#')}']").count() == 1
+
+
+def test_a_link_unfolds_what_it_leads_to(tab):
+    folded = tab.page.locator("details figure").first.get_attribute("id")
+    assert not tab.page.locator(f"#{folded}").is_visible()
+    tab.page.evaluate(f"location.hash = '{folded}'")
+    tab.page.locator(f"#{folded}").wait_for(state="visible")
+
+
+def test_data_can_be_downloaded(tab, tmp_path):
+    with tab.page.expect_download() as download:
+        tab.page.locator("figcaption a").first.click()
+    assert download.value.suggested_filename == "final.csv"
+    download.value.save_as(tmp_path / "final.csv")
+    assert "method" in (tmp_path / "final.csv").read_text().splitlines()[0]
+
+
+@pytest.mark.parametrize("width", [400, 1600])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_never_wider_than_the_window(browser, file, width, scheme):
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    tab = Tab(context, file)
+    tab.page.evaluate("for (const fold of document.querySelectorAll('details')) fold.open = true")
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    paper = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+    context.close()
