@@ -98,12 +98,13 @@ def pairs(runs: Runs, metric: str = "negative_elbo") -> pd.DataFrame:
 
 
 def over_scenarios(runs: Runs, metric: str = "negative_elbo") -> tuple[list[str], CriticalDifference]:
-    """Methods that every scenario has, compared over scenarios by their means over seeds.
+    """Competitors that every scenario has, compared over scenarios by their means over seeds.
 
     Raises:
         ValueError: there are too few scenarios; the message says how many it takes.
     """
     values = runs.numbers[runs.numbers["metric"] == metric].dropna(subset="value")
+    values = values[~values["method"].isin({*runs.references, *runs.custom})]
     means = values.pivot_table("value", "scenario", "method").dropna(axis="columns")
     sign = -1 if runs.better(metric) == "higher" else 1
     return list(means.columns), critical_difference(sign * means.to_numpy())

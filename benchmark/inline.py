@@ -117,6 +117,6 @@ def _png(drawing: Drawing) -> str:
     image.quantize(_GREYS if is_grey else _COLOURS, dither=Image.Dither.NONE).save(smaller, "png", optimize=True)
     width, height = (round(96 * inches) for inches in drawing.figure.get_size_inches())
     source = base64.b64encode(smaller.getvalue()).decode()
-    return Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}" decoding="async">').format(
-        source, width, height, drawing.title
+    return Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" style="--width: {}px" alt="{}">').format(
+        source, width, height, width, drawing.title
     )

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from .catalogue import describe
+from .compare import over_scenarios
 from .errors import InputError
 from .runs import Runs, runs_of
 from .statistics import (
@@ -161,6 +162,10 @@ def _across(runs: Runs, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows
         rows += _rows(ACROSS, metric, by_method, interquartile_mean, statistic, unranked, higher=True)
         notes.append(f"{metric}: {len(scores)} scenarios, {', '.join(sorted(scores))}.")
     if rows:
+        try:
+            over_scenarios(runs)
+        except ValueError as refused:
+            notes.append(f"Not compared by ranks over scenarios: {refused}.")
         notes += [
             "A run's score is 0 at the mean of the lower reference and 1 at that of the upper one in its scenario, "
             "both held fixed; shown is the interquartile mean over all runs, and n is the fewest seeds in a scenario.",

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import comparisons, curves, grids, matrix
+from .critical_difference import critical_difference
 from .drawing import Drawing, Scene, file_name, scenes
 from .errors import InputError, unknown
+from .runs import Runs, runs_of
 from .store import Store
 from .style import Style, style_of
 
@@ -23,8 +25,10 @@ class Kind:
     """One sentence."""
     needs: str
     """What a scenario must have, as in: it needs this."""
-    draw: Callable[[Scene], Iterator[Drawing]]
+    draw: Callable[[Scene], Iterator[Drawing]] | None = None
     """Every figure of this kind of one scenario; none if it lacks what is needed."""
+    over: Callable[[Runs, Style], Iterator[Drawing]] | None = None
+    """The same of all scenarios together; raises InputError if there is not enough."""
 
 
 _SEVERAL = "a method with several intervals"
@@ -60,6 +64,11 @@ KINDS = {
         "Negative ELBO at the end against the seconds of training, with the Pareto front.",
         "train_seconds",
         comparisons.compute,
+    ),
+    "critical_difference": Kind(
+        "Mean ranks over scenarios with groups that don't differ, and the p-value of every pair.",
+        "enough scenarios for Wilcoxon's test",
+        over=critical_difference,
     ),
     "samples_needed": Kind(
         "Real and synthetic images that each interval took (paper, figure 7).", _SEVERAL, curves.samples_needed
@@ -105,7 +114,7 @@ def drawings(
         store: where the cells are.
         kinds: names of :data:`KINDS`; without one, every kind that the store has the data for.
         style: one of ``style.STYLES``.
-        scenario: the label of the only one to draw.
+        scenario: the label of the only one to draw; then without what is drawn of all together.
 
     Raises:
         InputError: at once, if something doesn't exist; while drawing, if the store lacks what a kind that was asked
@@ -120,18 +129,31 @@ def drawings(
     if scenario is not None and scenario not in (labels := [scene.scenario for scene in found]):
         raise unknown("scenario in this store", scenario, labels)
     chosen = [scene for scene in found if scenario in (None, scene.scenario)]
-    return _drawn(store, chosen, kinds)
+    wanted = [kind for kind in kinds or KINDS if scenario is None or KINDS[kind].draw]
+    return _drawn(store, chosen, wanted, must=bool(kinds))
 
 
-def _drawn(store: Store, chosen: Sequence[Scene], kinds: Sequence[str]) -> Iterator[Drawing]:
-    for kind in dict.fromkeys(kinds or KINDS):
+def _drawn(store: Store, chosen: Sequence[Scene], kinds: Sequence[str], must: bool) -> Iterator[Drawing]:
+    for kind in dict.fromkeys(kinds):
         is_empty = True
-        for scene in chosen:
-            for drawing in _in_style(KINDS[kind].draw(scene), scene.style):
-                is_empty = False
-                yield drawing
-        if kinds and is_empty:
+        for drawing in _of_kind(store, chosen, KINDS[kind], must):
+            is_empty = False
+            yield drawing
+        if must and is_empty:
             raise InputError(f"{store.path} has nothing to draw {kind!r} from: it needs {KINDS[kind].needs}")
+
+
+def _of_kind(store: Store, chosen: Sequence[Scene], kind: Kind, must: bool) -> Iterator[Drawing]:
+    style = chosen[0].style
+    if kind.over:
+        try:
+            yield from _in_style(kind.over(runs_of(store), style), style)
+        except InputError:
+            if must:
+                raise
+    if kind.draw:
+        for scene in chosen:
+            yield from _in_style(kind.draw(scene), style)
 
 
 def _in_style(drawings: Iterator[Drawing], style: Style) -> Iterator[Drawing]:

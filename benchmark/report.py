@@ -152,6 +152,10 @@ def _span(numbers: Iterable[float], form: str = "g") -> str:
     return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
 
 
+def _seeds(numbers: pd.Series) -> str:
+    return f"{_span(numbers)} {'seed' if numbers.max() == 1 else 'seeds'}"
+
+
 # What was run, and what is left out
 
 
@@ -293,7 +297,7 @@ def _tests(runs: Runs, board: Board) -> Iterator[dict[str, Any]]:
 
 
 def _verdict(found: pd.DataFrame, unit: str) -> Iterator[str]:
-    seeds = f"{_span(found['n'])} {'seed' if found['n'].max() == 1 else 'seeds'}"
+    seeds = _seeds(found["n"])
     if found["n"].max() == 1:
         yield "One seed: nothing says how far its values lie from another’s, so there are no intervals and no tests."
         return
@@ -368,8 +372,8 @@ def _conclusions(runs: Runs) -> list[str]:
     ]
     if seeds.max() < (needed := wilcoxon_needs()):
         lines.append(
-            f"Intervals and tests suppose that values of seeds are about normal, which can’t be checked with "
-            f"{_span(seeds)} {'seed' if seeds.max() == 1 else 'seeds'}. A test by ranks, which supposes less, can’t find anything below {needed} seeds."
+            "Intervals and tests suppose that values of seeds are about normal, which can’t be checked with "
+            f"{_seeds(seeds)}. A test by ranks, which supposes less, can’t find anything below {needed} seeds."
         )
     if (scenarios := len(runs.scenarios)) > 1 and methods > 2:
         needed = wilcoxon_needs(methods * (methods - 1) // 2)

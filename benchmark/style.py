@@ -141,6 +141,8 @@ class Style:
             "legend.handletextpad": 0.5,
             "legend.labelspacing": 0.35,
             "legend.columnspacing": 0.9,
+            "figure.constrained_layout.w_pad": 0.006 * self.font,
+            "figure.constrained_layout.h_pad": 0.006 * self.font,
             "image.interpolation": "nearest",
             "pdf.fonttype": 42,  # letters stay letters: a printer's condition
             "svg.fonttype": "none",  # likewise
