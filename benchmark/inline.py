@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from markupsafe import Markup
 from PIL import Image
 
-from .drawing import Drawing
+from .figures.drawing import Drawing
 
 _SVG_LIMIT, _CSV_LIMIT = 300_000, 150_000
 """Bytes: a larger drawing becomes a PNG, a larger table isn't in the page."""

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import comparisons, curves, grids, matrix
-from .critical_difference import critical_difference
-from .drawing import Drawing, Scene, file_name, scenes
+from .catalogue import describe
 from .errors import InputError, unknown
+from .figures import comparisons, curves, grids, matrix
+from .figures.critical_difference import critical_difference
+from .figures.drawing import Drawing, Scene, file_name, scenes
+from .figures.style import Style, style_of
 from .runs import Runs, runs_of
 from .store import Store
-from .style import Style, style_of
 
 __all__ = ["KINDS", "PICTURES", "Drawing", "Kind", "drawings", "plot"]
 
@@ -112,7 +113,8 @@ def drawings(
 
     Args:
         store: where the cells are.
-        kinds: names of :data:`KINDS`; without one, every kind that the store has the data for.
+        kinds: names of :data:`KINDS`, or of metrics for one curve each; without one, every kind that the store has the
+            data for.
         style: one of ``style.STYLES``.
         scenario: the label of the only one to draw; then without what is drawn of all together.
 
@@ -120,27 +122,30 @@ def drawings(
         InputError: at once, if something doesn't exist; while drawing, if the store lacks what a kind that was asked
             for needs.
     """
+    metrics = describe("metric")
     for kind in kinds:
-        if kind not in KINDS:
-            raise unknown("kind of figure", kind, KINDS)
+        if kind not in KINDS and kind not in metrics:
+            raise unknown("kind of figure, or metric,", kind, {*KINDS, *metrics})
     found = scenes(store, style_of(style))
     if not found:
         raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
     if scenario is not None and scenario not in (labels := [scene.scenario for scene in found]):
         raise unknown("scenario in this store", scenario, labels)
     chosen = [scene for scene in found if scenario in (None, scene.scenario)]
-    wanted = [kind for kind in kinds or KINDS if scenario is None or KINDS[kind].draw]
+    wanted = [kind for kind in kinds or KINDS if kind not in KINDS or scenario is None or KINDS[kind].draw]
     return _drawn(store, chosen, wanted, must=bool(kinds))
 
 
 def _drawn(store: Store, chosen: Sequence[Scene], kinds: Sequence[str], must: bool) -> Iterator[Drawing]:
     for kind in dict.fromkeys(kinds):
         is_empty = True
-        for drawing in _of_kind(store, chosen, KINDS[kind], must):
-            is_empty = False
-            yield drawing
+        found = KINDS.get(kind, KINDS["curves"])
+        for drawing in _of_kind(store, chosen, found, must):
+            if kind in (drawing.kind, drawing.name):
+                is_empty = False
+                yield drawing
         if must and is_empty:
-            raise InputError(f"{store.path} has nothing to draw {kind!r} from: it needs {KINDS[kind].needs}")
+            raise InputError(f"{store.path} has nothing to draw {kind!r} from: it needs {found.needs}")
 
 
 def _of_kind(store: Store, chosen: Sequence[Scene], kind: Kind, must: bool) -> Iterator[Drawing]:

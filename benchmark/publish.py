@@ -7,8 +7,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from . import provenance, tables
-from .drawing import file_name
 from .errors import InputError
+from .figures.drawing import file_name
 from .leaderboard import leaderboard
 from .plots import drawings
 from .report import report

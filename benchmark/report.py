@@ -22,11 +22,11 @@ from markupsafe import Markup, escape
 from . import tables
 from .catalogue import describe, shown
 from .compare import pairs
-from .drawing import axis_label
 from .errors import InputError
+from .figures.drawing import axis_label
 from .inline import inlined
 from .leaderboard import Board, leaderboard
-from .plots import KINDS, drawings
+from .plots import KINDS, Drawing, drawings
 from .provenance import circumstances, commands, versions
 from .runs import Runs, runs_of
 from .statistics import LEVEL, coverage, wilcoxon_needs
@@ -253,28 +253,36 @@ def _across(runs: Runs) -> tuple[dict[str, Any] | None, Sequence[str]]:
 
 
 def _scenes(store: Store, runs: Runs) -> Iterator[dict[str, Any]]:
-    """The figures by scenario and kind."""
+    """The figures by scenario and kind; and those over scenarios, or why there are none."""
     numbers = count(1)
     for place, label in enumerate(runs.scenarios, 1):
-        kinds = []
-        for kind, group in groupby(drawings(store, scenario=label), key=lambda drawing: drawing.kind):
-            is_grid = kind in _GRIDS
-            ranking_first = sorted(group, key=lambda drawing: drawing.name != _RANKING)
-            figures = [inlined(drawing, next(numbers), is_grid) for drawing in ranking_first]
-            single = [] if is_grid else figures
-            kinds.append(
-                {
-                    "anchor": f"figures-{place}-{kind}",
-                    "label": _words(kind).capitalize(),
-                    "summary": KINDS[kind].summary,
-                    "open": [one for one in single if kind not in _FOLDED or one.name == _RANKING],
-                    "folded": [
-                        (axis_label(one.name), one) for one in single if kind in _FOLDED and one.name != _RANKING
-                    ],
-                    "gallery": figures if is_grid else [],
-                }
-            )
-        yield {"anchor": f"figures-{place}", "label": label, "kinds": kinds}
+        by_kind = groupby(drawings(store, scenario=label), key=lambda drawing: drawing.kind)
+        kinds = [_kind(f"figures-{place}", kind, group, numbers) for kind, group in by_kind]
+        yield {"anchor": f"figures-{place}", "label": label, "kinds": kinds, "reasons": []}
+    if len(runs.scenarios) > 1:
+        kinds, reasons = [], []
+        for kind in (name for name, kind in KINDS.items() if kind.over):
+            try:
+                kinds.append(_kind("figures-across", kind, drawings(store, [kind]), numbers))
+            except InputError as refused:
+                reasons.append(f"{_words(kind).capitalize()}: {refused}.")
+        yield {"anchor": "figures-across", "label": "Across scenarios", "kinds": kinds, "reasons": reasons}
+
+
+def _kind(anchor: str, kind: str, drawn: Iterable[Drawing], numbers: Iterator[int]) -> dict[str, Any]:
+    """The figures of one kind: open, folded away one by one, or side by side."""
+    is_grid = kind in _GRIDS
+    ranking_first = sorted(drawn, key=lambda drawing: drawing.name != _RANKING)
+    figures = [inlined(drawing, next(numbers), is_grid) for drawing in ranking_first]
+    single = [] if is_grid else figures
+    return {
+        "anchor": f"{anchor}-{kind}",
+        "label": _words(kind).capitalize(),
+        "summary": KINDS[kind].summary,
+        "open": [one for one in single if kind not in _FOLDED or one.name == _RANKING],
+        "folded": [(axis_label(one.name), one) for one in single if kind in _FOLDED and one.name != _RANKING],
+        "gallery": figures if is_grid else [],
+    }
 
 
 # Tests
@@ -359,7 +367,6 @@ def _signed(value: float, form: str = ".2f") -> str:
 
 def _conclusions(runs: Runs) -> list[str]:
     seeds = runs.numbers.groupby(["scenario", "method"])["seed"].nunique()
-    methods = runs.numbers["method"].nunique()
     lines = [
         "Can: which of two methods has the better value on this stream, with these options and this budget, where the "
         "corrected p is below 0.05.",
@@ -374,12 +381,6 @@ def _conclusions(runs: Runs) -> list[str]:
         lines.append(
             "Intervals and tests suppose that values of seeds are about normal, which can’t be checked with "
             f"{_seeds(seeds)}. A test by ranks, which supposes less, can’t find anything below {needed} seeds."
-        )
-    if (scenarios := len(runs.scenarios)) > 1 and methods > 2:
-        needed = wilcoxon_needs(methods * (methods - 1) // 2)
-        lines.append(
-            f"Over scenarios: to compare {methods} methods by ranks, each scenario being one observation, takes "
-            f"{needed} scenarios; there are {scenarios}."
         )
     return lines
 

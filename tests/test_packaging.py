@@ -16,8 +16,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("benchmark", "methods", "scenarios")
-LIGHT = ("cli", "catalogue", "cell", "choice", "derived", "leaderboard", "plots", "progress", "registry", "run",
-         "statistics", "store", "suite", "tables")  # fmt: skip
+LIGHT = ("cli", "catalogue", "cell", "choice", "compare", "derived", "leaderboard", "plots", "progress", "provenance",
+         "publish", "registry", "report", "run", "runs", "statistics", "store", "suite", "tables")  # fmt: skip
 CONTRACTS = {"errors", "images", "method", "model", "options", "registry", "seeds", "stream", "template"}
 
 

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.comparisons import _on_front
-from lifegen.benchmark.drawing import Drawing, Scene
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.grids import image_rows, spread, style_panels
+from lifegen.benchmark.figures.comparisons import _on_front
+from lifegen.benchmark.figures.drawing import Drawing, Scene
+from lifegen.benchmark.figures.grids import image_rows, spread, style_panels
+from lifegen.benchmark.figures.style import _LOOKS, STYLES, look
 from lifegen.benchmark.plots import KINDS, PICTURES, drawings, plot
 from lifegen.benchmark.store import Store
-from lifegen.benchmark.style import _LOOKS, STYLES, look
 from lifegen.benchmark.suite import suites
 
 IMAGE = 64

@@ -96,8 +96,11 @@ def file(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def few_figures(monkeypatch):
     """Two kinds of figures, one of lines and one of images: drawing is what takes time."""
-    kinds = ["final", "samples"]
-    monkeypatch.setattr(module, "drawings", lambda store, scenario: drawings(store, kinds, scenario=scenario))
+
+    def few(store, kinds=("final", "samples"), scenario=None):
+        return drawings(store, kinds, scenario=scenario)
+
+    monkeypatch.setattr(module, "drawings", few)
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +199,7 @@ def test_why_there_is_no_table_across_scenarios(few_figures, tmp_path):
     text = Page(report(with_facts(store)).read_text()).text
     assert "There is no table across scenarios: " in text
     assert "lower reference" in text
+    assert "Critical difference: a critical-difference diagram takes" in text
 
 
 def test_a_store_without_results_or_a_file_that_cant_be_written_is_bad_input(store, tmp_path):

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from ..store import StoredCell
 from .drawing import (
     Drawing,
     Scene,
@@ -25,7 +26,6 @@ from .drawing import (
     text_width,
 )
 from .matrix import final_forgetting, heat_map, spread_ticks
-from .store import StoredCell
 from .style import look
 
 _QUALITY = "negative_elbo"

@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..store import StoredCell
 from .drawing import Drawing, Scene, canvas, text_width
-from .store import StoredCell
 from .style import Style
 
 _MOST_INTERVALS, _MOST_ROWS = 12, 20

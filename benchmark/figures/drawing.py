@@ -18,9 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from .catalogue import describe, shown
-from .statistics import mean_interval
-from .store import Store, StoredCell
+from ..catalogue import describe, shown
+from ..statistics import mean_interval
+from ..store import Store, StoredCell
 from .style import Style, look
 
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}

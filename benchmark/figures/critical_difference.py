@@ -9,13 +9,13 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 
-from .catalogue import shown
-from .compare import over_scenarios
+from ..catalogue import shown
+from ..compare import over_scenarios
+from ..errors import InputError
+from ..leaderboard import ACROSS
+from ..runs import Runs
+from ..statistics import CriticalDifference
 from .drawing import Drawing, Scene, canvas
-from .errors import InputError
-from .leaderboard import ACROSS
-from .runs import Runs
-from .statistics import CriticalDifference
 from .style import Style, look
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib.style
 
-from .errors import unknown
+from ..errors import unknown
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#0173b2", "#de8f05", "#029e73", "#949494"  # the paper's four methods
 _WINE, _PINK, _BLACK, _BROWN, _SKY, _INDIGO = "#882255", "#f0a3c4", "#000000", "#6b3d00", "#56b4e9", "#332288"
