@@ -18,7 +18,7 @@ _SVG_LIMIT, _CSV_LIMIT = 300_000, 150_000
 """Bytes: a larger drawing becomes a PNG, a larger table isn't in the page."""
 _GREYS, _COLOURS = 16, 64
 """Of a PNG: a quarter of the bytes, for a difference that one has to look for."""
-_GRID_DPI = 84
+_GRID_DPI = 72
 """Of grids of images: more than a pixel of the screen for each of theirs."""
 _FAMILIES = re.compile(r"'DejaVu Sans'.*?sans-serif")
 _DIGITS = re.compile(r"(\.\d\d)\d+")
@@ -32,7 +32,8 @@ class Inlined:
     """Unique in the page."""
     kind: str
     name: str
-    title: str
+    caption: str
+    """Its title without the scenario, which the page says once."""
     content: Markup
     """One element, ``svg`` or ``img``."""
     data: str | None
@@ -58,7 +59,8 @@ def inlined(drawing: Drawing, number: int, as_image: bool) -> Inlined:
         content = _png(drawing)
     csv = drawing.data.to_csv(index=False, float_format="%.9g")
     link = f"data:text/csv;charset=utf-8,{quote(csv, safe=',:;()=')}" if len(csv) <= _CSV_LIMIT else None
-    return Inlined(number, drawing.kind, drawing.name, drawing.title, Markup(content), link)
+    caption = drawing.title.removeprefix(f"{drawing.scenario}: ")
+    return Inlined(number, drawing.kind, drawing.name, caption, Markup(content), link)
 
 
 def _svg(drawing: Drawing, prefix: str) -> str:

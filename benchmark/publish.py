@@ -54,7 +54,7 @@ def publish(store: Store, folder: Path) -> list[Path]:
             commands=provenance.commands(store),
             out=provenance.out(store),
             leaderboard=tables.to_markdown(board),
-            circumstances=provenance.circumstances(store).to_dict("records"),
+            circumstances=provenance.circumstances(store).round({"hours": 2}).T.to_markdown(),
             versions=provenance.versions(store),
             figures=[file.relative_to(folder) for file in figures],
         )

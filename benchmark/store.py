@@ -363,7 +363,7 @@ def load(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFra
     """The tidy table of a store, or of what was published from one: one measurement a row.
 
     Args:
-        path: the store's folder, a published one, or a published ``.parquet`` or ``.csv`` file.
+        path: the store's folder, a published one, or a published ``.parquet`` or ``.csv.gz`` file.
         methods: labels of those to read; all by default.
 
     Returns:
@@ -375,7 +375,7 @@ def load(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFra
     """
     path = Path(path)
     file = path / PUBLISHED if (path / PUBLISHED).exists() else path
-    if file.suffix not in (".parquet", ".csv"):
+    if not file.name.endswith((".parquet", ".csv", ".csv.gz")):
         return Store.open(path).table(methods)
     try:
         table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype={"distribution": str})

@@ -127,7 +127,8 @@ def test_it_has_every_figure_with_its_caption_and_data(page, store):
     names = {"final", "negative_elbo", "matrix", "gradient_norm_steps", "samples-naive", "style_grid-good"}
     assert {f"{name}.csv" for name in names} <= set(page.values("download"))
     final = next(drawings(store, ["final"], scenario="split-x"))
-    assert final.title in page.text
+    assert final.title in page.values("aria-label")
+    assert final.title.removeprefix("split-x: ") in page.text
     data = {attributes["download"]: attributes["href"] for _, attributes in page.elements if "download" in attributes}
     head, _, table = unquote(str(data["matrix.csv"])).partition(",")
     assert head.startswith("data:text/csv")
