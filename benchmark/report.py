@@ -146,10 +146,15 @@ def _plural(number: int, one: str) -> str:
     return f"{number} {one}" if number == 1 else f"{number} {one}s"
 
 
-def _span(numbers: Iterable[float], form: str = "g") -> str:
-    low, high = min(numbers := list(numbers)), max(numbers)
-    ends = [format(end, form) for end in (low, high)]
-    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
+def _span(numbers: Iterable[float]) -> str:
+    numbers = list(numbers)
+    low, high = _rounded(min(numbers)), _rounded(max(numbers))
+    return low if low == high else f"{low} to {high}"
+
+
+def _rounded(number: float) -> str:
+    """Two digits, but no powers of ten for large numbers."""
+    return f"{number:.2g}" if abs(number) < 10 else f"{number:.0f}"
 
 
 def _seeds(numbers: pd.Series) -> str:
@@ -319,8 +324,8 @@ def _verdict(found: pd.DataFrame, unit: str) -> Iterator[str]:
     resolvable = resolvable[resolvable > 0]
     if len(resolvable):
         yield (
-            f"Smallest resolvable difference, by pair: {_span(resolvable, '.2g')} {unit}, median "
-            f"{resolvable.median():.2g}. It is before correction: one test of all these needs more."
+            f"Smallest resolvable difference, by pair: {_span(resolvable)} {unit}, median "
+            f"{_rounded(resolvable.median())}. It is before correction: one test of all these needs more."
         )
 
 

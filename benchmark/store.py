@@ -398,7 +398,7 @@ def write_atomically(path: Path, text: str) -> None:
     """Replace a file by one that is complete on the disk: a reader sees the old content or the new."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with temporary.open("w") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
