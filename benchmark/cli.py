@@ -223,8 +223,8 @@ def leaderboard(
         return
     click.echo(tables.FORMATS[form](board), nl=False)
     if form == "csv":  # it has no place for them
-        for line in tables.left_out(board):
-            click.echo(f"left out: {line}", err=True)
+        for line in [*tables.legend(board), *board.notes, *(f"left out: {one}" for one in tables.left_out(board))]:
+            click.echo(line, err=True)
 
 
 class _ListsFigures(click.Command):

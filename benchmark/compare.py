@@ -54,7 +54,7 @@ def compare(
     for label in (a, b):
         if label not in methods:
             raise unknown(f"method in {runs.name}:", label, methods)
-    labels = list(scenarios) or runs.scenarios
+    labels = list(dict.fromkeys(scenarios)) or runs.scenarios
     tidy = load(source, methods={a, b})
     tidy = tidy[(tidy["metric"] == metric) & tidy["step"].isna()]
     rows: list[dict[str, object]] = []
@@ -64,6 +64,7 @@ def compare(
         values = values[values["metric"] == metric].dropna(subset="value")
         pair = _side_by_side(values, a, b)
         if pair.empty:
+            words[scenario] = (f"There is no seed that both {a} and {b} have, with a value of {metric}.",)
             continue
         measured = tidy[tidy["scenario"] == scenario]
         found = [_line(scenario, "end", pair), *_per_interval(scenario, measured, a, b),
@@ -167,8 +168,11 @@ def _in_words(
     for label, other in ((a, b), (b, a)):
         if alone := sorted(seeds[label] - seeds[other]):
             lines.append(f"Seeds {', '.join(map(str, alone))} are only there for {label}: not used.")
-    if low is None or high is None or found.resolvable is None:
+    if low is None or high is None or found.unpaired is None:
         lines.append(f"One seed: {a} − {b} is {difference:.4g} in it. Nothing can be concluded about other seeds.")
+        return lines
+    if found.resolvable is None:
+        lines.append(f"{a} − {b} is {difference:.4g} in each of {n} seeds: without any spread there is no test.")
         return lines
     lines.append(f"{a} − {b}: {difference:.4g}, 95 % interval {low:.4g} to {high:.4g} (paired, n = {n} seeds).")
     if low > 0 or high < 0:
@@ -186,11 +190,13 @@ def _in_words(
     what = "higher" if better == "higher" else "lower"
     effect = "" if found.effect is None else f"; effect size (Hedges' g of the differences) {found.effect:.2f}"
     lines.append(f"A run of {a} is {what} than a run of {b} with probability {wins:.2f} (all pairs of runs){effect}.")
-    if found.correlation is None:
-        lines.append("Seeds share the data order. Whether pairing helps can't be told from fewer than three seeds.")
-    else:
-        helps = "pairing narrows the interval" if found.correlation > 0.3 else "pairing helps little"
-        lines.append(f"Seeds share the data order; correlation over seeds {found.correlation:.2f}: {helps}.")
+    half = (high - low) / 2
+    helps = "narrower" if half < found.unpaired else "wider"
+    correlation = "" if found.correlation is None else f" (correlation over seeds {found.correlation:.2f})"
+    lines.append(
+        f"Seeds share the data order{correlation}: pairing makes the interval {helps}, ± {half:.2g} instead of "
+        f"± {found.unpaired:.2g}."
+    )
     try:
         lines.append(f"Wilcoxon's signed-rank test over seeds: p = {wilcoxon((pair['a'] - pair['b']).tolist()):.3f}.")
     except ValueError as refused:
@@ -210,10 +216,14 @@ def _verdict(a: str, b: str, difference: float, better: str | None) -> str:
 
 def _family_in_words(a: str, b: str, what: str, rows: list[dict[str, object]], better: str | None) -> str:
     sides: dict[str, list[str]] = {}
+    tests = 0
     for row in rows:
         p_value, difference = row["p_holm"], float(str(row["difference"]))
-        undecided = p_value is None or float(str(p_value)) > 1 - LEVEL
-        verdict = "undecided" if undecided else _verdict(a, b, difference, better)
-        sides.setdefault("equal" if difference == 0 else verdict, []).append(str(row[what]))
+        if p_value is None:
+            verdict = "equal" if difference == 0 else "the same difference in every seed"
+        else:
+            tests += 1
+            verdict = "undecided" if float(str(p_value)) > 1 - LEVEL else _verdict(a, b, difference, better)
+        sides.setdefault(verdict, []).append(str(row[what]))
     parts = [f"{verdict} in {', '.join(names)}" for verdict, names in sides.items()]
-    return f"By {what}, corrected for {len(rows)} tests (Holm): {'; '.join(parts)}."
+    return f"By {what}, corrected for {tests} tests (Holm): {'; '.join(parts)}."

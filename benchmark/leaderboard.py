@@ -4,8 +4,8 @@ scenarios. No torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -17,8 +17,6 @@ from .errors import InputError
 from .runs import Runs, runs_of
 from .statistics import (
     FEWEST,
-    Estimate,
-    Groups,
     bootstrap_interval,
     interquartile_mean,
     mean_interval,
@@ -100,53 +98,55 @@ def leaderboard(
         InputError: there is nothing to rank, or a metric or scenario isn't there.
     """
     runs = source if isinstance(source, Runs) else runs_of(source)
-    wanted = pd.concat([runs.scenario(label) for label in scenarios]) if scenarios else runs.numbers
     if metrics:
         runs.check_metrics(metrics)
-    values = wanted.dropna(subset="value")
+    if scenarios:
+        runs = replace(runs, numbers=pd.concat([runs.scenario(label) for label in dict.fromkeys(scenarios)]))
+    values = runs.numbers.dropna(subset="value")
     nonzero = set(values.loc[values["value"] != 0, "metric"])
     there = {one.metric for one in COLUMNS if one.metric in (set(values["metric"]) if one.zero else nonzero)}
     default = ["negative_elbo"] if across else [one.metric for one in COLUMNS if one.metric and one.metric in there]
-    chosen = tuple(metrics or default)
+    chosen = tuple(dict.fromkeys(metrics or default))
     values = values[values["metric"].isin(chosen)]
     unranked = set(runs.references) | (set() if rank_custom else runs.custom)
     make = _across if across else _per_scenario
     rows, notes = make(runs, values, unranked)
     if not rows:
-        raise InputError("; ".join(notes) or f"no cell has a value of {', '.join(chosen)} in these scenarios")
+        raise InputError(" ".join(notes) or f"no cell has a value of {', '.join(chosen)} in these scenarios")
     # Floats even where all intervals are missing, so that a missing one is always NaN.
     table = pd.DataFrame(rows, columns=_FIELDS).astype(dict.fromkeys(_FIELDS[4:], float))
-    return Board(_ordered(table, chosen, runs, unranked), chosen, runs, tuple(notes))
+    return Board(_ordered(table, chosen, runs, unranked, across), chosen, runs, tuple(notes))
 
 
 _FIELDS = ["scenario", "method", "metric", "n", "mean", "low", "high", "rank", "rank_low", "rank_high", "group"]
 _Rows = list[tuple[str | float | None, ...]]
+_NO_RANK = (None, None, None, None)
 
 
 def _per_scenario(runs: Runs, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows, list[str]]:
     rows: _Rows = []
-    few = False
     for (scenario, metric), group in values.groupby(["scenario", "metric"]):
         by_method = {str(method): [one.to_numpy()] for method, one in group.groupby("method")["value"]}
-        rows += _rows(scenario, metric, by_method, _mean, lambda groups: mean_interval(groups[0].tolist()), unranked)
-        few |= min(len(one[0]) for one in by_method.values()) < FEWEST
-    notes = ["Intervals of means are Student's t over seeds."]
-    if any(row[8] is not None for row in rows):
-        notes.append(
-            "Rank intervals: central 95 % of the ranks in 4,000 tables, in each of which every method's seeds are "
-            "resampled with replacement (independently of the other methods') and deviations from its mean widened to "
-            "Student's t. A tie group has its best method and all that are as good in 2.5 % of these tables or more."
-        )
-    if few:
-        notes.append(f"No rank intervals and tie groups where a method has fewer than {FEWEST} seeds.")
-    return rows, notes
+        better, most = _direction(metric)
+        places = {} if better is None else ranks(
+            {method: [np.minimum(one, most) for one in groups] for method, groups in by_method.items()
+             if method not in unranked}, _mean, lower_is_better=better == "lower",
+        )  # fmt: skip
+        rows += [
+            (scenario, method, metric, *mean_interval(groups[0].tolist()), *places.get(method, _NO_RANK))
+            for method, groups in by_method.items()
+        ]
+    if not rows:
+        return [], []
+    what = "Intervals of means are Student's t over seeds; several seeds without one have equal values."
+    return rows, [what, *_notes_on_ranks(rows)]
 
 
 def _across(runs: Runs, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows, list[str]]:
     rows: _Rows = []
     notes: list[str] = []
     for metric, group in values.groupby("metric"):
-        scores: dict[str, dict[str, np.ndarray]] = {}
+        scores: dict[str, dict[str, pd.Series]] = {}
         for scenario, one in group.groupby("scenario"):
             try:
                 scores[str(scenario)] = _scores(one, runs, str(metric))
@@ -157,27 +157,66 @@ def _across(runs: Runs, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows
         everywhere = set.intersection(*map(set, scores.values()))
         if absent := sorted(set().union(*scores.values()) - everywhere):
             notes.append(f"{metric}: not in every scenario, so not in it: {', '.join(absent)}.")
-        by_method = {method: [scores[scenario][method] for scenario in sorted(scores)] for method in sorted(everywhere)}
-        statistic: Callable[[Groups], Estimate] = lambda groups: bootstrap_interval(groups, interquartile_mean)  # noqa: E731
-        rows += _rows(ACROSS, metric, by_method, interquartile_mean, statistic, unranked, higher=True)
-        notes.append(f"{metric}: {len(scores)} scenarios, {', '.join(sorted(scores))}.")
-    if rows:
-        try:
-            over_scenarios(runs)
-        except ValueError as refused:
-            notes.append(f"Not compared by ranks over scenarios: {refused}.")
-        notes += [
-            "A run's score is 0 at the mean of the lower reference and 1 at that of the upper one in its scenario, "
-            "both held fixed; shown is the interquartile mean over all runs, and n is the fewest seeds in a scenario.",
-            "Intervals: runs are resampled with replacement within their scenario and method, 4,000 times, and "
-            "deviations widened to Student's t; rank intervals and tie groups from the same.",
+        by_method: dict[str, list[np.ndarray]] = {method: [] for method in sorted(everywhere)}
+        for scenario in sorted(scores):
+            # Equal seeds for all: else a method with more seeds where it does well would win.
+            found = pd.DataFrame({method: scores[scenario][method] for method in by_method})
+            common = found.dropna()
+            if len(common) < len(found):
+                notes.append(f"{metric} of {scenario}: {len(common)} of {len(found)} seeds, those that all have.")
+            for method, groups in by_method.items():
+                groups.append(common[method].to_numpy())
+        if min(len(one) for groups in by_method.values() for one in groups) == 0:
+            notes.append(f"{metric}: there is a scenario without a seed that all have.")
+            continue
+        competing = {method: groups for method, groups in by_method.items() if method not in unranked}
+        places = ranks(competing, interquartile_mean, lower_is_better=False)
+        rows += [
+            (ACROSS, method, metric, *bootstrap_interval(groups, interquartile_mean), *places.get(method, _NO_RANK))
+            for method, groups in by_method.items()
         ]
-    return rows, notes
+        notes.append(f"{metric}: {len(scores)} scenarios, {', '.join(sorted(scores))}.")
+    if not rows:
+        return rows, notes
+    try:
+        over_scenarios(runs)
+    except ValueError as refused:
+        notes.append(f"Negative ELBO isn't compared by ranks over scenarios: {refused}.")
+    else:
+        notes.append("`lifegen plot STORE critical_difference` compares mean ranks over scenarios.")
+    notes.append(
+        "A run's score is 0 at the mean of the lower reference and 1 at that of the upper one in its scenario, both "
+        "held fixed; shown is the interquartile mean over all runs, and n is the fewest seeds in a scenario."
+    )
+    if any(row[5] is not None for row in rows):
+        notes.append(
+            "Intervals of scores: runs are resampled with replacement within their scenario, 4,000 times, and "
+            "deviations widened to Student's t."
+        )
+    return rows, [*notes, *_notes_on_ranks(rows)]
 
 
-def _scores(values: pd.DataFrame, runs: Runs, metric: str) -> dict[str, np.ndarray]:
-    """Each method's values in one scenario on the references' scale."""
-    by_method = {str(method): one.to_numpy() for method, one in values.groupby("method")["value"]}
+def _notes_on_ranks(rows: _Rows) -> list[str]:
+    """What is behind rank intervals and tie groups, as far as there are any."""
+    notes = []
+    if any(row[8] is not None for row in rows):
+        notes.append(
+            "Rank intervals: central 95 % of the ranks in 4,000 tables, in each of which every method's seeds are "
+            "resampled with replacement (independently of the other methods') and deviations from its mean widened to "
+            "Student's t. A tie group has its best method and all that are as good in 2.5 % of these tables or more."
+        )
+    if any(row[7] is not None and row[8] is None for row in rows):
+        notes.append(f"No rank intervals and tie groups where a competitor has fewer than {FEWEST} seeds.")
+    return notes
+
+
+def _scores(values: pd.DataFrame, runs: Runs, metric: str) -> dict[str, pd.Series]:
+    """Each method's values in one scenario on the references' scale, by seed."""
+    better, most = _direction(metric)
+    if better is None:
+        raise ValueError("neither lower nor higher is better")
+    values = values.assign(value=values["value"].clip(upper=most))
+    by_method = {str(method): one.set_index("seed")["value"] for method, one in values.groupby("method")}
     found = {}
     for which in ("lower", "upper"):
         names = [method for method in by_method if runs.references.get(method) == which]
@@ -185,47 +224,26 @@ def _scores(values: pd.DataFrame, runs: Runs, metric: str) -> dict[str, np.ndarr
         if len(plain) != 1:
             raise ValueError(f"it takes one {which} reference, and there are {len(plain)} with a value")
         found[which] = by_method[plain[0]]
-    return {method: normalised(one, found["lower"], found["upper"]) for method, one in by_method.items()}
-
-
-def _rows(
-    scenario: str,
-    metric: str,
-    by_method: dict[str, list[np.ndarray]],
-    statistic: Callable[[np.ndarray], np.ndarray],
-    estimate: Callable[[Groups], Estimate],
-    unranked: set[str],
-    higher: bool | None = None,
-) -> _Rows:
-    """One row per method, with its rank among those that are ranked."""
-    better, most = _direction(metric)
-    higher = better == "higher" if higher is None else higher
-    competing = {
-        method: [np.minimum(group, most) for group in groups]
-        for method, groups in by_method.items()
-        if method not in unranked and better
-    }
-    places = ranks(competing, statistic, lower_is_better=not higher)
-    return [
-        (scenario, method, metric, *estimate(groups), *places.get(method, (None, None, None, None)))
-        for method, groups in by_method.items()
-    ]
+    if (found["upper"].mean() > found["lower"].mean()) != (better == "higher"):
+        raise ValueError("the upper reference isn't better than the lower one")
+    lower, upper = (found[which].to_numpy() for which in ("lower", "upper"))
+    return {method: pd.Series(normalised(one.to_numpy(), lower, upper), one.index) for method, one in by_method.items()}
 
 
 def _direction(metric: str) -> tuple[str | None, float]:
     """ "lower", "higher" or None, and the value beyond which nothing is better."""
     known = describe("metric").get(metric)
-    facts = known.facts if known else {"better": "lower"}
+    facts = known.facts if known else {}
     most = facts.get("most")
-    return facts["better"], float("inf") if most is None else float(most)
+    return facts.get("better"), float("inf") if most is None else float(most)
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
     return np.asarray(values.mean(axis=-1))
 
 
-def _ordered(table: pd.DataFrame, metrics: Sequence[str], runs: Runs, unranked: set[str]) -> pd.DataFrame:
-    """As :class:`Board` says; methods without a rank by the first metric's mean, then by name."""
+def _ordered(table: pd.DataFrame, metrics: Sequence[str], runs: Runs, unranked: set[str], across: bool) -> pd.DataFrame:
+    """As :class:`Board` says; methods without a rank by the first metric's mean, best first, then by name."""
     block = {"upper": 0, "lower": 2}
     of_block = {
         method: block[runs.references[method]] if method in runs.references else 3 if method in unranked else 1
@@ -233,11 +251,12 @@ def _ordered(table: pd.DataFrame, metrics: Sequence[str], runs: Runs, unranked: 
     }
     first = table[table["metric"] == metrics[0]].set_index(["scenario", "method"])
     pairs = list(zip(table["scenario"], table["method"], strict=True))
-    has_direction = _direction(metrics[0])[0]
+    better = "higher" if across else _direction(metrics[0])[0]
+    sign = {"lower": 1.0, "higher": -1.0}.get(str(better), 0.0)
     columns = {
         "_block": [of_block[method] for _, method in pairs],
         "_rank": [first["rank"].get(pair, np.inf) for pair in pairs],
-        "_mean": [first["mean"].get(pair, np.inf) if has_direction else 0.0 for pair in pairs],
+        "_mean": [sign * first["mean"][pair] if pair in first.index else np.inf for pair in pairs],
         "_metric": table["metric"].map(list(metrics).index),
     }
     order = table.assign(**columns).sort_values(["scenario", "_block", "_rank", "_mean", "method", "_metric"])

@@ -42,13 +42,11 @@ def out(store: Store) -> str:
 
 
 def circumstances(store: Store) -> pd.DataFrame:
-    """What the finished cells were made on: one row per machine and set of versions, with the number of cells, the
-    hours that they took together, and the first and the last day."""
+    """What the cells that are shown were made on: one row per machine and set of versions, with the number of cells,
+    the hours that they took together, and the first and the last day."""
     rows = []
-    for cell in store.cells():
+    for cell in store.current()[0]:
         record = cell.record
-        if cell.status != "done":
-            continue
         started, finished = (datetime.fromisoformat(record[key]) for key in ("started", "finished"))
         rows.append(
             {

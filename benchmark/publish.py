@@ -12,7 +12,7 @@ from .figures.drawing import file_name
 from .leaderboard import leaderboard
 from .plots import drawings
 from .report import report
-from .runs import runs_of
+from .runs import FACTS, runs_of
 from .store import PUBLISHED, Store
 from .suite import suites
 
@@ -42,8 +42,15 @@ def publish(store: Store, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         files = _tables(store, folder)
         (folder / "leaderboard.csv").write_text(tables.to_csv(board))
+        (folder / FACTS).write_text(tables.to_json(board))
         figures = _figures(store, folder / "figures", several=len(runs.scenarios) > 1)
-        files += [folder / "leaderboard.csv", *figures, report(store, folder / "report.html"), folder / "README.md"]
+        files += [
+            folder / "leaderboard.csv",
+            folder / FACTS,
+            *figures,
+            report(store, folder / "report.html"),
+            folder / "README.md",
+        ]
         name = provenance.suite_of(store)
         pages = Environment(
             loader=PackageLoader("lifegen.benchmark"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -33,6 +33,8 @@ from .statistics import LEVEL, coverage, wilcoxon_needs
 from .store import Store, StoredCell, write_atomically
 
 _RANKING = "negative_elbo"
+_SPREADS = ((1,), (1, 1, 1), (1, 0.1, 0.1))
+"""Standard deviations in the scenarios of simulated data, to see how often intervals are right."""
 _GRIDS = ("samples", "samples_over_intervals", "reconstructions", "style_grid")
 """Kinds of figures that are grids of images: folded away, side by side."""
 _FOLDED = ("curves", "gradient_norm_steps", "thresholds")
@@ -120,7 +122,7 @@ def _content(store: Store, runs: Runs) -> dict[str, Any]:
         "unit": describe("metric")[_RANKING].facts["unit"],
         "tests": tests,
         "conclusions": _conclusions(runs),
-        "coverage": [(n, f"{coverage(n):.1%}".replace("%", " %")) for n in (3, 5, 10)],
+        "coverage": [(n, *(f"{100 * coverage(n, spreads):.1f} %" for spreads in _SPREADS)) for n in (3, 5, 10)],
         "left_out": cells.left_out,
         "custom": sorted(runs.custom),
         "circumstances": _circumstances(circumstances(store)),

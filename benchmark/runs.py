@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ from .errors import InputError, unknown
 from .store import Store, load
 from .suite import named_variants
 from .summary import described, summarise
+
+FACTS = "leaderboard.json"
+"""In a published folder: what its measurements don't say of methods and cells, as ``tables.to_json`` writes it."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class Runs:
     def better(self, metric: str) -> str | None:
         """ "lower", "higher", or None where neither is better."""
         known = describe("metric").get(metric)
-        return str(known.facts["better"]) if known and known.facts["better"] else None
+        return known.facts.get("better") if known else None
 
     @property
     def scenarios(self) -> list[str]:
@@ -115,19 +119,24 @@ def _published(table: pd.DataFrame, name: str) -> Runs:
     for (scenario, method, seed, _), rows in table.groupby(["scenario", "method", "seed", "cell"]):
         numbers = summarise(rows[["interval", "distribution", "metric", "value"]].to_dict("records"), [], over)
         found += [(scenario, method, seed, metric, value) for metric, value in numbers.items()]
-    known = describe("method")
-    facts = {method: known[base].facts for method in table["method"].unique() if (base := _base(method)) in known}
-    return Runs(
-        name,
-        _frame(found),
-        {method: fact["reference"] for method, fact in facts.items() if fact["reference"]},
-        {method: tuple(facts[method]["uses"]) if method in facts else () for method in table["method"].unique()},
-        _custom(set(table["method"])),
-    )
+    try:
+        facts = json.loads((Path(name) / FACTS).read_text())
+    except OSError:  # a single table
+        known = describe("method")
+        of = {method: known[base].facts for method in table["method"].unique() if (base := _base(method)) in known}
+        facts = {
+            "references": {method: fact["reference"] for method, fact in of.items() if fact.get("reference")},
+            "uses": {method: fact.get("uses", ()) for method, fact in of.items()},
+            "custom": _custom(set(table["method"])),
+            "left_out": {},
+        }
+    uses = {method: tuple(facts["uses"].get(method, ())) for method in table["method"].unique()}
+    return Runs(name, _frame(found), facts["references"], uses, frozenset(facts["custom"]), facts["left_out"])
 
 
 def _frame(found: list[tuple[str, str, int, str, float | None]]) -> pd.DataFrame:
     frame = pd.DataFrame(found, columns=["scenario", "method", "seed", "metric", "value"])
+    assert not frame.duplicated(["scenario", "method", "seed", "metric"]).any(), "a seed counts once"
     return frame.astype({"value": float})
 
 

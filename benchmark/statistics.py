@@ -5,8 +5,8 @@ fixed seed, so that the same data give the same interval.
 
 Resampling few seeds says too little about the spread: at three seeds a plain percentile interval of 95 % covers some
 75 %. So deviations of resampled values from the estimate are stretched to the width that Student's t has at these
-numbers of seeds (:func:`stretch`), and :func:`coverage` measures what that gives. Below three seeds a resampled
-interval is refused.
+numbers of seeds (:func:`stretched_draws`), and :func:`coverage` measures what that gives. Below three seeds a
+resampled interval is refused.
 """
 
 from __future__ import annotations
@@ -59,17 +59,8 @@ def interquartile_mean(values: np.ndarray) -> np.ndarray:
     return np.asarray(middle.mean(axis=-1))
 
 
-def stretch(sizes: Sequence[int], level: float = LEVEL) -> float:
-    """By how much resampled deviations are too small: the standard error from n values with divisor n, and a normal
-    quantile, in place of divisor n − 1 and Student's t.
-
-    Args:
-        sizes: runs in each stratum.
-        level: of the interval.
-    """
-    total, free = sum(sizes), sum(sizes) - len(sizes)
-    quantile = (1 + level) / 2
-    return float(stdtrit(free, quantile) / ndtri(quantile) * np.sqrt(total / free))
+Statistic = Callable[[np.ndarray], np.ndarray]
+"""Of the runs on the last axis."""
 
 
 def resampled(groups: Groups, generator: np.random.Generator, draws: int = DRAWS) -> list[np.ndarray]:
@@ -77,19 +68,53 @@ def resampled(groups: Groups, generator: np.random.Generator, draws: int = DRAWS
     return [group[generator.integers(len(group), size=(draws, len(group)))] for group in groups]
 
 
+def stretched_draws(
+    groups: Groups, statistic: Statistic, generator: np.random.Generator, draws: int = DRAWS, level: float = LEVEL
+) -> np.ndarray:
+    """A statistic of data sets whose runs are resampled within their stratum, with its deviations from the estimate
+    stretched by what few runs leave out: the variance with divisor n − 1 in place of n, and Student's t in place of the
+    normal distribution. Its degrees of freedom are Welch and Satterthwaite's, from what each stratum alone adds to the
+    variance of the statistic.
+
+    Args:
+        groups: runs by stratum.
+        statistic: of all runs together.
+        generator: numpy's.
+        draws: number of resampled data sets.
+        level: at which the percentiles will be taken.
+
+    Returns:
+        (draws,)
+    """
+    drawn = resampled(groups, generator, draws)
+    point = statistic(np.concatenate(groups))
+    fixed = [np.broadcast_to(group, (draws, len(group))) for group in groups]
+    alone = [[*fixed[:i], drawn[i], *fixed[i + 1 :]] for i in range(len(groups))]
+    parts = np.array([np.var(statistic(np.concatenate(one, axis=1))) for one in alone])
+    values: np.ndarray = statistic(np.concatenate(drawn, axis=1))
+    if parts.max() == 0:
+        return values
+    parts /= parts.max()  # only their ratios count
+    sizes = np.array([len(group) for group in groups])
+    free = parts.sum() ** 2 / (parts**2 / (sizes - 1)).sum()
+    lost = (parts * sizes / (sizes - 1)).sum() / parts.sum()
+    quantile = (1 + level) / 2
+    stretch = stdtrit(free, quantile) / ndtri(quantile) * np.sqrt(lost)
+    return np.asarray(point + stretch * (values - point))
+
+
 def bootstrap_interval(
     groups: Groups,
-    statistic: Callable[[np.ndarray], np.ndarray],
+    statistic: Statistic,
     level: float = LEVEL,
     draws: int = DRAWS,
     generator: np.random.Generator | None = None,
 ) -> Estimate:
-    """A statistic of all runs with its stratified bootstrap interval: runs are resampled within their stratum, and the
-    percentiles' distances from the estimate stretched by :func:`stretch`.
+    """A statistic of all runs with its stratified bootstrap interval, the percentiles of :func:`stretched_draws`.
 
     Args:
         groups: runs by stratum; n is the smallest number of runs in one.
-        statistic: of the runs on the last axis.
+        statistic: of all runs together.
         level: of the interval.
         draws: number of resampled data sets.
         generator: numpy's default one with seed 0.
@@ -98,26 +123,25 @@ def bootstrap_interval(
     point = float(statistic(np.concatenate(groups)))
     if n < FEWEST:
         return Estimate(n, point, None, None)
-    drawn = statistic(np.concatenate(resampled(groups, generator or np.random.default_rng(0), draws), axis=1))
+    drawn = stretched_draws(groups, statistic, generator or np.random.default_rng(0), draws, level)
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    wider = stretch([len(group) for group in groups], level)
-    return Estimate(n, point, point + wider * float(low - point), point + wider * float(high - point))
+    return Estimate(n, point, float(low), float(high))
 
 
-def coverage(n: int, strata: int = 1, simulations: int = 1000, draws: int = 500) -> float:
+def coverage(n: int, spreads: Sequence[float] = (1,), simulations: int = 1000, draws: int = 500) -> float:
     """Share of simulated data sets, normal with the same mean in every stratum, in which the 95 % bootstrap interval
     of the interquartile mean has that mean.
 
     Args:
         n: runs in each stratum.
-        strata: number of strata.
+        spreads: standard deviation in each stratum.
         simulations: data sets.
         draws: resampled data sets for each.
     """
     generator = np.random.default_rng(0)
     hits = 0
     for _ in range(simulations):
-        groups = list(generator.standard_normal((strata, n)))
+        groups = [generator.normal(0, spread, n) for spread in spreads]
         found = bootstrap_interval(groups, interquartile_mean, draws=draws, generator=generator)
         hits += found.low is not None and found.high is not None and found.low <= 0 <= found.high
     return hits / simulations
@@ -138,15 +162,15 @@ class Rank(NamedTuple):
 
 def ranks(
     values: Mapping[str, Groups],
-    statistic: Callable[[np.ndarray], np.ndarray],
+    statistic: Statistic,
     lower_is_better: bool = True,
     level: float = LEVEL,
 ) -> dict[str, Rank]:
     """Ranks with intervals, and tie groups, best first.
 
-    A resampled table has for each method the statistic of its runs, resampled with replacement within their stratum
-    and independently of the other methods (equal seeds are paired, which this doesn't use: see :func:`paired`), its
-    deviation stretched by :func:`stretch`. Nothing is corrected for the number of methods.
+    A resampled table has for each method one of its :func:`stretched_draws`: its runs are resampled with replacement
+    within their stratum and independently of the other methods (equal seeds are paired, which this doesn't use: see
+    :func:`paired`). Nothing is corrected for the number of methods.
 
     Args:
         values: each method's runs by stratum.
@@ -161,11 +185,9 @@ def ranks(
     if min((len(group) for groups in values.values() for group in groups), default=0) < FEWEST:
         return {name: Rank(place[name], None, None, None) for name in order}
     generator = np.random.default_rng(0)
-    columns = []
-    for name in order:
-        table = sign * statistic(np.concatenate(resampled(values[name], generator), axis=1))
-        columns.append(points[name] + stretch([len(group) for group in values[name]], level) * (table - points[name]))
-    drawn = np.stack(columns, axis=1)  # (draws, methods)
+    drawn = sign * np.stack(
+        [stretched_draws(values[name], statistic, generator, level=level) for name in order], axis=1
+    )  # (draws, methods)
     tail = (1 - level) / 2
     low, high = np.quantile(_places(drawn), [tail, 1 - tail], axis=0, method="nearest")
     groups = np.zeros(len(order), dtype=int)
@@ -197,13 +219,16 @@ class Paired(NamedTuple):
     correlation: float | None
     """Of a and b over seeds: how much pairing helps. None below three seeds or without spread."""
     effect: float | None
-    """Mean difference over the differences' standard deviation, with Hedges' correction for few seeds. None at one seed
-    or without spread."""
+    """Mean difference over the differences' standard deviation, with Hedges' correction for few seeds. None below three
+    seeds, where the correction leaves nothing, or without spread."""
     probability: float
     """That a run of a has a lower value than a run of b: over all pairs of runs, ties count a half."""
     resolvable: float | None
     """The smallest true difference that the t test at 5 % would find in 80 % of experiments with this many seeds and
-    this spread. None at one seed."""
+    this spread. None at one seed, or without spread."""
+    unpaired: float | None
+    """Half of the interval that the same values would have without pairing (equal variances, 2n − 2 degrees of
+    freedom): pairing helps where the difference's is smaller. None at one seed."""
 
 
 def paired(a: Sequence[float], b: Sequence[float], level: float = LEVEL, power: float = 0.8) -> Paired:
@@ -218,19 +243,21 @@ def paired(a: Sequence[float], b: Sequence[float], level: float = LEVEL, power: 
     first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     n = len(first)
     differences = first - second
-    spread = float(np.std(differences, ddof=1)) if n > 1 else None
-    correlation = effect = resolvable = None
+    spread = float(np.std(differences, ddof=1)) if n > 1 else 0.0
+    correlation = effect = resolvable = unpaired = None
     if n >= 3 and np.std(first) > 0 and np.std(second) > 0:
         correlation = float(np.corrcoef(first, second)[0, 1])
-    if spread is not None:
-        if spread > 0:
-            effect = float(np.mean(differences)) / spread * (1 - 3 / (4 * (n - 1) - 1))
+    if n >= 3 and spread > 0:
+        effect = float(np.mean(differences)) / spread * (1 - 3 / (4 * (n - 1) - 1))
+    if n >= 2:
+        both = np.var(first, ddof=1) + np.var(second, ddof=1)
+        unpaired = float(stdtrit(2 * n - 2, (1 + level) / 2) * np.sqrt(both / n))
+    if spread > 0:
         shift = nctdtrinc(n - 1, 1 - power, stdtrit(n - 1, (1 + level) / 2))  # of the noncentral t; its far tail is 0
         resolvable = float(shift * spread / np.sqrt(n))
-    wins = np.sign(second[None, :] - first[:, None])
-    return Paired(
-        mean_interval(differences.tolist(), level), correlation, effect, float((1 + wins.mean()) / 2), resolvable
-    )
+    wins = float(np.sign(second[None, :] - first[:, None]).mean())
+    estimate = mean_interval(differences.tolist(), level)
+    return Paired(estimate, correlation, effect, (1 + wins) / 2, resolvable, unpaired)
 
 
 def t_test(differences: Sequence[float]) -> float | None:
@@ -247,20 +274,24 @@ def wilcoxon_needs(tests: int = 1, level: float = LEVEL) -> int:
     return int(np.ceil(1 + np.log2(tests / (1 - level)) - 1e-9))
 
 
-def wilcoxon(differences: Sequence[float], tests: int = 1) -> float:
+def wilcoxon(differences: Sequence[float], tests: int = 1, level: float = LEVEL) -> float:
     """Two-sided p-value of Wilcoxon's signed-rank test, exact where there are no ties.
 
     Args:
         differences: of pairs.
         tests: how many such tests are made together, and corrected for.
+        level: that it must be able to reach.
 
     Raises:
         ValueError: the test can't reach its level with so few pairs; the message says how many it takes.
     """
-    needed = wilcoxon_needs(tests)
+    needed = wilcoxon_needs(tests, level)
     if len(differences) < needed:
         together = f" after correction for {tests} tests" if tests > 1 else ""
-        raise ValueError(f"Wilcoxon's test can't reach 5 %{together} with n = {len(differences)}: it needs {needed}")
+        alpha = f"{100 * (1 - level):g} %"
+        raise ValueError(
+            f"Wilcoxon's test can't reach {alpha}{together} with n = {len(differences)}: it needs {needed}"
+        )
     from scipy import stats  # half a second
 
     if not np.any(differences):
@@ -306,13 +337,13 @@ def critical_difference(values: np.ndarray, level: float = LEVEL) -> CriticalDif
     if scenarios < (needed := wilcoxon_needs(pairs, level)):
         raise ValueError(
             f"a critical-difference diagram of {methods} methods takes {needed} scenarios, since Wilcoxon's test can't "
-            f"reach {1 - level:.0%} after correction for {pairs} pairs with fewer; there are {scenarios}"
+            f"reach {100 * (1 - level):g} % after correction for {pairs} pairs with fewer; there are {scenarios}"
         )
     from scipy import stats
 
     mean_ranks = stats.rankdata(values, axis=1).mean(axis=0)
     where = list(zip(*np.triu_indices(methods, 1), strict=True))
-    corrected = holm([wilcoxon(list(values[:, i] - values[:, j]), pairs) for i, j in where])
+    corrected = holm([wilcoxon(list(values[:, i] - values[:, j]), pairs, level) for i, j in where])
     p_values = np.ones((methods, methods))
     for (i, j), p_value in zip(where, corrected, strict=True):
         p_values[i, j] = p_values[j, i] = p_value

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -64,7 +65,8 @@ class StoredCell:
             content = json.loads((self.folder / "run.json").read_text())
         except (OSError, ValueError):
             return {}
-        return content if isinstance(content, dict) else {}
+        is_whole = isinstance(content, dict) and {"scenario", "method", "seed"} <= content.keys()
+        return content if is_whole else {}
 
     @property
     def status(self) -> str:
@@ -210,9 +212,13 @@ class Store:
         try:
             schema = json.loads(mark.read_text())["schema"]
         except (OSError, ValueError, KeyError, TypeError):
-            raise InputError(
-                f"{store.path} isn't a lifegen store; `lifegen run --out {store.path}` makes one"
-            ) from None
+            if (store.path / PUBLISHED).exists():
+                what = "is a published folder; plot, report and publish need the store that it was made from"
+            elif store.path.exists():
+                what = "isn't a lifegen store"
+            else:
+                what = f"doesn't exist; `lifegen run --out {store.path}` makes a store"
+            raise InputError(f"{store.path} {what}") from None
         if schema != SCHEMA:
             raise InputError(f"{store.path} has schema {schema}; this lifegen reads schema {SCHEMA}")
         return store
@@ -277,18 +283,6 @@ class Store:
                 left_out[cell.folder.name] = f"failed: {cell.record.get('error', 'reason unknown')}"
             else:
                 left_out[cell.folder.name] = "not finished" if cell.status == "running" else "run.json can't be read"
-        fullest: dict[tuple[Any, ...], StoredCell] = {}
-        for cell in sorted(cells, key=_options):
-            labels = cell.record["scenario"]["label"], cell.method
-            versions = tuple(sorted(cell.versions.items()))
-            fullest[*labels, cell.record["seed"], versions] = cell
-        kept = {cell.folder for cell in fullest.values()}
-        for cell in list(cells):
-            if cell.folder not in kept:
-                cells.remove(cell)
-                left_out[cell.folder.name] = (
-                    "made before one of its options existed; the store has it with that as well"
-                )
         newest = _installed()
         for cell in cells:
             for part, number in cell.versions.items():
@@ -298,6 +292,16 @@ class Store:
                 cells.remove(cell)
                 parts = ", ".join(f"{part} is version {cell.versions[part]}, not {newest[part]}" for part in old)
                 left_out[cell.folder.name] = f"stale: its {parts}; the command that made it makes it anew"
+        fullest: dict[tuple[str, str, int], StoredCell] = {}
+        for cell in sorted(cells, key=_options):
+            fullest[cell.record["scenario"]["label"], cell.method, cell.record["seed"]] = cell
+        kept = {cell.folder for cell in fullest.values()}
+        for cell in list(cells):
+            if cell.folder not in kept:
+                cells.remove(cell)
+                left_out[cell.folder.name] = (
+                    "made before one of its options or metrics existed; the store has it with that as well"
+                )
         return cells, left_out
 
     @contextmanager
@@ -378,9 +382,12 @@ def load(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFra
     if not file.name.endswith((".parquet", ".csv", ".csv.gz")):
         return Store.open(path).table(methods)
     try:
-        table = pd.read_parquet(file) if file.suffix == ".parquet" else pd.read_csv(file, dtype={"distribution": str})
+        if file.suffix == ".parquet":
+            table = pd.read_parquet(file)
+        else:  # only an empty field is none: a distribution may be called "None"
+            table = pd.read_csv(file, dtype={"distribution": str}, keep_default_na=False, na_values=[""])
         table = table[COLUMNS]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
         raise InputError(f"{file} isn't a published table: {error}") from None
     return table if methods is None else table[table["method"].isin(methods)].reset_index(drop=True)
 
@@ -412,4 +419,4 @@ def _now() -> str:
 
 
 def _options(cell: StoredCell) -> int:
-    return sum(len(cell.record[part]["config"]) for part in ("scenario", "method"))
+    return sum(len(cell.record[part]["config"]) for part in ("scenario", "method")) + len(cell.record["metrics"])

@@ -75,9 +75,9 @@ def suite(name: str) -> Suite:
 @cache
 def named_variants() -> frozenset[str]:
     """Labels of the methods with options that suites name: they are ranked beside the methods as they come."""
-    known = describe("method")
-    texts = {text for one in suites().values() for text in one.methods if ":" in text}
     # A suite's method may be a plug-in that isn't installed here.
+    known = {name for name, entry in describe("method").items() if not entry.error}
+    texts = {text for one in suites().values() for text in one.methods if ":" in text}
     return frozenset(choose("method", text).label for text in texts if text.partition(":")[0] in known)
 
 
@@ -123,7 +123,7 @@ def cells_of(
 
 
 def _expanded(methods: Sequence[str]) -> list[str]:
-    every = sorted(name for name, entry in describe("method").items() if not entry.facts["preset"])
+    every = sorted(name for name, entry in describe("method").items() if not (entry.error or entry.facts["preset"]))
     return [name for text in methods for name in (every if text == "all" else [text])]
 
 

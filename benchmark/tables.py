@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -62,8 +62,6 @@ def printed(board: Board) -> Iterator[Printed]:
             *about,
             *(known.get(name, Column(name, name.replace("_", "\n"), 3)) for name in board.metrics if name in metrics),
         ]
-        if scenario == ACROSS:  # scores, whatever the metric is
-            columns = [replace(column, digits=2, thousands=False) for column in columns]
         lines = []
         for method, group in rows.groupby("method", sort=False):
             by_metric = group.set_index("metric")
@@ -93,13 +91,14 @@ def legend(board: Board) -> list[str]:
 
 def left_out(board: Board) -> list[str]:
     """The cells that aren't in it, each with the reason."""
-    return [f"{name}: {reason}" for name, reason in board.runs.left_out.items()]
+    return [f"{name}: {' '.join(reason.split())}" for name, reason in board.runs.left_out.items()]
 
 
 def title(scenario: str) -> str:
     """A table's title."""
-    what = "interquartile mean of scores" if scenario == ACROSS else "mean over seeds"
-    return f"{scenario}: {what} ± half of its 95 % interval"
+    if scenario == ACROSS:
+        return f"{scenario}: interquartile mean of scores, with its 95 % interval"
+    return f"{scenario}: mean over seeds ± half of its 95 % interval"
 
 
 def print_board(board: Board) -> None:
@@ -133,17 +132,18 @@ def print_comparison(comparison: Comparison) -> None:
             table.add_column(head, justify="right" if head else "left", no_wrap=True)
         for row in rows.to_dict("records"):
             where = "end" if row["what"] == "end" else f"{row['what']} {_place(row)}"
-            interval = "–" if pd.isna(row["low"]) else f"{row['low']:.2f} to {row['high']:.2f}"
+            interval = "–" if pd.isna(row["low"]) else f"{row['low']:.4g} to {row['high']:.4g}"
             p_value = "–" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}"
-            numbers = (f"{row[key]:.2f}" for key in ("mean_a", "mean_b", "difference"))
+            numbers = (f"{row[key]:.4g}" for key in ("mean_a", "mean_b", "difference"))
             table.add_row(where, *numbers, interval, p_value)
         _widen(console, table)
         console.print(Text(f"{scenario}: {comparison.metric} of {a} and {b}", style="bold"))
         for text in lines:
             console.print(Text(text))
         console.print()
-        console.print(table)
-        console.print()
+        if table.row_count:
+            console.print(table)
+            console.print()
 
 
 def _widen(console: Console, table: Table) -> None:
@@ -162,10 +162,11 @@ def to_csv(board: Board) -> str:
 
 
 def to_json(board: Board) -> str:
-    """An object: ``rows``, as in :func:`to_csv`; ``references``; ``custom``; ``left_out``; ``notes``."""
+    """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``left_out``; ``notes``."""
     content = {
         "rows": json.loads(board.table.to_json(orient="records", double_precision=15)),
         "references": dict(board.runs.references),
+        "uses": dict(board.runs.uses),
         "custom": sorted(board.runs.custom),
         "left_out": dict(board.runs.left_out),
         "notes": list(board.notes),
@@ -238,7 +239,8 @@ def _cell(by_metric: pd.DataFrame, column: Column, board: Board, seeds: int) -> 
         return "–", None
     row = by_metric.loc[metric]
     if column.what == "estimate":
-        return _number(row, column, seeds), float(row["mean"])
+        text = _score(row) if row["scenario"] == ACROSS else _number(row, column, seeds)
+        return text, float(row["mean"])
     if pd.isna(row[column.what]):
         return "–", None
     value = float(row[column.what])
@@ -248,6 +250,12 @@ def _cell(by_metric: pd.DataFrame, column: Column, board: Board, seeds: int) -> 
     return text, value
 
 
+def _score(row: pd.Series) -> str:
+    """A score with its interval, which need not be symmetric."""
+    mean, low, high = (f"{round(row[key], 2) + 0.0:.2f}" for key in ("mean", "low", "high"))  # never −0
+    return mean if pd.isna(row["low"]) else f"{mean} [{low}, {high}]"
+
+
 def _number(row: pd.Series, column: Column, seeds: int) -> str:
     mean, half = row["mean"], (row["high"] - row["low"]) / 2
     unit = ""
@@ -255,7 +263,7 @@ def _number(row: pd.Series, column: Column, seeds: int) -> str:
         unit, size = ("M", 1e6) if mean >= 1e6 else ("k", 1e3) if mean >= 1e3 else ("", 1)
         mean, half = mean / size, half / size
     digits = 1 if unit else column.digits
-    text = f"{round(mean, digits) + 0.0:.{digits}f}{unit}"  # never −0
-    if half > 0:  # NaN with one seed
+    text = f"{mean:.{digits}f}{unit}"
+    if half > 0:  # not with one seed, nor where all seeds are equal
         text += f" ± {half:.{digits}f}{unit}"
     return text if row["n"] == seeds else f"{text} (n = {row['n']})"

@@ -65,9 +65,8 @@ def test_words_say_what_can_and_can_not_be_concluded(store):
     assert "Can be concluded, as far as 3 seeds go: good is better than naive" in text
     assert "needs 6" in text
     assert "correlation over seeds 0.9" in text
-    write(store, "rival", 0, 31)
-    write(store, "rival", 1, 30)
-    write(store, "rival", 2, 35)
+    for seed, value in enumerate((31, 30, 35)):
+        write(store, "rival", seed, value)
     (words,) = compare(store.path, "good", "rival").words.values()
     text = " ".join(words)
     assert "Can't be concluded: which of them is better (lower is better)" in text
@@ -75,14 +74,40 @@ def test_words_say_what_can_and_can_not_be_concluded(store):
 
 
 def test_better_is_higher_where_higher_is_better(store):
-    found = compare(store.path, "naive", "good", metric="backward_transfer")
-    (words,) = found.words.values()
     write(store, "consistent", 0, 40, consistency=0.90)
     write(store, "consistent", 1, 40, consistency=0.91)
     write(store, "consistent", 2, 40, consistency=0.93)
     (words,) = compare(store.path, "naive", "consistent", metric="posterior_consistency_past").words.values()
     assert "consistent is better than naive" in " ".join(words)
     assert "is higher than a run of consistent with probability 0.00" in " ".join(words)
+    (words,) = compare(store.path, "consistent", "naive", metric="posterior_consistency_past").words.values()
+    assert "is higher than a run of naive with probability 1.00" in " ".join(words)
+
+
+def test_without_spread_nothing_is_tested_and_nothing_contradicts_itself(store):
+    for seed in range(3):
+        write(store, "shifted", seed, GOOD[seed] + 11)
+    comparison = compare(store.path, "good", "shifted")
+    (words,) = comparison.words.values()
+    assert words == ("good − shifted is -11 in each of 3 seeds: without any spread there is no test.",)
+    assert comparison.table["p_holm"].isna().all()
+
+
+def test_words_say_whether_pairing_helped(store):
+    (words,) = compare(store.path, "good", "naive").words.values()
+    (pairing,) = [line for line in words if line.startswith("Seeds share")]
+    half = np.diff(stats.ttest_rel(GOOD, NAIVE).confidence_interval(0.95))[0] / 2
+    other = np.diff(stats.ttest_ind(GOOD, NAIVE).confidence_interval(0.95))[0] / 2
+    helps = "narrower" if half < other else "wider"
+    assert pairing.endswith(f"pairing makes the interval {helps}, ± {half:.2g} instead of ± {other:.2g}.")
+
+
+def test_a_scenario_without_a_common_seed_says_so(store):
+    write(store, "good", 0, 30, scenario="split-y")
+    write(store, "naive", 1, 50, scenario="split-y")
+    words = compare(store.path, "good", "naive").words
+    assert words["split-y"] == ("There is no seed that both good and naive have, with a value of negative_elbo.",)
+    assert len(words["split-x"]) > 3
 
 
 def test_one_seed_concludes_nothing(tmp_path):

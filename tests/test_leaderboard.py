@@ -202,7 +202,7 @@ def test_who_is_not_in_every_scenario_is_not_ranked_across(two):
 def test_overlapping_references_are_refused_with_the_reason(two, capsys):
     for seed in range(3):
         write(two, "naive", seed, 50 + seed, reference="lower", scenario="split-z")
-        write(two, "batch", seed, 50.5 + seed, reference="upper", intervals=1, scenario="split-z")
+        write(two, "batch", seed, 49.5 + seed, reference="upper", intervals=1, scenario="split-z")
         write(two, "good", seed, 50, scenario="split-z")
     print_board(leaderboard(two, across=True))
     text = " ".join(capsys.readouterr().out.split())
@@ -215,6 +215,39 @@ def test_without_references_there_is_nothing_across(tmp_path):
     write(store, "good", 0, 30)
     with pytest.raises(InputError, match="it takes one lower reference, and there are 0 with a value"):
         leaderboard(store, across=True)
+
+
+def test_a_cost_has_no_score(tmp_path):
+    """On it the upper reference isn't the better one: nearer to it would count as better."""
+    store = Store.create(tmp_path)
+    for seed in range(3):
+        write(store, "naive", seed, 50, reference="lower", images=0)
+        write(store, "batch", seed, 20, reference="upper", images=90)
+    with pytest.raises(InputError, match="the upper reference isn't better than the lower one"):
+        leaderboard(store, ["stored_samples"], across=True)
+    with pytest.raises(InputError, match="neither lower nor higher is better"):
+        leaderboard(store, ["real_samples"], across=True)
+
+
+def test_across_a_method_gains_nothing_by_more_seeds_where_it_does_well(two):
+    for seed in range(3, 9):
+        write(two, "good", seed, 20, scenario="split-x")
+    board = leaderboard(two, across=True)
+    assert line(board, "good")["n"] == 3
+    assert any("split-x: 3 of 9 seeds, those that all have" in note for note in board.notes)
+
+
+def test_few_seeds_across_have_no_interval_and_no_word_of_one(tmp_path, capsys):
+    store = Store.create(tmp_path)
+    for scenario in ("split-x", "split-y"):
+        for seed in range(2):
+            write(store, "naive", seed, 50 + seed / 100, reference="lower", scenario=scenario)
+            write(store, "good", seed, 30, scenario=scenario)
+            write(store, "batch", seed, 20 + seed / 100, reference="upper", intervals=1, scenario=scenario)
+    print_board(leaderboard(store, across=True))
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Intervals of scores" not in text
+    assert "No rank intervals" in text
 
 
 # What is left out
@@ -258,7 +291,11 @@ def test_a_cell_from_before_an_option_existed_is_not_a_second_seed(tmp_path):
         writer.finish()
     board = leaderboard(store, ["negative_elbo"])
     assert board.table["n"].tolist() == [2]
-    assert any("from-before: made before one of its options existed" in line for line in left_out(board))
+    assert any("from-before: made before one of its options or metrics existed" in line for line in left_out(board))
+    older = json.loads((tmp_path / "cells" / "from-before" / "run.json").read_text())
+    older["metrics"] = {"negative_elbo": 1}  # of other metrics as well: still the same seed
+    (tmp_path / "cells" / "from-before" / "run.json").write_text(json.dumps(older))
+    assert leaderboard(Store(tmp_path), ["negative_elbo"]).table["n"].tolist() == [2]
 
 
 def test_a_merged_store_is_one(store, tmp_path):
@@ -268,6 +305,26 @@ def test_a_merged_store_is_one(store, tmp_path):
     for cell in other.cells():
         cell.folder.rename(store.path / "cells" / cell.folder.name)
     assert line(leaderboard(store), "good")["n"] == 5
+
+
+def test_asking_twice_changes_nothing(store):
+    twice = leaderboard(store, ["negative_elbo"] * 2, scenarios=["split-x"] * 2)
+    assert twice.table.equals(leaderboard(store, ["negative_elbo"]).table)
+
+
+def test_a_metric_that_is_not_installed_ranks_nothing(store, monkeypatch):
+    known = {name: entry for name, entry in module.describe("metric").items() if name != "negative_elbo"}
+    monkeypatch.setattr(module, "describe", lambda kind: known)
+    assert leaderboard(store, ["negative_elbo"]).table["rank"].isna().all()
+
+
+def test_an_error_of_several_lines_is_one_line(store):
+    write(store, "good", 7, 1, status="failed")
+    file = store.path / "cells" / "split-x-good-1-7" / "run.json"
+    file.write_text(file.read_text().replace("ValueError: boom", "ValueError: boom\\n  at the end"))
+    board = leaderboard(Store(store.path))
+    assert left_out(board) == ["split-x-good-1-7: failed: ValueError: boom at the end"]
+    assert all(line.startswith(("%", "\\", " ")) or not line for line in to_latex(board).splitlines())
 
 
 def test_what_cannot_be_shown_is_refused(store, tmp_path):
@@ -283,8 +340,10 @@ def test_what_cannot_be_shown_is_refused(store, tmp_path):
     write(empty, "good", 0, 1, status="failed")
     with pytest.raises(InputError, match=r"no finished cell(.|\n)*failed: ValueError: boom"):
         leaderboard(empty)
-    with pytest.raises(InputError, match="isn't a lifegen store"):
+    with pytest.raises(InputError, match="doesn't exist; `lifegen run --out"):
         runs_of(tmp_path / "nothing")
+    with pytest.raises(InputError, match="isn't a lifegen store$"):
+        runs_of(Path(__file__))
 
 
 # Printed forms

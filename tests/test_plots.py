@@ -529,3 +529,11 @@ def test_a_critical_difference_is_drawn_where_scenarios_suffice(tmp_path):
     ]  # fmt: skip
     assert (drawn.data["p_holm"] == 3 * 2 / 2**9).all()
     assert drawn.data["rank_b"].tolist() == [2, 3, 3]
+
+
+def test_a_store_of_references_alone_has_no_trade_off(tmp_path):
+    store = Store.create(tmp_path)
+    write(store, "batch", 0, 20, reference="upper", intervals=1)
+    assert "memory" not in {drawing.kind for drawing in drawings(store)}
+    with pytest.raises(InputError, match="nothing to draw 'memory'"):
+        list(drawings(store, ["memory"]))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 
 import pytest
 
+from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.cell import Cell
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.provenance import circumstances, commands, suite_of, versions
@@ -96,3 +98,27 @@ def test_a_suites_variants_are_known_and_recorded(store):
     (by_hand, *_) = cells_of(scenarios=["split-digits"], methods=["ewc:strength=1"], seeds=[0])
     assert by_hand.name == cell.name  # where it comes from doesn't change what it is
     assert by_hand.suite is None
+
+
+def test_a_record_that_lost_its_facts_is_damaged_and_nothing_breaks(store):
+    put(store, cells_of("quick", seeds=[0]))
+    broken = store.cells()[0]
+    (broken.folder / "run.json").write_text('{"status": "done"}')
+    store = Store(store.path)
+    assert store.cell(broken.folder.name).status == "damaged"
+    assert broken.folder.name in store.current()[1]
+    assert len(commands(store)) == 1
+    assert circumstances(store)["cells"].sum() == 3
+
+
+def test_a_method_that_can_not_be_imported_stops_nobody_else(store, monkeypatch):
+    known = describe("method")
+    broken = replace(known["ewc"], facts={}, error="ImportError: no such thing")
+    monkeypatch.setattr("lifegen.benchmark.suite.describe", lambda kind: known | {"ewc": broken})
+    named_variants.cache_clear()
+    put(store, cells_of("quick"))
+    assert commands(store) == ["lifegen run --suite quick --out runs/mine"]
+    assert "lifelong-vae:mutual_information=none" in named_variants()
+    assert not any(label.startswith("ewc") for label in named_variants())
+    assert "ewc" not in {cell.method.name for cell in cells_of("split-mnist", seeds=[0])}
+    named_variants.cache_clear()

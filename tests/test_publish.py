@@ -32,6 +32,8 @@ def store(tmp_path_factory) -> Store:
         write(store, "lifelong-vae", seed, 30 + seed**2)
         write(store, "batch", seed, 20 - seed, reference="upper", intervals=1, uses=("past-data",))
     write(store, "ewc", 0, 1, status="failed")
+    write(store, "anchored", 0, 40, options="strength=2", suite="mine.toml", uses=("labels",))  # a plug-in
+    write(store, "anchored", 0, 41, options="strength=3")
     return store
 
 
@@ -85,8 +87,28 @@ def test_what_is_no_published_table_is_refused(tmp_path):
         load(tmp_path / "missing.parquet")
 
 
+def test_a_file_cut_off_is_refused_and_a_name_is_no_missing_value(folder, tmp_path):
+    whole = (folder / "measurements.csv.gz").read_bytes()
+    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="isn't a published table"):
+        load(tmp_path / "cut.csv.gz")
+    table = load(folder).assign(distribution="None")
+    table.to_csv(tmp_path / "named.csv", index=False)
+    assert (load(tmp_path / "named.csv")["distribution"] == "None").all()
+
+
+def test_what_needs_the_store_says_so(folder):
+    with pytest.raises(InputError, match="is a published folder; plot, report and publish need the store"):
+        Store.open(folder)
+
+
 def test_a_published_table_ranks_as_the_store_does(store, folder):
-    pd.testing.assert_frame_equal(leaderboard(runs_of(folder)).table, leaderboard(store).table)
+    """Also of plug-ins that aren't installed, with the user's own suites, and what is left out."""
+    published, stored = runs_of(folder), runs_of(store)
+    pd.testing.assert_frame_equal(leaderboard(published).table, leaderboard(store).table)
+    assert stored.custom == {"anchored:strength=3"}
+    for name in ("references", "uses", "custom", "left_out"):
+        assert getattr(published, name) == getattr(stored, name)
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -22,7 +22,7 @@ from lifegen.benchmark.statistics import (
     paired,
     ranks,
     resampled,
-    stretch,
+    stretched_draws,
     t_test,
     wilcoxon,
     wilcoxon_needs,
@@ -95,23 +95,36 @@ def test_the_bootstrap_of_three_is_the_exact_one_stretched():
     every = np.sort([np.mean(one) for one in product(values, repeat=3)])
     low, high = every[0], every[-1]  # each extreme has probability 1/27 > 2.5 %
     wider = stats.t.ppf(0.975, 2) / stats.norm.ppf(0.975) * np.sqrt(3 / 2)
-    assert stretch([3]) == pytest.approx(wider)
     found = bootstrap_interval([values], mean)
     assert (found.low, found.high) == pytest.approx((2 + wider * (low - 2), 2 + wider * (high - 2)))
+
+
+def test_degrees_of_freedom_are_those_of_the_strata_that_vary():
+    """A stratum without spread adds none: the mean of it and another one is as wide as half of the other's alone."""
+    varied = np.array([0.0, 1.0, 5.0])
+    alone = stretched_draws([varied], mean, np.random.default_rng(0))
+    beside = stretched_draws([varied, np.full(3, 7.0)], mean, np.random.default_rng(0))
+    assert beside - 4.5 == pytest.approx((alone - 2) / 2)
+    assert (stretched_draws([np.ones(3), np.ones(4)], mean, np.random.default_rng(0)) == 1).all()
 
 
 def test_fewer_than_three_are_not_resampled():
     assert bootstrap_interval([np.array([1.0, 2.0]), np.arange(9.0)], mean)[2:] == (None, None)
 
 
-@pytest.mark.parametrize("strata", [1, 3])
+@pytest.mark.parametrize("spreads", [(1,), (1, 1, 1)])
 @pytest.mark.parametrize("n", [3, 5, 10])
-def test_the_bootstrap_covers_as_often_as_it_says(n, strata):
-    assert 0.93 <= coverage(n, strata) <= 0.98
+def test_the_bootstrap_covers_as_often_as_it_says(n, spreads):
+    assert 0.93 <= coverage(n, spreads) <= 0.98
+
+
+@pytest.mark.parametrize(("n", "least"), [(3, 0.88), (5, 0.93), (10, 0.93)])
+def test_strata_of_unequal_spread_are_the_worst_case(n, least):
+    assert least <= coverage(n, (1, 0.1, 0.1)) <= 0.98
 
 
 def test_without_the_correction_it_would_not_cover(monkeypatch):
-    monkeypatch.setattr("lifegen.benchmark.statistics.stretch", lambda *_: 1.0)
+    monkeypatch.setattr("lifegen.benchmark.statistics.stdtrit", lambda free, quantile: stats.norm.ppf(quantile))
     assert coverage(3) < 0.85
 
 
@@ -210,13 +223,23 @@ def test_the_resolvable_difference_is_found_in_four_of_five_experiments(n):
     assert np.mean(found) == pytest.approx(0.8, abs=0.03)
 
 
-def test_one_seed_and_no_spread_say_nothing():
+def test_few_seeds_and_no_spread_say_less():
     one = paired([3.0], [1.0])
     assert one.difference == (1, 2.0, None, None)
-    assert (one.correlation, one.effect, one.resolvable) == (None, None, None)
-    assert paired([1, 2], [2, 3]).effect is None
+    assert (one.correlation, one.effect, one.resolvable, one.unpaired) == (None, None, None, None)
+    two = paired([1.0, 4.0], [5.0, 9.5])
+    assert two.effect is None  # the correction for two seeds is 0
+    assert two.resolvable > 0
+    same = paired([1, 2, 4], [2, 3, 5])
+    assert (same.effect, same.resolvable) == (None, None)
     assert t_test([2.0]) is None
     assert t_test([1.0, 1.0]) is None
+
+
+def test_without_pairing_the_interval_is_that_of_two_samples():
+    a, b = [3.0, 5.0, 4.0, 8.0], [1.0, 2.0, 5.0, 4.0]
+    low, high = stats.ttest_ind(a, b).confidence_interval(0.95)
+    assert paired(a, b).unpaired == pytest.approx((high - low) / 2)
 
 
 # Tests

@@ -207,8 +207,10 @@ def test_merging_stores_is_copying_folders(tmp_path):
 
 
 def test_what_is_not_a_store_is_refused(tmp_path):
-    with pytest.raises(InputError, match="isn't a lifegen store"):
+    with pytest.raises(InputError, match="doesn't exist; `lifegen run --out .*` makes a store"):
         Store.open(tmp_path / "nothing")
+    with pytest.raises(InputError, match="isn't a lifegen store$"):
+        Store.open(tmp_path)
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("")
     with pytest.raises(InputError, match="holds something other"):

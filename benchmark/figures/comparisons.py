@@ -180,13 +180,15 @@ def _trade_off(
     data = costs.merge(qualities.drop(columns="n"), on="method", suffixes=("_cost", ""))
     references = dict(scene.final[["method", "reference"]].dropna().itertuples(index=False))
     data["reference"] = data["method"].map(references)
+    shown = ~data["reference"].isin(across)
+    if not (data["mean_cost"][shown] > 0).any():
+        return
     data["on_front"] = _on_front(data.where(data["reference"].isna())[["mean_cost", "mean"]].to_numpy())
     figure, panels = canvas(
         scene, list(data["method"]),
         handle=lambda method: (line_handle if references.get(method) in across else point_handle)(method),
     )  # fmt: skip
     axes = panels[0, 0]
-    shown = ~data["reference"].isin(across)
     xlim = limits(cells["cost"][~cells["reference"].isin(across)], log=True)
     for row in data[~shown].itertuples():
         axes.axhline(row.mean, **look(row.method).line)
