@@ -138,7 +138,7 @@ def test_it_has_every_figure_with_its_caption_and_data(page, store):
 def test_it_compares_methods_in_words_and_numbers(page):
     assert "pairs differ at 5 % after correction" in page.text
     assert "Smallest resolvable difference" in page.text
-    assert "measured coverage" in page.text
+    assert "three, one of ten times the spread" in page.text
     assert "can’t be concluded" in page.text
 
 
