@@ -176,7 +176,7 @@ def to_json(board: Board) -> str:
 
 def to_markdown(board: Board) -> str:
     """Tables, with marks, notes and what is left out below."""
-    tables = [f"**{title(one.scenario)}**\n\n{_tabulated(one, 'github')}\n" for one in printed(board)]
+    tables = [f"**{title(one.scenario)}**\n\n{_tabulated(one, 'pipe')}\n" for one in printed(board)]
     below = [*legend(board), *board.notes, *(f"left out: {text}" for text in left_out(board))]
     return "\n".join([*tables, *(f"- {text}" for text in below)]) + "\n"
 
