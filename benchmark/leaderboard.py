@@ -18,6 +18,7 @@ from .runs import Runs, runs_of
 from .statistics import (
     FEWEST,
     bootstrap_interval,
+    coverage,
     interquartile_mean,
     mean_interval,
     normalised,
@@ -189,9 +190,12 @@ def _across(runs: Runs, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows
         "held fixed; shown is the interquartile mean over all runs, and n is the fewest seeds in a scenario."
     )
     if any(row[5] is not None for row in rows):
+        alike = (1,) * values["scenario"].nunique()
+        measured = ", ".join(f"{100 * coverage(n, alike):.0f} % with {n} seeds" for n in (3, 5, 10))
         notes.append(
             "Intervals of scores: runs are resampled with replacement within their scenario, 4,000 times, and "
-            "deviations widened to Student's t."
+            f"deviations widened to Student's t. Of simulated normal values, alike in {len(alike)} scenarios, they "
+            f"cover the truth in {measured}."
         )
     return rows, [*notes, *_notes_on_ranks(rows)]
 

@@ -12,6 +12,7 @@ resampled interval is refused.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -128,7 +129,8 @@ def bootstrap_interval(
     return Estimate(n, point, float(low), float(high))
 
 
-def coverage(n: int, spreads: Sequence[float] = (1,), simulations: int = 1000, draws: int = 500) -> float:
+@cache
+def coverage(n: int, spreads: tuple[float, ...] = (1,), simulations: int = 1000, draws: int = 500) -> float:
     """Share of simulated data sets, normal with the same mean in every stratum, in which the 95 % bootstrap interval
     of the interquartile mean has that mean.
 

@@ -15,7 +15,7 @@ from lifegen.benchmark import leaderboard as module
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.leaderboard import ACROSS, COLUMNS, Board, Column, leaderboard
 from lifegen.benchmark.runs import runs_of
-from lifegen.benchmark.statistics import bootstrap_interval, interquartile_mean
+from lifegen.benchmark.statistics import bootstrap_interval, coverage, interquartile_mean
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.tables import FORMATS, left_out, print_board, printed, to_csv, to_html, to_json, to_latex
 
@@ -190,6 +190,7 @@ def test_across_scenarios_runs_are_scored_between_the_references(two):
     assert line(board, "naive")["mean"] == pytest.approx(0, abs=0.02)
     assert line(board, "batch")["mean"] == pytest.approx(1, abs=0.02)
     assert order(board) == ["batch", "good", "naive"]
+    assert any(f"{100 * coverage(3, (1, 1)):.0f} % with 3 seeds" in note for note in board.notes)
 
 
 def test_who_is_not_in_every_scenario_is_not_ranked_across(two):
