@@ -91,9 +91,10 @@ def runs_of(source: Store | Path | str) -> Runs:
         source = Store.open(source)
     cells, left_out = source.current()
     if not cells:
-        reasons = "".join(f"\n  {name}: {reason}" for name, reason in left_out.items())
+        first = next((f"{name}: {reason}" for name, reason in left_out.items()), None)
+        why = f"; {len(left_out)} left out, the first, {first}" if first else ""
         raise InputError(
-            f"{source.path} has no finished cell to show; `lifegen run --out {source.path}` goes on with it{reasons}"
+            f"{source.path} has no finished cell to show; `lifegen run --out {source.path}` goes on with it{why}"
         )
     found = [
         (cell.record["scenario"]["label"], cell.method, cell.record["seed"], metric, value)
