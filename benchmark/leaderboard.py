@@ -104,8 +104,9 @@ def leaderboard(
     if scenarios:
         runs = replace(runs, numbers=pd.concat([runs.scenario(label) for label in dict.fromkeys(scenarios)]))
     values = runs.numbers.dropna(subset="value")
-    nonzero = set(values.loc[values["value"] != 0, "metric"])
-    there = {one.metric for one in COLUMNS if one.metric in (set(values["metric"]) if one.zero else nonzero)}
+    measured = set(values["metric"].unique())
+    nonzero = set(values.loc[values["value"] != 0, "metric"].unique())
+    there = {one.metric for one in COLUMNS if one.metric in (measured if one.zero else nonzero)}
     default = ["negative_elbo"] if across else [one.metric for one in COLUMNS if one.metric and one.metric in there]
     chosen = tuple(dict.fromkeys(metrics or default))
     values = values[values["metric"].isin(chosen)]

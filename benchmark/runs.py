@@ -12,7 +12,6 @@ import pandas as pd
 from .catalogue import describe
 from .errors import InputError, unknown
 from .store import Store, load
-from .suite import named_variants
 from .summary import described, summarise
 
 FACTS = "leaderboard.json"
@@ -151,5 +150,7 @@ def _custom(methods: Iterable[str]) -> frozenset[str]:
     with_options = {method for method in methods if ":" in method}
     if not with_options:
         return frozenset()
+    from .suite import named_variants  # it takes pydantic, a third of a second
+
     named = named_variants()
     return frozenset(method for method in with_options if method.partition(" ")[0] not in named)
