@@ -349,7 +349,7 @@ def test_samples_over_intervals_skip_cells_that_have_none_and_of_many_show_some(
 
 
 def test_what_cannot_be_drawn_is_one_line(store, tmp_path):
-    with pytest.raises(InputError, match="unknown kind of figure 'matrx'; there are: components.*mean 'matrix'"):
+    with pytest.raises(InputError, match="unknown kind of figure, or metric, 'matrx'; there are: .*mean 'matrix'"):
         drawings(store, ["matrx"])
     with pytest.raises(InputError, match="unknown style 'papr'.*mean 'paper'"):
         drawings(store, style="papr")
@@ -537,3 +537,8 @@ def test_a_store_of_references_alone_has_no_trade_off(tmp_path):
     assert "memory" not in {drawing.kind for drawing in drawings(store)}
     with pytest.raises(InputError, match="nothing to draw 'memory'"):
         list(drawings(store, ["memory"]))
+
+
+def test_a_metrics_name_draws_its_curve_alone(store):
+    (one,) = drawings(store, ["code_perplexity"])
+    assert (one.kind, one.name) == ("curves", "code_perplexity")
