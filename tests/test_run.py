@@ -188,7 +188,7 @@ def test_run_leaderboard_plot(tmp_path):
     board = lifegen("leaderboard", out)
     assert board.returncode == 0
     assert "lifelong-vae:width=8" in board.stdout
-    rows = json.loads(lifegen("leaderboard", out, "--metric", "negative_elbo", "--format", "json").stdout)
+    rows = json.loads(lifegen("leaderboard", out, "--metric", "negative_elbo", "--format", "json").stdout)["rows"]
     assert {row["metric"] for row in rows} == {"negative_elbo"}
     assert [row["n"] for row in rows] == [2, 2]
     figures = lifegen("plot", out)
