@@ -50,9 +50,14 @@ def describe(kind: str) -> dict[str, Description]:
     return {entry.name: entry for entry in _catalogue() if entry.kind == kind}
 
 
+def base_name(label: str) -> str:
+    """A method's name from its label: without options and precision."""
+    return label.partition(":")[0].partition(" ")[0]
+
+
 def shown(label: str) -> str:
     """A method's label as tables and figures have it: a reconstruction says that it is one."""
-    known = describe("method").get(label.partition(":")[0].partition(" ")[0])
+    known = describe("method").get(base_name(label))
     return f"{label} (reconstruction)" if known and known.facts.get("reconstruction") else label
 
 

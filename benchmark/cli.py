@@ -223,7 +223,7 @@ def leaderboard(
         return
     click.echo(tables.FORMATS[form](board), nl=False)
     if form == "csv":  # it has no place for them
-        for line in [*tables.legend(board), *board.notes, *(f"left out: {one}" for one in tables.left_out(board))]:
+        for line in tables.below(board):
             click.echo(line, err=True)
 
 

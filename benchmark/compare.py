@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -57,7 +58,7 @@ def compare(
     labels = list(dict.fromkeys(scenarios)) or runs.scenarios
     tidy = load(source, methods={a, b})
     tidy = tidy[(tidy["metric"] == metric) & tidy["step"].isna()]
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     words: dict[str, tuple[str, ...]] = {}
     for scenario in labels:
         values = runs.scenario(scenario)
@@ -85,7 +86,7 @@ def pairs(runs: Runs, metric: str = "negative_elbo") -> pd.DataFrame:
         effect, probability (that a run of a has the lower value), correlation, resolvable; NaN where undefined.
     """
     columns = ["scenario", "a", "b", *_NUMBERS]
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     values = runs.numbers[runs.numbers["metric"] == metric].dropna(subset="value")
     for scenario, group in values.groupby("scenario"):
         found = []
@@ -117,7 +118,7 @@ def _side_by_side(values: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
     return pd.concat(both, axis=1, keys=["a", "b"], join="inner").sort_index()
 
 
-def _numbers(pair: pd.DataFrame) -> dict[str, object]:
+def _numbers(pair: pd.DataFrame) -> dict[str, Any]:
     found: Paired = paired(pair["a"].tolist(), pair["b"].tolist())
     n, difference, low, high = found.difference
     p_value = t_test((pair["a"] - pair["b"]).tolist())
@@ -126,22 +127,22 @@ def _numbers(pair: pd.DataFrame) -> dict[str, object]:
             "resolvable": found.resolvable}  # fmt: skip
 
 
-def _correct(rows: list[dict[str, object]]) -> None:
+def _correct(rows: list[dict[str, Any]]) -> None:
     """Fill in p-values corrected for the number of tests of their kind."""
     for what in {row.get("what") for row in rows}:
         family = [row for row in rows if row.get("what") == what and row["p"] is not None]
-        for row, corrected in zip(family, holm([float(str(row["p"])) for row in family]), strict=True):
+        for row, corrected in zip(family, holm([row["p"] for row in family]), strict=True):
             row["p_holm"] = corrected
 
 
 def _line(scenario: str, what: str, pair: pd.DataFrame, interval: int | None = None,
-          distribution: str | None = None) -> dict[str, object]:  # fmt: skip
+          distribution: str | None = None) -> dict[str, Any]:  # fmt: skip
     means = {"mean_a": float(pair["a"].mean()), "mean_b": float(pair["b"].mean())}
     where = {"scenario": scenario, "what": what, "interval": interval, "distribution": distribution}
     return {**where, **means, **_numbers(pair)}
 
 
-def _per_interval(scenario: str, measured: pd.DataFrame, a: str, b: str) -> list[dict[str, object]]:
+def _per_interval(scenario: str, measured: pd.DataFrame, a: str, b: str) -> list[dict[str, Any]]:
     """Nothing where a method saw the stream in other intervals, as the batch VAE does."""
     last = measured.groupby("method")["interval"].max()
     if len(last) < 2 or last[a] != last[b]:
@@ -151,7 +152,7 @@ def _per_interval(scenario: str, measured: pd.DataFrame, a: str, b: str) -> list
     return [_line(scenario, "interval", pair, interval=interval) for interval, pair in lines if not pair.empty]
 
 
-def _per_distribution(scenario: str, measured: pd.DataFrame, a: str, b: str) -> list[dict[str, object]]:
+def _per_distribution(scenario: str, measured: pd.DataFrame, a: str, b: str) -> list[dict[str, Any]]:
     is_last = measured["interval"] == measured.groupby("cell")["interval"].transform("max")
     at_end = measured[is_last & measured["distribution"].notna()]
     lines = ((str(name), _side_by_side(group, a, b)) for name, group in at_end.groupby("distribution", sort=False))
@@ -159,7 +160,7 @@ def _per_distribution(scenario: str, measured: pd.DataFrame, a: str, b: str) -> 
 
 
 def _in_words(
-    a: str, b: str, values: pd.DataFrame, pair: pd.DataFrame, rows: list[dict[str, object]], better: str | None
+    a: str, b: str, values: pd.DataFrame, pair: pd.DataFrame, rows: list[dict[str, Any]], better: str | None
 ) -> list[str]:
     found = paired(pair["a"].tolist(), pair["b"].tolist())
     n, difference, low, high = found.difference
@@ -214,16 +215,16 @@ def _verdict(a: str, b: str, difference: float, better: str | None) -> str:
     return f"{first} is better than {second}"
 
 
-def _family_in_words(a: str, b: str, what: str, rows: list[dict[str, object]], better: str | None) -> str:
+def _family_in_words(a: str, b: str, what: str, rows: list[dict[str, Any]], better: str | None) -> str:
     sides: dict[str, list[str]] = {}
     tests = 0
     for row in rows:
-        p_value, difference = row["p_holm"], float(str(row["difference"]))
+        p_value, difference = row["p_holm"], row["difference"]
         if p_value is None:
             verdict = "equal" if difference == 0 else "the same difference in every seed"
         else:
             tests += 1
-            verdict = "undecided" if float(str(p_value)) > 1 - LEVEL else _verdict(a, b, difference, better)
+            verdict = "undecided" if p_value > 1 - LEVEL else _verdict(a, b, difference, better)
         sides.setdefault(verdict, []).append(str(row[what]))
     parts = [f"{verdict} in {', '.join(names)}" for verdict, names in sides.items()]
     return f"By {what}, corrected for {tests} tests (Holm): {'; '.join(parts)}."

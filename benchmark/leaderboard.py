@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from .catalogue import describe
+from .catalogue import base_name, describe
 from .compare import over_scenarios
 from .errors import InputError
 from .runs import Runs, runs_of
@@ -225,7 +225,7 @@ def _scores(values: pd.DataFrame, runs: Runs, metric: str) -> dict[str, pd.Serie
     found = {}
     for which in ("lower", "upper"):
         names = [method for method in by_method if runs.references.get(method) == which]
-        plain = [method for method in names if ":" not in method and " " not in method] or names
+        plain = [method for method in names if method == base_name(method)] or names
         if len(plain) != 1:
             raise ValueError(f"it takes one {which} reference, and there are {len(plain)} with a value")
         found[which] = by_method[plain[0]]

@@ -23,7 +23,7 @@ from . import tables
 from .catalogue import describe, shown
 from .compare import pairs
 from .errors import InputError
-from .figures.drawing import axis_label
+from .figures.drawing import axis_label, in_words
 from .inline import inlined
 from .leaderboard import Board, leaderboard
 from .plots import KINDS, Drawing, drawings
@@ -118,7 +118,7 @@ def _content(store: Store, runs: Runs) -> dict[str, Any]:
         "across": across,
         "across_notes": across_notes,
         "scenes": scenes,
-        "ranking": _words(_RANKING),
+        "ranking": in_words(_RANKING),
         "unit": describe("metric")[_RANKING].facts["unit"],
         "tests": tests,
         "conclusions": _conclusions(runs),
@@ -133,10 +133,6 @@ def _content(store: Store, runs: Runs) -> dict[str, Any]:
 
 def _parts(sections: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
     return [(section["anchor"], section["label"]) for section in sections]
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ").replace("elbo", "ELBO")
 
 
 def _breakable(label: str) -> Markup:
@@ -272,7 +268,7 @@ def _scenes(store: Store, runs: Runs) -> Iterator[dict[str, Any]]:
             try:
                 kinds.append(_kind("figures-across", kind, drawings(store, [kind]), numbers))
             except InputError as refused:
-                reasons.append(f"{_words(kind).capitalize()}: {refused}.")
+                reasons.append(f"{in_words(kind).capitalize()}: {refused}.")
         yield {"anchor": "figures-across", "label": "Across scenarios", "kinds": kinds, "reasons": reasons}
 
 
@@ -284,7 +280,7 @@ def _kind(anchor: str, kind: str, drawn: Iterable[Drawing], numbers: Iterator[in
     single = [] if is_grid else figures
     return {
         "anchor": f"{anchor}-{kind}",
-        "label": _words(kind).capitalize(),
+        "label": in_words(kind).capitalize(),
         "summary": KINDS[kind].summary,
         "open": [one for one in single if kind not in _FOLDED or one.name == _RANKING],
         "folded": [(axis_label(one.name), one) for one in single if kind in _FOLDED and one.name != _RANKING],

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .catalogue import describe
+from .catalogue import base_name, describe
 from .errors import InputError, unknown
 from .store import Store, load
 from .summary import described, summarise
@@ -123,7 +123,7 @@ def _published(table: pd.DataFrame, name: str) -> Runs:
         facts = json.loads((Path(name) / FACTS).read_text())
     except OSError:  # a single table
         known = describe("method")
-        of = {method: known[base].facts for method in table["method"].unique() if (base := _base(method)) in known}
+        of = {method: known[base].facts for method in table["method"].unique() if (base := base_name(method)) in known}
         facts = {
             "references": {method: fact["reference"] for method, fact in of.items() if fact.get("reference")},
             "uses": {method: fact.get("uses", ()) for method, fact in of.items()},
@@ -138,11 +138,6 @@ def _frame(found: list[tuple[str, str, int, str, float | None]]) -> pd.DataFrame
     frame = pd.DataFrame(found, columns=["scenario", "method", "seed", "metric", "value"])
     assert not frame.duplicated(["scenario", "method", "seed", "metric"]).any(), "a seed counts once"
     return frame.astype({"value": float})
-
-
-def _base(label: str) -> str:
-    """A method's name, without options and precision."""
-    return label.partition(":")[0].partition(" ")[0]
 
 
 def _custom(methods: Iterable[str]) -> frozenset[str]:

@@ -89,10 +89,13 @@ def stretched_draws(
     """
     drawn = resampled(groups, generator, draws)
     point = statistic(np.concatenate(groups))
-    fixed = [np.broadcast_to(group, (draws, len(group))) for group in groups]
-    alone = [[*fixed[:i], drawn[i], *fixed[i + 1 :]] for i in range(len(groups))]
-    parts = np.array([np.var(statistic(np.concatenate(one, axis=1))) for one in alone])
     values: np.ndarray = statistic(np.concatenate(drawn, axis=1))
+    if len(groups) == 1:  # most tables: what the one adds alone is known
+        parts = np.array([np.var(values)])
+    else:
+        fixed = [np.broadcast_to(group, (draws, len(group))) for group in groups]
+        alone = [[*fixed[:i], drawn[i], *fixed[i + 1 :]] for i in range(len(groups))]
+        parts = np.array([np.var(statistic(np.concatenate(one, axis=1))) for one in alone])
     if parts.max() == 0:
         return values
     parts /= parts.max()  # only their ratios count

@@ -94,6 +94,11 @@ def left_out(board: Board) -> list[str]:
     return [f"{name}: {' '.join(reason.split())}" for name, reason in board.runs.left_out.items()]
 
 
+def below(board: Board) -> list[str]:
+    """All that stands below the tables."""
+    return [*legend(board), *board.notes, *(f"left out: {text}" for text in left_out(board))]
+
+
 def title(scenario: str) -> str:
     """A table's title."""
     if scenario == ACROSS:
@@ -177,8 +182,7 @@ def to_json(board: Board) -> str:
 def to_markdown(board: Board) -> str:
     """Tables, with marks, notes and what is left out below."""
     tables = [f"**{title(one.scenario)}**\n\n{_tabulated(one, 'pipe')}\n" for one in printed(board)]
-    below = [*legend(board), *board.notes, *(f"left out: {text}" for text in left_out(board))]
-    return "\n".join([*tables, *(f"- {text}" for text in below)]) + "\n"
+    return "\n".join([*tables, *(f"- {text}" for text in below(board))]) + "\n"
 
 
 def to_latex(board: Board) -> str:
@@ -189,8 +193,11 @@ def to_latex(board: Board) -> str:
         for mark, command in _IN_LATEX.items():
             text = text.replace(mark, command)
         tables.append(f"% {title(one.scenario)}\n{text}\n")
-    below = [*legend(board), *board.notes, *(f"left out: {text}" for text in left_out(board))]
-    return "% needs \\usepackage{booktabs,amssymb}\n" + "\n".join([*tables, *(f"% {text}" for text in below)]) + "\n"
+    return (
+        "% needs \\usepackage{booktabs,amssymb}\n"
+        + "\n".join([*tables, *(f"% {text}" for text in below(board))])
+        + "\n"
+    )
 
 
 def to_html(board: Board) -> str:
@@ -198,8 +205,7 @@ def to_html(board: Board) -> str:
     from html import escape
 
     tables = [f"<h3>{escape(title(one.scenario))}</h3>\n{_tabulated(one, 'html')}\n" for one in printed(board)]
-    below = [*legend(board), *board.notes, *(f"left out: {text}" for text in left_out(board))]
-    return "\n".join([*tables, "<ul>", *(f"<li>{escape(text)}</li>" for text in below), "</ul>"]) + "\n"
+    return "\n".join([*tables, "<ul>", *(f"<li>{escape(text)}</li>" for text in below(board)), "</ul>"]) + "\n"
 
 
 FORMATS = {

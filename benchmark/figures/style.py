@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib.style
 
+from ..catalogue import base_name
 from ..errors import unknown
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#0173b2", "#de8f05", "#029e73", "#949494"  # the paper's four methods
@@ -78,7 +79,7 @@ def look(label: str) -> Look:
     """
     if label in _LOOKS:
         return _LOOKS[label]
-    name = label.partition(":")[0].partition(" ")[0]
+    name = base_name(label)
     own, whole = (hashlib.sha256(f"{_SALT} {text}".encode()).digest() for text in (name, label))
     colour = _LOOKS[name].colour if name in _LOOKS else _OTHER_COLOURS[own[0] % len(_OTHER_COLOURS)]
     is_variant = label != name
