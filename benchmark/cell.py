@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ class Cell:
 
     @property
     def _hash(self) -> str:
-        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:12]
+        return hash_of(self.identity)
 
     def record(self) -> dict[str, Any]:
         """What the store keeps beside the rows."""
@@ -72,6 +72,11 @@ def plan(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Iterable
     scenarios, methods = list(scenarios), list(methods)
     cells = [Cell(scenario, method, seed) for seed in seeds for scenario in scenarios for method in methods]
     return list({cell.name: cell for cell in cells}.values())
+
+
+def hash_of(identity: Mapping[str, Any]) -> str:
+    """What tells cells apart: 12 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def _identity(choice: Choice) -> dict[str, Any]:

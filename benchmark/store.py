@@ -1,197 +1,49 @@
 """The store: a folder of cells, each with its record and its rows. Everything else is derived from it. No torch.
 
-    STORE/lifegen.json               marks the folder as a store; schema version
-    STORE/cells/NAME/run.json        what is constant in the cell, and its status; replaced atomically
-    STORE/cells/NAME/metrics.jsonl   one row per measurement, flushed after every interval
-    STORE/cells/NAME/pictures.npz    samples, reconstructions and style grids of the final model, as ``pictures`` says
-    STORE/cells/NAME/model.safetensors   the final model, if the run was asked to keep it
-    STORE/cells/NAME/log.txt         what the worker printed
+    STORE/lifegen.json     marks the folder as a store; schema version
+    STORE/cells/NAME/      one cell, as ``cell_folder`` says
+    STORE/plans/ID.json    cells that were asked for, and the command that did
+    STORE/set-aside/       what was found damaged where a cell was to be written
 
-A cell whose status isn't "done" is computed anew; its rows never reach a table. Merging stores is copying folders.
+Rows of a cell whose status isn't "done" never reach a table. Merging stores is copying folders.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import tempfile
+import time
+import warnings
 import zlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
+from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
 from .catalogue import describe
 from .cell import PROTOCOL
-from .derived import derive
+from .cell_folder import (
+    LEASE_SECONDS,
+    SCHEMA,
+    CellBusyError,
+    CellDoneError,
+    CellWriter,
+    StoredCell,
+    lock_of,
+    write_atomically,
+)
 from .errors import InputError
-from .summary import Numbers, described, is_current, registered_summary, summarise
 
-SCHEMA = 1
 PUBLISHED = "measurements.parquet"
 """The tidy table in a published folder."""
-_TAIL = 2**14
-"""Bytes at a file's end that have its last rows: to watch a cell must not cost more the longer it runs."""
 COLUMNS = [
     "scenario", "method", "seed", "interval", "distribution", "step", "metric", "value",
     "track", "precision", "device", "cell",
 ]  # fmt: skip
-
-
-class CellBusyError(Exception):
-    """Another process is running this cell."""
-
-
-class CellDoneError(Exception):
-    """Another process has finished this cell in the meantime."""
-
-
-@dataclass(frozen=True)
-class StoredCell:
-    """One cell's folder."""
-
-    folder: Path
-
-    @cached_property
-    def record(self) -> dict[str, Any]:
-        """The content of run.json; empty if it can't be read."""
-        try:
-            content = json.loads((self.folder / "run.json").read_text())
-        except (OSError, ValueError):
-            return {}
-        is_whole = isinstance(content, dict) and {"scenario", "method", "seed"} <= content.keys()
-        return content if is_whole else {}
-
-    @property
-    def status(self) -> str:
-        """One of "done", "failed", "running" (or cut off while it ran), or "damaged" """
-        return str(self.record.get("status", "damaged"))
-
-    @property
-    def versions(self) -> dict[str, int]:
-        """The versions that its numbers depend on."""
-        named = {f"{part} {self.record[part]['name']}": self.record[part]["version"] for part in ("scenario", "method")}
-        metrics = {f"metric {name}": number for name, number in self.record["metrics"].items()}
-        return {"the protocol": self.record["protocol"], **named, **metrics}
-
-    @property
-    def method(self) -> str:
-        """The method as tables and figures name it: with its precision, if that isn't float32."""
-        label, precision = self.record["method"]["label"], self.record["precision"]
-        return f"{label} ({precision})" if precision != "float32" else str(label)
-
-    @property
-    def model(self) -> Path | None:
-        """The final model's file, if it was kept."""
-        file = self.folder / "model.safetensors"
-        return file if file.exists() else None
-
-    @property
-    def distributions(self) -> list[str]:
-        """The distributions that occur, in the order in which they are first met."""
-        return list(dict.fromkeys(name for visit in self.record["visits"] for name in visit))
-
-    def intervals_done(self) -> int:
-        """Intervals measured so far. Safe to ask while a worker writes."""
-        try:
-            with (self.folder / "metrics.jsonl").open("rb") as file:
-                file.seek(max(0, self.size() - _TAIL))
-                lines = file.read().splitlines()
-        except OSError:
-            return 0
-        for line in reversed(lines):
-            try:
-                return int(json.loads(line)["interval"]) + 1
-            except ValueError:  # torn: it is being written, or was cut off
-                continue
-        return 0
-
-    @property
-    def numbers(self) -> Numbers:
-        """One number per metric of a cell that is done, those of derived metrics included.
-
-        Raises:
-            InputError: its rows have to be read, and can't be.
-        """
-        kept: Numbers | None = self.record.get("numbers")
-        if kept is not None and is_current(self.record["metrics"]) and self.size() == self.record["bytes"]:
-            return kept
-        return summarise(self._measured(), self.record["visits"], described())
-
-    def rows(self) -> pd.DataFrame:
-        """The rows of a cell that is done, those of derived metrics included.
-
-        Raises:
-            InputError: the file isn't what the record says it is.
-        """
-        measured = self._measured()
-        return pd.DataFrame(measured + derive(measured, self.record["visits"]))
-
-    def size(self) -> int:
-        """Bytes of its rows; −1 if there is no file."""
-        try:
-            return (self.folder / "metrics.jsonl").stat().st_size
-        except OSError:
-            return -1
-
-    def _measured(self) -> list[dict[str, Any]]:
-        file = self.folder / "metrics.jsonl"
-        try:
-            rows: list[dict[str, Any]] = json.loads(f"[{','.join(file.read_text().splitlines())}]")
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"{file} can't be read ({error}); delete {self.folder} and run the command again"
-            ) from None
-        if len(rows) != self.record["rows"]:
-            raise InputError(
-                f"{file} has {len(rows)} rows where {self.record['rows']} were written; "
-                f"delete {self.folder} and run the command again"
-            )
-        return rows
-
-
-class CellWriter:
-    """Writes one cell. Only the process that holds the cell's lock has one."""
-
-    def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
-        self.folder = folder
-        self._record = dict(record)
-        self._rows: list[dict[str, Any]] = []
-        for leftover in ("metrics.jsonl", "pictures.npz", "model.safetensors"):
-            (folder / leftover).unlink(missing_ok=True)
-        self._write("running", started=_now())
-
-    def note(self, **facts: Any) -> None:
-        """Add to the record what is known only now."""
-        self._write("running", **facts)
-
-    def append(self, rows: list[dict[str, Any]]) -> None:
-        """Append rows; they are on the disk when this returns."""
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        self._rows += rows
-
-    def finish(self) -> None:
-        size = StoredCell(self.folder).size()
-        facts = {"finished": _now(), "rows": len(self._rows), "bytes": size}
-        self._write("done", **facts)  # first: no metric's error in the next line loses what was computed
-        if numbers := registered_summary(self._rows, self._record["visits"]):
-            self._write("done", **facts, numbers=numbers)
-
-    def fail(self, error: str) -> None:
-        self._write("failed", finished=_now(), error=error)
-
-    def _write(self, status: str, **facts: Any) -> None:
-        self._record |= {"status": status, **facts}
-        write_atomically(self.folder / "run.json", json.dumps(self._record, indent=1))
 
 
 class Store:
@@ -219,8 +71,8 @@ class Store:
             else:
                 what = f"doesn't exist; `lifegen run --out {store.path}` makes a store"
             raise InputError(f"{store.path} {what}") from None
-        if schema != SCHEMA:
-            raise InputError(f"{store.path} has schema {schema}; this lifegen reads schema {SCHEMA}")
+        if schema not in range(1, SCHEMA + 1):
+            raise InputError(f"{store.path} has schema {schema}; this lifegen reads schemas 1 to {SCHEMA}")
         return store
 
     @staticmethod
@@ -256,7 +108,7 @@ class Store:
         mark = store.path / "lifegen.json"
         try:
             (store.path / "cells").mkdir(parents=True, exist_ok=True)
-            if not mark.exists():
+            if not mark.exists() or json.loads(mark.read_text())["schema"] != SCHEMA:
                 write_atomically(mark, json.dumps({"schema": SCHEMA}))
         except OSError as error:
             raise InputError(f"{store.path} can't be written to: {error.strerror or error}") from None
@@ -279,10 +131,8 @@ class Store:
         for cell in self.cells():
             if cell.status == "done":
                 cells.append(cell)
-            elif cell.status == "failed":
-                left_out[cell.folder.name] = f"failed: {cell.record.get('error', 'reason unknown')}"
             else:
-                left_out[cell.folder.name] = "not finished" if cell.status == "running" else "run.json can't be read"
+                left_out[cell.folder.name] = f"{cell.status}: {cell.reason}"
         newest = _installed()
         for cell in cells:
             for part, number in cell.versions.items():
@@ -305,34 +155,53 @@ class Store:
         return cells, left_out
 
     @contextmanager
-    def writing(self, name: str, record: Mapping[str, Any]) -> Iterator[CellWriter]:
-        """Start a cell from scratch.
+    def writing(
+        self, name: str, record: Mapping[str, Any], keep: Callable[[Path], int] = lambda folder: 0
+    ) -> Iterator[CellWriter]:
+        """Write a cell. What is damaged in its place is set aside.
+
+        Args:
+            name: the cell's.
+            record: what is known of it.
+            keep: says of the cell's folder how many bytes of rows are kept; 0 begins anew.
 
         Raises:
             CellBusyError: another process is at it.
             CellDoneError: it is done; a result is never overwritten.
+            InputError: a newer lifegen has made it.
         """
         folder = self.path / "cells" / name
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            # The lock file stays: removing it would let two processes hold locks on two files of the same name.
-            held = FileLock(folder / "lock").acquire(blocking=False)
-        except Timeout:
-            raise CellBusyError(name) from None
-        with held:
-            if self.cell(name).status == "done":
+        with _locked(folder) as lock:
+            cell = self.cell(name)
+            if cell.status == "done":
                 raise CellDoneError(name)
-            yield CellWriter(folder, record)
+            if cell.status == "incompatible":
+                raise InputError(f"{folder}: {cell.reason}")
+            if cell.status in ("damaged", "foreign"):
+                self._set_aside(folder)
+            yield CellWriter(folder, record, lock, keep(folder))
+
+    def _set_aside(self, folder: Path) -> None:
+        """Move what is in a cell's folder to where nothing is read, and nothing lost."""
+        names = (self.path / "set-aside" / f"{folder.name}--{i}" for i in count())
+        place = next(place for place in names if not place.exists())
+        place.mkdir(parents=True)
+        for file in [file for file in folder.iterdir() if not file.name.startswith("lock")]:
+            file.rename(place / file.name)
 
     def fail(self, name: str, record: Mapping[str, Any], error: str) -> None:
-        """Mark a cell whose process is gone as failed, unless it was done by then."""
-        if self.cell(name).status == "done":
-            return
+        """Mark a cell whose process is gone as failed, unless it was done by then, or another process has taken it."""
         folder = self.path / "cells" / name
         folder.mkdir(parents=True, exist_ok=True)
-        record = self.cell(name).record or record
-        failed = {**record, "status": "failed", "finished": _now(), "error": error}
-        write_atomically(folder / "run.json", json.dumps(failed, indent=1))
+        try:
+            with _locked(folder):
+                if self.cell(name).status in ("failed", "interrupted"):
+                    # What it was cut off from may go on one day: nothing but its status changes.
+                    failed = {**record, "schema": SCHEMA, **self.cell(name).record, "status": "failed", "error": error}
+                    write_atomically(folder / "run.json", json.dumps(failed, indent=1))
+        except CellBusyError:
+            return
 
     def table(self, methods: Collection[str] | None = None) -> pd.DataFrame:
         """All rows of the :meth:`current` cells, one measurement a row, with what identifies their cell.
@@ -343,8 +212,13 @@ class Store:
         Raises:
             InputError: a cell that says it is done can't be read.
         """
+        cells, left_out = self.current()
+        if damaged := {name: why for name, why in left_out.items() if why.startswith("damaged")}:
+            name, why = next(iter(damaged.items()))
+            how_many = "1 damaged cell is" if len(damaged) == 1 else f"{len(damaged)} damaged cells are"
+            warnings.warn(f"{how_many} left out of the table: {name}: {why}", stacklevel=2)
         tables = []
-        for cell in self.current()[0]:
+        for cell in cells:
             if methods is not None and cell.method not in methods:
                 continue
             record = cell.record
@@ -401,21 +275,27 @@ def _installed() -> dict[str, int]:
     return versions
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file by one that is complete on the disk: a reader sees the old content or the new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+@contextmanager
+def _locked(folder: Path) -> Iterator[SoftFileLease]:
+    """Hold a cell's lock.
+
+    Raises:
+        CellBusyError: another process holds it.
+    """
+    lock = lock_of(folder)
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+        silence = time.time() - (folder / "lock").stat().st_mtime
+    except OSError:
+        silence = 0.0
+    # A dead owner on this machine is recognised at once. One elsewhere is given up when its lock hasn't been renewed
+    # for a whole lease, which is waited for where it is likely: clocks differ, so its age alone doesn't tell.
+    wait = 1.5 * LEASE_SECONDS if silence > LEASE_SECONDS else 0
+    try:
+        held = lock.acquire(timeout=wait)
+    except (Timeout, LeaseSettingsMismatch):
+        raise CellBusyError(folder.name) from None
+    with held:
+        yield lock
 
 
 def _options(cell: StoredCell) -> int:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .capture import CUDAGraph, Graph, captured_epoch, obstacle
 from .early_stopping import EarlyStoppingPlugin
+from .finite_loss import FiniteLossPlugin
 from .images import Images, to_unit
 from .model import GenerativeModel, TrainingOutput
 from .precision import products_in
@@ -80,7 +81,7 @@ class GenerativeTemplate(SupervisedTemplate):
             optimizer=optimizer,
             criterion=negative_elbo_loss,
             # Early stopping is first: what the method keeps at the end of an interval is of the best state.
-            plugins=[EarlyStoppingPlugin(self.seeds), *plugins, self.gradient_norms],
+            plugins=[EarlyStoppingPlugin(self.seeds), *plugins, self.gradient_norms, FiniteLossPlugin()],
             train_mb_size=train_mb_size,
             train_epochs=train_epochs,
             eval_mb_size=eval_mb_size,

@@ -12,13 +12,15 @@ from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from pydantic import ValidationError
 
 from .cell import Cell
+from .cell_folder import STATE, CellBusyError, CellDoneError, CellWriter
+from .checkpoint import Checkpoint, copy_of, rows_kept
 from .choice import Choice
 from .errors import InputError
 from .measures import Evaluator
@@ -29,8 +31,11 @@ from .precision import products_in, resolve
 from .registry import METHODS, METRICS, SCENARIOS, Entry
 from .saved_model import save_model
 from .seeds import Seeds
-from .store import CellBusyError, CellDoneError, CellWriter, Store
+from .state import State, UnstatableError
+from .store import Store
 from .stream import Stream
+
+States = Literal["resume", "last", "all"]
 
 
 def prepare(
@@ -60,24 +65,45 @@ def prepare(
         build_method(method)
 
 
-def run_cell(cell: Cell, store: Path, data_root: Path, device: str, keep_model: bool = False) -> str:
-    """Run one cell and write it to the store, with its final model if asked to.
+def run_cell(
+    cell: Cell, store: Path, data_root: Path, device: str, keep_model: bool = False, states: States = "resume"
+) -> str:
+    """Run one cell and write it to the store. One that was interrupted goes on from its last interval boundary.
+
+    Args:
+        cell: which.
+        store: the store's folder.
+        data_root: where data sets are.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        keep_model: whether to keep the final model.
+        states: which states of interval boundaries are kept when the cell is done: none ("resume"), the last one, or
+            that of every boundary ("all").
 
     Returns:
         "done", also where it was done already; "failed", with the reason in the cell's record and the traceback in its
         log; or "busy" if another process is at it.
     """
     torch.set_num_threads(1)
+    state: State | None = None
+
+    def keep(folder: Path) -> int:
+        nonlocal state
+        with _output_to(folder / "log.txt"):
+            state, size = rows_kept(folder, _arithmetic(device))
+        return size
+
     try:
-        with Store(store).writing(cell.name, cell.record()) as writer, _output_to(writer.folder / "log.txt"):
+        with Store(store).writing(cell.name, cell.record(), keep) as writer, _output_to(writer.folder / "log.txt"):
             try:
                 with products_in("float32", found := find_device(device)):  # but for the training steps
-                    _run(cell, writer, data_root, found, keep_model)
+                    _run(cell, writer, data_root, found, keep_model, states, state)
+                writer.finish(keep_states=states != "resume")
+            except CellBusyError:  # this process was silent for so long that another one has taken the cell over
+                raise
             except BaseException as error:  # sys.exit in a plug-in, too, ends this cell only
                 traceback.print_exc()
                 writer.fail(f"{type(error).__name__}: {error}")
                 return "failed"
-            writer.finish()
             return "done"
     except CellBusyError:
         return "busy"
@@ -85,7 +111,15 @@ def run_cell(cell: Cell, store: Path, data_root: Path, device: str, keep_model: 
         return "done"
 
 
-def _run(cell: Cell, writer: CellWriter, data_root: Path, device: torch.device, keep_model: bool) -> None:
+def _run(
+    cell: Cell,
+    writer: CellWriter,
+    data_root: Path,
+    device: torch.device,
+    keep_model: bool,
+    states: States,
+    state: State | None,
+) -> None:
     seeds = cell.seeds
     seeds.seed_globals()
     stream = build_stream(cell.scenario, seeds, data_root)
@@ -98,10 +132,18 @@ def _run(cell: Cell, writer: CellWriter, data_root: Path, device: torch.device, 
             f"{cell.method.name} has bounds of track {strategy.model.track}, the scenario is of track {stream.track}"
         )
     evaluator = Evaluator(stream, seeds, view)
-    writer.note(visits=[experience.distributions for experience in view], **_circumstances(device))
+    checkpoint = Checkpoint(strategy, method, stream, seeds, evaluator)
     executions: list[str] = []
     samples: list[np.ndarray] = []
-    for interval, experience in enumerate(view):
+    done = 0
+    if state is not None:
+        samples = checkpoint.restore(state)
+        done, executions = state.facts["intervals"], state.facts["execution"]
+        writer.spent(state.facts["seconds"])
+        print(f"goes on after interval {done - 1}", flush=True)
+    writer.note(visits=[experience.distributions for experience in view], **_circumstances(device))
+    cant = cell.method.facts.get("restarts", "")
+    for interval, experience in list(enumerate(view))[done:]:
         began = perf_counter()
         strategy.train(experience, eval_streams=[])
         if device.type == "cuda":
@@ -112,10 +154,35 @@ def _run(cell: Cell, writer: CellWriter, data_root: Path, device: torch.device, 
             writer.note(execution=executions)
         writer.append(evaluator.measure(strategy, interval, train_seconds=seconds))
         samples.append(take_samples(strategy.model, seeds, device))
+        if not cant:
+            facts = writer.boundary() | {"intervals": interval + 1, "execution": executions}
+            cant = _save(
+                checkpoint, writer.folder / STATE, facts | {"circumstances": _arithmetic(str(device))}, samples
+            )
+            if not cant and states == "all":
+                copy_of(writer.folder / STATE, interval + 1)
     pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)
     np.savez_compressed(writer.folder / "pictures.npz", samples_over_intervals=np.stack(samples), **pictures)
     if keep_model:
         save_model(strategy.model, writer.folder / "model.safetensors")
+
+
+def _save(checkpoint: Checkpoint, file: Path, facts: dict[str, Any], samples: list[np.ndarray]) -> str:
+    """Save the state; returns why there can be none, if so. A cell that can't be resumed is no reason to end it."""
+    try:
+        checkpoint.write(file, facts, samples)
+    except UnstatableError as error:
+        print(f"interrupted, this cell begins anew: {error}", flush=True)
+        return str(error)
+    except OSError as error:
+        print(f"the state can't be saved, the one before stays: {error}", flush=True)
+    return ""
+
+
+def _arithmetic(device: str) -> dict[str, Any]:
+    """What bits of results depend on, beside the cell."""
+    packages = ("lifegen", "torch", "avalanche-lib", "numpy")
+    return {"device": find_device(device).type, **{f"version of {name}": version(name) for name in packages}}
 
 
 def find_device(name: str) -> torch.device:
@@ -197,7 +264,7 @@ def _output_to(file: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(descriptor) for descriptor in (1, 2)]
-    with file.open("w") as log:
+    with file.open("a") as log:
         for descriptor in (1, 2):
             os.dup2(log.fileno(), descriptor)
     try:

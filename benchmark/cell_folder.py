@@ -1,0 +1,368 @@
+"""The folder of one cell: what it says, and the one process that writes it. No torch.
+
+run.json             what is constant in the cell, and its status; replaced atomically
+metrics.jsonl        one row per measurement, on the disk after every interval
+state.safetensors    the memory of the run at the last interval boundary; gone when the cell is done
+pictures.npz         samples, reconstructions and style grids of the final model, as ``pictures`` says
+model.safetensors    the final model, if the run was asked to keep it
+log.txt              what the worker printed
+lock                 there as long as a process writes the cell: who, renewed every few seconds
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from filelock import SoftFileLease
+
+from .cell import hash_of
+from .derived import derive
+from .errors import InputError
+from .summary import Numbers, described, is_current, registered_summary, summarise
+
+SCHEMA = 2
+"""Of records and of the store. Schema 1 has no digest of the rows; its cells are read as they are."""
+LEASE_SECONDS = 45.0
+"""A lock that hasn't been renewed for so long is free: its owner, on another machine, is dead or cut off."""
+STATE = "state.safetensors"
+_NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+--\d+--[0-9a-f]{12}")
+_TAIL = 2**14
+"""Bytes at a file's end that have its last rows: to watch a cell must not cost more the longer it runs."""
+_IDENTITY = ("protocol", "scenario", "method", "precision", "seed")
+
+
+class CellBusyError(Exception):
+    """Another process is running this cell."""
+
+
+class CellDoneError(Exception):
+    """Another process has finished this cell in the meantime."""
+
+
+class Owner(NamedTuple):
+    """Who writes a cell."""
+
+    host: str
+    process: int
+    seconds: float
+    """Since it last said that it is alive, by this machine's clock."""
+
+
+@dataclass(frozen=True)
+class StoredCell:
+    """One cell's folder, to read."""
+
+    folder: Path
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The content of run.json; empty if it can't be read."""
+        try:
+            content = json.loads((self.folder / "run.json").read_text())
+        except (OSError, ValueError, RecursionError):
+            return {}
+        is_whole = isinstance(content, dict) and {"scenario", "method", "seed"} <= content.keys()
+        return content if is_whole else {}
+
+    @property
+    def status(self) -> str:
+        """One of "done", "failed", "running", "interrupted", or else "damaged", "incompatible", "foreign"."""
+        return self.judgement[0]
+
+    @property
+    def reason(self) -> str:
+        """What there is to say about the status, in words."""
+        return self.judgement[1]
+
+    @cached_property
+    def judgement(self) -> tuple[str, str]:
+        record = self.record
+        if not record:
+            if (self.folder / "run.json").exists():
+                return "damaged", "run.json can't be read"
+            if _NAME.fullmatch(self.folder.name):
+                return "interrupted", "no interval is done"
+            return "foreign", "it isn't a cell's folder"
+        if not isinstance(schema := record.get("schema", 1), int) or schema > SCHEMA:
+            return "incompatible", f"made by a newer lifegen: its schema is {schema}, and {SCHEMA} can be read"
+        try:
+            if "hash" in record and not (self.folder.name.endswith(f"--{record['hash']}") and _is_whole(record)):
+                return "damaged", "its name isn't that of what its record says"
+            return self._judged(str(record.get("status")))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            return "damaged", f"run.json isn't a cell's record ({type(error).__name__}: {error})"
+
+    def _judged(self, status: str) -> tuple[str, str]:
+        record = self.record
+        if status == "done":
+            size = self.size()
+            if size != (written := record.get("bytes", size)) or size < 0:
+                return "damaged", f"metrics.jsonl has {max(size, 0)} bytes where {written} were written"
+            _ = self.versions, self.distributions, self.method, record["device"], record["scenario"]["label"]
+            return "done", ""
+        if status == "failed":
+            return "failed", str(record.get("error", "reason unknown"))
+        if status != "running":
+            return "damaged", f"its status is {status!r}"
+        done, of = self.intervals_done(), len(record.get("visits", ()))
+        how_far = f"{done} of {of} intervals" if of else "no interval is done"
+        if self.owner is None:
+            return "interrupted", how_far
+        return "running", f"{how_far}, on {self.owner.host} (process {self.owner.process})"
+
+    @cached_property
+    def owner(self) -> Owner | None:
+        """The process that writes the cell now, as far as can be seen from here."""
+        try:
+            seconds = time.time() - (self.folder / "lock").stat().st_mtime
+            owner = SoftFileLease(self.folder / "lock", lease_duration=LEASE_SECONDS).owner
+        except (OSError, ValueError):
+            return None
+        if owner is None:
+            return None
+        host = owner.hostname.partition("?")[0]
+        if seconds > 2 * LEASE_SECONDS or (host == socket.gethostname() and not _is_alive(owner.pid)):
+            return None
+        return Owner(host, owner.pid, max(seconds, 0.0))
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The versions that its numbers depend on."""
+        named = {f"{part} {self.record[part]['name']}": self.record[part]["version"] for part in ("scenario", "method")}
+        metrics = {f"metric {name}": number for name, number in self.record["metrics"].items()}
+        return {"the protocol": self.record["protocol"], **named, **metrics}
+
+    @property
+    def method(self) -> str:
+        """The method as tables and figures name it: with its precision, if that isn't float32."""
+        label, precision = self.record["method"]["label"], self.record["precision"]
+        return f"{label} ({precision})" if precision != "float32" else str(label)
+
+    @property
+    def model(self) -> Path | None:
+        """The final model's file, if it was kept."""
+        file = self.folder / "model.safetensors"
+        return file if file.exists() else None
+
+    @property
+    def distributions(self) -> list[str]:
+        """The distributions that occur, in the order in which they are first met."""
+        return list(dict.fromkeys(name for visit in self.record["visits"] for name in visit))
+
+    def intervals_done(self) -> int:
+        """Intervals measured so far. Safe to ask while a worker writes."""
+        try:
+            with (self.folder / "metrics.jsonl").open("rb") as file:
+                file.seek(max(0, self.size() - _TAIL))
+                lines = file.read().splitlines()
+        except OSError:
+            return 0
+        for line in reversed(lines):
+            try:
+                return int(json.loads(line)["interval"]) + 1
+            except (ValueError, TypeError, LookupError):  # torn: it is being written, or was cut off
+                continue
+        return 0
+
+    @property
+    def numbers(self) -> Numbers:
+        """One number per metric of a cell that is done, those of derived metrics included.
+
+        Raises:
+            InputError: its rows have to be read, and can't be.
+        """
+        kept: Numbers | None = self.record.get("numbers")
+        if kept is not None and is_current(self.record["metrics"]) and self.size() == self.record["bytes"]:
+            return kept
+        return summarise(self._measured(), self.record["visits"], described())
+
+    def rows(self) -> pd.DataFrame:
+        """The rows of a cell that is done, those of derived metrics included.
+
+        Raises:
+            InputError: the file isn't what the record says it is.
+        """
+        measured = self._measured()
+        return pd.DataFrame(measured + derive(measured, self.record["visits"]))
+
+    def size(self) -> int:
+        """Bytes of its rows; −1 if there is no file."""
+        try:
+            return (self.folder / "metrics.jsonl").stat().st_size
+        except OSError:
+            return -1
+
+    def seconds(self) -> float:
+        """Wall time that the work on a finished cell took, without the time in which it was interrupted."""
+        if "seconds" in self.record:
+            return float(self.record["seconds"])
+        started, finished = (datetime.fromisoformat(self.record[key]) for key in ("started", "finished"))
+        return (finished - started).total_seconds()
+
+    def _measured(self) -> list[dict[str, Any]]:
+        file = self.folder / "metrics.jsonl"
+        try:
+            content = file.read_bytes()
+            if self.record.get("digest", digest(content)) != digest(content):
+                raise ValueError("its digest isn't that of what was written")
+            rows: list[dict[str, Any]] = json.loads(b"[" + b",".join(content.splitlines()) + b"]")
+            if len(rows) != self.record["rows"]:
+                raise ValueError(f"it has {len(rows)} rows where {self.record['rows']} were written")
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{file} can't be read ({error}); delete {self.folder} and run the command again"
+            ) from None
+        return rows
+
+
+class CellWriter:
+    """Writes one cell. Only the process that holds the cell's lock has one."""
+
+    def __init__(self, folder: Path, record: Mapping[str, Any], lock: SoftFileLease, keep: int = 0) -> None:
+        """Begin, or go on.
+
+        Args:
+            folder: the cell's.
+            record: what is known of the cell.
+            lock: held by this process.
+            keep: bytes of rows that are kept, from the beginning; 0 begins the cell anew.
+        """
+        self.folder = folder
+        self._lock = lock
+        self._rows: list[dict[str, Any]] = []
+        self._began = time.monotonic()
+        self._seconds = 0.0
+        for leftover in folder.glob(".*"):  # of a file that was being replaced
+            leftover.unlink()
+        if keep:
+            with (folder / "metrics.jsonl").open("r+b") as file:
+                file.truncate(keep)
+                self._rows = [json.loads(line) for line in file]
+            before = StoredCell(folder).record
+            again = [*before.get("resumed", ()), {"at": _now(), "after": self._rows[-1]["interval"]}]
+            # What a failure has left in it is gone.
+            self._record = {key: before[key] for key in before if key not in ("error", "finished")}
+            self._write("running", resumed=again)
+            return
+        self._record = dict(record) | {"schema": SCHEMA}
+        for leftover in (*folder.glob("*.safetensors"), folder / "metrics.jsonl", folder / "pictures.npz"):
+            leftover.unlink(missing_ok=True)
+        self._write("running", started=_now())
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the work so far, with what :meth:`spent` added."""
+        return self._seconds + time.monotonic() - self._began
+
+    def spent(self, seconds: float) -> None:
+        """Add the time that an earlier process has spent."""
+        self._seconds = seconds
+
+    def boundary(self) -> dict[str, Any]:
+        """What a state says of the rows that belong to it, and of the time spent."""
+        content = (self.folder / "metrics.jsonl").read_bytes()
+        return {"bytes": len(content), "digest": digest(content), "seconds": self.seconds}
+
+    def note(self, **facts: Any) -> None:
+        """Add to the record what is known only now."""
+        self._write("running", **facts)
+
+    def append(self, rows: list[dict[str, Any]]) -> None:
+        """Append rows; they are on the disk when this returns.
+
+        Raises:
+            CellBusyError: the lock was lost; another process has taken the cell over.
+        """
+        self._check()
+        with (self.folder / "metrics.jsonl").open("a") as file:
+            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        self._rows += rows
+
+    def finish(self, keep_states: bool = False) -> None:
+        """Mark the cell as done; its states go, unless they are wanted."""
+        content = (self.folder / "metrics.jsonl").read_bytes()
+        facts = {
+            "finished": _now(),
+            "seconds": round(self.seconds, 3),
+            "rows": len(self._rows),
+            "bytes": len(content),
+            "digest": digest(content),
+        }
+        self._write("done", **facts)  # first: no metric's error in the next line loses what was computed
+        if not keep_states:
+            for state in self.folder.glob("state*.safetensors"):
+                state.unlink()
+        if numbers := registered_summary(self._rows, self._record["visits"]):
+            self._write("done", **facts, numbers=numbers)
+
+    def fail(self, error: str) -> None:
+        self._write("failed", finished=_now(), error=error)
+
+    def _check(self) -> None:
+        if not self._lock.is_lock_held_by_us:
+            raise CellBusyError(self.folder.name)
+
+    def _write(self, status: str, **facts: Any) -> None:
+        self._check()
+        self._record |= {"status": status, **facts}
+        write_atomically(self.folder / "run.json", json.dumps(self._record, indent=1))
+
+
+def lock_of(folder: Path) -> SoftFileLease:
+    """The lock of a cell's folder: held by one process, renewed as long as that lives, free when it is dead."""
+    return SoftFileLease(folder / "lock", lease_duration=LEASE_SECONDS)
+
+
+def digest(content: bytes) -> str:
+    """What tells whether a file's content is what was written."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace a file by one that is complete on the disk: a reader sees the old content or the new."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_whole(record: Mapping[str, Any]) -> bool:
+    """Whether a record's hash is that of the identity that it says."""
+    identity = {key: record[key] for key in _IDENTITY}
+    for part in ("scenario", "method"):
+        identity[part] = {key: record[part][key] for key in ("name", "version", "config")}
+    found: bool = hash_of(identity) == record["hash"]
+    return found
+
+
+def _is_alive(process: int) -> bool:
+    with suppress(PermissionError):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+    return True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
