@@ -147,7 +147,7 @@ def run(
 
     keep_models = keep_models or bool(suite_name and suite(suite_name).keep_models)
     Store.check(path)
-    todo = missing(cells, Store(path))
+    todo, _ = missing(cells, Store(path))
     if keep_models and (bare := [cell for cell in cells if cell not in todo and not Store(path).cell(cell.name).model]):
         click.echo(
             f"{len(bare)} finished cells kept no model: delete their folders in {path / 'cells'} to run them anew"

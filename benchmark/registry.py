@@ -95,6 +95,7 @@ def register_method(
     inert: Mapping[str, Any] = MappingProxyType({}),
     preset: bool = False,
     reconstruction: bool = False,
+    restarts: str = "",
 ) -> Callable[[type[T]], type[T]]:
     """Register a :class:`~lifegen.benchmark.Method` under a name.
 
@@ -108,6 +109,7 @@ def register_method(
             compares others with ``naive``.
         preset: whether it is another method with other defaults; ``-m all`` leaves it out.
         reconstruction: whether it is a reading of a paper whose body wasn't available: tables and figures say so.
+        restarts: why an interrupted cell of it begins anew, if its memory can't be stated as tensors and JSON.
     """
 
     def decorate(target: type[T]) -> type[T]:
@@ -118,6 +120,7 @@ def register_method(
             "inert": dict(inert),
             "preset": preset,
             "reconstruction": reconstruction,
+            "restarts": restarts,
         }
         METHODS.add(name, version, target, target.Config, **facts)  # type: ignore[attr-defined]
         return target

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -20,6 +22,7 @@ import platformdirs
 from pebble import ProcessExpired, ProcessPool
 
 from .cell import Cell
+from .errors import InputError
 from .store import Store
 
 _POLL_SECONDS = 0.3
@@ -55,9 +58,49 @@ def default_jobs(device: str) -> int:
     return min(cores, 4) if may_have_gpu else cores
 
 
-def missing(cells: Iterable[Cell], store: Store) -> list[Cell]:
-    """The cells that aren't done in the store."""
-    return [cell for cell in cells if store.cell(cell.name).status != "done"]
+def missing(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> tuple[list[Cell], list[Cell]]:
+    """The cells that are to run: those that aren't done in the store, but for those that have failed, unless these are
+    wanted; and those that have failed and are left.
+
+    Raises:
+        InputError: a newer lifegen has made one of them.
+    """
+    todo, failed = [], []
+    for cell in cells:
+        stored = store.cell(cell.name)
+        if stored.status == "incompatible":
+            raise InputError(f"{stored.folder}: {stored.reason}; upgrade lifegen, or choose another --out")
+        if stored.status == "failed" and not retry_failed:
+            failed.append(cell)
+        elif stored.status != "done":
+            todo.append(cell)
+    return todo, failed
+
+
+def slots(gpus: str, per_gpu: int = 1) -> list[str]:
+    """The CUDA_VISIBLE_DEVICES of each of the cells that run at a time.
+
+    Args:
+        gpus: numbers as ``0,2``, counted as CUDA counts here, or UUIDs.
+        per_gpu: cells that share one.
+
+    Raises:
+        InputError: there is no such device.
+    """
+    names = [name.strip() for name in gpus.split(",")]
+    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    found = []
+    for name in names:
+        if not name.isdecimal() and not name.startswith(("GPU-", "MIG-")):
+            raise InputError(f"--gpus {gpus!r}: {name!r} isn't a number or UUID; such as --gpus 0,1")
+        if name.isdecimal() and visible and int(name) >= len(visible):
+            raise InputError(
+                f"--gpus {gpus!r}: CUDA_VISIBLE_DEVICES leaves {len(visible)} here, 0 to {len(visible) - 1}"
+            )
+        found.append(visible[int(name)] if name.isdecimal() and visible else name)
+    if len(set(found)) < len(found):
+        raise InputError(f"--gpus {gpus!r} names a device twice; --slots-per-gpu says how many cells share one")
+    return found * per_gpu
 
 
 def resolve_precision(asked: str, device: str) -> str:
@@ -70,8 +113,8 @@ def resolve_precision(asked: str, device: str) -> str:
         return str(pool.schedule(_resolve, args=[asked, device]).result())
 
 
-def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto") -> None:
-    """Find the device, fetch and verify the data, and make each stream and method once, in a worker, before training.
+def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto", gpus: Sequence[str] = ()) -> None:
+    """Find the devices, fetch and verify the data, and make each stream and method once, in a worker, before training.
 
     Raises:
         InputError: something can't be had.
@@ -81,7 +124,11 @@ def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto") -> Non
     methods = list({cell.method.label: cell.method for cell in cells}.values())
     precisions = sorted({cell.precision for cell in cells})
     with _pool(1) as pool:
-        pool.schedule(_prepare, args=[streams, methods, precisions, data_root, device]).result()
+        for gpu in dict.fromkeys(gpus):
+            pool.schedule(_find_device, args=[gpu, "cuda"]).result()
+        pool.schedule(
+            _prepare, args=[gpus[0] if gpus else None, streams, methods, precisions, data_root, device]
+        ).result()
 
 
 def run(
@@ -91,8 +138,11 @@ def run(
     data_root: Path,
     jobs: int,
     device: str = "auto",
+    gpus: Sequence[str] = (),
     time_limit: float | None = None,
     keep_models: bool = False,
+    states: str = "resume",
+    fail_fast: bool = False,
     show: Callable[[Event], None] = lambda event: None,
 ) -> list[Event]:
     """Run cells. One that another process has finished in the meantime isn't run again.
@@ -103,38 +153,45 @@ def run(
         data_root: where data sets are.
         jobs: cells at a time, each in a process of one thread.
         device: "auto", "cpu", "cuda" or "cuda:N"; each worker resolves "auto" itself.
+        gpus: CUDA_VISIBLE_DEVICES of each cell that runs at a time, in place of ``jobs``; see :func:`slots`.
         time_limit: seconds after which a cell is stopped and counts as failed.
         keep_models: whether a cell's folder gets its final model.
+        states: which states of interval boundaries are kept in the end, as ``worker.run_cell`` says.
+        fail_fast: whether the first failure stops all others; they can be gone on with.
         show: is told what happens.
 
     Returns:
-        the last event of each cell: "done", "failed" or "busy".
+        the last event of each cell that has come to an end: "done", "failed" or "busy".
     """
     cells = list(cells)
     if not cells:
         return []
-    started: dict[str, float] = {}
+    waiting = deque(cells)
+    free: list[str | None] = list(gpus) or [None] * min(jobs, len(cells))
+    running: dict[Future[str], tuple[Cell, str | None, float]] = {}
     last: list[Event] = []
-    with _pool(min(jobs, len(cells))) as pool:
-        pending: dict[Future[str], Cell] = {
-            pool.schedule(_run_cell, args=[cell, store.path, data_root, device, keep_models], timeout=time_limit): cell
-            for cell in cells
-        }
-        while pending:
-            done, _ = wait(pending, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for future in [future for future in pending if future.running() and future not in done]:
-                cell = pending[future]
-                if cell.name not in started:
-                    started[cell.name] = monotonic()
-                    show(Event(cell, "started"))
-                show(_progress(cell, store))
+    with suppress(_FailedFastError), _pool(min(len(free), len(cells))) as pool:
+        while waiting or running:
+            while waiting and free:
+                cell, slot = waiting.popleft(), free.pop(0)
+                arguments = [slot, cell, store.path, data_root, device, keep_models, states]
+                running[pool.schedule(_run_cell, args=arguments, timeout=time_limit)] = cell, slot, monotonic()
+                show(Event(cell, "started"))
+            done, others = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in others:
+                show(_progress(running[future][0], store))
             for future in done:
-                cell = pending.pop(future)
-                seconds = monotonic() - started.get(cell.name, monotonic())
-                event = _outcome(cell, future, store, seconds, time_limit)
-                last.append(event)
-                show(event)
+                cell, slot, began = running.pop(future)
+                free.append(slot)
+                last.append(_outcome(cell, future, store, monotonic() - began, time_limit))
+                show(last[-1])
+            if fail_fast and any(event.kind == "failed" for event in last):
+                raise _FailedFastError
     return last
+
+
+class _FailedFastError(Exception):
+    """The first failure is to stop everything."""
 
 
 def _progress(cell: Cell, store: Store) -> Event:
@@ -144,17 +201,32 @@ def _progress(cell: Cell, store: Store) -> Event:
 
 def _outcome(cell: Cell, future: Future[str], store: Store, seconds: float, time_limit: float | None) -> Event:
     kind: Any = "failed"
+    error = ""
     try:
         kind = future.result()
     except TimeoutError:
-        store.fail(cell.name, cell.record(), f"stopped at the time limit of {time_limit:g} s")
+        error = f"stopped at the time limit of {time_limit:g} s"
     except ProcessExpired as expired:
-        store.fail(cell.name, cell.record(), f"the worker process died with exit code {expired.exitcode}")
-    except Exception as error:  # before the worker could record it itself, such as a full disk
-        store.fail(cell.name, cell.record(), f"{type(error).__name__}: {error}")
+        error = f"the worker process {_death(expired.exitcode)}"
+    except Exception as raised:  # before the worker could record it itself, such as a full disk
+        error = f"{type(raised).__name__}: {raised}"
+    if error:
+        try:
+            store.fail(cell.name, cell.record(), error)
+        except OSError as unwritten:
+            error += f" (which can't be written down: {unwritten})"
     stored = store.cell(cell.name)
-    reason = str(stored.record.get("error", "")) if kind == "failed" else ""
-    return Event(cell, kind, stored.intervals_done(), len(stored.record.get("visits", ())), seconds, reason)
+    if kind == "failed" and not error:
+        error = str(stored.record.get("error", "reason unknown"))
+    return Event(cell, kind, stored.intervals_done(), len(stored.record.get("visits", ())), seconds, error)
+
+
+def _death(code: int) -> str:
+    if code >= 0:
+        return f"died with exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
+    hint = "; most likely the machine's memory was used up" if name == "SIGKILL" else ""
+    return f"was killed by signal {-code} ({name}{hint})"
 
 
 @contextmanager
@@ -184,17 +256,32 @@ def _resolve(asked: str, device: str) -> str:
     return precision.resolve(asked, worker.find_device(device))
 
 
-def _prepare(*arguments: Any) -> None:
+def _find_device(gpu: str, device: str) -> None:
+    _see(gpu)
+    from . import worker
+
+    worker.find_device(device)
+
+
+def _prepare(gpu: str | None, *arguments: Any) -> None:
+    _see(gpu)
     from . import worker
 
     worker.prepare(*arguments)
 
 
-def _run_cell(*arguments: Any) -> str:
+def _run_cell(gpu: str | None, *arguments: Any) -> str:
+    Thread(target=_end_with_the_command, daemon=True).start()
+    _see(gpu)
     from . import worker
 
-    Thread(target=_end_with_the_command, daemon=True).start()
     return worker.run_cell(*arguments)
+
+
+def _see(gpu: str | None) -> None:
+    """Choose the only GPU that CUDA will show to this process, which hasn't touched CUDA yet."""
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
 
 
 def _end_with_the_command() -> None:

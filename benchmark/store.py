@@ -195,7 +195,7 @@ class Store:
         folder = self.path / "cells" / name
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with _locked(folder):
+            with _locked(folder, patience=5):  # a killed process is there until its parent has heard of it
                 if self.cell(name).status in ("failed", "interrupted"):
                     # What it was cut off from may go on one day: nothing but its status changes.
                     failed = {**record, "schema": SCHEMA, **self.cell(name).record, "status": "failed", "error": error}
@@ -276,8 +276,8 @@ def _installed() -> dict[str, int]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[SoftFileLease]:
-    """Hold a cell's lock.
+def _locked(folder: Path, patience: float = 0) -> Iterator[SoftFileLease]:
+    """Hold a cell's lock; wait so many seconds for it.
 
     Raises:
         CellBusyError: another process holds it.
@@ -289,7 +289,7 @@ def _locked(folder: Path) -> Iterator[SoftFileLease]:
         silence = 0.0
     # A dead owner on this machine is recognised at once. One elsewhere is given up when its lock hasn't been renewed
     # for a whole lease, which is waited for where it is likely: clocks differ, so its age alone doesn't tell.
-    wait = 1.5 * LEASE_SECONDS if silence > LEASE_SECONDS else 0
+    wait = 1.5 * LEASE_SECONDS if silence > LEASE_SECONDS else patience
     try:
         held = lock.acquire(timeout=wait)
     except (Timeout, LeaseSettingsMismatch):

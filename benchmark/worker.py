@@ -98,17 +98,25 @@ def run_cell(
                 with products_in("float32", found := find_device(device)):  # but for the training steps
                     _run(cell, writer, data_root, found, keep_model, states, state)
                 writer.finish(keep_states=states != "resume")
+            except _OtherStateError:
+                (writer.folder / STATE).unlink()
             except CellBusyError:  # this process was silent for so long that another one has taken the cell over
                 raise
             except BaseException as error:  # sys.exit in a plug-in, too, ends this cell only
                 traceback.print_exc()
                 writer.fail(f"{type(error).__name__}: {error}")
                 return "failed"
-            return "done"
+            else:
+                return "done"
+        return run_cell(cell, store, data_root, device, keep_model, states)
     except CellBusyError:
         return "busy"
     except CellDoneError:
         return "done"
+
+
+class _OtherStateError(Exception):
+    """A state was made by other code: it doesn't fit the method's objects as they are now."""
 
 
 def _run(
@@ -137,7 +145,11 @@ def _run(
     samples: list[np.ndarray] = []
     done = 0
     if state is not None:
-        samples = checkpoint.restore(state)
+        try:
+            samples = checkpoint.restore(state)
+        except InputError as error:
+            print(f"{error}; the cell begins anew", flush=True)
+            raise _OtherStateError from None
         done, executions = state.facts["intervals"], state.facts["execution"]
         writer.spent(state.facts["seconds"])
         print(f"goes on after interval {done - 1}", flush=True)

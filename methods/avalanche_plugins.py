@@ -128,7 +128,12 @@ class _AGEM(AGEMPlugin):
         return batch
 
 
-@register_method("avalanche-agem", version=1, uses=("boundaries", "past-data"))
+@register_method(
+    "avalanche-agem",
+    version=1,
+    uses=("boundaries", "past-data"),
+    restarts="its plugin holds a live iterator over its memory",
+)
 class AvalancheAGEM(StockMethod):
     """Avalanche's A-GEM: gradients that would raise the loss on remembered real images are projected."""
 

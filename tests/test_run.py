@@ -74,7 +74,7 @@ def test_cells_run_in_processes_and_land_in_the_store(tmp_path):
     last = run(cells, store, data_root=tmp_path, jobs=2, show=events.append)
     assert [event.kind for event in last] == ["done"] * 4
     assert {event.kind for event in events} >= {"started", "interval", "done"}
-    assert missing(cells, store) == []
+    assert missing(cells, store) == ([], [])
     table = store.table()
     assert set(table["method"]) == {
         f"{name}:width=8" for name in ("naive", "generative-replay", "lifelong-vae", "batch")
@@ -115,7 +115,7 @@ def test_the_seed_is_the_only_source_of_chance_whatever_ran_before(tmp_path):
     ("kind", "reason"),
     [
         ("raise", "RuntimeError: this method is broken"),
-        ("die", "the worker process died with exit code -9"),
+        ("die", "the worker process was killed by signal 9 (SIGKILL; most likely the machine's memory was used up)"),
         ("hang", "stopped at the time limit of 12 s"),
         ("diverge", "FloatingPointError: "),
         ("exit", "SystemExit: 7"),
@@ -132,7 +132,8 @@ def test_a_cell_that_goes_wrong_ends_alone(tmp_path, kind, reason):
     assert stored.record["error"].startswith(reason)
     assert "about to go wrong" in (stored.folder / "log.txt").read_text()
     assert stored.intervals_done() == 1
-    assert missing([broken, *fine], store) == [broken]
+    assert missing([broken, *fine], store) == ([], [broken])
+    assert missing([broken, *fine], store, retry_failed=True) == ([broken], [])
 
 
 def test_neither_this_process_nor_the_server_touches_cuda():
