@@ -196,7 +196,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with _locked(folder, patience=5):  # a killed process is there until its parent has heard of it
-                if self.cell(name).status in ("failed", "interrupted"):
+                if self.cell(name).status in ("failed", "running", "interrupted"):  # running: by this lock
                     # What it was cut off from may go on one day: nothing but its status changes.
                     failed = {**record, "schema": SCHEMA, **self.cell(name).record, "status": "failed", "error": error}
                     write_atomically(folder / "run.json", json.dumps(failed, indent=1))

@@ -117,7 +117,7 @@ def test_the_seed_is_the_only_source_of_chance_whatever_ran_before(tmp_path):
         ("raise", "RuntimeError: this method is broken"),
         ("die", "the worker process was killed by signal 9 (SIGKILL; most likely the machine's memory was used up)"),
         ("hang", "stopped at the time limit of 12 s"),
-        ("diverge", "FloatingPointError: "),
+        ("diverge", "DivergedError: the loss is nan at step 0 of interval 1"),
         ("exit", "SystemExit: 7"),
     ],
 )
