@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .choice import Choice
+from .catalogue import describe_one
+from .choice import Choice, configure
+from .errors import InputError
 from .seeds import Seeds
 
 PROTOCOL = 1
@@ -72,6 +74,34 @@ def plan(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Iterable
     scenarios, methods = list(scenarios), list(methods)
     cells = [Cell(scenario, method, seed) for seed in seeds for scenario in scenarios for method in methods]
     return list({cell.name: cell for cell in cells}.values())
+
+
+def cell_of(record: Mapping[str, Any]) -> Cell:
+    """The cell that a record is of.
+
+    Raises:
+        InputError: it was made or asked for with something that isn't installed here, or is now another version.
+    """
+    try:
+        parts = [record["scenario"], record["method"]]
+        scenario, method = (
+            configure(describe_one(kind, part["name"]), part["config"])
+            for kind, part in zip(("scenario", "method"), parts, strict=True)
+        )
+        cell = Cell(scenario, method, int(record["seed"]), str(record["precision"]), record.get("suite"))
+        expected = record["hash"]
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"a record isn't a cell's ({type(error).__name__}: {error})") from None
+    if hash_of(cell.identity) != expected:
+        before = [f"the protocol {record.get('protocol')}", *(f"{part['name']} {part['version']}" for part in parts)]
+        now = [f"the protocol {PROTOCOL}", *(f"{one.name} {one.version}" for one in (scenario, method))]
+        raise InputError(
+            f"cell {expected} is of {', '.join(before)}; installed are {', '.join(now)}, and the options they have now:"
+            " it can't be computed here"
+        )
+    return cell
 
 
 def hash_of(identity: Mapping[str, Any]) -> str:

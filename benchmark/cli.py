@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
-from .cell import PRECISIONS
+from .cli_run import COMMANDS
 from .errors import InputError, unknown
 
 KINDS = ("methods", "scenarios", "suites", "metrics")
@@ -20,6 +21,10 @@ KINDS = ("methods", "scenarios", "suites", "metrics")
 @click.version_option(package_name="lifegen")
 def cli() -> None:
     """Compare lifelong generative methods: the same streams, the same valid bounds, with seeds and intervals."""
+
+
+for command in COMMANDS:
+    cli.add_command(command)
 
 
 def main() -> None:
@@ -36,7 +41,8 @@ def main() -> None:
         print(f"lifegen: {error.format_message()}", file=sys.stderr)
         code = 2
     except (click.Abort, KeyboardInterrupt):
-        print("lifegen: interrupted; the same command goes on from here", file=sys.stderr)
+        line = shlex.join(["lifegen", *sys.argv[1:]])
+        print(f"lifegen: interrupted; the same command goes on from here: {line}", file=sys.stderr)
         code = 130
     sys.exit(code)
 
@@ -85,93 +91,6 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
             failures.append(error)
     if failures:
         raise InputError("; ".join(map(str, failures)))
-
-
-@cli.command()
-@click.option("--suite", "suite_name", help="A suite by name, or a TOML file.")
-@click.option(
-    "-s", "--scenario", "scenarios", multiple=True, metavar="NAME[:OPTION=VALUE,...]", help="May be repeated."
-)
-@click.option("-m", "--method", "methods", multiple=True, metavar="NAME[:OPTION=VALUE,...]",
-              help="May be repeated; all: every method but presets.")  # fmt: skip
-@click.option("--seeds", help="Such as 0-4 or 0,3,7.  [default: 0-2, or the suite's]")
-@click.option("--steps", type=click.IntRange(min=1), help="Optimiser steps per interval.  [default: the scenario's]")
-@click.option("--smoke", is_flag=True, help="The suite's small size, one seed: does everything run?")
-@click.option("--jobs", type=click.IntRange(min=1), help="Cells at a time.  [default: one per core]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "--precision",
-    type=click.Choice(["auto", *PRECISIONS]),
-    default="float32",
-    show_default=True,
-    help="Of matrix products in training; auto: the fastest that is known to leave bounds alone.",
-)
-@click.option("--time-limit", type=click.FloatRange(min=0, min_open=True), help="Seconds that one cell may take.")
-@click.option("--keep-models", is_flag=True, help="Keep final models in the store (some suites do).")
-@click.option("--out", type=click.Path(path_type=Path),
-              help="The store.  [default: runs/SUITE, runs/SUITE-smoke, or runs/default]")  # fmt: skip
-@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
-def run(
-    suite_name: str | None,
-    scenarios: tuple[str, ...],
-    methods: tuple[str, ...],
-    seeds: str | None,
-    steps: int | None,
-    smoke: bool,
-    jobs: int | None,
-    device: str,
-    precision: str,
-    time_limit: float | None,
-    keep_models: bool,
-    out: Path | None,
-    data_root: Path | None,
-) -> int:
-    """Run scenarios × methods × seeds into a store. Repeating the command finishes what is missing.
-
-    Given with a suite, -s, -m and --seeds replace the suite's own.
-    """
-    from .progress import shown
-    from .run import default_data_root, default_jobs, missing, prepare, resolve_precision
-    from .run import run as run_cells
-    from .store import Store
-    from .suite import cells_of, suite
-
-    if device not in ("auto", "cpu", "cuda") and not device.removeprefix("cuda:").isdecimal():
-        raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
-    cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke)
-    if precision != "float32":  # a cell's identity has what it stands for on the device, which takes torch to find
-        precision = resolve_precision(precision, device)
-        cells = [replace(cell, precision=precision) for cell in cells]
-    path = out or Path("runs", Path(suite_name or "default").stem + ("-smoke" if smoke else ""))
-    root = (data_root or default_data_root()).expanduser()
-
-    keep_models = keep_models or bool(suite_name and suite(suite_name).keep_models)
-    Store.check(path)
-    todo, _ = missing(cells, Store(path))
-    if keep_models and (bare := [cell for cell in cells if cell not in todo and not Store(path).cell(cell.name).model]):
-        click.echo(
-            f"{len(bare)} finished cells kept no model: delete their folders in {path / 'cells'} to run them anew"
-        )
-    if not todo:
-        click.echo(f"{len(cells)} cells, all done: {path}")
-        return 0
-    click.echo(f"{len(cells)} cells, {len(cells) - len(todo)} done, {len(todo)} to run: {path}")
-    click.echo("checking device, data and options first")
-    prepare(todo, root, device)
-    store = Store.create(path)
-    with shown(todo) as show:
-        events = run_cells(
-            todo,
-            store,
-            data_root=root,
-            jobs=jobs or default_jobs(device),
-            device=device,
-            time_limit=time_limit,
-            keep_models=keep_models,
-            show=show,
-        )
-    unfinished = [event for event in events if event.kind != "done"]
-    return 1 if unfinished else 0
 
 
 @cli.command()
@@ -328,16 +247,3 @@ def _options_table(entry: dict[str, Any]) -> Any:
     for name, schema in entry.get("options", {}).items():
         table.add_row(name, Text(json.dumps(schema.get("default"))), Text(schema.get("description", "")))
     return table
-
-
-def _seeds(text: str) -> list[int]:
-    """``0-4`` or ``0,3,7`` or a mixture."""
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.strip().partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise InputError(f"--seeds {text!r}: {part.strip()!r} isn't a number or a range such as 0-4")
-        seeds += range(int(first), int(last or first) + 1)
-    if not seeds:
-        raise InputError(f"--seeds {text!r} names no seed")
-    return list(dict.fromkeys(seeds))
