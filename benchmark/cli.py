@@ -223,6 +223,8 @@ def _list_table(kind: str, entries: dict[str, dict[str, Any]]) -> Any:
     for name, entry in entries.items():
         broken = entry.get("error")
         text = f"can't be imported: {broken}" if broken else entry["summary"]
+        if restarts := entry.get("facts", {}).get("restarts"):
+            text += f" An interrupted cell begins anew: {restarts}."
         version = f"v{entry['version']}" if "version" in entry else ""
         table.add_row(Text(name), version, Text(text), style="red" if broken else None)
     return table

@@ -53,7 +53,7 @@ def circumstances(store: Store) -> pd.DataFrame:
                 "device": record["device"],
                 **record.get("machine", {}),
                 **record.get("versions", {}),
-                "hours": (finished - started).total_seconds() / 3600,
+                "hours": cell.seconds() / 3600,
                 "first": started.date().isoformat(),
                 "last": finished.date().isoformat(),
             }

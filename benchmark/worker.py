@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.metadata import version
+from io import BytesIO
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
@@ -22,6 +24,7 @@ from .cell import Cell
 from .cell_folder import STATE, CellBusyError, CellDoneError, CellWriter
 from .checkpoint import Checkpoint, copy_of, rows_kept
 from .choice import Choice
+from .doctor import processor
 from .errors import InputError
 from .measures import Evaluator
 from .method import Method
@@ -153,7 +156,7 @@ def _run(
         done, executions = state.facts["intervals"], state.facts["execution"]
         writer.spent(state.facts["seconds"])
         print(f"goes on after interval {done - 1}", flush=True)
-    writer.note(visits=[experience.distributions for experience in view], **_circumstances(device))
+    writer.note(visits=[experience.distributions for experience in view], **_circumstances(stream, device))
     cant = cell.method.facts.get("restarts", "")
     for interval, experience in list(enumerate(view))[done:]:
         began = perf_counter()
@@ -174,7 +177,9 @@ def _run(
             if not cant and states == "all":
                 copy_of(writer.folder / STATE, interval + 1)
     pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)
-    np.savez_compressed(writer.folder / "pictures.npz", samples_over_intervals=np.stack(samples), **pictures)
+    content = BytesIO()
+    np.savez_compressed(content, samples_over_intervals=np.stack(samples), **pictures)
+    writer.keep("pictures.npz", content.getvalue())
     if keep_model:
         save_model(strategy.model, writer.folder / "model.safetensors")
 
@@ -259,15 +264,33 @@ def _validated(config: type[Options], choice: Choice) -> Options:
         raise InputError(f"{choice.name}{where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _circumstances(device: torch.device) -> dict[str, Any]:
+def _circumstances(stream: Stream, device: torch.device) -> dict[str, Any]:
     packages = ("lifegen", "torch", "torchvision", "avalanche-lib", "numpy")
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "provider": {"name": "lifegen", "version": version("lifegen")},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "metrics": {entry.name: entry.version for entry in METRICS},
-        "machine": {"system": platform.platform(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "machine": {
+            "system": platform.platform(),
+            "processor": processor(),
+            "instructions": torch.backends.cpu.get_cpu_capability(),
+            "cores": os.cpu_count(),
+        },
+        "data": _digest(stream),
     }
+
+
+def _digest(stream: Stream) -> str:
+    """What tells whether two streams have the same images and labels."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in ("train", "valid", "test"):
+        for name in stream.distributions:
+            images = stream.images(part, name)
+            digest.update(f"{part} {name} {list(images.x.shape)}".encode())
+            for tensor in images:
+                digest.update(tensor.contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 @contextmanager
@@ -282,8 +305,9 @@ def _output_to(file: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError):  # a full disk: what was printed is lost, and nothing else
+                stream.flush()
         for descriptor, original in zip((1, 2), kept, strict=True):
             os.dup2(original, descriptor)
             os.close(original)

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import Any
 
+import torch
 from avalanche.core import SupervisedPlugin
 
 from lifegen.benchmark.choice import Choice
@@ -27,6 +28,8 @@ class Trouble(SupervisedPlugin):
         if strategy.experience.interval != 1:
             return
         print("about to go wrong", flush=True)
+        if self.kind == "visible":
+            print(f"visible {os.environ.get('CUDA_VISIBLE_DEVICES')}, CUDA initialised: {torch.cuda.is_initialized()}")
         if self.kind == "raise":
             raise RuntimeError("this method is broken")
         if self.kind == "die":

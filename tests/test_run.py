@@ -345,6 +345,7 @@ def test_list():
     assert everything.returncode == 0
     for word in ("lifelong-vae", "split-fashion-mnist", "quick", "posterior_consistency"):
         assert word in everything.stdout
+    assert "begins anew: its plugin holds a live iterator" in " ".join(everything.stdout.split())
     methods = json.loads(lifegen("list", "methods", "--json").stdout)
     assert list(methods) == ["methods"]
     assert methods["methods"]["naive"]["facts"]["reference"] == "lower"

@@ -1,0 +1,290 @@
+"""Plans, how far a store is, workers that share the work, computing a cell again, and what a bug report needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lifegen.benchmark.cell import Cell, cell_of, plan
+from lifegen.benchmark.cell_folder import StoredCell
+from lifegen.benchmark.choice import choose
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.planning import asked_for, find, overview, planned, save_plan
+from lifegen.benchmark.rerun import compare_cells
+from lifegen.benchmark.run import run, slots
+from lifegen.benchmark.store import Store
+from lifegen.benchmark.worker import run_cell
+
+from .bad_methods import bad
+from .test_run import LIFEGEN, TINY, lifegen, tiny_cells
+
+
+def of(store: Store) -> dict[str, str]:
+    return {item.name: item.status for item in overview(store).items}
+
+
+def finished(store: Store, cell: Cell, seconds: float) -> StoredCell:
+    """A cell that says it took so long."""
+    with store.writing(cell.name, cell.record()) as writer:
+        writer.note(visits=[["a"]], device="cpu", metrics={})
+        row = {"interval": 0, "distribution": None, "step": None, "metric": "negative_elbo", "value": 1.0}
+        writer.append([row])
+        writer.spent(seconds)
+        writer.finish()
+    return store.cell(cell.name)
+
+
+def test_a_record_says_which_cell_it_is_of():
+    for cell in tiny_cells("naive", "growing-mixture", "ewc", seeds=(0, 3)):
+        again = cell_of(json.loads(json.dumps(cell.record())))
+        assert (again.name, again.record()) == (cell.name, cell.record())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hash": "0" * 12}, "it can't be computed here"),
+        ({"protocol": 7, "hash": "0" * 12}, "of the protocol 7, .*; installed are the protocol 1"),
+        ({"seed": None}, "isn't a cell's"),
+        ({"method": {"name": "gone", "config": {}, "version": 1}}, "unknown method 'gone'"),
+        ({"method": {"name": "naive", "config": {"x": 1}, "version": 1}}, "unknown option"),
+        ({"method": 3}, "isn't a cell's"),
+    ],
+)
+def test_a_record_of_what_is_not_installed_is_refused(change, message):
+    (cell,) = tiny_cells("naive")
+    with pytest.raises(InputError, match=message):
+        cell_of(cell.record() | change)
+
+
+def test_what_was_asked_for_is_known_to_every_process(tmp_path):
+    store = Store.create(tmp_path / "s")
+    cells = tiny_cells("naive", "batch", seeds=(0, 1))
+    save_plan(store, cells[:3], "lifegen run ...")
+    save_plan(store, cells[2:], "lifegen run ...")
+    save_plan(store, cells[2:], "lifegen run ...")
+    assert len(list((store.path / "plans").iterdir())) == 2
+    assert {cell.name for cell in asked_for(store)} == {cell.name for cell in cells}
+    assert of(store) == {cell.name: "to do" for cell in cells}
+    (store.path / "plans" / "torn.json").write_text('{"cells": {"a"')
+    asked, unreadable = planned(store)
+    assert len(asked) == 4
+    assert len(unreadable) == 1
+    assert "torn.json" in unreadable[0]
+    with pytest.raises(InputError, match="has no plan"):
+        asked_for(Store.create(tmp_path / "empty"))
+
+
+def test_cells_are_found_by_any_part_that_tells_them_apart(tmp_path):
+    store = Store.create(tmp_path / "s")
+    cells = tiny_cells("naive", "batch", seeds=(0, 1))
+    save_plan(store, cells, "")
+    for cell in cells:
+        name = cell.name.rpartition("--")[2]
+        for key in (cell.name, name, name[:8], cell.name[:-6]):
+            assert find(store, key).name == cell.name
+    with pytest.raises(InputError, match="is the beginning of 2 cells"):
+        find(store, "split-digits--naive")
+    with pytest.raises(InputError, match="unknown cell"):
+        find(store, "split-fish")
+
+
+def test_every_status_is_told_with_its_reason(tmp_path):
+    store = Store.create(tmp_path / "s")
+    cells = tiny_cells("naive", seeds=range(7))
+    save_plan(store, cells, "")
+    done, failed, interrupted, damaged, newer, running, todo = cells
+    finished(store, done, 5)
+    with store.writing(failed.name, failed.record()) as writer:
+        writer.fail("ValueError: no")
+    with store.writing(interrupted.name, interrupted.record()) as writer:
+        writer.note(visits=[["a"], ["b"]])
+    finished(store, damaged, 5)
+    (store.cell(damaged.name).folder / "metrics.jsonl").write_text("torn")
+    finished(store, newer, 5)
+    file = store.cell(newer.name).folder / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 99}))
+    (store.path / "cells" / "notes").mkdir()
+    with store.writing(running.name, running.record()) as writer:
+        writer.note(visits=[["a"], ["b"]])
+        found = {item.name: item for item in overview(store).items}
+    status = {name: item.status for name, item in found.items()}
+    assert status == {
+        done.name: "done", failed.name: "failed", interrupted.name: "interrupted", damaged.name: "damaged",
+        newer.name: "incompatible", running.name: "running", todo.name: "to do", "notes": "foreign",
+    }  # fmt: skip
+    assert found[failed.name].reason == "ValueError: no"
+    assert "0 of 2 intervals" in found[interrupted.name].reason
+    assert f"process {os.getpid()}" in found[running.name].reason
+    assert "newer lifegen" in found[newer.name].reason
+
+
+def test_cells_of_older_versions_are_stale(tmp_path, monkeypatch):
+    store = Store.create(tmp_path / "s")
+    (cell,) = tiny_cells("naive")
+    finished(store, cell, 5)
+    monkeypatch.setattr("lifegen.benchmark.store._installed", lambda: {"method naive": 2})
+    (item,) = overview(store).items
+    assert item.status == "stale"
+    assert "method naive is version 1, not 2" in item.reason
+
+
+def test_time_left_is_that_of_the_cells_that_are_most_alike(tmp_path):
+    store = Store.create(tmp_path / "s")
+    naive, batch, ewc = (tiny_cells(name, seeds=(0, 1, 2)) for name in ("naive", "batch", "ewc"))
+    assert overview(store, naive).hours_left is None
+    finished(store, naive[0], 3600)
+    finished(store, batch[0], 3 * 3600)
+    with store.writing(batch[1].name, batch[1].record()) as writer:
+        writer.note(visits=[["a"], ["b"]])
+        writer.append([{"interval": 0, "distribution": None, "step": None, "metric": "negative_elbo", "value": 1.0}])
+    expected = 1 + 1 + 1.5 + 3 + 3 * 2  # ewc at the mean of all that are done
+    assert overview(store, naive + batch + ewc).hours_left == pytest.approx(expected, rel=1e-3)
+    assert overview(store, naive[:1]).hours_left == 0
+
+
+def test_interrupted_time_does_not_count(tmp_path):
+    store = Store.create(tmp_path / "s")
+    (cell,) = tiny_cells("naive")
+    stored = finished(store, cell, 10)
+    assert 10 <= stored.seconds() < 60
+    old = {**stored.record, "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:01:00+00:00"}
+    del old["seconds"]  # as schema 1 has it
+    (stored.folder / "run.json").write_text(json.dumps(old))
+    assert store.cell(cell.name).seconds() == 60
+
+
+def test_plan_status_worker_and_rerun_on_the_command_line(tmp_path):
+    out = tmp_path / "s"
+    asked = ["-s", TINY, "-m", "naive:width=8", "-m", "batch:width=8", "--seeds", "0-1", "--out", str(out)]
+    keys = lifegen("plan", *asked, "--save", "--keys").stdout.split()
+    assert len(keys) == 4
+    one = lifegen("worker", out, "--cell", keys[2])
+    assert (one.returncode, one.stderr) == (0, "")
+    told = lifegen("status", out).stdout
+    assert "1 of 4 cells are done" in told
+    assert "time left: about" in told
+    workers = [subprocess.Popen([*LIFEGEN, "worker", str(out)], stdout=subprocess.DEVNULL) for _ in range(2)]
+    assert [worker.wait(timeout=200) for worker in workers] == [0, 0]
+    assert json.loads(lifegen("status", out, "--json").stdout)["counts"] == {"done": 4}
+    again = lifegen("rerun", out, keys[0])
+    assert again.returncode == 0, again.stderr
+    assert "numbers are equal" in again.stdout
+    assert "otherwise" not in again.stdout
+    record = json.loads((out / "cells" / keys[0] / "run.json").read_text())
+    assert record["data"]
+    assert record["machine"]["processor"]
+    missing = lifegen("rerun", out, "nothing")
+    assert missing.returncode == 2
+    assert "unknown cell 'nothing'" in missing.stderr
+
+
+def test_what_differs_between_two_runs_is_named(tmp_path):
+    cells = tiny_cells("naive", seeds=(0, 1))
+    store = Store.create(tmp_path / "s")
+    for cell in cells:
+        assert run_cell(cell, store.path, tmp_path, "cpu") == "done"
+    first, second = (store.cell(cell.name) for cell in cells)
+    same, other = compare_cells(first, first), compare_cells(first, second)
+    assert same.equal
+    assert not same.differing
+    assert not other.equal
+    assert other.pictures_differ
+    assert {"negative_elbo", "iwae_nll"} <= other.differing.keys()
+    assert not {"train_seconds", "optimizer_steps"} & other.differing.keys()
+    file = second.folder / "run.json"
+    file.write_text(json.dumps(second.record | {"versions": second.record["versions"] | {"torch": "1.0"}}))
+    changed = compare_cells(first, StoredCell(second.folder)).circumstances
+    assert ("versions torch", first.record["versions"]["torch"], "1.0") in changed
+
+
+def test_the_doctor_says_what_a_bug_report_needs(tmp_path):
+    found = json.loads(lifegen("doctor", "--json", "--data-root", tmp_path).stdout)
+    assert found["libraries"]["torch"]
+    assert found["torch"]["data: digits"] == "1,797 images"
+    assert "`lifegen data mnist`" in found["torch"]["data: mnist"]
+    assert found["lifegen"]["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def test_failed_cells_are_left_until_they_are_to_be_tried_again(tmp_path):
+    out = tmp_path / "s"
+    asked = ["-s", TINY, "-m", "naive:width=8", "--seeds", "0-1", "--out", str(out)]
+    store = Store.create(out)
+    cell, _ = tiny_cells("naive", seeds=(0, 1))
+    with store.writing(cell.name, cell.record()) as writer:
+        writer.fail("OSError: the disk was full")
+    first = lifegen("run", *asked)
+    assert first.returncode == 1
+    assert "1 of 2 cells have failed; --retry failed" in first.stdout
+    assert "the disk was full" in first.stdout
+    assert of(store)[cell.name] == "failed"
+    again = lifegen("run", *asked, "--retry", "failed")
+    assert again.returncode == 0
+    assert set(of(store).values()) == {"done"}
+    assert "error" not in store.cell(cell.name).record
+
+
+def test_the_first_failure_stops_all_if_it_is_to(tmp_path):
+    store = Store.create(tmp_path / "s")
+    broken = Cell(choose("scenario", TINY), bad("raise"), 0)
+    long = plan([choose("scenario", "split-digits:steps=3000")], [choose("method", "naive")], range(3))
+    began = time.monotonic()
+    last = run([long[0], broken, *long[1:]], store, data_root=tmp_path, jobs=2, fail_fast=True)
+    assert [event.kind for event in last] == ["failed"]
+    assert time.monotonic() - began < 60
+    assert of(store)[long[0].name] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("visible", "gpus", "per_gpu", "expected"),
+    [
+        (None, "0", 1, ["0"]),
+        (None, "0,3", 2, ["0", "3", "0", "3"]),
+        ("4,6", "1", 1, ["6"]),
+        ("GPU-aa,GPU-bb", "0,1", 1, ["GPU-aa", "GPU-bb"]),
+        (None, "GPU-cc", 2, ["GPU-cc", "GPU-cc"]),
+    ],
+)
+def test_slots_take_turns_over_the_devices(monkeypatch, visible, gpus, per_gpu, expected):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert slots(gpus, per_gpu) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gpus", "x"], "'x' isn't a number or UUID"),
+        (["--gpus", "0,0"], "names a device twice"),
+        (["--gpus", "0", "--jobs", "2"], "leave --device and --jobs"),
+        (["--gpus", "0", "--device", "cpu"], "leave --device and --jobs"),
+        (["--slots-per-gpu", "2"], "give that as well"),
+        (["--gpus", "99"], "CUDA devices here"),
+    ],
+)
+def test_devices_that_cannot_be_are_refused_before_anything_runs(tmp_path, arguments, message):
+    done = lifegen("run", "-s", TINY, "-m", "naive", *arguments, "--out", tmp_path / "s")
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (tmp_path / "s").exists()
+
+
+def test_each_cell_sees_its_slot_and_no_other_process_touches_cuda(tmp_path):
+    """The visible device is set before a cell's code runs; whoever asks CUDA before that fails the cell."""
+    store = Store.create(tmp_path / "s")
+    cells = [Cell(choose("scenario", TINY), bad("visible"), seed) for seed in range(4)]
+    kept = os.environ.get("CUDA_VISIBLE_DEVICES")
+    last = run(cells, store, data_root=tmp_path, jobs=1, device="cpu", gpus=["7", "GPU-x"])
+    assert [event.kind for event in last] == ["done"] * 4
+    logs = [Path(store.cell(cell.name).folder, "log.txt").read_text() for cell in cells]
+    assert {line for log in logs for line in log.splitlines() if line.startswith("visible")} == {
+        "visible 7, CUDA initialised: False", "visible GPU-x, CUDA initialised: False",
+    }  # fmt: skip
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == kept
