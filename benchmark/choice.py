@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .catalogue import Description, describe_one
-from .errors import InputError, unknown
+from .errors import InputError, brief, unknown
 
 _COMMA = re.compile(r",(?![^\[]*\])")  # not inside a list
+_LONGEST = 10_000
+"""Characters of what may be asked for: the pattern above takes quadratic time."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +44,20 @@ def choose(
     Raises:
         InputError: an unknown name or option, or a value that the option can't take.
     """
+    if len(text) > _LONGEST:
+        raise InputError(f"{kind} {brief(text)} has {len(text):,} characters; at most {_LONGEST:,}")
     name, _, rest = text.partition(":")
     description = describe_one(kind, name)
-    given = dict(overrides or {})
+    own: dict[str, Any] = {}
     for part in _COMMA.split(rest) if rest else []:
         key, equals, value = part.partition("=")
+        key = key.strip()
         if not equals:
-            raise InputError(f"{kind} {name!r}: {part!r} isn't of the form option=value")
-        given[key.strip()] = _value(value.strip())
+            raise InputError(f"{kind} {name!r}: {brief(part)} isn't of the form option=value")
+        if key in own:
+            raise InputError(f"{kind} {name!r}: option {brief(key)} is given twice")
+        own[key] = _value(value.strip())
+    given = dict(overrides or {}) | own
     return configure(description, given | {key: v for key, v in (last or {}).items() if key in description.options})
 
 
@@ -66,9 +75,15 @@ def configure(description: Description, given: Mapping[str, Any]) -> Choice:
             raise unknown(f"option of {description.kind} {description.name!r}:", key, config)
         schema = description.options[key]
         if not jsonschema.Draft202012Validator(schema).is_valid(value):
-            problem = f"{value!r} doesn't fit; expected: {_expected(schema)}"
-            raise InputError(f"{description.kind} {description.name!r}, option {key!r}: {problem}")
-        config[key] = _canonical(value, schema)
+            problem: str | None = f"doesn't fit; expected: {_expected(schema)}"
+        elif not (problem := _unusable(value)):
+            default, canonical = schema.get("default"), _canonical(value, schema)
+            # The default, said aloud, is the default: 1300 and 1300.0 must not make two cells.
+            is_default = canonical == default and isinstance(default, bool) == isinstance(value, bool)
+            config[key] = default if is_default else canonical
+            problem = _unusable(config[key])  # 1e300 is a whole number
+        if problem:
+            raise InputError(f"{description.kind} {description.name!r}, option {key!r}: {brief(value)} {problem}")
     changed = [f"{key}={_text(config[key])}" for key, schema in description.options.items()
                if config[key] != schema.get("default")]  # fmt: skip
     label = description.name + (":" + ",".join(changed) if changed else "")
@@ -78,8 +93,21 @@ def configure(description: Description, given: Mapping[str, Any]) -> Choice:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
+
+
+def _unusable(value: Any) -> str | None:
+    """What schemas let through: no numbers, whole ones that no tensor can count to, and what breaks a table's lines."""
+    if isinstance(value, list):
+        return next(filter(None, map(_unusable, value)), None)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "isn't a finite number"
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return "is too large: whole numbers have at most 64 bits"
+    if isinstance(value, str) and not value.isprintable():
+        return "has characters that can't be printed"
+    return None
 
 
 def _canonical(value: Any, schema: Mapping[str, Any]) -> Any:

@@ -19,6 +19,8 @@ from .errors import InputError
 if TYPE_CHECKING:
     from .planning import Overview
 
+_MOST_SEEDS = 10_000
+
 _STORE = click.argument("store", type=click.Path(path_type=Path))
 _DATA = click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
 _DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -344,6 +346,8 @@ def _seeds(text: str) -> list[int]:
         first, dash, last = part.strip().partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise InputError(f"--seeds {text!r}: {part.strip()!r} isn't a number or a range such as 0-4")
+        if int(last or first) - int(first) >= _MOST_SEEDS:
+            raise InputError(f"--seeds {text!r}: {part.strip()} has more than {_MOST_SEEDS:,} seeds")
         seeds += range(int(first), int(last or first) + 1)
     if not seeds:
         raise InputError(f"--seeds {text!r} names no seed")

@@ -1,16 +1,61 @@
-"""The one error that means: what came from outside cannot be used."""
+"""The one error that means: what came from outside cannot be used. And what a name from outside may be."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_LONGEST_NAME = 200
+"""Bytes of a name: a file name may have 255, and endings and marks are put to it."""
+
+_LONGEST_LINE = 4000
+
 
 class InputError(ValueError):
-    """Input from outside that cannot be used. Its text is one line, written for the person who gave the input."""
+    """Input from outside that cannot be used. Its text is one line, written for the person who gave the input.
+
+    What can't be printed, such as a line break in a file's name, stands in it as an escape; a line without end is cut.
+    """
+
+    def __init__(self, text: object) -> None:
+        line = "".join(map(_printable, str(text)))
+        super().__init__(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …")
 
 
 def unknown(kind: str, asked: str, known: Iterable[str]) -> InputError:
     """The error for a name that does not exist: what was asked, what exists and what was probably meant."""
     names = sorted(known)
-    near = get_close_matches(asked, names, n=1, cutoff=0.5)
-    meant = f" Did you mean {near[0]!r}?" if near else ""
-    return InputError(f"unknown {kind} {asked!r}; there are: {', '.join(names) or 'none'}.{meant}")
+    spelt = {name.lower(): name for name in names}
+    near = get_close_matches(asked[:_LONGEST_NAME].lower(), spelt, n=1, cutoff=0.5)
+    meant = f" Did you mean {spelt[near[0]]!r}?" if near else ""
+    return InputError(f"unknown {kind} {brief(asked)}; there are: {', '.join(names) or 'none'}.{meant}")
+
+
+def brief(value: object) -> str:
+    """A value as a message shows it: the middle of a long one is left out."""
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # lists in lists without end; integers with thousands of digits
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= 120 else f"{text[:80]} … {text[-20:]}"
+
+
+def not_a_name(name: object) -> str | None:
+    """Why something can't name a distribution or the like, which stands in tables and names files; None if it can."""
+    if not isinstance(name, str):
+        return f"is a {type(name).__name__}, not a string"
+    if not name.strip():
+        return "is empty"
+    if not name.isprintable():
+        return "has characters that can't be printed"
+    if "/" in name or "\\" in name or name.startswith("."):
+        return "has a path separator, or begins with a dot"
+    if name != name.strip():
+        return "begins or ends with a space"
+    if (n := len(name.encode())) > _LONGEST_NAME:
+        return f"has {n} bytes; at most {_LONGEST_NAME}"
+    return None
+
+
+def _printable(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else character.encode("unicode_escape").decode()

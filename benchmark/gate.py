@@ -11,17 +11,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .catalogue import describe_one
+from .cell_folder import STATE
+from .checkpoint import Checkpoint
 from .images import Images, to_unit
+from .measures import Evaluator
 from .method import Method
 from .model import GenerativeModel, LogWeights, negative_elbo
 from .registry import METHODS, Entry
 from .seeds import Seeds
+from .state import UnstatableError, read_state
 from .stream import Parts, ScenarioConfig, Stream, make_stream
 from .template import GenerativeTemplate
 
@@ -47,10 +53,10 @@ class _Trace(NamedTuple):
 def check_method(entry: Entry | str, options: Mapping[str, Any] | None = None) -> None:
     """Send a registered method through the gate.
 
-    With the same seed it must be the same twice. After the first interval it must be what ``naive`` is, unless it says
-    why not; after the last its weights must differ from those of ``naive``, also of one that resets its optimiser or
-    restarts its temperature. A method that differs at once is compared with itself under its ``inert`` options instead.
-    A reference needn't act.
+    With the same seed it must be the same twice, also if it is interrupted and goes on from its state. After the first
+    interval it must be what ``naive`` is, unless it says why not; after the last its weights must differ from those of
+    ``naive``, also of one that resets its optimiser or restarts its temperature. A method that differs at once is
+    compared with itself under its ``inert`` options instead. A reference needn't act.
 
     Args:
         entry: its entry in the registry, or its name.
@@ -69,6 +75,8 @@ def check_method(entry: Entry | str, options: Mapping[str, Any] | None = None) -
     again = _run(method, stream)
     if not torch.equal(trace.measured[-1], again.measured[-1]):
         raise GateError(f"{entry.name}: the same seed gives other weights the second time")
+    if not torch.equal(trace.measured[-1], _interrupted(method, stream, entry)):
+        raise GateError(f"{entry.name}: interrupted and resumed, it has other weights than without an interruption")
     if entry.facts["reference"]:
         return
     if entry.facts["differs_at_once"]:
@@ -121,10 +129,7 @@ def _naive_like(method: Method, reset: bool, restart: bool) -> Method:
 
 def _run(method: Method, stream: Stream, checked: Entry | None = None) -> _Trace:
     """Train on the stream, and check the contract after each interval if the method is the one to be checked."""
-    seeds = Seeds(0)
-    seeds.seed_globals()
-    strategy = method.strategy(stream, seeds)
-    strategy.model.latent_noise = False
+    strategy, _ = _begun(method, stream, Seeds(0))
     trace = _Trace([], [])
     codes = 0
     for number, experience in enumerate(method.view(stream)):
@@ -137,6 +142,40 @@ def _run(method: Method, stream: Stream, checked: Entry | None = None) -> _Trace
         trace.measured.append(_values(strategy, stream, training=False))
         trace.weighed.append(_values(strategy, stream, training=True))
     return trace
+
+
+def _interrupted(method: Method, stream: Stream, entry: Entry) -> Tensor:
+    """What the method is at the end if its second half is trained from the state that its first half has left."""
+    seeds = Seeds(0)
+    view = method.view(stream)
+    half = len(view) // 2
+    strategy, checkpoint = _begun(method, stream, seeds)
+    for experience in view[:half]:
+        strategy.train(experience, eval_streams=[])
+    with TemporaryDirectory() as folder:
+        file = Path(folder, STATE)
+        try:
+            checkpoint.write(file, {}, [])
+        except UnstatableError as error:
+            if not entry.facts.get("restarts"):
+                raise GateError(
+                    f"{entry.name}: its state can't be saved: {error}, which isn't tensors or JSON. Keep something"
+                    " else, or register it with restarts='the reason': interrupted, its cells begin anew"
+                ) from None
+            half = 0
+        strategy, checkpoint = _begun(method, stream, seeds)
+        if half:
+            checkpoint.restore(read_state(file))
+    for experience in method.view(stream)[half:]:
+        strategy.train(experience, eval_streams=[])
+    return _values(strategy, stream, training=False)
+
+
+def _begun(method: Method, stream: Stream, seeds: Seeds) -> tuple[GenerativeTemplate, Checkpoint]:
+    seeds.seed_globals()
+    strategy = method.strategy(stream, seeds)
+    strategy.model.latent_noise = False
+    return strategy, Checkpoint(strategy, method, stream, seeds, Evaluator(stream, seeds, method.view(stream)))
 
 
 @torch.no_grad()

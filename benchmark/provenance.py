@@ -23,7 +23,7 @@ def suite_of(store: Store) -> str | None:
 def commands(store: Store) -> list[str]:
     """The ``lifegen run`` lines that make the cells of a store: a suite's, where the store has the whole suite, and one
     for each set of scenarios × methods × seeds of the others."""
-    cells = [cell for cell in store.cells() if cell.record]
+    cells = [cell for cell in store.cells() if cell.status not in ("damaged", "incompatible", "foreign")]
     lines = []
     while cells:
         names = {cell.folder.name for cell in cells}

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_LONGEST = 60
+"""Characters of a name: the folder of a cell is named after its scenario and its method."""
+
 Use = Literal["past-data", "boundaries", "labels"]
 """What a method may be told beyond the current interval's images."""
 
@@ -62,10 +65,12 @@ class Registry:
         """Register a thing.
 
         Raises:
-            ValueError: the name has characters that a file name or table cannot carry, or it is taken.
+            ValueError: the name has characters that a file name or table cannot carry, is too long, or is taken.
         """
         if not self._pattern.fullmatch(name):
             raise ValueError(f"{self.kind} name {name!r} must match {self._pattern.pattern}")
+        if len(name) > _LONGEST:
+            raise ValueError(f"{self.kind} name {name!r} has {len(name)} characters; at most {_LONGEST}")
         entry = Entry(self.kind, name, version, target, config, facts, data)
         if (other := self._entries.get(name)) and other.origin != entry.origin:
             raise ValueError(f"{self.kind} {name!r} is registered twice: by {other.origin} and by {entry.origin}")

@@ -17,7 +17,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .errors import InputError
+from .errors import InputError, brief, not_a_name, unknown
 from .images import Images
 from .options import Options
 from .seeds import Seeds
@@ -53,6 +53,8 @@ class ScenarioConfig(Options):
         if self.interval_length != "random":
             return [self.steps] * intervals
         extra = torch.empty(intervals).geometric_(1 / self.extra_steps, generator=seeds.generator("interval-lengths"))
+        if not (extra < 2**53).all():
+            raise InputError(f"extra_steps={self.extra_steps:g} makes intervals that don't end")
         return [self.steps + int(n) for n in extra]
 
     @model_validator(mode="after")
@@ -115,10 +117,17 @@ def tensor_view(dataset: AvalancheDataset) -> Images | None:
 
 
 def images_of(dataset: AvalancheDataset, n: int | None = None) -> Tensor:
-    """Images of any Avalanche data set, uint8, (n, channels, height, width): all, or at most n at equal distances."""
+    """Images of any Avalanche data set, uint8, (n, channels, height, width): all, or at most n at equal distances.
+
+    Raises:
+        InputError: an item isn't an image in [0, 1].
+    """
     index = torch.arange(n := min(n or len(dataset), len(dataset))) * len(dataset) // n
     if (images := tensor_view(dataset)) is None:
-        return torch.stack([dataset[i][0] for i in index.tolist()]).mul(255).round().byte()
+        x = torch.stack([dataset[i][0] for i in index.tolist()])
+        if not ((x >= 0) & (x <= 1)).all():
+            raise InputError(f"a data set's images are to be in [0, 1]; found: {_pixels(x)}")
+        return x.mul(255).round().byte()
     return images.x[index]
 
 
@@ -225,10 +234,17 @@ def make_stream(
         seeds: where random lengths come from.
 
     Raises:
-        InputError: the test sample would leave a distribution without an image.
+        InputError: there is no interval, a distribution's name or images can't be used, or the test sample would leave
+            one without an image.
     """
+    if not visits:
+        raise InputError("the stream has no interval")
     names = list(dict.fromkeys(visits))
+    for name in names:
+        if name not in distributions:
+            raise unknown("distribution", name, distributions)
     used = {name: distributions[name] for name in names}
+    _check(used)
     if config.test_images is not None:
         used = _sampled(used, config.test_images)
     if config.track == "bernoulli-binarised":
@@ -255,6 +271,62 @@ def make_stream(
         for part in ("train", "valid", "test")
     )
     return Stream(train, valid, test, config)
+
+
+def _check(distributions: Mapping[str, Parts]) -> None:
+    """See whether these can be trained on. No pixel of a uint8 tensor is looked at: it takes no time.
+
+    Raises:
+        InputError: they can't, with the distribution, the part, what was found and what is expected.
+    """
+    shapes: dict[tuple[int, ...], str] = {}
+    for name, parts in distributions.items():
+        if problem := not_a_name(name):
+            raise InputError(f"distribution {brief(name)}: its name {problem}")
+        for part, (x, y) in zip(Parts._fields, parts, strict=True):
+            of = f"distribution {name!r}, {part} part"
+            if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+                raise InputError(
+                    f"{of}: images and labels are to be tensors; found: {type(x).__name__} and {type(y).__name__}"
+                )
+            if x.dtype != torch.uint8:
+                raise InputError(
+                    f"{of}: images are to be uint8, 0 to 255; found: {_pixels(x)}. Of images in [0, 1], "
+                    f"x.mul(255).round().byte() makes them"
+                )
+            if x.ndim != 4 or not all(x.shape[1:]):
+                raise InputError(
+                    f"{of}: images are to have the shape (n, channels, height, width); found: {tuple(x.shape)}"
+                )
+            if not len(x):
+                raise InputError(
+                    f"{of}: there are no images; choose another distribution, or other options of the scenario"
+                )
+            if y.dtype != torch.int64 or y.shape != x.shape[:1]:
+                raise InputError(
+                    f"{of}: labels are to be int64, ({len(x)},), one for each image; found: "
+                    f"{str(y.dtype).removeprefix('torch.')}, {tuple(y.shape)}"
+                )
+            if y.min() < 0:
+                raise InputError(f"{of}: labels are to be at least 0; found: {int(y.min())}")
+            first = shapes.setdefault(tuple(x.shape[1:]), of)
+            if len(shapes) > 1:
+                other, there = next(iter(shapes.items()))
+                raise InputError(
+                    f"{first}: images are {'×'.join(map(str, x.shape[1:]))}, but {'×'.join(map(str, other))} in "
+                    f"{there}; all of a stream are to have one shape"
+                )
+
+
+def _pixels(x: Tensor) -> str:
+    """The values of images that can't be used."""
+    kind = str(x.dtype).removeprefix("torch.")
+    if not x.is_floating_point():
+        return kind
+    finite = x[x.isfinite()]
+    between = f", {finite.min():g} to {finite.max():g}" if len(finite) else ""
+    wrong = x.numel() - len(finite)
+    return kind + between + (f", {wrong:,} pixels that aren't finite" if wrong else "")
 
 
 def _sampled(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:

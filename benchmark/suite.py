@@ -4,19 +4,29 @@ torch.
 
 from __future__ import annotations
 
+import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
 from .catalogue import describe
 from .cell import Cell, plan
 from .choice import choose
-from .errors import InputError, unknown
+from .errors import InputError, brief, not_a_name, unknown
+from .toml_lines import Place, toml_lines
+
+_LARGEST = 100_000
+"""Bytes of a suite's file."""
+_LAST_SEED = 2**63 - 1
+"""Seeds stand in the names of cells' folders; TOML has whole numbers of 64 bits."""
 
 
 class Smoke(BaseModel):
@@ -38,38 +48,50 @@ class Suite(BaseModel):
     """What it takes, and how to ask for more."""
     scenarios: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=_LAST_SEED)]] = Field(min_length=1)
     figures: list[str] = []
     """Names of the figures to look at: metrics, or those of ``plots.PICTURES``. ``lifegen plot`` draws every figure."""
     keep_models: bool = False
     smoke: Smoke
 
+    _source: tuple[str, str] = PrivateAttr(("", ""))
+
+    def keep_source(self, name: str, text: str) -> None:
+        """Keep what it was read from, for :meth:`at`."""
+        self._source = name, text
+
+    @contextmanager
+    def at(self, *place: str | int) -> Iterator[None]:
+        """An InputError in here says the file, line and key of something in it, such as ``("methods", 3)``."""
+        try:
+            yield
+        except InputError as error:
+            raise InputError(f"{_where(*self._source, place)}: {error}") from None
+
 
 def suites() -> dict[str, Suite]:
-    """The suites that come with lifegen, by name."""
-    folder = files("lifegen.benchmark") / "suites"
-    return {
-        file.name.removesuffix(".toml"): _read(file.name, file.read_text())
-        for file in sorted(folder.iterdir(), key=lambda file: file.name)
-        if file.name.endswith(".toml")
-    }
+    """The suites that come with lifegen, by name.
+
+    Raises:
+        InputError: a file in their folder isn't a suite.
+    """
+    return {name: _read(f"{name}.toml", (_folder() / f"{name}.toml").read_bytes()) for name in _names()}
 
 
 def suite(name: str) -> Suite:
     """A suite by its name, or from a TOML file.
 
     Raises:
-        InputError: there is none, or the file isn't a suite.
+        InputError: there is none, or the file isn't a suite; the text has the line, what is wrong there and what was
+            probably meant.
     """
     if name.endswith(".toml"):
-        try:
-            return _read(name, Path(name).read_text())
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"suite {name} can't be read: {error}") from None
-    known = suites()
-    if name not in known:
+        return _read(name, _content(name))
+    if name not in (known := _names()):
+        if Path(name).name != name:
+            raise InputError(f"suite {name} isn't a TOML file: its name would end in .toml")
         raise unknown("suite", name, known)
-    return known[name]
+    return _read(f"{name}.toml", (_folder() / f"{name}.toml").read_bytes())
 
 
 @cache
@@ -104,35 +126,152 @@ def cells_of(
     """
     if smoke and not suite_name:
         raise InputError("--smoke is the small size of a suite: say which with --suite NAME")
-    suite_scenarios, suite_methods = (bool(suite_name) and not given for given in (scenarios, methods))
-    small = suite(suite_name).smoke if suite_name and smoke else Smoke()
-    if suite_name:
-        chosen = suite(suite_name)
-        scenarios, methods = scenarios or chosen.scenarios, methods or chosen.methods
-        seeds = (chosen.seeds[:1] if smoke else chosen.seeds) if seeds is None else seeds
-    if not scenarios or not methods:
+    chosen = suite(suite_name) if suite_name else None
+    if not (chosen or scenarios) or not (chosen or methods):
         raise InputError("say what to run: --suite NAME, or -s SCENARIO and -m METHOD (`lifegen list` shows them)")
+    small = chosen.smoke if chosen and smoke else Smoke()
+    if seeds is None:
+        seeds = (chosen.seeds[:1] if smoke else chosen.seeds) if chosen else (0, 1, 2)
+    for seed in seeds:
+        if not 0 <= seed <= _LAST_SEED:
+            raise InputError(f"seed {brief(seed)} isn't between 0 and {_LAST_SEED}")
+    if chosen:
+        _check_names(chosen, *([] if scenarios else ["scenario"]), *([] if methods else ["method"]))
+        if suite_name and suite_name.endswith(".toml"):  # a test does so for those that come with lifegen
+            _check_figures(chosen)
     given = {"steps": steps} if steps else {}
-    last = small.scenario | (given if suite_scenarios else {})
+    last = small.scenario | ({} if scenarios else given)
+    names = [name for text in methods or (chosen.methods if chosen else ()) for name in _expanded(text)]
     cells = plan(
-        [choose("scenario", text, given, last) for text in scenarios],
-        [choose("method", text, last=small.method) for text in _expanded(methods)],
-        (0, 1, 2) if seeds is None else seeds,
+        [choose("scenario", text, given, last) for text in scenarios or (chosen.scenarios if chosen else ())],
+        [choose("method", name, last=small.method) for name in names],
+        seeds,
     )
-    return [replace(cell, suite=suite_name) for cell in cells] if suite_methods else cells
+    return [replace(cell, suite=suite_name) for cell in cells] if chosen and not methods else cells
 
 
-def _expanded(methods: Sequence[str]) -> list[str]:
-    every = sorted(name for name, entry in describe("method").items() if not (entry.error or entry.facts["preset"]))
-    return [name for text in methods for name in (every if text == "all" else [text])]
+def _expanded(text: str) -> list[str]:
+    if text != "all":
+        return [text]
+    return sorted(name for name, entry in describe("method").items() if not (entry.error or entry.facts["preset"]))
 
 
-def _read(name: str, text: str) -> Suite:
+def _check_names(chosen: Suite, *kinds: str) -> None:
+    """See whether there is what a suite names, and every option of its small size.
+
+    Raises:
+        InputError: there isn't, or the same is named twice.
+    """
+    for kind in kinds:
+        by_label: dict[str, str] = {}
+        choices = []
+        for i, text in enumerate(getattr(chosen, f"{kind}s")):
+            with chosen.at(f"{kind}s", i):
+                names = _expanded(text) if kind == "method" else [text]
+                choices += [choose(kind, name) for name in names]
+                if text in names and (other := by_label.setdefault(choices[-1].label, text)) != text:
+                    raise InputError(f"{brief(text)} is the same as {brief(other)}")
+        for key, value in getattr(chosen.smoke, kind).items():
+            with chosen.at("smoke", kind, key):
+                having = [choice for choice in choices if key in choice.config]
+                if not having:
+                    raise unknown(
+                        f"option of this suite's {kind}s", key, {key for one in choices for key in one.config}
+                    )
+                for choice in having:
+                    choose(kind, choice.name, last={key: value})
+
+
+def _check_figures(chosen: Suite) -> None:
+    if others := set(chosen.figures) - describe("metric").keys():
+        from .plots import PICTURES  # it takes seconds
+
+        for i, name in enumerate(chosen.figures):
+            if name in others - {*PICTURES}:
+                with chosen.at("figures", i):
+                    raise unknown("kind of figure, or metric,", name, {*describe("metric"), *PICTURES})
+
+
+def _folder() -> Traversable:
+    return files("lifegen.benchmark") / "suites"
+
+
+def _names() -> list[str]:
+    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+def _content(name: str) -> bytes:
+    """The bytes of a suite's file."""
+    path = Path(name)
+    if problem := not_a_name(path.stem):  # its store is named after it
+        raise InputError(f"suite {name}: the name of its file {problem}")
+    if path.is_dir() or path.is_fifo():
+        raise InputError(f"suite {name} is a folder or the like; a suite is a TOML file")
     try:
-        return Suite.model_validate(tomllib.loads(text))
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in its folder's name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"suite {name} can't be read: {reason}; `lifegen list suites` shows those that come with lifegen"
+        ) from None
+    if len(content) > _LARGEST:
+        raise InputError(f"suite {name} has more than {_LARGEST:,} bytes")
+    return content
+
+
+def _read(name: str, content: bytes) -> Suite:
+    """A suite, checked as far as can be without knowing what there is."""
+    try:
+        text = content.decode()
+        found = Suite.model_validate(tomllib.loads(text))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"suite {name}, line {line}: byte {content[error.start]:#04x} isn't UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        raise InputError(f"suite {name} isn't valid TOML: {error}") from None
+        place = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+        number = int(place[1]) if place else text.rstrip().count("\n") + 1
+        wrong = text.split("\n")[number - 1].strip()
+        raise InputError(f"suite {name}, line {number}: {brief(wrong)} isn't valid TOML: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise InputError(f"suite {name}, {where}: {first['msg']}") from None
+        raise _refusal(name, text, error) from None
+    except (ValueError, RecursionError):
+        raise InputError(
+            f"suite {name} can't be read: a number in it is too long, or its lists lie too deep in each other"
+        ) from None
+    found.keep_source(name, text)
+    for key in ("scenarios", "methods", "seeds", "figures"):
+        seen = set()
+        for i, value in enumerate(getattr(found, key)):
+            if value in seen:
+                raise InputError(f"{_where(name, text, (key, i))}: {brief(value)} stands there twice")
+            seen.add(value)
+    return found
+
+
+def _refusal(name: str, text: str, refused: ValidationError) -> InputError:
+    """What is wrong first: a wrong key, since it is why another is missing, or else what stands first."""
+    lines = toml_lines(text)
+    errors = refused.errors(include_url=False)
+    first = min(errors, key=lambda one: (one["type"] != "extra_forbidden", lines.get(one["loc"], 0)))
+    place, where = first["loc"], _where(name, text, first["loc"])
+    if first["type"] == "missing":
+        needed = [key for key, field in Suite.model_fields.items() if field.is_required()]
+        return InputError(f"suite {name}: key {place[-1]!r} is missing; there must be: {', '.join(needed)}")
+    if first["type"] == "extra_forbidden":
+        kind, model = ("key of smoke", Smoke) if place[:-1] else ("key", Suite)
+        return InputError(f"{where}: {unknown(kind, str(place[-1]), model.model_fields)}")
+    is_option = place[0] == "smoke" and len(place) == 4  # the last is one of the types that it may be of
+    if first["type"] == "too_short":
+        return InputError(f"{where}: the list is empty")
+    expected = "Input should be a number or a string" if is_option else first["msg"]
+    return InputError(f"{where}: {expected}, not {brief(first['input'])}")
+
+
+def _where(name: str, text: str, place: Place) -> str:
+    """``suite NAME, line 7, methods``; the line of what it is in, where a place has none of its own."""
+    lines = toml_lines(text)
+    while place and place not in lines:
+        place = place[:-1]
+    keys = ".".join(key if len(key) <= 40 else f"{key[:40]}…" for key in place if isinstance(key, str))
+    return f"suite {name}, line {lines[place]}, {keys}" if place else f"suite {name}"

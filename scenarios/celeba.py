@@ -38,7 +38,7 @@ def celeba_attributes(config: CelebAConfig, seeds: Seeds, data_root: Path) -> St
         if attribute not in data.classes:
             raise unknown("attribute of CelebA", attribute, data.classes)
     distributions = {
-        attribute: held_out(having(attribute, data.train), having(attribute, data.test), config.validation)
+        attribute: held_out(having(attribute, data.train), having(attribute, data.test), config.validation, attribute)
         for attribute in config.attributes
     }
     return make_stream(distributions, config.attributes, config, seeds)

@@ -94,7 +94,7 @@ def _sequence(
     for name in dict.fromkeys(config.sequence):
         data, change = loaded[_DOMAINS[name][0]], _DOMAINS[name][1]
         train, test = (part._replace(x=convert(change(part.x))) for part in (data.train, data.test))
-        distributions[name] = held_out(train, test, config.validation)
+        distributions[name] = held_out(train, test, config.validation, name)
     return make_stream(distributions, config.sequence, config, seeds)
 
 

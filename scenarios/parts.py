@@ -17,16 +17,24 @@ def class_parts(data: LabelledData, group: Sequence[int], validation: float) -> 
     """The distribution of some classes."""
     labels = torch.tensor(group)
     train, test = (images.select(torch.isin(images.y, labels)) for images in (data.train, data.test))
-    return held_out(train, test, validation)
+    return held_out(train, test, validation, "+".join(data.classes[label] for label in group))
 
 
-def held_out(train: Images, test: Images, validation: float) -> Parts:
+def held_out(train: Images, test: Images, validation: float, name: str = "") -> Parts:
     """A distribution whose last training images, in the data set's own order, are held out for validation.
+
+    Args:
+        train: its training images.
+        test: its test images.
+        validation: share of the training images.
+        name: for messages.
 
     Raises:
         InputError: there are too few.
     """
     n = max(1, round(len(train.x) * validation))
     if n >= len(train.x):
-        raise InputError(f"{len(train.x)} training images are too few to hold out {validation:.0%} of them")
+        of = f"distribution {name!r}: " if name else ""
+        share = f"validation={validation:g} holds out {n}" if len(train.x) else "the data have none of it"
+        raise InputError(f"{of}{len(train.x)} training images are too few: {share}")
     return Parts(train.select(slice(None, -n)), train.select(slice(-n, None)), test)

@@ -6,13 +6,14 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from urllib.error import URLError
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torchvision import datasets
 
 from lifegen.benchmark.errors import InputError, unknown
@@ -37,7 +38,7 @@ class Source(ABC):
 
     @abstractmethod
     def fetch(self, root: Path) -> str:
-        """Put the data under the root if they aren't there, and verify every byte.
+        """Put the data under the root if they aren't there, and verify their checksums.
 
         Returns:
             what is there, in a few words.
@@ -48,10 +49,10 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, root: Path) -> LabelledData:
-        """Read the data.
+        """Read the data, and see whether images and labels have the shapes and values of this data set.
 
         Raises:
-            InputError: they aren't there, or can't be read.
+            InputError: they aren't there, can't be read, or aren't this data set.
         """
 
 
@@ -82,11 +83,31 @@ class Digits(Source):
 class TorchvisionSource(Source):
     """A data set that torchvision downloads and reads, with errors that say what to do."""
 
-    def __init__(self, name: str, folder: str, files: Sequence[str], classes: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: str,
+        files: Sequence[str],
+        shape: tuple[int, int, int],
+        classes: tuple[str, ...],
+        checksums: Mapping[str, str],
+    ) -> None:
+        """Describe the data set.
+
+        Args:
+            name: of the source.
+            folder: under the data root.
+            files: what the folder needs, in words.
+            shape: channels, height and width of an image.
+            classes: class names, by label.
+            checksums: md5 of the originals, by name within the folder.
+        """
         self.name = name
         self._place = folder
         self._files = files
+        self._shape = shape
         self._classes = classes
+        self._checksums = checksums
 
     @abstractmethod
     def _parts(self, root: Path, download: bool) -> LabelledData:
@@ -103,43 +124,64 @@ class TorchvisionSource(Source):
         return root / self._place
 
     def _read(self, root: Path, download: bool) -> LabelledData:
-        folder = self._folder(root)
         try:
             data = self._parts(root, download)
-        except (RuntimeError, ImportError, URLError, FileNotFoundError) as error:
-            first = str(error).splitlines()[0]
-            raise InputError(
-                f"{self.name} isn't complete under {folder}, which needs {', '.join(self._files)}: put them there, or "
-                f"run `lifegen data {self.name}` with a network ({first.rstrip(':')})"
-            ) from None
+        except InputError:
+            raise
         except Exception as error:  # torchvision reads damaged files with whatever error comes first
-            if isinstance(error, OSError) and not isinstance(error, UnidentifiedImageError):
-                raise InputError(f"{self.name}: {folder} can't be read or written: {error}") from None
-            raise InputError(
-                f"{self.name}: a file in {folder} is damaged ({error}); delete it and fetch it again"
-            ) from None
-        for images in (data.train, data.test):
-            if len(images.x) != len(images.y) or images.x.dtype != torch.uint8:
-                raise InputError(f"{self.name}: images and labels in {folder} don't belong together")
+            raise self._refusal(root, error) from None
+        for part, images in (("training", data.train), ("test", data.test)):
+            if problem := _problem(images, self._shape, self._labels(data)):
+                raise InputError(
+                    f"{self.name}: the {part} part in {self._folder(root)} isn't the original's: {problem}; delete its "
+                    f"files and run `lifegen data {self.name}`"
+                )
         return data
+
+    def _labels(self, data: LabelledData) -> int:
+        """How many labels there are."""
+        return len(data.classes)
+
+    def _refusal(self, root: Path, error: Exception) -> InputError:
+        """What to do where torchvision fails: it says the same of files that are missing and that are damaged."""
+        folder, reason = self._folder(root), (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
+        if isinstance(error, OSError) and not isinstance(error, URLError | FileNotFoundError):
+            return InputError(f"{self.name}: {folder} can't be read or written: {error}")
+        if not isinstance(error, FileNotFoundError) and all((folder / file).exists() for file in self._checksums):
+            damaged = [file for file in self._checksums if not self._is_original(folder / file)]
+            what = folder / damaged[0] if damaged else f"a file in {folder}"
+            return InputError(f"{what} is damaged: delete it and run `lifegen data {self.name}` ({reason})")
+        return InputError(
+            f"{self.name} isn't complete under {folder}, which needs {', '.join(self._files)}: put them there, or run "
+            f"`lifegen data {self.name}` with a network ({reason})"
+        )
+
+    def _is_original(self, file: Path) -> bool:
+        with file.open("rb") as content:
+            return hashlib.file_digest(content, _md5).hexdigest() == self._checksums[file.name]
 
 
 class MNISTLike(TorchvisionSource):
-    """MNIST (LeCun et al. 1998) or a data set of the same layout."""
+    """MNIST (LeCun et al. 1998) or a data set of the same layout.
+
+    torchvision verifies the archives that it downloads, and looks at unpacked files no more; ``fetch`` does.
+    """
 
     def __init__(
         self, name: str, reader: type[datasets.MNIST], checksums: Mapping[str, str], classes: tuple[str, ...]
     ) -> None:
-        super().__init__(name, f"{reader.__name__}/raw", [f"{file} (or .gz)" for file in checksums], classes)
-        self._reader = reader
-        self._checksums = checksums
+        files = [f"{file} (or .gz)" for file in checksums]
+        super().__init__(name, f"{reader.__name__}/raw", files, (1, 28, 28), classes, checksums)
+        # torchvision would prefer the processed files of its versions before 0.5, for which there is no checksum.
+        self._reader = type(reader.__name__, (reader,), {"_check_legacy_exist": lambda _: False})
 
     def fetch(self, root: Path) -> str:
         found = super().fetch(root)
-        for file, md5 in self._checksums.items():
-            path = self._folder(root) / file
-            if hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() != md5:
-                raise InputError(f"{path} is damaged: its checksum isn't the original's. Delete it and fetch it again")
+        for file in self._checksums:
+            if not self._is_original(path := self._folder(root) / file):
+                raise InputError(
+                    f"{path} is damaged: its checksum is wrong; delete it and run `lifegen data {self.name}`"
+                )
         return found
 
     def _parts(self, root: Path, download: bool) -> LabelledData:
@@ -149,9 +191,16 @@ class MNISTLike(TorchvisionSource):
 
 
 class SVHN(TorchvisionSource):
-    """Street View House Numbers, cropped digits, 32 × 32 RGB (Netzer et al. 2011). torchvision verifies its files."""
+    """Street View House Numbers, cropped digits, 32 × 32 RGB (Netzer et al. 2011).
+
+    torchvision verifies its files before it reads them, each time.
+    """
 
     small = False
+
+    def __init__(self) -> None:
+        checksums = {file: md5 for _, file, md5 in map(datasets.SVHN.split_list.get, ("train", "test"))}
+        super().__init__("svhn", "SVHN", [*checksums], (3, 32, 32), tuple(map(str, range(10))), checksums)
 
     def _parts(self, root: Path, download: bool) -> LabelledData:
         folder = str(self._folder(root))
@@ -161,12 +210,21 @@ class SVHN(TorchvisionSource):
 
 
 class CIFAR10(TorchvisionSource):
-    """CIFAR-10, 32 × 32 RGB (Krizhevsky 2009). torchvision verifies its files."""
+    """CIFAR-10, 32 × 32 RGB (Krizhevsky 2009).
+
+    torchvision verifies its files before it reads them, each time: they are pickles, which might run code.
+    """
 
     small = False
 
+    def __init__(self) -> None:
+        kind, classes = datasets.CIFAR10, ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse",
+                                           "ship", "truck")  # fmt: skip
+        checksums = dict([*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])])
+        super().__init__("cifar10", f"CIFAR10/{kind.base_folder}", [*checksums], (3, 32, 32), classes, checksums)
+
     def _parts(self, root: Path, download: bool) -> LabelledData:
-        folder = str(self._folder(root))
+        folder = str(self._folder(root).parent)
         parts = [datasets.CIFAR10(folder, train=train, download=download) for train in (True, False)]
         train, test = (
             Images(torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous(), torch.tensor(part.targets))
@@ -179,23 +237,40 @@ class CelebA(TorchvisionSource):
     """CelebA's aligned faces (Liu et al. 2015), at 64 × 64 RGB: the middle 148 × 148 pixels, scaled down.
 
     An image's label is a bit mask: bit k says whether it has attribute k of ``classes``. Decoding the 200,000 files
-    takes minutes, so the small images are kept beside them.
+    takes minutes, so the small images are kept beside them. torchvision verifies the lists each time, but of the faces
+    only the archive that it downloads: that each is a picture of the right size is seen when it is decoded.
     """
 
     SIDE = 64
+    SIZE = (178, 218)
+    """Width and height of a face as it comes"""
     small = False
+
+    def __init__(self) -> None:
+        checksums = {file: md5 for _, md5, file in datasets.CelebA.file_list if file.endswith(".txt")}
+        files = ["img_align_celeba/", *checksums]
+        super().__init__("celeba", datasets.CelebA.base_folder, files, (3, self.SIDE, self.SIDE), (), checksums)
 
     def _parts(self, root: Path, download: bool) -> LabelledData:
         parts = [
             datasets.CelebA(str(root), split=split, target_type="attr", download=download and split == "train")
             for split in ("train", "test")
         ]
-        train, test = (self._part(part, self._folder(root)) for part in parts)
-        return LabelledData(train, test, tuple(name for name in parts[0].attr_names if name))
+        names = tuple(name for name in parts[0].attr_names if name)
+        train, test = (self._part(part, self._folder(root), len(names)) for part in parts)
+        return LabelledData(train, test, names)
 
-    def _part(self, part: datasets.CelebA, folder: Path) -> Images:
+    def _labels(self, data: LabelledData) -> int:
+        return 1 << len(data.classes)
+
+    def _part(self, part: datasets.CelebA, folder: Path, attributes: int) -> Images:
+        if part.attr.shape != (len(part.filename), attributes) or not ((part.attr == 0) | (part.attr == 1)).all():
+            raise InputError(
+                f"{folder / 'list_attr_celeba.txt'} is damaged: not every face has 1 or −1 for each attribute; delete "
+                f"it and run `lifegen data {self.name}`"
+            )
         file = folder / f"lifegen-{part.split}-{self.SIDE}.npy"
-        if not file.exists() or len(np.load(file, mmap_mode="r")) != len(part):
+        if (kept := _kept(file, (len(part), *self._shape))) is None:
             small = np.stack([self._small(folder / "img_align_celeba" / name) for name in part.filename])
             temporary = folder / f".{os.getpid()}.npy"
             try:
@@ -203,22 +278,56 @@ class CelebA(TorchvisionSource):
                 temporary.replace(file)
             finally:
                 temporary.unlink(missing_ok=True)
+            kept = np.load(file, mmap_mode="c")
         bits = part.attr.long() << torch.arange(part.attr.shape[1])
-        return Images(torch.from_numpy(np.load(file, mmap_mode="c")), bits.sum(1))
+        return Images(torch.from_numpy(kept), bits.sum(1))
 
     def _small(self, file: Path) -> np.ndarray:
-        with Image.open(file) as image:
-            left, top = (image.width - 148) // 2, (image.height - 148) // 2
-            middle = image.convert("RGB").crop((left, top, left + 148, top + 148))
-            return np.asarray(middle.resize((self.SIDE, self.SIDE), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+        try:
+            with Image.open(file) as image:
+                if image.size != self.SIZE:
+                    raise SyntaxError(f"it has {image.width} × {image.height} pixels")
+                left, top = (image.width - 148) // 2, (image.height - 148) // 2
+                middle = image.convert("RGB").crop((left, top, left + 148, top + 148))
+        except FileNotFoundError:
+            raise
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
+            raise InputError(
+                f"{file} is damaged ({error}); delete it and unpack it anew from img_align_celeba.zip"
+            ) from None
+        return np.asarray(middle.resize((self.SIDE, self.SIDE), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
 
 
+def _kept(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+    """The images in a file of lifegen's own; None if there is none, or none that can be read: it is made anew."""
+    try:
+        images: np.ndarray = np.load(file, mmap_mode="c")
+    except (OSError, ValueError, EOFError):
+        return None
+    return images if images.shape == shape and images.dtype == np.uint8 else None
+
+
+def _problem(images: Images, shape: tuple[int, int, int], labels: int) -> str | None:
+    """What is wrong with the images of a part, or None."""
+    x, y = images
+    if x.dtype != torch.uint8 or x.shape[1:] != shape:
+        return f"its images are {_described(x)}, not uint8 (n, {', '.join(map(str, shape))})"
+    if not len(x):
+        return "it has no images"
+    if y.shape != x.shape[:1]:
+        return f"it has {len(x):,} images, but its labels are {_described(y)}"
+    if y.dtype != torch.int64 or y.min() < 0 or y.max() >= labels:
+        return f"its labels are {y.min()} to {y.max()}, not whole numbers from 0 to {labels - 1}"
+    return None
+
+
+def _described(values: torch.Tensor) -> str:
+    return f"{str(values.dtype).removeprefix('torch.')} {tuple(values.shape)}"
+
+
+_md5 = partial(hashlib.md5, usedforsecurity=False)
 _FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
-_CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_CELEBA = ("img_align_celeba/", "list_attr_celeba.txt", "list_eval_partition.txt", "identity_CelebA.txt",
-           "list_bbox_celeba.txt", "list_landmarks_align_celeba.txt")  # fmt: skip
-
-# md5 of the unpacked originals. torchvision itself checks the archives only, when it downloads them.
+# Checksums are of the unpacked originals.
 SOURCES: dict[str, Source] = {
     source.name: source
     for source in (
@@ -245,9 +354,9 @@ SOURCES: dict[str, Source] = {
             },
             _FASHION,
         ),
-        SVHN("svhn", "SVHN", ["train_32x32.mat", "test_32x32.mat"], tuple(map(str, range(10)))),
-        CIFAR10("cifar10", "CIFAR10", ["cifar-10-batches-py/"], _CIFAR),
-        CelebA("celeba", "celeba", _CELEBA, ()),
+        SVHN(),
+        CIFAR10(),
+        CelebA(),
     )
 }
 

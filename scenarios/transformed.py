@@ -14,6 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
+from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.images import Images
 from lifegen.benchmark.registry import register_scenario
 from lifegen.benchmark.seeds import Seeds
@@ -85,6 +86,8 @@ def _rotated(data: LabelledData, config: RotatedConfig, seeds: Seeds) -> Stream:
     kinds = [(label, angle) for label in range(len(data.classes)) for angle in config.angles]
     drawn = torch.randint(len(kinds), (config.intervals,), generator=seeds.generator("visits")).tolist()
     names = {kind: f"{data.classes[kind[0]]}@{kind[1]:g}" for kind in kinds}
+    if len(set(names.values())) < len(kinds):
+        raise InputError(f"angles {list(config.angles)} must differ in their first six digits: they name distributions")
     distributions = {
         names[label, angle]: Parts(*(_turned(part, angle) for part in class_parts(data, [label], config.validation)))
         for label, angle in sorted({kinds[i] for i in drawn})
@@ -99,7 +102,7 @@ def _turned(images: Images, angle: float) -> Images:
 
 
 def _permuted(data: LabelledData, config: PermutedConfig, seeds: Seeds) -> Stream:
-    whole = held_out(data.train, data.test, config.validation)
+    whole = held_out(data.train, data.test, config.validation, "original")
     pixels = data.train.x[0].numel()
     distributions = {"original": whole}
     for i in range(1, config.permutations + 1):

@@ -113,6 +113,45 @@ def test_a_reference_need_not_act():
     check_method(entry(with_plugin(SupervisedPlugin), reference="lower"))
 
 
+class Counts(SupervisedPlugin):
+    """Counts intervals, and acts by the number. An iterator can't be saved, nor a function of no module."""
+
+    def __init__(self, keeps: object = None) -> None:
+        super().__init__()
+        self.intervals = 0
+        self.keeps = keeps
+
+    def after_training_exp(self, strategy, **_):
+        self.intervals += 1
+
+    def before_backward(self, strategy, **_):
+        for weights in strategy.model.parameters():
+            strategy.loss = strategy.loss + self.intervals * weights.square().sum()
+
+
+class Forgets(Counts):
+    """Keeps its number where no state can see it."""
+
+    hidden = 0
+
+    def after_training_exp(self, strategy, **_):
+        Forgets.hidden += 1
+        self.intervals = Forgets.hidden % 4
+
+
+def test_what_a_plugin_keeps_is_saved_or_refused():
+    check_method(entry(with_plugin(Counts, {"a": [torch.ones(2), (1, "b")]})))
+    for keeps, what in ((iter([1]), "list_iterator"), ({"deep": [lambda: 0]}, "keeps.deep.0 is a function")):
+        with pytest.raises(GateError, match=f"its state can't be saved: .*{what}.*register it with restarts="):
+            check_method(entry(with_plugin(Counts, keeps)))
+        check_method(entry(with_plugin(Counts, keeps), restarts="it holds what can't be saved"))
+
+
+def test_what_no_state_sees_is_caught():
+    with pytest.raises(GateError, match="interrupted and resumed, it has other weights|the same seed gives other"):
+        check_method(entry(with_plugin(Forgets)))
+
+
 class Nan(SupervisedPlugin):
     def after_training_exp(self, strategy, **_):
         with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from .style import Style, look
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 FEW = 8
 """Methods that share a panel with bands upon each other, or a legend below it."""
+_LONGEST = 200
+"""Bytes of a file name, before what is put to it."""
 REFERENCES = {"upper": " ▲", "lower": " ▼"}
 
 
@@ -157,8 +160,11 @@ def in_words(metric: str) -> str:
 
 
 def file_name(label: str) -> str:
-    """A label with options as a file name."""
-    return "".join(c if c.isalnum() or c in "-_.=" else "_" for c in label)
+    """A label with options as a file name, which stays in its folder."""
+    name = "".join(c if c.isalnum() or c in "-_.=" else "_" for c in label).lstrip(".") or "_"
+    if len(name.encode()) <= _LONGEST:
+        return name
+    return f"{name[: _LONGEST // 4]}-{hashlib.sha256(label.encode()).hexdigest()[:12]}"
 
 
 def estimates(rows: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd.DataFrame:

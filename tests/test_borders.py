@@ -1,0 +1,532 @@
+"""What comes from outside: suites, options, streams, data files and names are used or refused, with one line that says
+where and what to do. What fuzzing has found is read again.
+"""
+
+from __future__ import annotations
+
+import pickle
+import random
+import re
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.io import loadmat, savemat
+
+from lifegen.benchmark.catalogue import describe
+from lifegen.benchmark.cell import Cell
+from lifegen.benchmark.choice import Choice, choose
+from lifegen.benchmark.errors import InputError, not_a_name
+from lifegen.benchmark.images import Images
+from lifegen.benchmark.registry import Registry
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.store import Store, load
+from lifegen.benchmark.stream import ScenarioConfig, avalanche_dataset, images_of, make_stream
+from lifegen.benchmark.suite import cells_of, suite, suites
+from lifegen.benchmark.toml_lines import toml_lines
+from lifegen.benchmark.worker import run_cell
+from lifegen.scenarios.sources import source
+from lifegen.scenarios.transformed import RotatedDigitsConfig, rotated_digits
+
+from .conftest import images, parts, tiny
+from .fuzz import fuzz_records, fuzz_state, fuzz_suite, mutation
+from .small_data import small_data, write_cifar10, write_mnist, write_svhn
+from .tiny_scenarios import chosen
+
+__all__ = ["small_data"]
+
+# Suites
+
+SUITE = """summary = "Mine"
+budget = "a minute"
+scenarios = ["split-digits:steps=10"]
+methods = [
+    "lifelong-vae",  # the second element is in line 6
+    "naive",
+]
+seeds = [0, 1]
+figures = ["negative_elbo", "samples"]
+keep_models = false
+
+[smoke]
+scenario = { steps = 5 }
+"""
+
+
+def refusal_of(tmp_path: Path, text: str | bytes, **arguments: object) -> str:
+    file = tmp_path / "mine.toml"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError) as caught:
+        cells_of(str(file), **arguments)
+    message = str(caught.value)
+    assert message.isprintable()
+    return message.removeprefix(f"suite {file}")
+
+
+def test_a_suite_of_ones_own(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(SUITE)
+    assert len(cells_of(str(file))) == 4
+    assert [cell.scenario.config["steps"] for cell in cells_of(str(file), smoke=True)] == [5, 5]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("scenarios =", "scenaros =", 3, "unknown key 'scenaros'.*Did you mean 'scenarios'"),
+        ("seeds =", "seed =", 8, "unknown key 'seed'.*Did you mean 'seeds'"),
+        ("[smoke]", "[smoke]\nscenrio = {}", 13, "unknown key of smoke 'scenrio'.*Did you mean 'scenario'"),
+        ("[smoke]", "[table]\na = 1\n[smoke]", 12, "unknown key 'table'"),
+        ("split-digits:", "split-digist:", 3, "unknown scenario 'split-digist'.*Did you mean 'split-digits'"),
+        ('"naive"', '"Naive"', 6, "unknown method 'Naive'.*Did you mean 'naive'"),
+        ('"naive"', '"naive:widht=8"', 6, "unknown option of method 'naive': 'widht'.*Did you mean 'width'"),
+        ('"naive"', '"naive:width=wide"', 6, "option 'width': 'wide' doesn't fit; expected: integer"),
+        ('"naive"', '"naive:width=8,width=9"', 6, "option 'width' is given twice"),
+        ('"naive"', '"naive:learning_rate=NaN"', 6, "nan isn't a finite number"),
+        ('"naive"', '"naive:width=1e300"', 6, "64 bits"),
+        ('"naive"', '"naive:codes=' + "[" * 4000 + '"', 6, "doesn't fit"),
+        ('"naive"', '"naive",\n"naive"', 7, "'naive' stands there twice"),
+        ('"naive"', '"naive", "naive:batch_size=100"', 6, "is the same as 'naive'"),
+        ('"naive"', "3", 6, "valid string, not 3"),
+        ("[0, 1]", "[0, -1]", 8, "greater than or equal to 0, not -1"),
+        ("[0, 1]", "[0,\ntrue]", 9, "valid integer, not True"),
+        ("[0, 1]", "[1, 1]", 8, "1 stands there twice"),
+        ("[0, 1]", "[]", 8, "list is empty"),
+        ("[0, 1]", "[99999999999999999999]", 8, "less than or equal to"),
+        ("[0, 1]", "[0, 1", 9, "isn't valid TOML"),
+        ("[0, 1]", "0", 8, "valid list, not 0"),
+        ('"Mine"', "1979-05-27", 1, "valid string"),
+        ("keep_models", "seeds", 10, "seeds = false.* isn't valid TOML: Cannot overwrite"),
+        ("steps = 5", "stpes = 5", 13, "unknown option of this suite's scenarios 'stpes'.*Did you mean 'steps'"),
+        ("steps = 5", "steps = -5", 13, "option 'steps': -5 doesn't fit"),
+        ("steps = 5", "steps = true", 13, "number or a string, not True"),
+        ("samples", "sampels", 9, "unknown kind of figure, or metric, 'sampels'.*Did you mean 'samples'"),
+        ("false", "'no'", 10, "valid boolean, not 'no'"),
+        ("[smoke]", "a\0", 12, "isn't valid TOML"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_suite_is_said_with_its_line(tmp_path, old, new, line, message):
+    assert old in SUITE
+    found = refusal_of(tmp_path, SUITE.replace(old, new, 1))
+    assert found.startswith(f", line {line}"), found
+    assert re.search(message, found), found
+    assert len(found) < 1500
+
+
+def test_a_suite_says_what_it_lacks(tmp_path):
+    assert "key 'seeds' is missing; there must be: summary, budget" in refusal_of(tmp_path, SUITE.replace("seeds", "#"))
+    assert "'summary' is missing" in refusal_of(tmp_path, "")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (SUITE.encode() + b"#\xff", ", line 14: byte 0xff isn't UTF-8"),
+        (SUITE + "#" * 100_000, "more than 100,000 bytes"),
+        (SUITE + "a = " + "9" * 5000, "a number in it is too long"),
+        (SUITE + "a = " + "[" * 9000, "lie too deep"),
+        (SUITE.replace("steps=10", "steps=10" + "," * 9000), ", line 3, scenarios: .*isn't of the form"),
+        (SUITE.replace("naive", "naive" * 3000), ", line 6, methods: .*15,000 characters"),
+        (SUITE.replace("keep_models", '"\u202e\\n"'), r", line 10, .*unknown key '.u202e.n'"),
+    ],
+)  # fmt: skip
+def test_files_that_are_no_text_or_too_much_of_it(tmp_path, content, message):
+    assert re.search(message, refusal_of(tmp_path, content))
+
+
+def test_a_suite_that_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("folder.toml").mkdir()
+    for name, message in (
+        ("folder.toml", "is a folder"),
+        ("none.toml", "No such file.*lifegen list suites"),
+        ("a\0b.toml", "can't be printed"),
+        ("a\nb.toml", "can't be printed"),
+        ("...toml", "begins with a dot"),  # its store would be runs/..
+        ("é" * 120 + ".toml", "240 bytes"),
+        (str(tmp_path), "isn't a TOML file"),
+        ("quik", "unknown suite.*Did you mean 'quick'"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            suite(name)
+        assert str(caught.value).isprintable()
+
+
+def test_what_replaces_a_suites_lists_is_all_that_is_checked(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(SUITE.replace("naive", "a-plug-in"))
+    assert len(cells_of(str(file), methods=["naive"])) == 2
+    with pytest.raises(InputError, match="seed -1 isn't between 0 and"):
+        cells_of(str(file), methods=["naive"], seeds=[-1])
+    with pytest.raises(InputError, match="line 6"):
+        cells_of(str(file))
+
+
+def test_one_broken_suite_leaves_the_others_alone(tmp_path, monkeypatch):
+    (tmp_path / "good.toml").write_text(SUITE)
+    (tmp_path / "bad.toml").write_text("seeds = 3")
+    monkeypatch.setattr("lifegen.benchmark.suite._folder", lambda: tmp_path)
+    assert suite("good").seeds == [0, 1]
+    with pytest.raises(InputError, match="bad.toml"):
+        suites()
+
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
+TREES = st.recursive(
+    st.booleans() | st.integers(-9, 9) | st.floats(-1e6, 1e6) | WORDS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(WORDS, TREES, max_size=4), st.sampled_from(["", "\n", "# ]} = '\n", "\r\n\n"]))
+def test_every_key_and_element_has_its_line(tree, between):
+    text = between.join(f"{fuzz_suite.toml_text(key)} = {fuzz_suite.toml(value)} #'\n" for key, value in tree.items())
+    assert tomllib.loads(text).keys() == tree.keys()
+    lines = toml_lines(text)
+    for i, key in enumerate(tree):
+        assert lines[key,] == 1 + (1 + between.count("\n")) * i
+    assert fuzz_suite.places(tree) <= lines.keys()
+
+
+def test_lines_of_every_form_of_toml():
+    text = '''# [no]
+a.b = """x
+  = "y""""" # c
+[t . "u.v"]
+w = [ [1, 2],
+  # ]
+  { x = 1, y.z = '' },
+]
+[[l]]
+k = 1979-05-27 07:32:00
+[[l]]
+[[l.m]]
+k = -1.5e3
+[l.n]
+'''
+    lines = toml_lines(text)
+    assert fuzz_suite.places(tomllib.loads(text)) <= lines.keys()
+    t = ("t", "u.v", "w")
+    for place, line in (
+        (("a", "b"), 2), (t, 5), ((*t, 0, 1), 5), ((*t, 1), 7), ((*t, 1, "y", "z"), 7), (("l", 0, "k"), 10),
+        (("l", 1, "m", 0, "k"), 13), (("l", 1, "n"), 14),
+    ):  # fmt: skip
+        assert lines[place] == line
+
+
+# Streams
+
+X, Y = images(8, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("part", "changed", "message"),
+    [
+        ("train", (X.float() / 255, Y), r"found: float32, 0 to 0\.\d+\. Of images in \[0, 1\], x\.mul"),
+        ("test", (X.float().fill_(torch.nan), Y), "128 pixels that aren't finite"),
+        ("valid", (X.short(), Y), "found: int16"),
+        ("train", (X.numpy(), Y), "tensors; found: ndarray and Tensor"),
+        ("train", (X[0], Y), r"\(n, channels, height, width\); found: \(1, 4, 4\)"),
+        ("valid", (X[:, :, :3], Y), "valid part: images are 1×3×4, but 1×4×4 in distribution 'a', train part"),
+        ("test", (X[:0], Y[:0]), "there are no images"),
+        ("train", (X[:0], Y[:0]), "there are no images"),
+        ("train", (X, Y[:-1]), r"labels are to be int64, \(8,\), one for each image; found: int64, \(7,\)"),
+        ("train", (X, Y.float()), "found: float32"),
+        ("train", (X, Y[:, None]), r"found: int64, \(8, 1\)"),
+        ("test", (X, Y - 1), "at least 0; found: -1"),
+    ],
+)
+def test_images_that_cannot_be_trained_on_are_refused(part, changed, message):
+    wrong = parts("b")._replace(**{part: Images(*changed)})
+    with pytest.raises(
+        InputError, match=f"distribution 'b', {part} part.*{message}" if "1×3" not in message else message
+    ):
+        make_stream({"a": parts("a"), "b": wrong}, "ab", ScenarioConfig(steps=1), Seeds(0))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", " ", " a", "a/b", "a\\b", "..", ".a", "a\n", "a\0", "\x1b[2J", "\ud800", "x" * 201, "é" * 101, 7],
+)
+def test_names_that_cannot_stand_in_a_table_or_a_folder_are_refused(name):
+    with pytest.raises(InputError, match="its name") as caught:
+        make_stream({name: parts("a")}, [name], ScenarioConfig(steps=1), Seeds(0))
+    assert str(caught.value).isprintable()
+
+
+def test_a_stream_has_intervals_of_distributions_that_there_are():
+    with pytest.raises(InputError, match="no interval"):
+        tiny("")
+    with pytest.raises(InputError, match="unknown distribution 'c'; there are: a, b"):
+        make_stream({"a": parts("a"), "b": parts("b")}, "abc", ScenarioConfig(steps=1), Seeds(0))
+
+
+def test_options_that_make_no_stream():
+    with pytest.raises(InputError, match="angles .* must differ"):
+        rotated_digits(RotatedDigitsConfig(angles=(0, 30, 30)), Seeds(0), Path())
+    with pytest.raises(InputError, match="extra_steps"):
+        tiny("abc", interval_length="random", extra_steps=1e300)
+
+
+def test_pixels_of_foreign_data_sets_are_looked_at(monkeypatch):
+    dataset = avalanche_dataset(Images(X, Y))
+    both = dataset.concat(dataset)
+    assert torch.equal(images_of(both), torch.cat([X, X]))
+    for wrong in (torch.nan, -0.1, 255.0):
+        foreign = [(torch.full((1, 2, 2), 0.5), 0), (torch.full((1, 2, 2), wrong), 0)]
+        monkeypatch.setattr("lifegen.benchmark.stream.tensor_view", lambda _: None)
+        with pytest.raises(InputError, match=r"in \[0, 1\]; found: float32"):
+            images_of(foreign)
+
+
+@pytest.mark.parametrize("method", ["naive", "lifelong-vae"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sizes": (1, 1, 1)},
+        {"sizes": (1, 1, 1), "visits": "a"},
+        {"visits": "a"},
+        {"visits": "aaa"},
+        {"sizes": (1, 1, 1), "interval_length": "early-stopping", "patience": 2, "check_every": 1},
+    ],
+    ids=["one image", "one interval of one image", "one interval", "one that comes back", "one to validate on"],
+)
+def test_the_smallest_streams_are_trained_and_measured(tmp_path, monkeypatch, method, options):
+    for constant in ("DRAWS", "FLOOR_IMAGES"):
+        monkeypatch.setattr(f"lifegen.benchmark.measures.{constant}", 2)
+    store = Store.create(tmp_path / "store")
+    cell = Cell(chosen(**options), choose("method", f"{method}:width=8"), 0)
+    assert run_cell(cell, store.path, tmp_path, "cpu") == "done", store.cell(cell.name).record["error"]
+    rows = load(store.path)
+    assert np.isfinite(rows["value"]).all()
+    assert rows["interval"].max() == len(options.get("visits", "ab")) - 1
+    assert {"negative_elbo", "iwae_nll", "real_samples"} < set(rows["metric"])
+
+
+# Data files
+
+
+def refused(name: str, root: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        source(name).load(root)
+    assert str(caught.value).isprintable()
+    assert f"lifegen data {name}" in str(caught.value) or "anew" in str(caught.value)
+    return str(caught.value)
+
+
+def idx(*shape: int, kind: int = 8, values: int | None = None) -> bytes:
+    header = np.array([kind * 256 + len(shape), *shape], ">i4").tobytes()
+    return header + bytes(np.prod(shape, dtype=int) if values is None else values)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "images-idx3",
+            idx(60, 27, 28),
+            r"training part in .*raw isn't the original's: its images are uint8 \(60, 1, 27",
+        ),
+        ("images-idx3", idx(59, 28, 28), r"59 images, but its labels are int64 \(60,\)"),
+        ("images-idx3", idx(0, 28, 28), "damaged"),
+        ("images-idx3", idx(60, 28, 28, values=9), "train-images-idx3-ubyte is damaged: delete it"),
+        ("images-idx3", idx(60, 28, 28, kind=13, values=60 * 28 * 28 * 4), "damaged"),
+        ("images-idx3", b"", "damaged"),
+        ("images-idx3", b"<html>404</html>", "damaged"),
+        ("labels-idx1", idx(59), r"60 images, but its labels are int64 \(59,\)"),
+        ("labels-idx1", idx(60)[:-1] + b"\x0a", "its labels are 0 to 10, not whole numbers from 0 to 9"),
+        ("labels-idx1", idx(60, 1), "damaged"),
+    ],
+)
+def test_files_of_mnist_that_are_not_its_own(tmp_path, file, content, message):
+    write_mnist(tmp_path / "MNIST" / "raw", np.random.default_rng(0))
+    assert len(source("mnist").load(tmp_path).train.x) == 60
+    with pytest.raises(InputError, match="is damaged: its checksum is wrong"):
+        source("mnist").fetch(tmp_path)
+    (tmp_path / "MNIST" / "raw" / f"train-{file}-ubyte").write_bytes(content)
+    assert re.search(message, refused("mnist", tmp_path))
+
+
+def test_processed_files_of_old_versions_are_not_read(tmp_path):
+    """There is no checksum for them."""
+    write_mnist(tmp_path / "MNIST" / "raw", np.random.default_rng(0))
+    (tmp_path / "MNIST" / "processed").mkdir()
+    for part in ("training", "test"):
+        torch.save((torch.zeros(7, 28, 28, dtype=torch.uint8), torch.zeros(7)), tmp_path / f"MNIST/processed/{part}.pt")
+    assert len(source("mnist").load(tmp_path).train.x) == 60
+
+
+@pytest.mark.parametrize("name", ["svhn", "cifar10"])
+def test_files_that_torchvision_finds_damaged_are_named(tmp_path, name):
+    """It says the same of files that are missing, and looks at checksums each time."""
+    write_svhn(tmp_path / "SVHN", np.random.default_rng(0))
+    write_cifar10(tmp_path / "CIFAR10" / "cifar-10-batches-py", np.random.default_rng(0))
+    first = {"svhn": "SVHN/train_32x32.mat", "cifar10": "CIFAR10/cifar-10-batches-py/data_batch_1"}[name]
+    assert f"{tmp_path / first} is damaged: delete it and run `lifegen data {name}`" in refused(name, tmp_path)
+    (tmp_path / first).unlink()
+    assert f"{name} isn't complete under {(tmp_path / first).parent}" in refused(name, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"y": [11] * 60}, "labels are 11 to 11"),
+        ({"y": [1] * 59}, r"60 images, but its labels are int64 \(59,\)"),
+        ({"X": np.zeros((32, 32, 60), np.uint8)}, "damaged"),
+        (
+            {"X": np.zeros((32, 31, 3, 60), np.uint8)},
+            r"its images are uint8 \(60, 3, 32, 31\), not uint8 \(n, 3, 32, 32\)",
+        ),
+        ({"X": np.full((32, 32, 3, 60), np.nan)}, "its images are float64"),
+    ],
+)
+def test_files_of_svhn_that_are_not_its_own(small_data, changed, message):
+    file = small_data / "SVHN" / "train_32x32.mat"
+    savemat(file, {key: value for key, value in loadmat(file).items() if key in "Xy"} | changed)
+    assert re.search(message, refused("svhn", small_data))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"labels": [10] * 12}, "labels are 0 to 10"),
+        ({"labels": [0] * 11}, r"60 images, but its labels are int64 \(59,\)"),
+        ({"labels": [0.5] * 12}, "labels are 0.0 to 9.0, not whole numbers"),
+        ({"data": np.zeros((12, 3000), np.uint8)}, "damaged"),
+        ({"data": np.zeros((12, 3072), np.float32)}, "its images are float32"),
+        ({"labels": None}, "damaged"),
+        (None, "damaged"),
+    ],
+)
+def test_files_of_cifar10_that_are_not_its_own(small_data, changed, message):
+    file = small_data / "CIFAR10" / "cifar-10-batches-py" / "data_batch_2"
+    content = file.read_bytes()
+    file.write_bytes(content[:50] if changed is None else pickle.dumps(pickle.loads(content) | changed))
+    assert re.search(message, refused("cifar10", small_data))
+
+
+def test_faces_and_lists_of_celeba_that_are_not_its_own(small_data):
+    folder = small_data / "celeba"
+    face = folder / "img_align_celeba" / "000003.png"
+    whole = face.read_bytes()
+    for content in (whole[: len(whole) // 2], b"", b"no picture"):
+        face.write_bytes(content)
+        assert f"{face} is damaged" in refused("celeba", small_data)
+    Image.new("RGB", (178, 100)).save(face)
+    assert "it has 178 × 100 pixels" in refused("celeba", small_data)
+    face.write_bytes(whole)
+    source("celeba").load(small_data)
+
+    attributes = folder / "list_attr_celeba.txt"
+    text = attributes.read_text()
+    for changed in (text.replace(" -1", " 5"), text.replace("Bald ", ""), text.rpartition("000079")[0], "", text[:-9]):
+        attributes.write_text(changed)
+        assert "list_attr_celeba.txt is damaged" in refused("celeba", small_data) or "a file in" in refused(
+            "celeba", small_data
+        )
+    attributes.write_text(text)
+    (folder / "list_eval_partition.txt").write_text("000000.png x\n")
+    assert "damaged" in refused("celeba", small_data)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x93NUMPY", "short", "shape", "dtype"])
+def test_small_faces_that_were_kept_badly_are_made_anew(small_data, content):
+    before = source("celeba").load(small_data).train.x.clone()
+    file = small_data / "celeba" / "lifegen-train-64.npy"
+    if content == "short":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif content == "shape":
+        np.save(file, np.zeros((len(before), 3, 32, 32), np.uint8))
+    elif content == "dtype":
+        np.save(file, np.zeros(before.shape, np.float32))
+    else:
+        file.write_bytes(content)
+    assert torch.equal(source("celeba").load(small_data).train.x, before)
+
+
+# Names
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner, max_size=3)
+)
+NAMES = {kind: sorted(describe(kind)) for kind in ("scenario", "method")}
+
+
+def is_a_file_name(name: str) -> bool:
+    return Path(name).name == name != ".." and "\\" not in name and name.isprintable() and len(name.encode()) <= 255
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.dictionaries(st.text(), JSON, max_size=3), st.integers(0, 2**63 - 1))
+def test_a_cells_name_is_a_file_name_whatever_its_options_are(data, config, seed):
+    one, other = (Choice(data.draw(st.sampled_from(NAMES[kind])), 1, "", config, {}, "../..") for kind in NAMES)
+    assert is_a_file_name(Cell(one, other, seed, suite="../../x").name)
+
+
+@given(st.text("aZ09-_./\\\0\n é", max_size=8))
+def test_a_registered_name_is_a_file_name(name):
+    registry = Registry("method", r"[a-z0-9]+(-[a-z0-9]+)*")
+    try:
+        registry.add(name, 1, Path, None)
+    except ValueError:
+        return
+    assert is_a_file_name(name)
+
+
+@given(st.text(max_size=8) | st.text("./\\\0\n ~é", max_size=300))
+def test_a_suites_store_stays_within_runs(stem):
+    with pytest.raises(InputError) as caught:
+        suite(f"{stem}.toml")
+    if "the name of its file" not in str(caught.value):
+        assert is_a_file_name(Path(f"{stem}.toml").stem + "-smoke")
+
+
+@given(st.text(max_size=300) | st.text("./\\\0\n ~é", max_size=300))
+def test_a_name_is_a_file_name(text):
+    if not_a_name(text) is None:
+        assert is_a_file_name(text)
+
+
+@given(st.text())
+def test_an_error_is_one_line(text):
+    assert str(InputError(text)).isprintable()
+
+
+@pytest.mark.parametrize("text", ["naive:width=" + "9" * 400, "naive:codes=1e400", "naive:x=" + "[" * 3000, "naive:=",
+                                  "naive:width=8,,", "naive:" + '"\\ud800"', ":", "x" * 10_001, "celeba"])  # fmt: skip
+def test_methods_that_nobody_can_have(text):
+    with pytest.raises(InputError) as caught:
+        choose("method", text)
+    assert len(str(caught.value)) < 1000
+
+
+def test_an_option_is_text_that_can_be_printed():
+    with pytest.raises(InputError, match="can't be printed"):
+        choose("scenario", 'celeba-attributes:attributes=["Bald\\n"]')
+
+
+# What fuzzing found, and a short round of it
+
+READERS = {"suite": fuzz_suite, "records": fuzz_records, "state": fuzz_state}
+
+
+@pytest.mark.parametrize(
+    ("reader", "inputs"), [(reader, inputs) for reader in READERS for inputs in mutation.kept(reader)]
+)
+def test_what_fuzzing_found_is_read_or_refused(reader, inputs):
+    mutation.outcome(lambda: READERS[reader].read(inputs))
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_damaged_files_are_read_or_refused(reader):
+    rng = random.Random(2)
+    for _ in range(30):
+        inputs = READERS[reader].mutate(rng)
+        mutation.outcome(lambda: READERS[reader].read(inputs))  # noqa: B023  (called at once)

@@ -1,0 +1,41 @@
+"""Streams as small as can be, registered as scenarios. Imported by name where a cell of one is run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from lifegen.benchmark.choice import Choice
+from lifegen.benchmark.images import Images
+from lifegen.benchmark.registry import register_scenario
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
+
+
+class TinyConfig(ScenarioConfig):
+    visits: str = "ab"
+    """A letter an interval, the name of its distribution."""
+    sizes: tuple[int, int, int] = (20, 5, 5)
+    """Images of the train, valid and test part of "a"; other distributions have 20, 5 and 5."""
+
+
+@register_scenario("tiny", version=1, config=TinyConfig)
+def tiny(config: TinyConfig, seeds: Seeds, data_root: Path) -> Stream:
+    """Random images of 4 × 4 pixels."""
+    generator = torch.Generator().manual_seed(0)
+
+    def images(n: int, label: int) -> Images:
+        x = torch.randint(0, 256, (n, 1, 4, 4), generator=generator).to(torch.uint8)
+        return Images(x, torch.full((n,), label))
+
+    names = sorted(set(config.visits))
+    sizes = {name: config.sizes if name == "a" else (20, 5, 5) for name in names}
+    distributions = {name: Parts(*(images(n, i) for n in sizes[name])) for i, name in enumerate(names)}
+    return make_stream(distributions, config.visits, config, seeds)
+
+
+def chosen(**options: object) -> Choice:
+    """The scenario, as a command would have it."""
+    config = TinyConfig(**{"steps": 3, "importance_draws": 4, **options})
+    return Choice("tiny", 1, __name__, config.model_dump(mode="json"), {}, "tiny")
