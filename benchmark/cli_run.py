@@ -75,14 +75,18 @@ class _Chosen:
 
 def _chosen(
     suite_name: str | None, scenarios: Sequence[str], methods: Sequence[str], seeds: str | None, steps: int | None,
-    smoke: bool, precision: str, out: Path | None, device: str,
+    smoke: bool, precision: str, out: Path | None, device: str | None,
 ) -> _Chosen:  # fmt: skip
+    """The cells that options ask for. Where they run nobody knows yet without a device: each says whether it can."""
     from .run import resolve_precision
     from .suite import cells_of, suite
 
     cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke)
     if precision != "float32":  # a cell's identity has what it stands for on the device, which takes torch to find
-        precision = resolve_precision(precision, device)
+        if device is not None:
+            precision = resolve_precision(precision, device)
+        elif precision == "auto":
+            raise InputError("--precision auto: say which; the nodes of a cluster may differ in what they can")
         cells = [replace(cell, precision=precision) for cell in cells]
     path = out or Path("runs", Path(suite_name or "default").stem + ("-smoke" if smoke else ""))
     return _Chosen(cells, path, bool(suite_name and suite(suite_name).keep_models))
@@ -97,6 +101,25 @@ def _chosen(
               help="Cells at a time on each of --gpus.")  # fmt: skip
 @click.option("--retry", type=click.Choice(["failed"]), help="Run cells again that have failed.")
 @click.option("--fail-fast", is_flag=True, help="Stop everything at the first failure.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Processes of this machine, or Ray.",
+)
+@click.option("--address", help="Ray: auto or host:6379.  [default: RAY_ADDRESS, else Ray on this machine]")
+@click.option("--cpus", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Ray: for each cell.")
+@click.option(
+    "--gpu-share",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Ray: GPUs for each cell; at 0.25 four cells share one.",
+)
+@click.option("--memory", type=click.FloatRange(min=0, min_open=True), help="Ray: GiB for each cell.")
+@click.option("--share", type=click.Choice(["auto", "folder", "ray"]), default="auto", show_default=True,
+              help="Ray: whether results come through the store's folder or through Ray.")  # fmt: skip
 def run(
     jobs: int | None,
     device: str,
@@ -108,6 +131,12 @@ def run(
     slots_per_gpu: int,
     retry: str | None,
     fail_fast: bool,
+    executor: str,
+    address: str | None,
+    cpus: float,
+    gpu_share: float,
+    memory: float | None,
+    share: Any,
     **selection: Any,
 ) -> int:
     """Run scenarios × methods × seeds into a store. Repeating the command finishes what is missing.
@@ -124,7 +153,12 @@ def run(
     _check_device(device)
     places = _places(gpus, slots_per_gpu, device, jobs)
     device = "cuda" if places else device
-    chosen = _chosen(**selection, device=device)
+    on_ray = executor == "ray"
+    if on_ray and (places or jobs):
+        raise InputError("--jobs and --gpus are for this machine's processes; with Ray: --cpus, --gpu-share, --memory")
+    if not on_ray and (address or gpu_share or memory):
+        raise InputError("--address, --gpu-share and --memory are for --executor ray")
+    chosen = _chosen(**selection, device=None if on_ray else device)
     cells, path = chosen.cells, chosen.path
     root = (data_root or default_data_root()).expanduser()
     keep_models = keep_models or chosen.keep_models
@@ -143,24 +177,33 @@ def run(
         click.echo(f"{len(cells)} cells, {'all' if finished == len(cells) else finished} done: {path}")
         return 1 if failed else 0
     click.echo(f"{len(cells)} cells, {finished} done, {len(todo)} to run: {path}")
+    for cell in todo:
+        if (stored := Store(path).cell(cell.name)).status == "damaged":
+            click.echo(f"{cell}: {stored.reason}; it is set aside, and computed anew")
     click.echo("checking device, data and options first")
-    prepare(todo, root, device, places)
+    if on_ray:  # the machine that the command is given on may have no GPU
+        prepare([replace(cell, precision="float32") for cell in todo], root, "cpu")
+    else:
+        prepare(todo, root, device, places)
     store = Store.create(path)
     save_plan(store, cells, shlex.join(["lifegen", *sys.argv[1:]]))
+    how: dict[str, Any] = {
+        "device": device,
+        "time_limit": time_limit,
+        "keep_models": keep_models,
+        "states": states,
+        "fail_fast": fail_fast,
+    }
     with shown(todo) as show:
-        events = run_cells(
-            todo,
-            store,
-            data_root=root,
-            jobs=jobs or default_jobs(device),
-            device=device,
-            gpus=places,
-            time_limit=time_limit,
-            keep_models=keep_models,
-            states=states,
-            fail_fast=fail_fast,
-            show=show,
-        )
+        if on_ray:
+            from .on_ray import Request, run_on_ray
+
+            request = Request(cpus, gpu_share, memory and int(memory * 2**30))
+            events = run_on_ray(todo, store, data_root=root, show=show, address=address, request=request, share=share,
+                                **how)  # fmt: skip
+        else:
+            events = run_cells(todo, store, data_root=root, jobs=jobs or default_jobs(device), gpus=places, show=show,
+                               **how)  # fmt: skip
     if len(events) < len(todo):
         click.echo(f"stopped at the first failure: {len(todo) - len(events)} cells haven't come to an end; the same"
                    " command goes on with them")  # fmt: skip

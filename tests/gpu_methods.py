@@ -1,0 +1,24 @@
+"""A method that says which GPU it is shown. Imported by name in worker processes."""
+
+from __future__ import annotations
+
+import os
+
+from lifegen.benchmark.choice import Choice
+from lifegen.benchmark.registry import register_method
+from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.stream import Stream
+from lifegen.methods.models.method import VAEMethod
+from lifegen.methods.models.vae import CodeStyleVAE
+
+
+@register_method("seeing", version=1)
+class Seeing(VAEMethod):
+    """Prints what it sees."""
+
+    def model(self, stream: Stream, seeds: Seeds) -> CodeStyleVAE:
+        print(f"visible: {os.environ.get('CUDA_VISIBLE_DEVICES')}", flush=True)
+        return super().model(stream, seeds)
+
+
+SEEING = Choice("seeing", 1, __name__, {"width": 8}, {"uses": [], "reference": None}, "seeing")

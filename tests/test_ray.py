@@ -1,0 +1,262 @@
+"""Cells as Ray tasks, on a real cluster of several nodes on this machine; one of them is killed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lifegen.benchmark import on_ray
+from lifegen.benchmark.cell import Cell, plan
+from lifegen.benchmark.choice import choose
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.on_ray import Request, run_on_ray
+from lifegen.benchmark.run import Event
+from lifegen.benchmark.store import Store
+from lifegen.benchmark.worker import run_cell
+
+from .bad_methods import bad
+from .gpu_methods import SEEING
+from .test_run import TINY, numbers, tiny_cells
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+ray = pytest.importorskip("ray", reason="Ray isn't installed: pip install 'lifegen[ray]'")
+
+pytestmark = pytest.mark.filterwarnings("ignore:::ray.*")
+
+MARK = f"ray-{os.getpid()}-{time.time_ns()}"
+"""In the environment of all that the cluster begins."""
+SMALL = {"object_store_memory": 80 * 2**20}
+
+
+class Cluster:
+    """A head that runs nothing, and nodes of one core each."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster as RayCluster
+
+        self.ray = RayCluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **SMALL})
+        self.nodes = [self.add(), self.add()]
+        ray.init(address=self.ray.address, log_to_driver=False, logging_level="ERROR")
+
+    def add(self, **resources: Any) -> Any:
+        return self.ray.add_node(num_cpus=1, **resources, **SMALL)
+
+    def kill(self, node: Any) -> None:
+        self.ray.remove_node(node, allow_graceful=False)
+
+    def kill_the_one_that_runs_a_cell(self) -> None:
+        (worker,) = (line.split()[0] for line in running("ray::_run_here"))
+        parent = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+        (node,) = (node for node in self.nodes if node.all_processes["raylet"][0].process.pid == parent)
+        self.nodes.remove(node)
+        self.kill(node)
+
+    def shutdown(self) -> None:
+        ray.shutdown()
+        self.ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    os.environ["LIFEGEN_TEST"] = MARK
+    cluster = Cluster()
+    yield cluster
+    cluster.shutdown()
+    del os.environ["LIFEGEN_TEST"]
+    assert until(lambda: not running()), running()
+
+
+def running(word: str = "") -> set[str]:
+    """Commands of the processes that the cluster began, cells and what they are forked from included."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has just ended
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            if MARK.encode() in (folder / "environ").read_bytes() and word in command:
+                found.add(f"{folder.name} {command}")
+    return found
+
+
+def until(fulfilled: Callable[[], bool], seconds: float = 20.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (now := fulfilled()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return now
+
+
+def numbers_here(cells: list[Cell], folder: Path) -> list[tuple[object, ...]]:
+    store = Store.create(folder)
+    assert {run_cell(cell, store.path, folder, "cpu") for cell in cells} == {"done"}
+    return numbers(store)
+
+
+def long_cells(*seeds: int) -> list[Cell]:
+    scenario = choose("scenario", "split-digits:steps=200,classes_per_interval=2,importance_draws=50")
+    return plan([scenario], [choose("method", "naive:width=32")], seeds)
+
+
+@pytest.mark.parametrize("share", ["auto", "ray"])
+def test_cells_run_on_several_nodes_and_give_the_numbers_of_a_run_here(cluster, tmp_path, share):
+    cells = tiny_cells("naive", "lifelong-vae", seeds=(0, 1))
+    store = Store.create(tmp_path / "s")
+    events: list[Event] = []
+    last = run_on_ray(cells, store, data_root=tmp_path, share=share, show=events.append)
+    assert [event.kind for event in last] == ["done"] * 4
+    first = [event.kind for event in events][:2]
+    assert first == ["started", "started"]  # each node has one core
+    assert [event.intervals for event in last] == [event.of for event in last] == [2] * 4
+    assert numbers(store) == numbers_here(cells, tmp_path / "here")
+    for cell in cells:
+        names = {file.name for file in store.cell(cell.name).folder.iterdir()}
+        assert names == {"run.json", "metrics.jsonl", "pictures.npz", "log.txt"}
+    assert not list(store.path.glob(".*"))
+
+
+@pytest.mark.parametrize("share", ["folder", "ray"])
+def test_a_killed_node_costs_no_finished_interval(cluster, tmp_path, share):
+    cells = long_cells(0)
+    store = Store.create(tmp_path / "s")
+    killed: list[int] = []
+    told: list[str] = []
+
+    def show(event: Event) -> None:
+        if event.intervals == 2 and not killed:
+            killed.append(store.cell(event.cell.name).intervals_done())
+            cluster.kill_the_one_that_runs_a_cell()
+
+    last = run_on_ray(cells, store, data_root=tmp_path, share=share, show=show, tell=told.append)
+    cluster.nodes.append(cluster.add())
+    assert [event.kind for event in last] == ["done"]
+    assert killed
+    (text,) = told
+    assert "its worker is lost, another one goes on" in text
+    (resumed,) = store.cell(cells[0].name).record["resumed"]
+    assert resumed["after"] >= killed[0] - 2  # an interval's rows are written before its state
+    assert numbers(store) == numbers_here(cells, tmp_path / "here")
+
+
+def test_a_cell_that_goes_wrong_ends_alone(cluster, tmp_path):
+    store = Store.create(tmp_path / "s")
+    broken = Cell(choose("scenario", TINY), bad("raise"), 0)
+    last = run_on_ray([broken, *tiny_cells("naive")], store, data_root=tmp_path, share="ray")
+    assert {event.cell.method.name: event.kind for event in last} == {"bad": "failed", "naive": "done"}
+    stored = store.cell(broken.name)
+    assert (stored.status, stored.reason) == ("failed", "RuntimeError: this method is broken")
+    assert "about to go wrong" in (stored.folder / "log.txt").read_text()
+    assert {event.error for event in last} == {"", stored.reason}
+
+
+def test_a_cell_that_another_process_runs_is_left_alone(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(on_ray, "_BUSY_FOR", 0.0)
+    store = Store.create(tmp_path / "s")
+    (cell,) = tiny_cells("naive")
+    for share in ("folder", "ray"):
+        with store.writing(cell.name, cell.record()):
+            (event,) = run_on_ray([cell], store, data_root=tmp_path, share=share)
+            assert event.kind == "busy"
+
+
+def test_an_interrupted_run_leaves_nothing_behind(cluster, tmp_path):
+    store = Store.create(tmp_path / "s")
+    (cell,) = long_cells(0)
+
+    def interrupt(event: Event) -> None:
+        if event.intervals:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_on_ray([cell], store, data_root=tmp_path, show=interrupt)
+    assert until(lambda: store.cell(cell.name).status == "interrupted")
+    assert until(lambda: not running("ray::_run_here"))
+    assert not list(store.path.glob(".*"))
+
+
+def test_fail_fast(cluster, tmp_path):
+    store = Store.create(tmp_path / "s")
+    broken = Cell(choose("scenario", TINY), bad("raise"), 0)
+    last = run_on_ray([broken, *long_cells(0, 1)], store, data_root=tmp_path, fail_fast=True)
+    assert [event.kind for event in last] == ["failed"]
+
+
+@pytest.mark.parametrize("request_", [Request(gpus=1), Request(memory=2**44), Request(cpus=3)])
+def test_what_no_node_can_hold_is_said(cluster, tmp_path, request_):
+    store = Store.create(tmp_path / "s")
+    with pytest.raises(InputError, match="no node of the Ray cluster can hold .*There are: .*1 CPUs, 0 GPUs"):
+        run_on_ray(tiny_cells("naive"), store, data_root=tmp_path, request=request_, patience=3.0)
+
+
+def test_cells_share_a_gpu_and_see_the_one_that_ray_gives_them(cluster, tmp_path):
+    node = cluster.add(num_gpus=1)
+    store = Store.create(tmp_path / "s")
+    cells = [Cell(choose("scenario", TINY), SEEING, seed) for seed in range(2)]
+    kinds: list[str] = []
+    run_on_ray(cells, store, data_root=tmp_path, request=Request(cpus=0.5, gpus=0.5),
+               show=lambda event: kinds.append(event.kind))  # fmt: skip
+    cluster.kill(node)
+    assert kinds[:2] == ["started", "started"]
+    for cell in cells:
+        assert "visible: 0\n" in (store.cell(cell.name).folder / "log.txt").read_text()
+
+
+def test_other_versions_on_a_node_are_refused(cluster, tmp_path, monkeypatch):
+    monkeypatch.setattr(on_ray, "_versions", lambda: {"lifegen": "0.0.1", "torch": "2.0"})
+    with pytest.raises(InputError, match=r"a node can't run .*lifegen [\d.]+, not 0.0.1 and torch [\d.]+, not 2.0"):
+        run_on_ray(tiny_cells("naive"), Store.create(tmp_path / "s"), data_root=tmp_path)
+
+
+# Without a cluster
+
+
+def test_the_visible_gpus_are_those_that_ray_gave():
+    assert on_ray._visible({"GPU": []}) == on_ray._visible({}) == []
+    assert on_ray._visible({"GPU": ["3"], "TPU": ["0"]}) == ["3"]
+    assert on_ray._visible({"GPU": ["0", "2"]}) == ["0,2"]
+
+
+def test_what_a_node_may_write():
+    assert all(map(on_ray._is_kept, ["run.json", "state.safetensors", "log.txt"]))
+    assert not any(map(on_ray._is_kept, ["", ".", "..", "../run.json", "/etc/x", "a/b", "lock", "lock.1", ".run.json"]))
+
+
+def test_files_are_sent_when_they_change_and_in_an_order_in_which_they_fit(tmp_path):
+    sent: dict[str, Any] = {}
+    for name in ("metrics.jsonl", "run.json", "state.safetensors", "log.txt", "lock", ".run.json.3"):
+        (tmp_path / name).write_text("one")
+    assert list(on_ray._changes(tmp_path, sent)) == ["run.json", "state.safetensors", "log.txt", "metrics.jsonl"]
+    assert on_ray._changes(tmp_path, sent) == {}
+    (tmp_path / "log.txt").write_text("three")
+    assert on_ray._changes(tmp_path, sent, ignoring=["log.txt"]) == {}
+    (tmp_path / "metrics.jsonl").write_text("two and more")
+    assert list(on_ray._changes(tmp_path, sent, ignoring=["log.txt"])) == ["log.txt", "metrics.jsonl"]
+    assert on_ray._changes(tmp_path / "nothing", {}) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"address": "ray://host:10001"}, "isn't an address"),
+        ({"address": "host"}, "isn't an address"),
+        ({"address": "127.0.0.1:1"}, "no Ray at 127.0.0.1:1: "),
+        ({"device": "cuda:1"}, "use --device cuda"),
+        ({"device": "cuda"}, "what share of a GPU"),
+        ({"request": Request(gpus=1.5)}, "GPUs are whole"),
+        ({"request": Request(cpus=-1)}, "nothing is below 0"),
+    ],
+)
+def test_bad_input(tmp_path, options, message, monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(InputError, match=message):
+        run_on_ray(tiny_cells("naive"), Store.create(tmp_path), data_root=tmp_path, **options)
+
+
+def test_without_ray_it_is_said_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"pip install 'lifegen\[ray\]'"):
+        run_on_ray(tiny_cells("naive"), Store.create(tmp_path), data_root=tmp_path)
