@@ -39,6 +39,8 @@ LEASE_SECONDS = 45.0
 """A lock that hasn't been renewed for so long is free: its owner, on another machine, is dead or cut off."""
 STATE = "state.safetensors"
 _NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+--\d+--[0-9a-f]{12}")
+_TEMPORARY = re.compile(r"\..+\.\d+")
+"""What :func:`write_atomically` leaves if its process is killed."""
 _TAIL = 2**14
 """Bytes at a file's end that have its last rows: to watch a cell must not cost more the longer it runs."""
 _IDENTITY = ("protocol", "scenario", "method", "precision", "seed")
@@ -99,7 +101,9 @@ class StoredCell:
         if not isinstance(schema := record.get("schema", 1), int) or schema > SCHEMA:
             return "incompatible", f"made by a newer lifegen: its schema is {schema}, and {SCHEMA} can be read"
         try:
-            if "hash" in record and not (self.folder.name.endswith(f"--{record['hash']}") and _is_whole(record)):
+            if record.get("seal", seal := seal_of(record)) != seal:
+                return "damaged", "run.json isn't what was written"
+            if "hash" in record and not (self.folder.name == _name_of(record) and _is_whole(record)):
                 return "damaged", "its name isn't that of what its record says"
             return self._judged(str(record.get("status")))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -111,7 +115,9 @@ class StoredCell:
             size = self.size()
             if size != (written := record.get("bytes", size)) or size < 0:
                 return "damaged", f"metrics.jsonl has {max(size, 0)} bytes where {written} were written"
-            _ = self.versions, self.distributions, self.method, record["device"], record["scenario"]["label"]
+            _ = self.distributions, self.method, record["device"], record["scenario"]["label"]
+            if not all(type(number) is int for number in self.versions.values()):
+                return "damaged", "run.json has a version that is no number"
             return "done", ""
         if status == "failed":
             return "failed", str(record.get("error", "reason unknown"))
@@ -134,7 +140,8 @@ class StoredCell:
         if owner is None:
             return None
         host = owner.hostname.partition("?")[0]
-        if seconds > 2 * LEASE_SECONDS or (host == socket.gethostname() and not _is_alive(owner.pid)):
+        # An age below zero, of a clock that goes ahead, tells no more than a great one.
+        if abs(seconds) > 2 * LEASE_SECONDS or (host == socket.gethostname() and not _is_alive(owner.pid)):
             return None
         return Owner(host, owner.pid, max(seconds, 0.0))
 
@@ -243,14 +250,20 @@ class CellWriter:
         self.folder = folder
         self._lock = lock
         self._rows: list[dict[str, Any]] = []
+        # Of what this process has written or gone on from: what another one puts into the file is told from it.
+        self._bytes = 0
+        self._digest = hashlib.blake2b(digest_size=16)
         self._began = time.monotonic()
         self._seconds = 0.0
-        for leftover in folder.glob(".*"):  # of a file that was being replaced
-            leftover.unlink()
+        for leftover in filter(_TEMPORARY.fullmatch, os.listdir(folder)):  # of a file that was being replaced
+            (folder / leftover).unlink()
         if keep:
             with (folder / "metrics.jsonl").open("r+b") as file:
                 file.truncate(keep)
-                self._rows = [json.loads(line) for line in file]
+                content = file.read()
+            self._rows = [json.loads(line) for line in content.splitlines()]
+            self._bytes = len(content)
+            self._digest.update(content)
             before = StoredCell(folder).record
             again = [*before.get("resumed", ()), {"at": _now(), "after": self._rows[-1]["interval"]}]
             # What a failure has left in it is gone.
@@ -273,8 +286,8 @@ class CellWriter:
 
     def boundary(self) -> dict[str, Any]:
         """What a state says of the rows that belong to it, and of the time spent."""
-        content = (self.folder / "metrics.jsonl").read_bytes()
-        return {"bytes": len(content), "digest": digest(content), "seconds": self.seconds}
+        self._check()
+        return {"cell": self.folder.name, **self._written(), "seconds": self.seconds}
 
     def note(self, **facts: Any) -> None:
         """Add to the record what is known only now."""
@@ -286,32 +299,52 @@ class CellWriter:
         Raises:
             CellBusyError: the lock was lost; another process has taken the cell over.
         """
+        content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
         self._check()
-        with (self.folder / "metrics.jsonl").open("a") as file:
-            file.writelines(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        with (self.folder / "metrics.jsonl").open("ab") as file:
+            if file.tell() != self._bytes:
+                raise CellBusyError(self.folder.name)
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         self._rows += rows
+        self._bytes += len(content)
+        self._digest.update(content)
+
+    def keep(self, name: str, content: bytes) -> None:
+        """Put a file into the cell's folder, whole or not at all.
+
+        Raises:
+            CellBusyError: the lock was lost.
+        """
+        self._check()
+        write_atomically(self.folder / name, content)
 
     def finish(self, keep_states: bool = False) -> None:
         """Mark the cell as done; its states go, unless they are wanted."""
-        content = (self.folder / "metrics.jsonl").read_bytes()
+        self.append([])  # the rows are there, and this process's alone
         facts = {
             "finished": _now(),
             "seconds": round(self.seconds, 3),
             "rows": len(self._rows),
-            "bytes": len(content),
-            "digest": digest(content),
+            **self._written(),
         }
-        self._write("done", **facts)  # first: no metric's error in the next line loses what was computed
+        try:
+            if numbers := registered_summary(self._rows, self._record["visits"]):
+                facts["numbers"] = numbers
+        finally:  # a metric's error here loses nothing of what was computed
+            self._write("done", **facts)
         if not keep_states:
             for state in self.folder.glob("state*.safetensors"):
                 state.unlink()
-        if numbers := registered_summary(self._rows, self._record["visits"]):
-            self._write("done", **facts, numbers=numbers)
 
     def fail(self, error: str) -> None:
-        self._write("failed", finished=_now(), error=error)
+        """Mark the cell as failed, unless it is done."""
+        if self._record["status"] != "done":
+            self._write("failed", finished=_now(), error=error)
+
+    def _written(self) -> dict[str, Any]:
+        return {"bytes": self._bytes, "digest": self._digest.hexdigest()}
 
     def _check(self) -> None:
         if not self._lock.is_lock_held_by_us:
@@ -320,7 +353,7 @@ class CellWriter:
     def _write(self, status: str, **facts: Any) -> None:
         self._check()
         self._record |= {"status": status, **facts}
-        write_atomically(self.folder / "run.json", json.dumps(self._record, indent=1))
+        write_record(self.folder, self._record)
 
 
 def lock_of(folder: Path) -> SoftFileLease:
@@ -331,6 +364,16 @@ def lock_of(folder: Path) -> SoftFileLease:
 def digest(content: bytes) -> str:
     """What tells whether a file's content is what was written."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def seal_of(record: Mapping[str, Any]) -> str:
+    """The digest of a record, which stands in it: what has changed in run.json is noticed, however it is spaced."""
+    return digest(json.dumps({key: record[key] for key in record if key != "seal"}, sort_keys=True).encode())
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Replace a cell's run.json."""
+    write_atomically(folder / "run.json", json.dumps({**record, "seal": seal_of(record)}, indent=1))
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -344,6 +387,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _name_of(record: Mapping[str, Any]) -> str:
+    """The name of the folder of a record's cell."""
+    return "--".join([record["scenario"]["name"], record["method"]["name"], str(record["seed"]), record["hash"]])
 
 
 def _is_whole(record: Mapping[str, Any]) -> bool:

@@ -80,14 +80,16 @@ class Checkpoint:
 def rows_kept(folder: Path, circumstances: Mapping[str, Any]) -> tuple[State | None, int]:
     """The state in a cell's folder, if it can be gone on from, and the bytes of rows that belong to it.
 
-    One that can't be read, isn't of these rows, or was made on another device or by other versions of libraries, whose
-    arithmetic may be another, is left: the cell begins anew. Why is printed.
+    One that can't be read, isn't of this cell and these rows, or was made on another device or by other versions of
+    libraries, whose arithmetic may be another, is left: the cell begins anew. Why is printed.
     """
     file = folder / STATE
     if not file.exists():
         return None, 0
     try:
         state = read_state(file)
+        if state.facts["cell"] != folder.name:
+            raise InputError(f"it is one of {state.facts['cell']}")
         size = int(state.facts["bytes"])
         if digest((folder / "metrics.jsonl").read_bytes()[:size]) != state.facts["digest"]:
             raise InputError("metrics.jsonl isn't what it was")

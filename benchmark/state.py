@@ -2,8 +2,9 @@
 
 What is stated is a graph of objects: numbers, texts, containers, tensors, modules, optimisers, generators, and plain
 objects by their attributes, each once, so that what is shared stays shared. A class is named in the file and looked up
-among the modules that are already imported; nothing is imported or called for it. What can't be stated so, such as a
-live iterator, is refused by its name.
+among the modules that are already imported; nothing is imported, and no constructor called, for it. Only classes that
+can do no harm by being made are: none of Python's library, none that does something when it goes. What can't be stated
+so, such as a live iterator, is refused by its name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
-from types import BuiltinFunctionType, FunctionType
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,17 +32,22 @@ from torch import Tensor, nn
 from .errors import InputError
 from .images import Images
 from .options import Options
+from .registry import METHODS
 from .store import write_atomically
 from .stream import TensorImages, avalanche_dataset
 
 FORMAT = 1
 _MAPPINGS: dict[str, Any] = {"dict": dict, "ordered": OrderedDict, "defaultdict": defaultdict}
 _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "size": torch.Size}
+_VALUES = (bool, int, float, str, object)
 _NAMES = {kind: name for name, kind in (_MAPPINGS | _SEQUENCES).items()}
 
 
 class UnstatableError(Exception):
     """Something holds what can't be written as tensors and JSON; the text says what, and where it is."""
+
+
+_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
 
 
 class State(NamedTuple):
@@ -70,11 +76,14 @@ def write_state(file: Path, facts: Mapping[str, Any], objects: Mapping[str, Any]
         OSError: the file can't be written.
     """
     writer = _Writer(known)
-    writer.state(objects)
-    tensors = writer.tensors()
-    text = json.dumps({"facts": facts, "nodes": writer.nodes}, allow_nan=False)
-    header = {"format": str(FORMAT), "content": text, "digest": _digest(text, tensors)}
-    content = save_tensors(tensors, header)
+    try:
+        writer.state(objects)
+        tensors = writer.tensors()
+        text = json.dumps({"facts": facts, "nodes": writer.nodes}, allow_nan=False)
+        header = {"format": str(FORMAT), "content": text, "digest": _digest(text, tensors)}
+        content = save_tensors(tensors, header)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise UnstatableError(f"{writer.where}: {type(error).__name__}: {error}"[:500]) from None
     write_atomically(file, content)
     return len(content)
 
@@ -117,7 +126,7 @@ def restore(state: State, objects: Mapping[str, Any], known: Iterable[Any], devi
     """
     try:
         return _Reader(state, objects, known, device).objects()
-    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise InputError(f"the state doesn't fit what it is to be restored to: {error}") from None
 
 
@@ -126,31 +135,56 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+        if tensor.numel():  # an empty one may have strides of which there is no view
+            digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
-def _is_plain(value: object) -> bool:
-    """Whether an object is all in its ``__dict__``: no state of its own in C, no way of its own to be copied."""
-    kind = type(value)
+def _is_plain(kind: type) -> bool:
+    """Whether objects of a class are all in their ``__dict__``: no state of their own in C, as lists have, no way of
+    their own to be copied."""
     standard = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
     own = kind.__getstate__ is not object.__getstate__
     slots = any(vars(parent).get("__slots__") for parent in kind.__mro__)
-    return standard and not own and not slots and hasattr(value, "__dict__")
+    return standard and not own and not slots and kind.__basicsize__ == _Plain.__basicsize__
+
+
+class _Plain:
+    """As large as an object is that has nothing but a ``__dict__``."""
 
 
 def _global_name(value: Any) -> str | None:
-    """The name under which a class or function of a module is found again."""
+    """The name of a class or function that may stand in a state, under which it is found again."""
     qualified = f"{getattr(value, '__module__', None)}:{getattr(value, '__qualname__', '')}"
     names = [qualified, f"torch:{getattr(value, '__name__', '')}"]  # torch's own functions don't say their module
-    return next((name for name in names if _found(name) is value), None)
+    return next((name for name in names if _in_module(name) is value and _is_harmless(name, value)), None)
 
 
-def _found(name: str) -> Any:
+def _is_harmless(name: str, value: Any) -> bool:
+    module = name.partition(":")[0]
+    root = module.partition(".")[0]
+    if isinstance(value, type):
+        # A temporary file that goes is deleted, a process waited for: such an object in a state would do that at will.
+        return value in _NAMES or value in _VALUES or not (root in sys.stdlib_module_names or hasattr(value, "__del__"))
+    methods = {entry.target.__module__.partition(".")[0] for entry in METHODS}
+    computes = module in ("torch.nn.functional", "torch.nn.init") or isinstance(value, BuiltinFunctionType)
+    return (root == "torch" and computes) or root in methods
+
+
+def _in_module(name: str) -> Any:
+    """What a module that is imported has under a name. Nothing is asked that could import or compute it."""
     module, _, qualified = name.partition(":")
     found: Any = sys.modules.get(module)
     for part in qualified.split("."):
-        found = getattr(found, part, None)
+        found = vars(found).get(part) if isinstance(found, ModuleType | type) else None
+    return found
+
+
+def _found(name: str) -> Any:
+    """The class or function of a name that stands in a state."""
+    found = _in_module(name)
+    if not isinstance(found, type | FunctionType | BuiltinFunctionType) or _global_name(found) != name:
+        raise ValueError(f"{name} isn't here, or isn't what a state may name")
     return found
 
 
@@ -163,8 +197,8 @@ def _images_behind(dataset: AvalancheDataset) -> Images:
 
 def _class(name: str, kind: type = object) -> Any:
     found = _found(name)
-    if not (isinstance(found, type) and issubclass(found, kind)):
-        raise ValueError(f"{name} isn't a class that is known here")
+    if not (isinstance(found, type) and issubclass(found, kind)) or (kind is object and not _is_plain(found)):
+        raise ValueError(f"{name} isn't a class of the kind that is stated")
     return found
 
 
@@ -181,6 +215,11 @@ class _Writer:
         self._tensors: list[tuple[dict[str, Any], Tensor]] = []
         self._where: list[str] = []
 
+    @property
+    def where(self) -> str:
+        """The way to what is being stated, or to the first part of it if that is long."""
+        return ".".join(self._where[:20]) or "the state"
+
     def state(self, objects: Mapping[str, Any]) -> None:
         self.nodes.append({})
         # Recursion is as deep as objects are nested, which is not deep.
@@ -196,7 +235,7 @@ class _Writer:
         saved: dict[str, Tensor] = {}
         for i, group in enumerate(groups.values()):
             ((node, tensor), *others) = group
-            if not others and tensor.is_contiguous():
+            if not others and tensor.stride() == torch.empty(tensor.shape, device="meta").stride():
                 saved[str(i)] = tensor.cpu().clone()
                 node |= {"in": str(i)}
                 continue
@@ -244,7 +283,7 @@ class _Writer:
             return node | ({"factory": self._value(value.default_factory)} if kind is defaultdict else {})
         if isinstance(value, Tensor):
             return self._tensor(value)
-        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biuf":
+        if kind is np.ndarray or (isinstance(value, np.generic) and value.dtype.kind in "biuf"):
             array = torch.from_numpy(np.array(value))
             return {"kind": "numpy", "tensor": self._value(array), "scalar": isinstance(value, np.generic)}
         if isinstance(value, torch.Generator):
@@ -254,7 +293,7 @@ class _Writer:
         if kind is np.random.Generator:
             name, state = type(value.bit_generator).__name__, value.bit_generator.state
             return {"kind": "numpy-generator", "bits": name, "state": self._value(state)}
-        if isinstance(value, tuple) and hasattr(kind, "_fields"):
+        if isinstance(value, tuple) and hasattr(kind, "_fields") and not getattr(value, "__dict__", None):
             return {"kind": "named", "class": self._class_of(value), "values": [self._value(one) for one in value]}
         if isinstance(value, Enum):
             return {"kind": "enum", "class": self._class_of(value), "name": value.name}
@@ -268,7 +307,7 @@ class _Writer:
         if isinstance(value, nn.Module):
             parts = {key: one for key, one in vars(value).items() if key not in _HOOKS or one}
             return {"kind": "module", "class": self._class_of(value), "attributes": self._attributes(parts)}
-        if _is_plain(value):
+        if _is_plain(kind):
             return {"kind": "object", "class": self._class_of(value), "attributes": self._attributes(vars(value))}
         raise self._unstatable(value)
 
@@ -281,7 +320,8 @@ class _Writer:
         raise self._unstatable(value)
 
     def _tensor(self, value: Tensor) -> dict[str, Any]:
-        if value.layout is not torch.strided or type(value) not in (Tensor, nn.Parameter, nn.Buffer):
+        is_whole = value.layout is torch.strided and not (value.is_conj() or value.is_neg() or vars(value))
+        if not is_whole or type(value) not in (Tensor, nn.Parameter, nn.Buffer):
             raise self._unstatable(value)
         node = {
             "kind": "parameter" if isinstance(value, nn.Parameter) else "tensor",
@@ -292,12 +332,19 @@ class _Writer:
         return node
 
     def _dataset(self, value: AvalancheDataset) -> dict[str, Any]:
-        if not all(isinstance(one, TensorImages) for one in value._flat_data._datasets):
+        flat: Any = value._flat_data
+        groups = (flat._transform_groups, flat._frozen_transform_groups)
+        if (
+            type(value) is not AvalancheDataset
+            or not all(type(one) is TensorImages for one in flat._datasets)
+            or any(transform is not None for one in groups for transform in one.transform_groups.values())
+            or value._data_attributes.keys() - {"targets", "targets_task_labels"}
+        ):
             raise self._unstatable(value)
         return {"kind": "dataset", "images": [self._value(_images_behind(value))] if len(value) else []}
 
     def _unstatable(self, value: Any) -> UnstatableError:
-        return UnstatableError(f"{'.'.join(self._where)} is a {type(value).__qualname__}")
+        return UnstatableError(f"{self.where} is a {type(value).__qualname__}")
 
 
 class _Reader:
@@ -313,7 +360,7 @@ class _Reader:
     def objects(self) -> dict[str, Any]:
         names = self._nodes[0]
         for name, value in self._given.items():  # first, since others refer to them
-            if _class(self._nodes[names[name]["node"]]["class"]) is not type(value):
+            if self._nodes[names[name]["node"]]["class"] != _global_name(type(value)):
                 raise TypeError(f"{name} is a {type(value).__qualname__} here")
             self._made[names[name]["node"]] = value
         for name in self._given:
@@ -334,10 +381,9 @@ class _Reader:
             return _dtype(value)
         if kind == "device":
             return self._place(torch.device(value).type)
-        found = _found(value)
-        if kind != "global" or not isinstance(found, type | FunctionType | BuiltinFunctionType):
-            raise ValueError(f"{value} isn't known here")
-        return found
+        if kind == "global":
+            return _found(value)
+        raise ValueError(f"{kind} is unknown")
 
     def _make(self, number: int) -> Any:
         node = self._nodes[number]
@@ -345,7 +391,8 @@ class _Reader:
         if kind in ("tuple", "set", "frozenset", "size"):
             made: Any = _SEQUENCES[kind](map(self._value, node["values"]))
         elif kind == "named":
-            made = _class(node["class"], tuple)(*map(self._value, node["values"]))
+            found = _class(node["class"], tuple)
+            made = tuple.__new__(found, map(self._value, node["values"]))
         elif kind in ("tensor", "parameter"):
             made = self._tensor(node)
         elif kind == "numpy":
@@ -358,7 +405,7 @@ class _Reader:
             made = random.Random()
             made.setstate(self._value(node["state"]))
         elif kind == "numpy-generator":
-            made = np.random.Generator(_class(f"numpy.random:{node['bits']}")())
+            made = np.random.Generator({bits.__name__: bits for bits in _BITS}[node["bits"]]())
             made.bit_generator.state = self._value(node["state"])
         elif kind == "enum":
             made = _class(node["class"], Enum)[node["name"]]
@@ -380,7 +427,7 @@ class _Reader:
         else:
             bases = {"module": nn.Module, "optimizer": torch.optim.Optimizer, "object": object}
             found = _class(node["class"], bases[kind])
-            made = found.__new__(found)
+            made = object.__new__(found)
             if kind == "module":
                 nn.Module.__init__(made)
         self._made[number] = made

@@ -11,12 +11,13 @@ Rows of a cell whose status isn't "done" never reach a table. Merging stores is 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 import warnings
 import zlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,16 @@ from .cell_folder import (
     StoredCell,
     lock_of,
     write_atomically,
+    write_record,
 )
 from .errors import InputError
 
+MARK = "lifegen.json"
+"""Makes a folder a store."""
 PUBLISHED = "measurements.parquet"
 """The tidy table in a published folder."""
+_NOBODY_SECONDS = 4.0
+"""Wait for a lock without an owner, which is given up when it hasn't changed for two seconds."""
 COLUMNS = [
     "scenario", "method", "seed", "interval", "distribution", "step", "metric", "value",
     "track", "precision", "device", "cell",
@@ -60,11 +66,13 @@ class Store:
             InputError: there is none at this path, or it is of a newer lifegen.
         """
         store = Store(path)
-        mark = store.path / "lifegen.json"
+        mark = store.path / MARK
         try:
             schema = json.loads(mark.read_text())["schema"]
-        except (OSError, ValueError, KeyError, TypeError):
-            if (store.path / PUBLISHED).exists():
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            if mark.exists():
+                what = f"""can't be used: {MARK} is damaged; a store's has {{"schema": {SCHEMA}}} in it"""
+            elif (store.path / PUBLISHED).exists():
                 what = "is a published folder; plot, report and publish need the store that it was made from"
             elif store.path.exists():
                 what = "isn't a lifegen store"
@@ -86,9 +94,9 @@ class Store:
         try:
             if path.exists() and not path.is_dir():
                 raise InputError(f"{path} is a file; a store is a folder")
-            if (path / "lifegen.json").exists():
+            if (path / MARK).exists():
                 Store.open(path)
-            elif path.is_dir() and any(path.iterdir()):
+            elif path.is_dir() and not all(entry.name.startswith(f".{MARK}.") for entry in path.iterdir()):
                 raise InputError(f"{path} holds something other than a lifegen store; choose another --out")
             there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
             with tempfile.TemporaryFile(dir=there):  # permissions alone don't tell: full disk, read-only mount, root
@@ -105,11 +113,12 @@ class Store:
         """
         Store.check(path)
         store = Store(path)
-        mark = store.path / "lifegen.json"
+        mark = store.path / MARK
         try:
-            (store.path / "cells").mkdir(parents=True, exist_ok=True)
+            store.path.mkdir(parents=True, exist_ok=True)
             if not mark.exists() or json.loads(mark.read_text())["schema"] != SCHEMA:
-                write_atomically(mark, json.dumps({"schema": SCHEMA}))
+                write_atomically(mark, json.dumps({"schema": SCHEMA}))  # first: a folder without it is no store
+            (store.path / "cells").mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(f"{store.path} can't be written to: {error.strerror or error}") from None
         return store
@@ -171,6 +180,9 @@ class Store:
             InputError: a newer lifegen has made it.
         """
         folder = self.path / "cells" / name
+        if os.path.lexists(folder) and not folder.is_dir():
+            with suppress(FileNotFoundError):  # another process was faster
+                folder.rename(self._aside(name, "it isn't a folder") / name)
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder) as lock:
             cell = self.cell(name)
@@ -179,16 +191,24 @@ class Store:
             if cell.status == "incompatible":
                 raise InputError(f"{folder}: {cell.reason}")
             if cell.status in ("damaged", "foreign"):
-                self._set_aside(folder)
-            yield CellWriter(folder, record, lock, keep(folder))
+                self._set_aside(folder, cell.reason)
+            yield CellWriter(folder, record, lock, keep(folder) if cell.record else 0)
 
-    def _set_aside(self, folder: Path) -> None:
+    def _set_aside(self, folder: Path, why: str = "it is damaged") -> None:
         """Move what is in a cell's folder to where nothing is read, and nothing lost."""
-        names = (self.path / "set-aside" / f"{folder.name}--{i}" for i in count())
+        files = [file for file in folder.iterdir() if not file.name.startswith("lock")]
+        place = self._aside(folder.name, why)
+        # The record is last: as long as it is there, the next process finds the cell damaged as well.
+        for file in sorted(files, key=lambda file: file.name == "run.json"):
+            file.rename(place / file.name)
+
+    def _aside(self, name: str, why: str) -> Path:
+        """A new folder for what is set aside, with the reason in it."""
+        names = (self.path / "set-aside" / f"{name}--{i}" for i in count())
         place = next(place for place in names if not place.exists())
         place.mkdir(parents=True)
-        for file in [file for file in folder.iterdir() if not file.name.startswith("lock")]:
-            file.rename(place / file.name)
+        (place / "why.txt").write_text(f"{why}\n")
+        return place
 
     def fail(self, name: str, record: Mapping[str, Any], error: str) -> None:
         """Mark a cell whose process is gone as failed, unless it was done by then, or another process has taken it."""
@@ -199,7 +219,7 @@ class Store:
                 if self.cell(name).status in ("failed", "running", "interrupted"):  # running: by this lock
                     # What it was cut off from may go on one day: nothing but its status changes.
                     failed = {**record, "schema": SCHEMA, **self.cell(name).record, "status": "failed", "error": error}
-                    write_atomically(folder / "run.json", json.dumps(failed, indent=1))
+                    write_record(folder, failed)
         except CellBusyError:
             return
 
@@ -283,13 +303,20 @@ def _locked(folder: Path, patience: float = 0) -> Iterator[SoftFileLease]:
         CellBusyError: another process holds it.
     """
     lock = lock_of(folder)
-    try:
-        silence = time.time() - (folder / "lock").stat().st_mtime
-    except OSError:
-        silence = 0.0
-    # A dead owner on this machine is recognised at once. One elsewhere is given up when its lock hasn't been renewed
-    # for a whole lease, which is waited for where it is likely: clocks differ, so its age alone doesn't tell.
-    wait = 1.5 * LEASE_SECONDS if silence > LEASE_SECONDS else patience
+    wait = 0.0
+    with suppress(OSError):
+        mark = (folder / "lock").stat()
+        if not mark.st_size:
+            # Of schema 1, or of a process that was killed before it wrote who it is. An empty lock is never given up; a
+            # line without an owner is, and changes nothing for one that is being written: it ends in a line as well.
+            with (folder / "lock").open("ab") as file:
+                file.write(b"\n")
+        # A dead owner on this machine is recognised at once. One elsewhere is given up when its lock hasn't been
+        # renewed for a whole lease, which is waited for where it is likely: clocks differ, so its age doesn't tell.
+        if lock.owner is None:
+            wait = _NOBODY_SECONDS
+        elif abs(time.time() - mark.st_mtime) > LEASE_SECONDS:
+            wait = 1.5 * LEASE_SECONDS
     try:
         held = lock.acquire(timeout=wait)
     except (Timeout, LeaseSettingsMismatch):

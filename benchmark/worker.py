@@ -156,7 +156,8 @@ def _run(
         done, executions = state.facts["intervals"], state.facts["execution"]
         writer.spent(state.facts["seconds"])
         print(f"goes on after interval {done - 1}", flush=True)
-    writer.note(visits=[experience.distributions for experience in view], **_circumstances(stream, device))
+    visits = [experience.distributions for experience in view]
+    writer.note(visits=visits, execution=executions, **_circumstances(stream, device))
     cant = cell.method.facts.get("restarts", "")
     for interval, experience in list(enumerate(view))[done:]:
         began = perf_counter()

@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from lifegen.benchmark import leaderboard as module
+from lifegen.benchmark.cell_folder import write_record
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.leaderboard import ACROSS, COLUMNS, Board, Column, leaderboard
 from lifegen.benchmark.runs import runs_of
@@ -295,7 +296,7 @@ def test_a_cell_from_before_an_option_existed_is_not_a_second_seed(tmp_path):
     assert any("from-before: made before one of its options or metrics existed" in line for line in left_out(board))
     older = json.loads((tmp_path / "cells" / "from-before" / "run.json").read_text())
     older["metrics"] = {"negative_elbo": 1}  # of other metrics as well: still the same seed
-    (tmp_path / "cells" / "from-before" / "run.json").write_text(json.dumps(older))
+    write_record(tmp_path / "cells" / "from-before", older)
     assert leaderboard(Store(tmp_path), ["negative_elbo"]).table["n"].tolist() == [2]
 
 
@@ -321,8 +322,8 @@ def test_a_metric_that_is_not_installed_ranks_nothing(store, monkeypatch):
 
 def test_an_error_of_several_lines_is_one_line(store):
     write(store, "good", 7, 1, status="failed")
-    file = store.path / "cells" / "split-x-good-1-7" / "run.json"
-    file.write_text(file.read_text().replace("ValueError: boom", "ValueError: boom\\n  at the end"))
+    failed = store.cell("split-x-good-1-7")
+    write_record(failed.folder, failed.record | {"error": "ValueError: boom\n  at the end"})
     board = leaderboard(Store(store.path))
     assert left_out(board) == ["split-x-good-1-7: failed: ValueError: boom at the end"]
     assert all(line.startswith(("%", "\\", " ")) or not line for line in to_latex(board).splitlines())

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from lifegen.benchmark.catalogue import describe
+from lifegen.benchmark.cell_folder import digest, write_record
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.figures.comparisons import _on_front
 from lifegen.benchmark.figures.drawing import Drawing, Scene
@@ -213,6 +214,8 @@ def test_forgetting_of_each_distribution_and_its_mean(tmp_path):
     row = '{"interval": 2, "distribution": "0", "step": null, "metric": "negative_elbo", "value": 30}'
     assert row in text
     file.write_text(text.replace(row, row.replace("30}", "60}")))
+    record = store.cell("split-x-bad-0").record
+    write_record(file.parent, record | {"digest": digest(file.read_bytes())})
     drawing = drawn(store, "forgetting")
     table = drawing.data[drawing.data["method"] == "bad"].set_index("distribution")["mean"]
     assert table.to_dict() == {"0": 20, "1": 0, "2": 0, "mean of the past": 10}

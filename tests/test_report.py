@@ -18,6 +18,7 @@ import pytest
 from click.testing import CliRunner
 
 from lifegen.benchmark import report as module
+from lifegen.benchmark.cell_folder import write_record
 from lifegen.benchmark.cli import cli
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.plots import drawings
@@ -62,7 +63,7 @@ def with_facts(store: Store) -> Store:
         record |= {"started": "2026-03-01T10:00:00+00:00"}
         if "finished" in record:
             record["finished"] = "2026-03-02T11:30:00+00:00"
-        (cell.folder / "run.json").write_text(json.dumps(record))
+        write_record(cell.folder, record)
     return Store(store.path)
 
 

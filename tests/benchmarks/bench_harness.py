@@ -18,6 +18,7 @@ import torch
 from lifegen.benchmark import run as running
 from lifegen.benchmark import worker
 from lifegen.benchmark.cell import Cell, plan
+from lifegen.benchmark.cell_folder import write_record
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.measures import Evaluator
 from lifegen.benchmark.store import Store
@@ -57,12 +58,13 @@ def filled(folder: Path, cells: int) -> Store:
     assert worker.run_cell(cell, store.path, folder, "cpu") == "done"
     original = store.cell(cell.name)
     record = json.loads((original.folder / "run.json").read_text())
+    del record["hash"]  # a copy isn't what its hash says
     for i in range(1, cells):
         copy = original.folder.with_name(f"copy-{i}")
         copy.mkdir()
         os.link(original.folder / "metrics.jsonl", copy / "metrics.jsonl")
         method = record["method"] | {"label": f"method-{i % 50}"}
-        (copy / "run.json").write_text(json.dumps(record | {"method": method, "seed": i // 50}))
+        write_record(copy, record | {"method": method, "seed": i // 50})
     return store
 
 
