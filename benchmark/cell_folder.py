@@ -31,6 +31,7 @@ from filelock import SoftFileLease
 from .cell import hash_of
 from .derived import derive
 from .errors import InputError
+from .record_check import record_problem, rows_problem
 from .summary import Numbers, described, is_current, registered_summary, summarise
 
 SCHEMA = 2
@@ -105,6 +106,8 @@ class StoredCell:
                 return "damaged", "run.json isn't what was written"
             if "hash" in record and not (self.folder.name == _name_of(record) and _is_whole(record)):
                 return "damaged", "its name isn't that of what its record says"
+            if problem := record_problem(record):
+                return "damaged", f"run.json isn't a cell's record: {problem}"
             return self._judged(str(record.get("status")))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             return "damaged", f"run.json isn't a cell's record ({type(error).__name__}: {error})"
@@ -115,9 +118,6 @@ class StoredCell:
             size = self.size()
             if size != (written := record.get("bytes", size)) or size < 0:
                 return "damaged", f"metrics.jsonl has {max(size, 0)} bytes where {written} were written"
-            _ = self.distributions, self.method, record["device"], record["scenario"]["label"]
-            if not all(type(number) is int for number in self.versions.values()):
-                return "damaged", "run.json has a version that is no number"
             return "done", ""
         if status == "failed":
             return "failed", str(record.get("error", "reason unknown"))
@@ -228,6 +228,8 @@ class StoredCell:
             rows: list[dict[str, Any]] = json.loads(b"[" + b",".join(content.splitlines()) + b"]")
             if len(rows) != self.record["rows"]:
                 raise ValueError(f"it has {len(rows)} rows where {self.record['rows']} were written")
+            if problem := rows_problem(rows, self.record["visits"]):
+                raise ValueError(problem)
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(
                 f"{file} can't be read ({error}); delete {self.folder} and run the command again"
@@ -255,8 +257,8 @@ class CellWriter:
         self._digest = hashlib.blake2b(digest_size=16)
         self._began = time.monotonic()
         self._seconds = 0.0
-        for leftover in filter(_TEMPORARY.fullmatch, os.listdir(folder)):  # of a file that was being replaced
-            (folder / leftover).unlink()
+        for name in filter(_TEMPORARY.fullmatch, os.listdir(folder)):  # of a file that was being replaced
+            (folder / name).unlink()
         if keep:
             with (folder / "metrics.jsonl").open("r+b") as file:
                 file.truncate(keep)

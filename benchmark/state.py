@@ -29,11 +29,11 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
+from .cell_folder import write_atomically
 from .errors import InputError
 from .images import Images
 from .options import Options
 from .registry import METHODS
-from .store import write_atomically
 from .stream import TensorImages, avalanche_dataset
 
 FORMAT = 1
@@ -140,7 +140,7 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def _is_plain(kind: type) -> bool:
+def _is_plain(kind: Any) -> bool:
     """Whether objects of a class are all in their ``__dict__``: no state of their own in C, as lists have, no way of
     their own to be copied."""
     standard = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__

@@ -303,7 +303,7 @@ def _locked(folder: Path, patience: float = 0) -> Iterator[SoftFileLease]:
         CellBusyError: another process holds it.
     """
     lock = lock_of(folder)
-    wait = 0.0
+    wait = patience
     with suppress(OSError):
         mark = (folder / "lock").stat()
         if not mark.st_size:

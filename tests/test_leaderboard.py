@@ -261,7 +261,7 @@ def test_cells_that_are_not_done_are_listed_not_ranked(store, capsys):
     board = leaderboard(store)
     assert line(board, "good")["n"] == 3
     assert "split-x-good-1-7: failed: ValueError: boom" in left_out(board)
-    assert "split-x-good-1-8: not finished" in left_out(board)
+    assert "split-x-good-1-8: interrupted: 3 of 3 intervals" in left_out(board)
     for form in ("markdown", "latex", "html", "json"):
         assert "boom" in FORMATS[form](board)
     print_board(board)
