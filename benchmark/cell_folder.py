@@ -44,6 +44,8 @@ _TEMPORARY = re.compile(r"\..+\.\d+")
 """What :func:`write_atomically` leaves if its process is killed."""
 _TAIL = 2**14
 """Bytes at a file's end that have its last rows: to watch a cell must not cost more the longer it runs."""
+_END = "\n}"
+_SEAL = ',\n "seal": "'
 _IDENTITY = ("protocol", "scenario", "method", "precision", "seed")
 
 
@@ -74,11 +76,18 @@ class StoredCell:
     def record(self) -> dict[str, Any]:
         """The content of run.json; empty if it can't be read."""
         try:
-            content = json.loads((self.folder / "run.json").read_text())
-        except (OSError, ValueError, RecursionError):
+            content = json.loads(self._text)
+        except (ValueError, RecursionError):
             return {}
         is_whole = isinstance(content, dict) and {"scenario", "method", "seed"} <= content.keys()
         return content if is_whole else {}
+
+    @cached_property
+    def _text(self) -> str:
+        try:
+            return (self.folder / "run.json").read_text()
+        except (OSError, ValueError):
+            return ""
 
     @property
     def status(self) -> str:
@@ -102,7 +111,7 @@ class StoredCell:
         if not isinstance(schema := record.get("schema", 1), int) or schema > SCHEMA:
             return "incompatible", f"made by a newer lifegen: its schema is {schema}, and {SCHEMA} can be read"
         try:
-            if record.get("seal", seal := seal_of(record)) != seal:
+            if "seal" in record and not _is_sealed(self._text):
                 return "damaged", "run.json isn't what was written"
             if "hash" in record and not (self.folder.name == _name_of(record) and _is_whole(record)):
                 return "damaged", "its name isn't that of what its record says"
@@ -368,14 +377,20 @@ def digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def seal_of(record: Mapping[str, Any]) -> str:
-    """The digest of a record, which stands in it: what has changed in run.json is noticed, however it is spaced."""
-    return digest(json.dumps({key: record[key] for key in record if key != "seal"}, sort_keys=True).encode())
-
-
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Replace a cell's run.json."""
-    write_atomically(folder / "run.json", json.dumps({**record, "seal": seal_of(record)}, indent=1))
+    """Replace a cell's run.json. Its last entry, the seal, is the digest of all before: a change is noticed."""
+    text = json.dumps({key: value for key, value in record.items() if key != "seal"}, indent=1)
+    write_atomically(folder / "run.json", text.removesuffix(_END) + _seal(text))
+
+
+def _is_sealed(text: str) -> bool:
+    content = text.rpartition(_SEAL)[0]
+    return text == content + _seal(content + _END)
+
+
+def _seal(text: str) -> str:
+    """What stands in place of the end of a sealed text."""
+    return f'{_SEAL}{digest(text.encode())}"{_END}'
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -30,7 +30,7 @@ from .cell import Cell
 from .cell_folder import LEASE_SECONDS, CellBusyError, CellDoneError, write_atomically
 from .errors import InputError
 from .run import Event, default_jobs, prepare, run
-from .store import Store, _locked
+from .store import Store
 
 _POLL_SECONDS = 0.3
 _MOST_TASKS = 500
@@ -369,7 +369,7 @@ class _Driver:
         """
         folder = self._folder(task)
         if task.held is None:
-            task.held = task.lock.enter_context(_holding(self.store, task.cell.name))
+            task.held = task.lock.enter_context(self.store.holding(task.cell.name))
         if task.held.compromise:  # this process was silent for so long that another one has taken the cell
             raise CellBusyError(task.cell.name)
         for name in reversed(news.files):  # the record last: what it says is there
@@ -406,19 +406,6 @@ def _cancel(task: _Task) -> None:
 
 def _offer(resources: Mapping[str, float]) -> Request:
     return Request(resources.get("CPU", 0.0), resources.get("GPU", 0.0), resources.get("memory"))
-
-
-@contextmanager
-def _holding(store: Store, name: str) -> Iterator[SoftFileLease]:
-    """Hold a cell that another node writes."""
-    folder = store.cell(name).folder
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder) as lock:
-        if (status := store.cell(name).status) == "done":
-            raise CellDoneError(name)
-        if status in ("damaged", "foreign"):
-            store._set_aside(folder)
-        yield lock
 
 
 # What Ray's workers run

@@ -179,6 +179,13 @@ class Store:
             CellDoneError: it is done; a result is never overwritten.
             InputError: a newer lifegen has made it.
         """
+        with self.holding(name) as lock:
+            cell = self.cell(name)
+            yield CellWriter(cell.folder, record, lock, keep(cell.folder) if cell.record else 0)
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[SoftFileLease]:
+        """Hold a cell's lock, for a process here or elsewhere that writes it; raises as :meth:`writing` does."""
         folder = self.path / "cells" / name
         if os.path.lexists(folder) and not folder.is_dir():
             with suppress(FileNotFoundError):  # another process was faster
@@ -192,9 +199,9 @@ class Store:
                 raise InputError(f"{folder}: {cell.reason}")
             if cell.status in ("damaged", "foreign"):
                 self._set_aside(folder, cell.reason)
-            yield CellWriter(folder, record, lock, keep(folder) if cell.record else 0)
+            yield lock
 
-    def _set_aside(self, folder: Path, why: str = "it is damaged") -> None:
+    def _set_aside(self, folder: Path, why: str) -> None:
         """Move what is in a cell's folder to where nothing is read, and nothing lost."""
         files = [file for file in folder.iterdir() if not file.name.startswith("lock")]
         place = self._aside(folder.name, why)

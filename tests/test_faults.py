@@ -1,0 +1,725 @@
+"""The store under fire: damaged files, processes killed or stopped, full disks, and nothing wrong is read."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from filelock import SoftFileLease
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lifegen.benchmark import cell_folder
+from lifegen.benchmark import store as store_module
+from lifegen.benchmark.cell import Cell
+from lifegen.benchmark.cell_folder import CellBusyError, CellDoneError, StoredCell, write_record
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.run import run
+from lifegen.benchmark.store import Store
+from lifegen.benchmark.worker import _output_to, run_cell
+
+from .faults import cell, outcome, run_in_store, start
+
+SMALL = "split-digits:steps=2,classes_per_interval=5,test_images=10,importance_draws=1,importance_images=1"
+ONE = cell("naive:width=2,batch_size=8", SMALL)
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Store]:
+    """The cell finished, interrupted after its first interval, and failed there."""
+    folder = tmp_path_factory.mktemp("stores")
+    made = {name: Store.create(folder / name) for name in ("done", "interrupted", "failed")}
+    assert run_cell(ONE, made["done"].path, folder, "cpu") == "done"
+    second = _second_interval(folder)
+    for name in ("interrupted", "failed"):
+        process = start(run_in_store, ONE, made[name].path, None, second)
+        process.join()
+    made["failed"].fail(ONE.name, ONE.record(), "cut off")
+    assert {name: one.cell(ONE.name).status for name, one in made.items()} == {name: name for name in made}
+    return made
+
+
+def _second_interval(folder: Path) -> int:
+    """The touch of the cell's folder that would append the rows of the second interval."""
+    store = Store.create(folder / "touches" / "store")
+    start(run_in_store, ONE, store.path, folder / "touches.txt").join()
+    touches = (folder / "touches.txt").read_text().splitlines()
+    return [i for i, touch in enumerate(touches, 1) if touch == "open /metrics.jsonl"][1]
+
+
+def copy_of(store: Store, place: Path) -> Store:
+    shutil.copytree(store.path, place)
+    return Store(place)
+
+
+def rows(store: Store) -> list[Any]:
+    """What a table says, by cell, without what is of time."""
+    table = store.table()
+    table = table[~table["metric"].isin(["train_seconds", "eval_seconds", "peak_memory_mb"])]
+    return sorted(map(repr, table.astype(object).where(table.notna(), None).itertuples(index=False)))
+
+
+# Damage
+
+
+FILES = {
+    "done": ["run.json", "metrics.jsonl", "log.txt", "pictures.npz"],
+    "interrupted": ["run.json", "metrics.jsonl", "log.txt", "state.safetensors", "lock"],
+    "failed": ["run.json", "metrics.jsonl", "log.txt", "state.safetensors"],
+}
+
+
+def damage(data: st.DataObject, content: bytes) -> bytes:
+    """A file cut anywhere, or with bytes changed, lost or put in."""
+    n = len(content)
+    kind = data.draw(st.sampled_from(["cut", "flip", "flip", "zeros", "insert", "drop"]))
+    at = data.draw(st.integers(0, max(0, n - 1)))
+    if kind == "cut":
+        return content[:at]
+    if kind == "zeros":  # what a file system may leave after a power cut
+        return content[:at] + bytes(n - at)
+    if kind == "insert":
+        return content[:at] + data.draw(st.binary(min_size=1, max_size=5)) + content[at:]
+    if kind == "drop":
+        return content[:at] + content[at + data.draw(st.integers(1, 9)) :]
+    flipped = bytearray(content)
+    for place in {at, *data.draw(st.lists(st.integers(0, max(0, n - 1)), max_size=2))} if n else ():
+        flipped[place] = data.draw(st.integers(0, 255))
+    return bytes(flipped)
+
+
+def check_reading(store: Store, expected: list[Any], finished: bool) -> None:
+    """All that reads a store reads the right numbers, or says that it can't."""
+    with warnings.catch_warnings(record=True):
+        warnings.simplefilter("always")
+        try:
+            cells, left_out = store.current()
+            assert len(cells) + len(left_out) == 1
+            for one in store.cells():
+                assert one.status in ("done", "failed", "running", "interrupted", "damaged", "incompatible", "foreign")
+                assert isinstance(one.reason, str)
+                one.intervals_done()
+            for one in cells:
+                assert finished
+                assert {k: v for k, v in one.numbers.items() if "second" not in k and "peak" not in k}
+            found = rows(store)
+        except InputError:
+            return
+    assert found in (([], expected) if finished else ([],))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_no_damage_is_ever_read_as_a_result(stores, tmp_path_factory, data):
+    kind = data.draw(st.sampled_from(sorted(stores)))
+    store = copy_of(stores[kind], tmp_path_factory.mktemp("s") / "store")
+    numbers = stores["done"].cell(ONE.name).numbers
+    file = store.cell(ONE.name).folder / data.draw(st.sampled_from(FILES[kind]))
+    file.write_bytes(damage(data, file.read_bytes()))
+    check_reading(store, rows(stores["done"]), kind == "done")
+    for one in store.current()[0]:
+        assert one.numbers == numbers
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
+@given(data=st.data())
+def test_after_any_damage_the_same_command_finishes_the_cell(stores, tmp_path_factory, data):
+    kind = data.draw(st.sampled_from(sorted(stores)))
+    folder = tmp_path_factory.mktemp("s")
+    store = copy_of(stores[kind], folder / "store")
+    file = store.cell(ONE.name).folder / data.draw(st.sampled_from(FILES[kind][:2] + FILES[kind][3:4]))
+    file.write_bytes(damaged := damage(data, file.read_bytes()))
+    was_damaged = store.cell(ONE.name).status == "damaged"
+    with mock.patch.object(cell_folder, "LEASE_SECONDS", 0.5), mock.patch.object(store_module, "LEASE_SECONDS", 0.5):
+        assert run_cell(ONE, store.path, folder, "cpu") == "done"
+    if kind != "done" or was_damaged:  # what isn't of its numbers, such as its pictures, isn't looked at
+        assert outcome(store, ONE) == outcome(stores["done"], ONE)
+    if was_damaged:
+        (aside,) = (store.path / "set-aside").iterdir()
+        assert (aside / file.name).read_bytes() == damaged
+        assert (aside / "why.txt").read_text().strip()
+
+
+def test_the_digest_in_a_record_is_of_all_that_it_says(stores, tmp_path):
+    """Each value of run.json in turn is another one."""
+    store = copy_of(stores["done"], tmp_path / "s")
+    file = store.cell(ONE.name).folder / "run.json"
+    text = file.read_text()
+    whole = json.loads(text)
+
+    def changed(part: Any) -> Iterator[Any]:
+        if isinstance(part, dict):
+            for key, value in part.items():
+                yield from (part | {key: other} for other in changed(value))
+        elif isinstance(part, list) and part:
+            yield from ([other, *part[1:]] for other in changed(part[0]))
+        else:
+            yield "other" if isinstance(part, str) else 7.25
+
+    others = list(changed(whole))
+    assert len(others) > 60
+    for other in others:
+        file.write_text(json.dumps(other))
+        assert store.cell(ONE.name).status in ("damaged", "incompatible"), other
+    file.write_text(text)
+    assert store.cell(ONE.name).status == "done"
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl", "state.safetensors", "log.txt"])
+def test_a_file_that_is_gone_costs_time_only(stores, tmp_path, name):
+    store = copy_of(stores["interrupted"], tmp_path / "s")
+    (store.cell(ONE.name).folder / name).unlink()
+    assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
+    assert outcome(store, ONE) == outcome(stores["done"], ONE)
+
+
+@pytest.mark.parametrize(
+    ("make", "aside"),
+    [
+        (lambda folder: folder.write_text("a file"), True),
+        (lambda folder: folder.symlink_to("nowhere"), True),
+        (lambda folder: folder.mkdir(), False),
+        (lambda folder: (folder.mkdir(), (folder / ".ipynb_checkpoints").mkdir(), (folder / "x").touch()), False),
+    ],
+)
+def test_something_else_in_a_cells_place_is_no_obstacle(stores, tmp_path, make, aside):
+    store = Store.create(tmp_path / "s")
+    make(store.cell(ONE.name).folder)
+    store.current()
+    assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
+    assert outcome(store, ONE) == outcome(stores["done"], ONE)
+    assert (store.path / "set-aside").exists() == aside
+
+
+def test_a_linked_folder_is_a_cells_folder(stores, tmp_path):
+    """Stores are merged by links, too."""
+    store = Store.create(tmp_path / "s")
+    elsewhere = copy_of(stores["interrupted"], tmp_path / "other").cell(ONE.name).folder
+    store.cell(ONE.name).folder.symlink_to(elsewhere)
+    assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
+    assert store.cell(ONE.name).record["resumed"]
+    assert rows(store) == rows(stores["done"])
+
+
+def test_foreign_files_are_left_alone(stores, tmp_path):
+    store = copy_of(stores["interrupted"], tmp_path / "s")
+    folder = store.cell(ONE.name).folder
+    foreign = [folder / ".nfs000001", folder / "notes.txt", folder.parent / ".DS_Store", folder.parent / "x" / "y.txt",
+               store.path / "plans" / "plan.txt", store.path / "README.txt"]  # fmt: skip
+    for file in foreign:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("mine")
+    assert "foreign: it isn't a cell's folder" in store.current()[1]["x"]
+    Store.check(store.path)
+    assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
+    assert all(file.read_text() == "mine" for file in foreign)
+    assert rows(store) == rows(stores["done"])
+
+
+def test_another_cells_folder_or_name_is_no_result(stores, tmp_path):
+    store = copy_of(stores["done"], tmp_path / "s")
+    folder = store.cell(ONE.name).folder
+    for name in (ONE.name.upper(), cell("naive:width=2,batch_size=8", SMALL, seed=1).name, f"x{ONE.name}"):
+        shutil.copytree(folder, folder.with_name(name))
+        assert store.cell(name).status == "damaged"
+    assert [one.folder.name for one in store.current()[0]] == [ONE.name]
+
+
+def test_the_state_of_another_cell_is_not_gone_on_from(stores, tmp_path, capsys):
+    """Even with the rows that belong to it."""
+    other = cell("naive:width=2,batch_size=8", SMALL, seed=1)
+    store = copy_of(stores["interrupted"], tmp_path / "s")
+    with store.writing(other.name, other.record()):
+        pass
+    for name in ("state.safetensors", "metrics.jsonl"):
+        shutil.copy(store.cell(ONE.name).folder / name, store.cell(other.name).folder / name)
+    assert run_cell(other, store.path, tmp_path, "cpu") == "done"
+    assert f"it is one of {ONE.name}; the cell begins anew" in capsys.readouterr().out
+    fresh = Store.create(tmp_path / "fresh")
+    assert run_cell(other, fresh.path, tmp_path, "cpu") == "done"
+    assert outcome(store, other) == outcome(fresh, other)
+
+
+@pytest.mark.parametrize("what", ["other library", "class that is gone"])
+def test_a_state_made_by_other_code_is_not_gone_on_from(stores, tmp_path, monkeypatch, capsys, what):
+    store = copy_of(stores["interrupted"], tmp_path / "s")
+    if what == "other library":
+        monkeypatch.setattr(
+            "lifegen.benchmark.worker.version", lambda name: "99" if name == "torch" else "1", raising=True
+        )
+        reason = "it was made with another version of"
+    else:
+        monkeypatch.setattr("lifegen.benchmark.state._in_module", lambda name: None)
+        monkeypatch.setattr("lifegen.benchmark.checkpoint.Checkpoint.write", lambda *_: 0)
+        reason = "the state doesn't fit what it is to be restored to"
+    assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
+    said = capsys.readouterr().out
+    assert reason in said
+    assert "the cell begins anew" in said
+    assert rows(store) == rows(stores["done"])
+
+
+def test_a_store_is_made_whole_or_can_be_made_again(tmp_path):
+    """Killed at any point of its making."""
+
+    def making(until: int) -> int:
+        steps = 0
+
+        def step(*arguments: Any, **options: Any) -> Any:
+            nonlocal steps
+            steps += 1
+            if steps > until:
+                raise KeyboardInterrupt
+            return real_mkdir(*arguments, **options) if isinstance(arguments[0], Path) else None
+
+        with mock.patch.object(Path, "mkdir", step), mock.patch("os.fsync", step):
+            try:
+                Store.create(tmp_path / str(until))
+            except KeyboardInterrupt:
+                return 0
+        return steps
+
+    real_mkdir = Path.mkdir
+    until = 0
+    while not making(until):
+        (tmp_path / str(until)).mkdir(exist_ok=True)
+        (tmp_path / str(until) / ".lifegen.json.123").write_text("{")  # what a kill leaves
+        assert Store.create(tmp_path / str(until)).cells() == []
+        until += 1
+    assert until >= 3
+
+
+def test_a_damaged_mark_of_a_store_is_named(stores, tmp_path):
+    store = copy_of(stores["done"], tmp_path / "s")
+    (store.path / "lifegen.json").write_text('{"sch')
+    with pytest.raises(InputError, match=r'lifegen.json is damaged; a store\'s has {"schema": \d} in it'):
+        Store.open(store.path)
+
+
+def test_killed_while_setting_aside(stores, tmp_path):
+    """The record goes last: the next process sets aside the rest."""
+    store = copy_of(stores["done"], tmp_path / "s")
+    folder = store.cell(ONE.name).folder
+    (folder / "metrics.jsonl").write_bytes(b"x")
+    moved: list[str] = []
+    rename = Path.rename
+
+    def dying(self: Path, target: Path) -> Path:
+        if len(moved) == 2:
+            raise KeyboardInterrupt
+        moved.append(self.name)
+        return rename(self, target)
+
+    with mock.patch.object(Path, "rename", dying), pytest.raises(KeyboardInterrupt):
+        run_cell(ONE, store.path, tmp_path, "cpu")
+    assert store.cell(ONE.name).status == "damaged"
+    assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
+    kept = sorted(file.name for file in (store.path / "set-aside").rglob("*") if file.is_file())
+    assert kept == sorted(["why.txt", "why.txt", *(FILES["done"])])
+    assert rows(store) == rows(stores["done"])
+
+
+# Locks
+
+
+def marker(host: str, process: int, seconds: float = 0.4) -> str:
+    return f"filelock/2\npid={process}\nhost={host}\nmode=lease\ntoken={'0' * 32}\nduration={seconds}\n"
+
+
+@pytest.fixture
+def short_lease(monkeypatch):
+    for module in (cell_folder, store_module):
+        monkeypatch.setattr(module, "LEASE_SECONDS", 0.4)
+
+
+def dead_process() -> int:
+    process = start(os._exit, 0)
+    process.join()
+    return int(process.pid or 0)
+
+
+def is_taken(store: Store) -> bool:
+    try:
+        with store.writing(ONE.name, ONE.record()):
+            return True
+    except CellBusyError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("content", "age", "taken"),
+    [
+        (lambda: marker(socket.gethostname(), dead_process()), 0, True),  # at once
+        (lambda: marker("elsewhere", 4), 0, False),  # it has just been renewed
+        (lambda: marker("elsewhere", 4), 60, True),
+        (lambda: marker("elsewhere", 4), -3600, True),  # a clock an hour ahead
+        (lambda: "", 0, True),  # of schema 1, or killed before it said who it is
+        (lambda: "garbage \0", 0, True),
+        (lambda: "filelock/2\npid=4\nhost=else", 0, True),  # a full disk
+    ],
+)
+def test_a_lock_is_taken_over_if_its_owner_is_gone(tmp_path, short_lease, content, age, taken):
+    store = Store.create(tmp_path / "s")
+    lock = store.cell(ONE.name).folder / "lock"
+    lock.parent.mkdir()
+    lock.write_text(content())
+    then = time.time() - age
+    os.utime(lock, (then, then))
+    assert is_taken(store) == taken
+    assert lock.exists() != taken
+
+
+def test_a_lock_that_is_renewed_stays(tmp_path, short_lease):
+    """Another machine's, which this one can't ask; its clock is an hour behind."""
+    store = Store.create(tmp_path / "s")
+    lock = store.cell(ONE.name).folder / "lock"
+    lock.parent.mkdir()
+    lock.write_text(marker("elsewhere", 4))
+    behind = 3600.0
+
+    def renewed(seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
+        nonlocal behind
+        behind -= 0.1
+        os.utime(lock, (time.time() - behind,) * 2)
+        sleep(seconds)
+
+    os.utime(lock, (time.time() - behind,) * 2)
+    with mock.patch("time.sleep", renewed):
+        assert not is_taken(store)
+
+
+def test_a_line_put_into_an_empty_lock_leaves_its_owner_its_lock(tmp_path):
+    """Who creates a lock writes a moment later who it is."""
+    lock = SoftFileLease(tmp_path / "lock", lease_duration=45)
+    real = lock._write_lock_info
+
+    def late(descriptor: int) -> None:
+        with (tmp_path / "lock").open("ab") as file:
+            file.write(b"\n")
+        real(descriptor)
+        with (tmp_path / "lock").open("ab") as file:
+            file.write(b"\n")
+
+    with mock.patch.object(lock, "_write_lock_info", late), lock:
+        assert lock.is_lock_held_by_us
+        assert lock.owner.pid == os.getpid()
+
+
+def _slow(path: Path, appended: Any, go_on: Any) -> None:
+    """Write a cell, with a stop in the middle."""
+    cell_folder.LEASE_SECONDS = store_module.LEASE_SECONDS = 0.6
+    try:
+        with Store(path).writing(ONE.name, ONE.record()) as writer:
+            writer.note(visits=[["a"], ["b"]], device="cpu", metrics={})
+            writer.append([ROW | {"interval": 0}])
+            appended.set()
+            go_on.wait(60)
+            writer.append([ROW | {"interval": 1, "value": 666.0}])
+            writer.finish()
+    except CellBusyError:
+        os._exit(3)
+
+
+ROW = {"interval": 0, "distribution": None, "step": None, "metric": "negative_elbo", "value": 1.0}
+
+
+def test_who_was_silent_for_too_long_writes_nothing_more(tmp_path, monkeypatch):
+    """Stopped like a laptop that sleeps, taken over, and woken up again."""
+    import multiprocessing
+
+    for module in (cell_folder, store_module):
+        monkeypatch.setattr(module, "LEASE_SECONDS", 0.6)
+    context = multiprocessing.get_context("forkserver")
+    appended, go_on = context.Event(), context.Event()
+    store = Store.create(tmp_path / "s")
+    process = start(_slow, store.path, appended, go_on)
+    assert appended.wait(60)
+    assert not is_taken(store)
+    os.kill(process.pid, signal.SIGSTOP)
+    for _ in range(100):
+        time.sleep(0.1)
+        try:
+            with store.writing(ONE.name, ONE.record()) as writer:
+                os.kill(process.pid, signal.SIGCONT)
+                go_on.set()
+                process.join(60)
+                writer.note(visits=[["a"]], device="cpu", metrics={})
+                writer.append([ROW])
+                writer.finish()
+                break
+        except CellBusyError:
+            continue
+    assert process.exitcode == 3
+    assert store.cell(ONE.name).status == "done"
+    assert store.table()["value"].tolist() == [1.0]
+
+
+def test_rows_that_another_process_put_in_are_noticed(tmp_path):
+    store = Store.create(tmp_path / "s")
+    with store.writing(ONE.name, ONE.record()) as writer:
+        writer.append([ROW])
+        with (writer.folder / "metrics.jsonl").open("a") as file:
+            file.write("x\n")
+        with pytest.raises(CellBusyError):
+            writer.append([ROW])
+        with pytest.raises(CellBusyError):
+            writer.finish()
+    assert store.cell(ONE.name).status == "interrupted"
+
+
+# Several processes on one store
+
+
+HAMMERED = [cell("naive:width=2,batch_size=8", SMALL, seed) for seed in (0, 1)]
+
+
+def _hammer(path: Path, seed: int) -> None:
+    """Run all cells again and again until they are done. Two that append to one at a time would be seen."""
+    import torch
+
+    torch.set_num_threads(1)
+    append = cell_folder.CellWriter.append
+
+    def alone(self: Any, rows: Any) -> None:
+        flag = path.parent / f"{self.folder.name}.flag"
+        try:
+            holder = int(flag.read_text() or 0) if flag.exists() else 0
+        except ValueError:
+            holder = 0
+        if holder and holder != os.getpid() and cell_folder._is_alive(holder):
+            (path.parent / "two at once").touch()
+        flag.write_text(str(os.getpid()))
+        append(self, rows)
+        flag.unlink(missing_ok=True)
+
+    cell_folder.CellWriter.append = alone  # type: ignore[method-assign]
+    rng = random.Random(seed)
+    while True:
+        cells = rng.sample(HAMMERED, len(HAMMERED))
+        if {run_cell(one, path, path.parent, "cpu") for one in cells} == {"done"}:
+            os._exit(0)
+        time.sleep(0.05)
+
+
+def test_processes_that_are_killed_on_one_store_finish_each_cell_once(tmp_path, stores):
+    store = Store.create(tmp_path / "s")
+    rng = random.Random(7)
+    processes = [start(_hammer, store.path, i) for i in range(3)]
+    for i in range(6):
+        time.sleep(rng.uniform(0.05, 0.6))
+        victim = rng.randrange(3)
+        processes[victim].kill()
+        processes[victim].join()
+        processes[victim] = start(_hammer, store.path, 10 + i)
+    for process in processes:
+        process.join(100)
+        assert process.exitcode == 0
+    assert not (tmp_path / "two at once").exists()
+    assert outcome(store, ONE) == outcome(stores["done"], ONE)
+    assert {one.status for one in store.cells()} == {"done"}
+    assert len(store.cells()) == len(HAMMERED)
+    assert not list(store.path.glob("cells/*/lock*"))
+    assert not (store.path / "set-aside").exists()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["begin", "append", "finish", "leave"])), max_size=14)
+)
+def test_no_order_of_two_writers_steps_mixes_their_rows(tmp_path_factory, steps):
+    """Both with locks that say they are held, as after a lease that ran out unnoticed: at worst nothing is done."""
+    store = Store.create(tmp_path_factory.mktemp("s") / "store")
+    folder = store.cell(ONE.name).folder
+    folder.mkdir()
+    held = mock.Mock(is_lock_held_by_us=True)
+    writers: dict[int, cell_folder.CellWriter] = {}
+    for who, step in steps:
+        try:
+            if step == "begin":
+                writers[who] = cell_folder.CellWriter(folder, ONE.record(), held)
+                writers[who].note(visits=[["a"]], device="cpu", metrics={})
+            elif who in writers and step == "append":
+                writers[who].append([ROW | {"value": float(who)}])
+            elif who in writers and step == "finish":
+                writers[who].finish()
+            else:
+                writers.pop(who, None)
+        except CellBusyError:
+            writers.pop(who)
+        stored = StoredCell(folder)
+        if stored.status == "done":
+            try:
+                values = stored.rows()
+            except InputError:
+                continue
+            if len(values):
+                assert values["value"].nunique() == 1
+
+
+# Disks
+
+
+def _with_file_limit(one: Cell, path: Path, size: int) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    run_in_store(one, path)
+
+
+@pytest.mark.parametrize("size", [0, 100, 3000, 20_000, 40_000])
+def test_no_file_longer_than_so_many_bytes_can_be_written(stores, tmp_path, size):
+    store = Store.create(tmp_path / "s")
+    process = start(_with_file_limit, ONE, store.path, size)
+    process.join(100)
+    stored = store.cell(ONE.name)
+    assert (process.exitcode == 0) == (stored.status == "done")
+    if stored.status != "done":
+        assert store.table().empty
+        assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
+    assert outcome(store, ONE) == outcome(stores["done"], ONE)
+
+
+@contextmanager
+def full_disk(at: int) -> Iterator[Callable[[], int]]:
+    """From the n-th time that something is put on the disk, the disk is full; yields how often it was."""
+    count = 0
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        nonlocal count
+        count += 1
+        if count >= at:
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)  # what didn't get through
+            raise OSError(errno.ENOSPC, "No space left on device")
+        fsync(descriptor)
+
+    with mock.patch("os.fsync", full):
+        yield lambda: count
+
+
+def test_a_disk_that_is_full_from_any_write_on(stores, tmp_path):
+    at = 1
+    while True:
+        store = Store.create(tmp_path / str(at))
+        with full_disk(at) as writes:
+            try:
+                status = run_cell(ONE, store.path, tmp_path, "cpu")
+            except OSError:
+                status = "raised"
+        if writes() < at:
+            assert status == "done"
+            break
+        if store.cell(ONE.name).status == "done":  # only the last write was lost, if any
+            assert outcome(store, ONE) == outcome(stores["done"], ONE)
+        else:
+            assert status in ("failed", "raised")
+            assert store.table().empty
+            if at % 3 == 1:
+                assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
+                assert outcome(store, ONE) == outcome(stores["done"], ONE)
+        at += 1
+    assert at > 8
+
+
+def test_a_log_that_cannot_be_written_gives_the_terminal_back(monkeypatch):
+    before = [os.fstat(descriptor).st_ino for descriptor in (1, 2)]
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        with _output_to(Path("/dev/full")):
+            print("x")
+        assert [os.fstat(descriptor).st_ino for descriptor in (1, 2)] == before
+        with pytest.raises(OSError, match="No space"):  # what is still in its buffer
+            full.close()
+
+
+def test_a_store_that_cannot_be_written_to_is_read(stores, tmp_path):
+    store = copy_of(stores["done"], tmp_path / "s")
+    refused = OSError(errno.EROFS, "Read-only file system")
+    with mock.patch("os.open", side_effect=refused), mock.patch.object(Path, "mkdir", side_effect=refused):
+        with pytest.raises(InputError, match="can't be written to: Read-only file system"):
+            Store.check(store.path)
+        assert rows(store) == rows(stores["done"])
+
+
+def test_a_cell_in_a_store_that_has_become_read_only_fails_with_the_reason(tmp_path):
+    store = Store.create(tmp_path / "s")
+    (store.path / "cells").rmdir()
+    (store.path / "cells").symlink_to("/proc")
+    (event,) = run([ONE], store, data_root=tmp_path, jobs=1, device="cpu")
+    assert event.kind == "failed"
+    assert event.error
+
+
+# Older versions
+
+
+EXAMPLES = Path(__file__).parent / "examples"
+
+
+def example(schema: int, place: Path) -> Path:
+    """A store as that version wrote it; without pictures, and with states compressed."""
+    shutil.copytree(EXAMPLES / f"schema-{schema}", place)
+    for file in place.glob("cells/*/*.gz"):
+        file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
+        file.unlink()
+    return place
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_stores_of_older_versions_are_read(schema, tmp_path):
+    store = Store.open(example(schema, tmp_path / "s"))
+    expected = json.loads((EXAMPLES / f"schema-{schema}.json").read_text())
+    assert {one.folder.name: one.status for one in store.cells()} == expected["status"]
+    done = store.cell(next(name for name, status in expected["status"].items() if status == "done"))
+    assert done.numbers["negative_elbo"] == pytest.approx(expected["negative_elbo"], rel=1e-12)
+    measured = done.rows()
+    assert len(measured[measured["metric"] == "negative_elbo"]) == expected["rows"]
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_unfinished_cells_of_older_versions_are_gone_on_with_or_begun_anew(schema, tmp_path):
+    store = Store.create(example(schema, tmp_path / "s"))
+    for stored in store.cells():
+        name, record = stored.folder.name, stored.record
+        if stored.status == "done":
+            with pytest.raises(CellDoneError), store.writing(name, record):
+                pass
+            continue
+        method, scenario = record["method"]["label"], record["scenario"]["label"]
+        one = cell(method, scenario, record["seed"])
+        if one.name != name:  # versions or options have changed since: it is another cell
+            continue
+        assert run_cell(one, store.path, tmp_path, "cpu") == "done"
+        fresh = Store.create(tmp_path / f"fresh-{name}")
+        assert run_cell(one, fresh.path, tmp_path, "cpu") == "done"
+        # Not to the bit: this machine's arithmetic needn't be that of the one where it was begun.
+        numbers = [each.cell(name).numbers["negative_elbo"] for each in (store, fresh)]
+        assert numbers[0] == pytest.approx(numbers[1], rel=1e-3)
+    assert json.loads((store.path / "lifegen.json").read_text()) == {"schema": cell_folder.SCHEMA}
+
+
+def test_a_record_without_a_seal_is_read(stores, tmp_path):
+    """As schema 1 has it, and one that was written by hand."""
+    store = copy_of(stores["done"], tmp_path / "s")
+    stored = store.cell(ONE.name)
+    record = {key: value for key, value in stored.record.items() if key != "seal"}
+    (stored.folder / "run.json").write_text(json.dumps(record))
+    assert store.cell(ONE.name).status == "done"
+    write_record(stored.folder, record | {"schema": 99})
+    assert store.cell(ONE.name).status == "incompatible"
+    with pytest.raises(InputError, match="newer lifegen"):
+        run_cell(ONE, store.path, tmp_path, "cpu")
