@@ -35,7 +35,7 @@ from .record_check import record_problem, rows_problem
 from .summary import Numbers, described, is_current, registered_summary, summarise
 
 SCHEMA = 2
-"""Of records and of the store. Schema 1 has no digest of the rows; its cells are read as they are."""
+"""Of records and of the store. Schema 1 has no digests of rows and record; its cells are read as they are."""
 LEASE_SECONDS = 45.0
 """A lock that hasn't been renewed for so long is free: its owner, on another machine, is dead or cut off."""
 STATE = "state.safetensors"

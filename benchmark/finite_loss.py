@@ -44,7 +44,7 @@ class FiniteLossPlugin(SupervisedPlugin):
 
     def after_backward(self, strategy: Any, **_: Any) -> None:
         loss: Tensor = strategy.loss.detach()
-        if not self._keeps(loss):
+        if not self._keeps(strategy):
             if not math.isfinite(value := loss.item()):
                 raise _diverged(strategy, strategy.clock.train_exp_iterations, [value, *_parts(strategy).tolist()])
             return
@@ -63,9 +63,9 @@ class FiniteLossPlugin(SupervisedPlugin):
     def after_training_epoch(self, strategy: Any, **_: Any) -> None:
         self._look(strategy, self._taken % self._every)
 
-    def _keeps(self, loss: Tensor) -> bool:
-        """Whether reading the loss would mean waiting for the device."""
-        return loss.device.type != "cpu"
+    def _keeps(self, strategy: Any) -> bool:
+        """Whether reading the loss would mean waiting for the device, or can't be since the step is captured."""
+        return strategy.loss.device.type != "cpu" or getattr(strategy, "graph", None) is not None
 
     def _look(self, strategy: Any, steps: int) -> None:
         if self._kept is None:

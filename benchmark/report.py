@@ -178,12 +178,9 @@ class _Cells:
             found._count(cell, "done")
         for name, reason in reasons.items():
             cell = store.cell(name)
-            status = {"done": "stale", "running": "unfinished"}.get(cell.status, cell.status)
+            status = "stale" if cell.status == "done" else cell.status
             found._count(cell, status)
-            about = {"name": name, "status": status, "reason": reason.removeprefix(f"{status}: ")}
-            if status == "unfinished" and cell.record.get("visits"):
-                about["reason"] += f": {cell.intervals_done()} of {len(cell.record['visits'])} intervals measured"
-            found.left_out.append(about)
+            found.left_out.append({"name": name, "status": status, "reason": reason.removeprefix(f"{status}: ")})
         return found
 
     def _count(self, cell: StoredCell, status: str) -> None:
@@ -194,7 +191,7 @@ class _Cells:
         """How many cells of a scenario, or of all, have each status that occurs; "done" and "failed" always."""
         total: Counter[str] = sum(self.by_scenario.values(), Counter())
         number = total if label is None else self.by_scenario[label]
-        order = ("done", "unfinished", "failed", "stale", "damaged")
+        order = ("done", "running", "interrupted", "failed", "stale", "damaged", "incompatible", "foreign")
         return {status: number[status] for status in order if total[status] or status in ("done", "failed")}
 
     def scenarios(self) -> Iterator[dict[str, Any]]:

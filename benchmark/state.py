@@ -155,9 +155,14 @@ class _Plain:
 
 def _global_name(value: Any) -> str | None:
     """The name of a class or function that may stand in a state, under which it is found again."""
-    qualified = f"{getattr(value, '__module__', None)}:{getattr(value, '__qualname__', '')}"
-    names = [qualified, f"torch:{getattr(value, '__name__', '')}"]  # torch's own functions don't say their module
+    # torch's own functions don't say their module.
+    names = [_own_name(value), f"torch:{getattr(value, '__name__', '')}"]
     return next((name for name in names if _in_module(name) is value and _is_harmless(name, value)), None)
+
+
+def _own_name(value: Any) -> str:
+    """What a class or function says that its name is."""
+    return f"{getattr(value, '__module__', None)}:{getattr(value, '__qualname__', '')}"
 
 
 def _is_harmless(name: str, value: Any) -> bool:
@@ -214,6 +219,7 @@ class _Writer:
         self._known = {id(one): i for i, one in enumerate(known)}
         self._tensors: list[tuple[dict[str, Any], Tensor]] = []
         self._where: list[str] = []
+        self._first: set[int] = set()
 
     @property
     def where(self) -> str:
@@ -222,6 +228,7 @@ class _Writer:
 
     def state(self, objects: Mapping[str, Any]) -> None:
         self.nodes.append({})
+        self._first = {id(value) for value in objects.values()}
         # Recursion is as deep as objects are nested, which is not deep.
         self.nodes[0] = {name: self._part(name, value) for name, value in objects.items()}
 
@@ -315,6 +322,8 @@ class _Writer:
         return {name: self._part(name, value) for name, value in attributes.items()}
 
     def _class_of(self, value: Any) -> str:
+        if id(value) in self._first:  # its like is there when it is restored: nobody has to find the class
+            return _own_name(type(value))
         if name := _global_name(type(value)):
             return name
         raise self._unstatable(value)
@@ -360,7 +369,7 @@ class _Reader:
     def objects(self) -> dict[str, Any]:
         names = self._nodes[0]
         for name, value in self._given.items():  # first, since others refer to them
-            if self._nodes[names[name]["node"]]["class"] != _global_name(type(value)):
+            if self._nodes[names[name]["node"]]["class"] != _own_name(type(value)):
                 raise TypeError(f"{name} is a {type(value).__qualname__} here")
             self._made[names[name]["node"]] = value
         for name in self._given:

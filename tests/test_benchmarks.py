@@ -30,7 +30,8 @@ def test_each_kind_of_row_is_written(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "tests/benchmarks", "-k", SOME, "-q",
          "-o", "python_files=bench_*.py", "-o", "python_functions=bench_*"],
-        env=os.environ | {f"LIFEGEN_BENCHMARK_{key}": value for key, value in small.items()},
+        env={key: value for key, value in os.environ.items() if not key.startswith("PYTEST_XDIST")}
+        | {f"LIFEGEN_BENCHMARK_{key}": value for key, value in small.items()},
         capture_output=True,
         text=True,
     )  # fmt: skip

@@ -134,9 +134,13 @@ class Forgets(Counts):
 
     hidden = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        Forgets.hidden = 0
+
     def after_training_exp(self, strategy, **_):
         Forgets.hidden += 1
-        self.intervals = Forgets.hidden % 4
+        self.intervals = Forgets.hidden
 
 
 def test_what_a_plugin_keeps_is_saved_or_refused():
@@ -148,7 +152,7 @@ def test_what_a_plugin_keeps_is_saved_or_refused():
 
 
 def test_what_no_state_sees_is_caught():
-    with pytest.raises(GateError, match="interrupted and resumed, it has other weights|the same seed gives other"):
+    with pytest.raises(GateError, match="interrupted and resumed, it has other weights"):
         check_method(entry(with_plugin(Forgets)))
 
 
