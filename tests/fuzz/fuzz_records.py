@@ -56,6 +56,10 @@ def mutate(rng: random.Random) -> dict[str, bytes]:
     _, files = example()
     name = rng.choice(("run.json", "run.json", "run.json", "metrics.jsonl", MARK))
     content = files[name]
+    if name == "run.json" and rng.random() < 0.8:  # else nothing but its seal is tried
+        record = json.loads(content)
+        del record["seal"]
+        content = json.dumps(record, indent=1).encode()
     others = list(files.values())
     if name == "metrics.jsonl":
         lines = content.splitlines()
@@ -70,7 +74,7 @@ def mutate(rng: random.Random) -> dict[str, bytes]:
     inputs = {name: content}
     if name == "metrics.jsonl" and rng.random() < 0.5:  # as if it had been written so
         record = json.loads(files["run.json"])
-        for key in ("digest", "numbers"):
+        for key in ("digest", "numbers", "seal"):
             record.pop(key, None)
         record |= {"bytes": len(content), "rows": content.count(b"\n")}
         inputs["run.json"] = json.dumps(record).encode()
