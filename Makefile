@@ -18,8 +18,9 @@ leaderboard: install
 	$(BIN)/lifegen leaderboard runs/quick
 	$(BIN)/lifegen plot runs/quick
 
+# Processes of one thread each; what shares a cluster or the like stays in one of them.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 # Types are checked on the installed files: type checkers don't see through the editable installation's folder mapping.
 check: install

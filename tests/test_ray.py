@@ -28,7 +28,7 @@ from .test_run import TINY, numbers, tiny_cells
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray", reason="Ray isn't installed: pip install 'lifegen[ray]'")
 
-pytestmark = pytest.mark.filterwarnings("ignore:::ray.*")
+pytestmark = [pytest.mark.filterwarnings("ignore:::ray.*"), pytest.mark.xdist_group("ray")]  # one cluster for all
 
 MARK = f"ray-{os.getpid()}-{time.time_ns()}"
 """In the environment of all that the cluster begins."""
