@@ -49,7 +49,9 @@ def derive(rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -
         for row in rows
         if row["metric"] == "negative_elbo" and row["distribution"] is not None
     }
-    last = max((interval for interval, _ in matrix), default=0)
+    if not matrix:
+        return []
+    last = max(interval for interval, _ in matrix)
     values = {entry.name: entry.target(matrix, first, last) for entry in METRICS if entry.facts["derived"]}
     return [
         {"interval": last, "metric": name, "value": value}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,6 +11,8 @@ _ALWAYS: dict[str, dict[str, Any]] = {
     "scenario": {"name": str, "label": str, "version": int, "config": dict, "track": str},
     "method": {"name": str, "label": str, "version": int, "config": dict},
 }
+_MOST = 1_000_000
+"""Above any version: one that were so high would make all other cells stale."""
 _DONE: dict[str, dict[str, Any]] = {"": {"device": str, "metrics": dict, "visits": list, "rows": int}}
 
 
@@ -43,8 +44,9 @@ def _problem_when_done(record: Mapping[str, Any]) -> str | None:
     visits, method = record["visits"], record["method"]
     if not visits or not all(isinstance(visit, list) and visit and _are_texts(visit) for visit in visits):
         return "visits isn't a list of lists of names"
-    if not all(type(version) is int for version in record["metrics"].values()):
-        return "metrics isn't versions by name"
+    versions = [record["protocol"], record["scenario"]["version"], method["version"], *record["metrics"].values()]
+    if not all(type(version) is int and 0 < version < _MOST for version in versions):
+        return "it has versions that are no versions"
     if not isinstance(method.get("uses", []), list) or not _are_texts(method.get("uses", [])):
         return "method.uses isn't a list of names"
     if method.get("reference", "") not in (None, "upper", "lower"):
@@ -86,8 +88,8 @@ def rows_problem(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str 
             is_whole = False
         if not is_whole:
             return f"row {number} isn't a measurement of this cell"
-    of_elbo = (row for row in rows if row["metric"] == "negative_elbo" and row["distribution"] is not None)
-    matrix = {(row["interval"], row["distribution"]) for row in of_elbo}
+    of_elbo = (row for row in rows if row["metric"] == "negative_elbo" and row["step"] is None)
+    matrix = {(row["interval"], row["distribution"]) for row in of_elbo if row["distribution"] is not None}
     if matrix and (lacking := {(i, name) for i in range(len(visits)) for name in names} - matrix):
         interval, name = min(lacking)
         return f"there is no negative_elbo of {name!r} after interval {interval}"
@@ -95,7 +97,7 @@ def rows_problem(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str 
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value)
+    return type(value) in (int, float) and abs(value) < 1e300  # not a number: no comparison holds
 
 
 def _are_texts(values: Sequence[Any]) -> bool:

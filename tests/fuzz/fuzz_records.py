@@ -98,7 +98,9 @@ def read(inputs: Mapping[str, bytes]) -> None:
             assert len(shown) + len(left_out) == 2
             table = load(path)
             assert table["cell"].nunique() == len(shown)
-            assert len(table[table["cell"] != folder.name]) > 15, "the whole cell isn't read as before"
+            is_stale = any(why.startswith("stale") for why in left_out.values())  # beside a newer version
+            whole = table[table["cell"] != folder.name]
+            assert len(whole) > 15 or is_stale, "the whole cell isn't read as before"
             runs_of(path)
             with patch.multiple(provenance, suites=dict, _suite_cells=set):  # they take most of the time
                 provenance.commands(store)
