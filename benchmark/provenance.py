@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from .store import Store, StoredCell
+from .cell_folder import StoredCell
+from .store import Store
 from .suite import cells_of, suites
 
 

@@ -21,6 +21,7 @@ from markupsafe import Markup, escape
 
 from . import tables
 from .catalogue import describe, shown
+from .cell_folder import StoredCell, write_atomically
 from .compare import pairs
 from .errors import InputError
 from .figures.drawing import axis_label, in_words
@@ -30,7 +31,7 @@ from .plots import KINDS, Drawing, drawings
 from .provenance import circumstances, commands, versions
 from .runs import Runs, runs_of
 from .statistics import LEVEL, coverage, wilcoxon_needs
-from .store import Store, StoredCell, write_atomically
+from .store import Store
 
 _RANKING = "negative_elbo"
 _SPREADS = ((1,), (1, 1, 1), (1, 0.1, 0.1))

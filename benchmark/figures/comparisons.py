@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ..store import StoredCell
+from ..cell_folder import StoredCell
 from .drawing import (
     Drawing,
     Scene,

@@ -20,8 +20,9 @@ from matplotlib.textpath import text_to_path
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..catalogue import describe, shown
+from ..cell_folder import StoredCell
 from ..statistics import mean_interval
-from ..store import Store, StoredCell
+from ..store import Store
 from .style import Style, look
 
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..store import StoredCell
+from ..cell_folder import StoredCell
 from .drawing import Drawing, Scene, canvas, text_width
 from .style import Style
 
