@@ -2,7 +2,7 @@
 
 run.json             what is constant in the cell, and its status; replaced atomically
 metrics.jsonl        one row per measurement, on the disk after every interval
-state.safetensors    the memory of the run at the last interval boundary; gone when the cell is done
+state.safetensors    the memory of the run at the last interval boundary; gone when the cell is done, unless wanted
 pictures.npz         samples, reconstructions and style grids of the final model, as ``pictures`` says
 model.safetensors    the final model, if the run was asked to keep it
 log.txt              what the worker printed

@@ -8,7 +8,6 @@ global ones too, what metrics keep of the interval before, and how long the rows
 from __future__ import annotations
 
 import random
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,7 +70,7 @@ class Checkpoint:
             self._strategy.optimized_param_id = found["optimized parameters"]
             self._evaluator.previous_codes = found["codes"]
             samples: list[np.ndarray] = found["samples"]
-            _set_globals(found["globals"])
+            _set_globals(found["globals"], self._strategy.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"the state isn't one of a run: {error}") from None
         return samples
@@ -82,6 +81,9 @@ def rows_kept(folder: Path, circumstances: Mapping[str, Any]) -> tuple[State | N
 
     One that can't be read, isn't of this cell and these rows, or was made on another device or by other versions of
     libraries, whose arithmetic may be another, is left: the cell begins anew. Why is printed.
+
+    Raises:
+        OSError: a file can't be read now; nothing says that it is damaged.
     """
     file = folder / STATE
     if not file.exists():
@@ -95,15 +97,10 @@ def rows_kept(folder: Path, circumstances: Mapping[str, Any]) -> tuple[State | N
             raise InputError("metrics.jsonl isn't what it was")
         if other := [key for key, value in circumstances.items() if state.facts["circumstances"].get(key) != value]:
             raise InputError(f"it was made with another {' and '.join(other)}")
-    except (InputError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (InputError, FileNotFoundError, LookupError, TypeError, ValueError, AttributeError) as error:
         print(f"the state of the last boundary can't be gone on from: {error}; the cell begins anew", flush=True)
         return None, 0
     return state, size
-
-
-def copy_of(file: Path, intervals: int) -> None:
-    """Keep a state for good, under a name with the number of intervals that it comes after."""
-    shutil.copyfile(file, file.with_name(f"{file.stem}-{intervals}{file.suffix}"))
 
 
 def _globals(device: torch.device | str) -> dict[str, Any]:
@@ -117,9 +114,9 @@ def _globals(device: torch.device | str) -> dict[str, Any]:
     return kept
 
 
-def _set_globals(kept: Mapping[str, Any]) -> None:
+def _set_globals(kept: Mapping[str, Any], device: torch.device | str) -> None:
     random.setstate(kept["python"])
     np.random.set_state(kept["numpy"])  # noqa: NPY002
     torch.set_rng_state(kept["torch"])
     if "cuda" in kept:
-        torch.cuda.set_rng_state(kept["cuda"])
+        torch.cuda.set_rng_state(kept["cuda"], device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 import tempfile
@@ -109,17 +110,15 @@ def _chosen(
     help="Processes of this machine, or Ray.",
 )
 @click.option("--address", help="Ray: auto or host:6379.  [default: RAY_ADDRESS, else Ray on this machine]")
-@click.option("--cpus", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Ray: for each cell.")
+@click.option("--cpus", type=click.FloatRange(min=0), help="Ray: for each cell.  [default: 1]")
 @click.option(
     "--gpu-share",
     type=click.FloatRange(min=0),
-    default=0.0,
-    show_default=True,
-    help="Ray: GPUs for each cell; at 0.25 four cells share one.",
+    help="Ray: GPUs for each cell; at 0.25 four cells share one.  [default: 0]",
 )
 @click.option("--memory", type=click.FloatRange(min=0, min_open=True), help="Ray: GiB for each cell.")
-@click.option("--share", type=click.Choice(["auto", "folder", "ray"]), default="auto", show_default=True,
-              help="Ray: whether results come through the store's folder or through Ray.")  # fmt: skip
+@click.option("--share", type=click.Choice(["auto", "folder", "ray"]),
+              help="Ray: whether results come through the store's folder or through Ray.  [default: auto]")  # fmt: skip
 def run(
     jobs: int | None,
     device: str,
@@ -133,8 +132,8 @@ def run(
     fail_fast: bool,
     executor: str,
     address: str | None,
-    cpus: float,
-    gpu_share: float,
+    cpus: float | None,
+    gpu_share: float | None,
     memory: float | None,
     share: Any,
     **selection: Any,
@@ -156,8 +155,8 @@ def run(
     on_ray = executor == "ray"
     if on_ray and (places or jobs):
         raise InputError("--jobs and --gpus are for this machine's processes; with Ray: --cpus, --gpu-share, --memory")
-    if not on_ray and (address or gpu_share or memory):
-        raise InputError("--address, --gpu-share and --memory are for --executor ray")
+    if not on_ray and any(option is not None for option in (address, cpus, gpu_share, memory, share)):
+        raise InputError("--address, --cpus, --gpu-share, --memory and --share are for --executor ray")
     chosen = _chosen(**selection, device=None if on_ray else device)
     cells, path = chosen.cells, chosen.path
     root = (data_root or default_data_root()).expanduser()
@@ -186,7 +185,7 @@ def run(
     else:
         prepare(todo, root, device, places)
     store = Store.create(path)
-    save_plan(store, cells, shlex.join(["lifegen", *sys.argv[1:]]))
+    save_plan(store, cells, shlex.join(["lifegen", *sys.argv[1:]]), keep_models)
     how: dict[str, Any] = {
         "device": device,
         "time_limit": time_limit,
@@ -198,8 +197,9 @@ def run(
         if on_ray:
             from .on_ray import Request, run_on_ray
 
-            request = Request(cpus, gpu_share, memory and int(memory * 2**30))
-            events = run_on_ray(todo, store, data_root=root, show=show, address=address, request=request, share=share,
+            request = Request(1.0 if cpus is None else cpus, gpu_share or 0.0, memory and int(memory * 2**30))
+            events = run_on_ray(todo, store, data_root=root, show=show, address=address, request=request,
+                                share=share or "auto",
                                 **how)  # fmt: skip
         else:
             events = run_cells(todo, store, data_root=root, jobs=jobs or default_jobs(device), gpus=places, show=show,
@@ -227,7 +227,8 @@ def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **select
     chosen = _chosen(**selection, device=device)
     Store.check(chosen.path)
     if save:
-        save_plan(Store.create(chosen.path), chosen.cells, shlex.join(["lifegen", *sys.argv[1:]]))
+        line = shlex.join(["lifegen", *sys.argv[1:]])
+        save_plan(Store.create(chosen.path), chosen.cells, line, chosen.keep_models)
     if keys:
         for cell in missing(chosen.cells, Store(chosen.path))[0]:
             click.echo(cell.name)
@@ -262,7 +263,7 @@ def worker(
 
     Any number of workers, on any machines that see the store, share the work.
     """
-    from .planning import asked_for, find
+    from .planning import asked_for, find, planned
     from .progress import shown
     from .run import default_data_root, missing, prepare
     from .run import run as run_cells
@@ -275,6 +276,7 @@ def worker(
     root = (data_root or default_data_root()).expanduser()
     if todo:
         prepare(todo, root, device)
+    keep_models = keep_models or any(record.get("keep_models") for record in planned(found)[0].values())
     with shown(todo) as show:
         events = run_cells(
             todo, found, data_root=root, jobs=1, device=device, time_limit=time_limit, keep_models=keep_models,
@@ -296,6 +298,7 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
     from .run import default_data_root
     from .store import Store
 
+    _check_device(device or "auto")
     found = Store.open(store)
     chosen = find(found, cell)
     root = (data_root or default_data_root()).expanduser()
@@ -366,7 +369,7 @@ def _duration(hours: float) -> str:
 
 
 def _check_device(device: str) -> None:
-    if device not in ("auto", "cpu", "cuda") and not device.removeprefix("cuda:").isdecimal():
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
 
 

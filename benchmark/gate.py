@@ -21,6 +21,7 @@ from torch import Tensor
 from .catalogue import describe_one
 from .cell_folder import STATE
 from .checkpoint import Checkpoint
+from .errors import InputError
 from .images import Images, to_unit
 from .measures import Evaluator
 from .method import Method
@@ -165,7 +166,10 @@ def _interrupted(method: Method, stream: Stream, entry: Entry) -> Tensor:
             half = 0
         strategy, checkpoint = _begun(method, stream, seeds)
         if half:
-            checkpoint.restore(read_state(file))
+            try:
+                checkpoint.restore(read_state(file))
+            except InputError as error:
+                raise GateError(f"{entry.name}: its state is saved, and can't be brought back: {error}") from None
     for experience in method.view(stream)[half:]:
         strategy.train(experience, eval_streams=[])
     return _values(strategy, stream, training=False)

@@ -17,7 +17,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from getpass import getuser
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
@@ -35,6 +34,8 @@ from .store import Store
 _POLL_SECONDS = 0.3
 _MOST_TASKS = 500
 """Tasks that Ray knows of at a time: enough for it to plan ahead, or to ask for nodes."""
+_MOST_WITH_FILES = 50
+"""Tasks where each may take a cell's files with it."""
 _MOST_LOSSES = 3
 """Workers that a cell may lose without finishing an interval in between."""
 _BUSY_SECONDS = 10.0
@@ -240,6 +241,8 @@ class _Task:
     lock: ExitStack = field(default_factory=ExitStack)
     """Holds the cell in the store, where its node can't."""
     held: SoftFileLease | None = None
+    sent: dict[str, _Mark] = field(default_factory=dict)
+    """The cell's files in the store when it was handed to Ray."""
 
 
 @dataclass
@@ -267,9 +270,8 @@ class _Driver:
         try:
             while self.waiting or self.running:
                 now = monotonic()
-                for task in [task for task in self.waiting if task.not_before <= now][
-                    : _MOST_TASKS - len(self.running)
-                ]:
+                most = _MOST_TASKS if self.order.share == "folder" else _MOST_WITH_FILES
+                for task in [task for task in self.waiting if task.not_before <= now][: most - len(self.running)]:
                     earlier = {} if self.order.share == "folder" else self._earlier(task)
                     task.stream = remote.remote(task.cell, self.order, earlier)
                     self.waiting.remove(task)
@@ -286,6 +288,7 @@ class _Driver:
 
     def _earlier(self, task: _Task) -> dict[str, bytes]:
         stored = self.store.cell(task.cell.name)
+        task.sent = dict(_files(stored.folder))
         return _changes(stored.folder, {}) if stored.status in ("running", "interrupted", "failed") else {}
 
     def _hear(self) -> None:
@@ -370,6 +373,8 @@ class _Driver:
         folder = self._folder(task)
         if task.held is None:
             task.held = task.lock.enter_context(self.store.holding(task.cell.name))
+            if _files(folder) != task.sent:  # another process was at it since: its progress isn't to be undone
+                raise CellBusyError(task.cell.name)
         if task.held.compromise:  # this process was silent for so long that another one has taken the cell
             raise CellBusyError(task.cell.name)
         for name in reversed(news.files):  # the record last: what it says is there
@@ -468,7 +473,7 @@ def _visible(accelerators: Mapping[str, Sequence[str]]) -> list[str]:
 
 def _have_data(streams: Sequence[Cell], data_root: Path) -> None:
     """Fetch all data on a node that has no data root. Where that can't be, the cells themselves say why."""
-    with FileLock(Path(gettempdir(), f"lifegen-{getuser()}.lock")):
+    with FileLock(Path(gettempdir(), f"lifegen-{os.getuid()}.lock")):
         if not data_root.exists():
             with suppress(InputError, OSError):
                 prepare(streams, data_root, "cpu")

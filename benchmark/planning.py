@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -18,13 +19,14 @@ from .store import Store
 STATUSES = ("done", "running", "interrupted", "to do", "failed", "stale", "damaged", "incompatible", "foreign")
 
 
-def save_plan(store: Store, cells: Sequence[Cell], command: str) -> None:
+def save_plan(store: Store, cells: Sequence[Cell], command: str, keep_models: bool = False) -> None:
     """Write down in the store which cells are asked for, and by which command, so that other machines see what is to do
     and `lifegen worker` can do it."""
-    content = {"command": command, "cells": {cell.name: cell.record() for cell in cells}}
+    records = {cell.name: cell.record() | {"keep_models": keep_models} for cell in cells}
+    content = {"command": command, "cells": records}
     folder = store.path / "plans"
     folder.mkdir(exist_ok=True)
-    name = sha256("\n".join(sorted(content["cells"])).encode()).hexdigest()[:12]
+    name = sha256("\n".join(sorted(records)).encode()).hexdigest()[:12]
     write_atomically(folder / f"{name}.json", json.dumps(content))
 
 
@@ -124,9 +126,12 @@ class Overview:
 
     @cached_property
     def state_bytes(self) -> int:
-        """The largest state of an interval boundary that is kept now: each running cell has one."""
-        files = (self.store.path / "cells").glob("*/state.safetensors")
-        return max((file.stat().st_size for file in files), default=0)
+        """The largest state of an interval boundary that is there now; each running cell comes to have one."""
+        sizes = [0]
+        for file in (self.store.path / "cells").glob("*/state.safetensors"):
+            with suppress(FileNotFoundError):  # its cell is done
+                sizes.append(file.stat().st_size)
+        return max(sizes)
 
     def _expected(self, cost: Callable[[StoredCell], float]) -> float | None:
         """The summed cost of what is left, each cell at the mean of those like it that are done: of the same scenario

@@ -45,7 +45,7 @@ def _problem_when_done(record: Mapping[str, Any]) -> str | None:
     if not visits or not all(isinstance(visit, list) and visit and _are_texts(visit) for visit in visits):
         return "visits isn't a list of lists of names"
     versions = [record["protocol"], record["scenario"]["version"], method["version"], *record["metrics"].values()]
-    if not all(type(version) is int and 0 < version < _MOST for version in versions):
+    if not all(type(version) is int and 0 <= version < _MOST for version in versions):
         return "it has versions that are no versions"
     if not isinstance(method.get("uses", []), list) or not _are_texts(method.get("uses", [])):
         return "method.uses isn't a list of names"
@@ -82,6 +82,7 @@ def rows_problem(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str 
                 and (distribution is None or distribution in names)
                 and (step is None or type(step) is int)
                 and type(row["metric"]) is str
+                and row["metric"].isprintable()
                 and _is_number(row["value"])
             )
         except (LookupError, TypeError):

@@ -62,7 +62,7 @@ def rerun(store: Store, cell: Cell, scratch: Path, data_root: Path, device: str 
     prepare([cell], data_root, device)
     (event,) = run([cell], Store.create(scratch), data_root=data_root, jobs=1, device=device)
     if event.kind != "done":
-        raise InputError(f"computing the cell again has {event.kind}: {event.error}; see {scratch}")
+        raise InputError(f"the cell can't be computed again here ({event.kind}): {event.error}")
     return compare_cells(before, Store(scratch).cell(cell.name))
 
 

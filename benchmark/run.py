@@ -88,16 +88,19 @@ def slots(gpus: str, per_gpu: int = 1) -> list[str]:
         InputError: there is no such device.
     """
     names = [name.strip() for name in gpus.split(",")]
-    visible = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
+    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = [name.strip() for name in setting.split(",") if name.strip()] if setting is not None else None
     found = []
     for name in names:
         if not name.isdecimal() and not name.startswith(("GPU-", "MIG-")):
             raise InputError(f"--gpus {gpus!r}: {name!r} isn't a number or UUID; such as --gpus 0,1")
-        if name.isdecimal() and visible and int(name) >= len(visible):
-            raise InputError(
-                f"--gpus {gpus!r}: CUDA_VISIBLE_DEVICES leaves {len(visible)} here, 0 to {len(visible) - 1}"
-            )
-        found.append(visible[int(name)] if name.isdecimal() and visible else name)
+        if name.isdecimal() and visible is not None:
+            if int(name) >= len(visible):
+                raise InputError(
+                    f"--gpus {gpus!r}: CUDA_VISIBLE_DEVICES={setting!r} leaves {len(visible)} devices here"
+                )
+            name = visible[int(name)]
+        found.append(name)
     if len(set(found)) < len(found):
         raise InputError(f"--gpus {gpus!r} names a device twice; --slots-per-gpu says how many cells share one")
     return found * per_gpu
@@ -125,7 +128,12 @@ def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto", gpus: 
     precisions = sorted({cell.precision for cell in cells})
     with _pool(1) as pool:
         for gpu in dict.fromkeys(gpus):
-            pool.schedule(_find_device, args=[gpu, "cuda"]).result()
+            try:
+                pool.schedule(_find_device, args=[gpu, "cuda"]).result()
+            except InputError:
+                raise InputError(
+                    f"--gpus: CUDA shows no device {gpu} here; `lifegen doctor` says what it shows"
+                ) from None
         pool.schedule(
             _prepare, args=[gpus[0] if gpus else None, streams, methods, precisions, data_root, device]
         ).result()
@@ -204,8 +212,9 @@ def _outcome(cell: Cell, future: Future[str], store: Store, seconds: float, time
     error = ""
     try:
         kind = future.result()
-    except TimeoutError:
-        error = f"stopped at the time limit of {time_limit:g} s"
+    except TimeoutError as raised:  # a network file system's is of this kind, too
+        stopped = time_limit is not None and seconds >= time_limit
+        error = f"stopped at the time limit of {time_limit:g} s" if stopped else f"TimeoutError: {raised}"
     except ProcessExpired as expired:
         error = f"the worker process {_death(expired.exitcode)}"
     except Exception as raised:  # before the worker could record it itself, such as a full disk

@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+from .cell_folder import write_atomically
 from .errors import InputError
 from .model import GenerativeModel
 
@@ -30,7 +31,7 @@ def save_model(model: GenerativeModel, file: Path) -> bool:
     unique = {tensor.data_ptr(): (key, tensor) for key, tensor in reversed(model.state_dict().items())}
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in unique.values()}
     header = {"module": kind.__module__, "class": kind.__qualname__, "recipe": json.dumps(recipe)}
-    file.write_bytes(save(state, header))  # not save_file: what it writes only its owner may read
+    write_atomically(file, save(state, header))  # not save_file: what it writes only its owner may read
     return True
 
 

@@ -37,6 +37,7 @@ from .registry import METHODS
 from .stream import TensorImages, avalanche_dataset
 
 FORMAT = 1
+_ACCELERATOR_ERRORS = (torch.OutOfMemoryError, torch.AcceleratorError)
 _MAPPINGS: dict[str, Any] = {"dict": dict, "ordered": OrderedDict, "defaultdict": defaultdict}
 _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "size": torch.Size}
 _VALUES = (bool, int, float, str, object)
@@ -82,6 +83,8 @@ def write_state(file: Path, facts: Mapping[str, Any], objects: Mapping[str, Any]
         text = json.dumps({"facts": facts, "nodes": writer.nodes}, allow_nan=False)
         header = {"format": str(FORMAT), "content": text, "digest": _digest(text, tensors)}
         content = save_tensors(tensors, header)
+    except _ACCELERATOR_ERRORS:
+        raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
         raise UnstatableError(f"{writer.where}: {type(error).__name__}: {error}"[:500]) from None
     write_atomically(file, content)
@@ -92,7 +95,8 @@ def read_state(file: Path | str) -> State:
     """Read and verify a file.
 
     Raises:
-        InputError: it can't be read, or isn't what was written.
+        InputError: it isn't there, or isn't what was written.
+        OSError: it can't be read now.
     """
     try:
         content = Path(file).read_bytes()
@@ -105,7 +109,16 @@ def read_state(file: Path | str) -> State:
             raise ValueError("its content isn't what was written")
         stated = json.loads(header["content"])
         return State(stated["facts"], stated["nodes"], tensors)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (
+        FileNotFoundError,
+        IsADirectoryError,
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         raise InputError(f"{file} isn't a state that lifegen can read: {error}") from None
 
 
@@ -126,6 +139,8 @@ def restore(state: State, objects: Mapping[str, Any], known: Iterable[Any], devi
     """
     try:
         return _Reader(state, objects, known, device).objects()
+    except _ACCELERATOR_ERRORS:  # of the moment: the state is as good as before
+        raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise InputError(f"the state doesn't fit what it is to be restored to: {error}") from None
 

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from .cell import Cell
 from .cell_folder import STATE, CellBusyError, CellDoneError, CellWriter
-from .checkpoint import Checkpoint, copy_of, rows_kept
+from .checkpoint import Checkpoint, rows_kept
 from .choice import Choice
 from .doctor import processor
 from .errors import InputError
@@ -106,7 +106,8 @@ def run_cell(
             except CellBusyError:  # this process was silent for so long that another one has taken the cell over
                 raise
             except BaseException as error:  # sys.exit in a plug-in, too, ends this cell only
-                traceback.print_exc()
+                with suppress(OSError):  # a full disk: the reason matters more
+                    traceback.print_exc()
                 writer.fail(f"{type(error).__name__}: {error}")
                 return "failed"
             else:
@@ -172,11 +173,9 @@ def _run(
         samples.append(take_samples(strategy.model, seeds, device))
         if not cant:
             facts = writer.boundary() | {"intervals": interval + 1, "execution": executions}
-            cant = _save(
-                checkpoint, writer.folder / STATE, facts | {"circumstances": _arithmetic(str(device))}, samples
-            )
-            if not cant and states == "all":
-                copy_of(writer.folder / STATE, interval + 1)
+            facts |= {"circumstances": _arithmetic(str(device))}
+            names = [f"state-{interval + 1}.safetensors", STATE] if states == "all" else [STATE]
+            cant = _save(checkpoint, [writer.folder / name for name in names], facts, samples)
     pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)
     content = BytesIO()
     np.savez_compressed(content, samples_over_intervals=np.stack(samples), **pictures)
@@ -185,10 +184,11 @@ def _run(
         save_model(strategy.model, writer.folder / "model.safetensors")
 
 
-def _save(checkpoint: Checkpoint, file: Path, facts: dict[str, Any], samples: list[np.ndarray]) -> str:
+def _save(checkpoint: Checkpoint, files: list[Path], facts: dict[str, Any], samples: list[np.ndarray]) -> str:
     """Save the state; returns why there can be none, if so. A cell that can't be resumed is no reason to end it."""
     try:
-        checkpoint.write(file, facts, samples)
+        for file in files:
+            checkpoint.write(file, facts, samples)
     except UnstatableError as error:
         print(f"interrupted, this cell begins anew: {error}", flush=True)
         return str(error)
@@ -200,7 +200,9 @@ def _save(checkpoint: Checkpoint, file: Path, facts: dict[str, Any], samples: li
 def _arithmetic(device: str) -> dict[str, Any]:
     """What bits of results depend on, beside the cell."""
     packages = ("lifegen", "torch", "avalanche-lib", "numpy")
-    return {"device": find_device(device).type, **{f"version of {name}": version(name) for name in packages}}
+    found = find_device(device)
+    kind = torch.cuda.get_device_name(found) if found.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return {"device": f"{found.type} {kind}", **{f"version of {name}": version(name) for name in packages}}
 
 
 def find_device(name: str) -> torch.device:

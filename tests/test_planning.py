@@ -246,7 +246,7 @@ def test_the_first_failure_stops_all_if_it_is_to(tmp_path):
     [
         (None, "0", 1, ["0"]),
         (None, "0,3", 2, ["0", "3", "0", "3"]),
-        ("4,6", "1", 1, ["6"]),
+        ("4, 6", "1", 1, ["6"]),
         ("GPU-aa,GPU-bb", "0,1", 1, ["GPU-aa", "GPU-bb"]),
         (None, "GPU-cc", 2, ["GPU-cc", "GPU-cc"]),
     ],
@@ -266,7 +266,9 @@ def test_slots_take_turns_over_the_devices(monkeypatch, visible, gpus, per_gpu, 
         (["--gpus", "0", "--jobs", "2"], "leave --device and --jobs"),
         (["--gpus", "0", "--device", "cpu"], "leave --device and --jobs"),
         (["--slots-per-gpu", "2"], "give that as well"),
-        (["--gpus", "99"], "CUDA devices here"),
+        (["--gpus", "99"], "CUDA shows no device 99"),
+        (["--share", "ray"], "are for --executor ray"),
+        (["--device", "3"], "isn't auto, cpu, cuda or cuda:N"),
     ],
 )
 def test_devices_that_cannot_be_are_refused_before_anything_runs(tmp_path, arguments, message):
