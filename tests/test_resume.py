@@ -45,7 +45,7 @@ def whole(one: Cell, folder: Path, states: str = "all") -> tuple[Store, list[str
     process.join(200)
     assert process.exitcode == 0, store.cell(one.name).judgement
     touches = (folder / "touches").read_text().splitlines()
-    return store, [touch for touch in touches if "/state-" not in touch]  # which are of states="all" alone
+    return store, [touch for touch in touches if "state-" not in touch]  # which are of states="all" alone
 
 
 def killed(one: Cell, store: Store, die_at: int = 0, after: float | None = None) -> bool:
