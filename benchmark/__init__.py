@@ -1,7 +1,7 @@
 """lifegen's harness. Import what you need from here: each name is loaded when it is first used.
 
 For whoever adds a method: ``Method``, ``register_method``, ``GenerativeModel``, ``GenerativeTemplate``, ``Seeds``,
-``check_method``.
+``check``, ``check_method``.
 For whoever adds a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``.
 For whoever reads results: ``load``, ``load_model``.
 """
@@ -10,8 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .check import check
+    from .checks.method import GateError, check_method
     from .errors import InputError
-    from .gate import GateError, check_method
     from .images import Images
     from .method import Method
     from .model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 _HOME = {
     "InputError": "errors",
-    "GateError": "gate",
-    "check_method": "gate",
+    "check": "check",
+    "GateError": "checks.method",
+    "check_method": "checks.method",
     "Method": "method",
     "Bound": "model",
     "GenerativeModel": "model",

@@ -7,26 +7,34 @@ user's cache folder until one of the files changes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from .errors import unknown
-from .registry import METHODS, METRICS, SCENARIOS, Entry
+from .errors import InputError, unknown
+from .plugin_file import PluginFile
+from .providers import Provided, digest_of, folder_of, provided
+from .registry import REGISTRIES, DuplicateError, Entry
 
-METRIC_MODULES = ("lifegen.benchmark.measures", "lifegen.benchmark.derived")
+_FILE = re.compile(r"(?P<file>[^:]*\.py)(:(?P<thing>[A-Za-z_][A-Za-z0-9_.-]*)(?=:|$))?(:(?P<rest>.*))?", re.DOTALL)
+"""``file.py``, ``file.py:Class``, and either with ``:option=value,...``"""
+_FILES_KEPT = 50
+_PATIENCE = 300
+"""Seconds that importing everything may take: a machine may be busy, a plug-in may hang."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +50,38 @@ class Description:
     """JSON schema of the ``Config``'s fields, by name, each with its default."""
     facts: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
-    """Why the module that should register it can't be imported; the other fields are then guesses."""
+    """Why it can't be used; the other fields are then guesses."""
+    origin: str = ""
+    """``package.module.Class``, or ``file.py:Class``"""
+    provider: str = "lifegen"
+    """The installed package that it comes with, or the name of its file."""
+    provider_version: str = ""
+    """The package's, or the digest of the file's text."""
+    file: PluginFile | None = None
+    """The file that it is, if it isn't installed."""
+
+    def entry(self) -> Entry:
+        """Import it, and return its entry in the registry.
+
+        Raises:
+            InputError: its file can't be run.
+        """
+        if self.file:
+            return next(entry for entry in self.file.load() if (entry.kind, entry.name) == (self.kind, self.name))
+        importlib.import_module(self.module)
+        return REGISTRIES[self.kind][self.name]
 
 
 def describe(kind: str) -> dict[str, Description]:
-    """Everything of one kind ("method", "scenario", "metric"), in the order of registration, by name."""
-    return {entry.name: entry for entry in _catalogue() if entry.kind == kind}
+    """Everything of one kind ("method", "scenario", "metric") that is installed, in the order of registration, by name.
+
+    What can't be used is last, and named after its package where a usable thing has its name.
+    """
+    found: dict[str, Description] = {}
+    for entry in _catalogue():
+        if entry.kind == kind:
+            found[entry.name if entry.name not in found else f"{entry.name} ({entry.provider})"] = entry
+    return found
 
 
 def base_name(label: str) -> str:
@@ -61,110 +95,238 @@ def shown(label: str) -> str:
     return f"{label} (reconstruction)" if known and known.facts.get("reconstruction") else label
 
 
+def find(kind: str, text: str) -> tuple[Description, str]:
+    """What ``NAME:option=value,...`` or ``file.py[:Class]:option=value,...`` names, and the options as text.
+
+    Raises:
+        InputError: it doesn't exist, or can't be used.
+    """
+    if named := file_in(text):
+        path, thing, rest = named
+        return describe_file(PluginFile.read(path), kind, thing), rest
+    name, _, rest = text.partition(":")
+    return describe_one(kind, name), rest
+
+
+def file_in(text: str) -> tuple[str, str | None, str] | None:
+    """File, class and options of ``file.py[:Class][:option=value,...]``; None if it names no file."""
+    match = _FILE.fullmatch(text)
+    return (match["file"], match["thing"], match["rest"] or "") if match else None
+
+
 def describe_one(kind: str, name: str) -> Description:
     """One usable thing by name.
 
     Raises:
-        InputError: it doesn't exist, or its module can't be imported.
+        InputError: it doesn't exist, or can't be used.
     """
-    from .errors import InputError
-
     known = describe(kind)
     if name not in known:
-        raise unknown(kind, name, (entry.name for entry in known.values() if not entry.error))
+        error = unknown(kind, name, (entry.name for entry in known.values() if not entry.error))
+        hint = f" A file of yours ends in .py: {name}.py" if Path(f"{name}.py").exists() else ""
+        raise InputError(f"{error}{hint}")
     if error := known[name].error:
-        raise InputError(f"{kind} {name!r} can't be used: importing {known[name].module} fails: {error}")
+        raise InputError(f"{kind} {name!r} can't be used: {error}")
     return known[name]
+
+
+def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Description:
+    """What a file registers.
+
+    Args:
+        file: the file.
+        kind: "method", "scenario" or "metric".
+        thing: the class or function, or the name that it is registered under; None if there is one only.
+
+    Raises:
+        InputError: the file can't be run, doesn't register such a thing, or has the name of what is installed.
+    """
+    found = _described_file(file)
+    those = [entry for entry in found if entry.kind == kind]
+    if not those:
+        others = ", ".join(f"{entry.kind} {entry.name}" for entry in found) or "nothing"
+        raise InputError(f"{file.name} registers no {kind}, but {others}; @register_{kind}(...) above it does")
+    names = {entry.origin.rpartition(":")[2]: entry for entry in those} | {entry.name: entry for entry in those}
+    if thing is not None and thing not in names:
+        raise unknown(f"{kind} in {file.name}:", thing, names)
+    if thing is None and len(those) > 1:
+        ways = ", ".join(f"{file.name}:{entry.origin.rpartition(':')[2]}" for entry in those)
+        raise InputError(f"{file.name} registers {len(those)} {kind}s: say which, {ways}")
+    entry = those[0] if thing is None else names[thing]
+    if (installed := describe(kind).get(entry.name)) and not installed.error:
+        raise InputError(str(DuplicateError(kind, entry.name, installed.origin, entry.origin)))
+    return entry
+
+
+def plug_in_metrics(files: Iterable[PluginFile] = ()) -> tuple[Description, ...]:
+    """The metrics that aren't lifegen's own: those of installed packages, and all of some files.
+
+    Raises:
+        InputError: a file can't be run, registers none, or has the name of what is installed.
+    """
+    found = [one for one in describe("metric").values() if one.provider != "lifegen" and not one.error]
+    for file in dict.fromkeys(files):
+        names = [one.name for one in _described_file(file) if one.kind == "metric"]
+        found += [describe_file(file, "metric", name) for name in names or [None]]
+    return tuple(found)
+
+
+@cache
+def _described_file(file: PluginFile) -> tuple[Description, ...]:
+    """All that a file registers: its own cache keeps those of the newest files."""
+    if file.is_loaded:
+        return _of_file(file, _describe_file_here(file))
+    store = _cache_file("files")
+    key = f"{file.digest} {digest_of(_provided())}"
+    known: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        known = json.loads(store.read_text())
+    try:
+        return _of_file(file, known[key])
+    except (LookupError, TypeError):
+        from .pool import pool  # its processes have imported torch, and run cells afterwards: that is done once
+
+        with pool(1) as processes:
+            entries = processes.schedule(_describe_file_here, args=[file]).result()
+        _keep(store, dict([*known.items(), (key, entries)][-_FILES_KEPT:]))
+        return _of_file(file, entries)
+
+
+def _of_file(file: PluginFile, entries: Iterable[Mapping[str, Any]]) -> tuple[Description, ...]:
+    known = {"file": file, "provider": file.name, "provider_version": file.digest}
+    return tuple(Description(**{**entry, **known}) for entry in entries)
+
+
+def _describe_file_here(file: PluginFile) -> list[dict[str, Any]]:
+    with contextlib.redirect_stdout(io.StringIO()):  # a file may print when it is run
+        return [asdict(_describe_entry(entry)) for entry in file.load()]
+
+
+@cache
+def _provided() -> tuple[Provided, ...]:
+    return tuple(provided())
 
 
 @cache
 def _catalogue() -> tuple[Description, ...]:
-    modules = [*_modules("methods"), *_modules("scenarios"), *METRIC_MODULES]
-    digest = _digest(modules)
-    # One file an installation: two environments on one machine don't overwrite each other's.
-    place = hashlib.sha256(str(_folder("benchmark")).encode()).hexdigest()[:12]
-    file = platformdirs.user_cache_path("lifegen") / f"catalogue-{place}.json"
+    modules = _provided()
+    digest = digest_of(modules)
+    file = _cache_file("catalogue")
     try:
         cached = json.loads(file.read_text())
         if cached["digest"] == digest:
             return tuple(Description(**entry) for entry in cached["entries"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no cache, or one of another version: made anew below
-    entries = _describe_in_subprocess(modules)
-    if any(entry.get("error") for entry in entries):  # its cause may be mended where the digest doesn't look
-        return tuple(Description(**entry) for entry in entries)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as temporary:
-            json.dump({"digest": digest, "entries": entries}, temporary)
-        os.replace(temporary.name, file)
-    except OSError:
-        pass  # a read-only home only costs the time of describing again
+    entries = _describe_safely(modules)
+    if not any(entry.get("error") for entry in entries):  # its cause may be mended where the digest doesn't look
+        _keep(file, {"digest": digest, "entries": entries})
     return tuple(Description(**entry) for entry in entries)
 
 
-def _folder(package: str) -> Path:
-    spec = find_spec(f"lifegen.{package}")
-    if spec is None or spec.origin is None:
-        raise ImportError(f"lifegen.{package} isn't installed; run `pip install -e .` in the project's folder")
-    return Path(spec.origin).parent
+def _cache_file(name: str) -> Path:
+    # One file an installation: two environments on one machine don't overwrite each other's.
+    place = hashlib.sha256(f"{folder_of('benchmark')} {sys.prefix}".encode()).hexdigest()[:12]
+    return platformdirs.user_cache_path("lifegen") / f"{name}-{place}.json"
 
 
-def _modules(package: str) -> list[str]:
-    """The modules of a package in which a file may register something: those whose name has no leading underscore."""
-    files = sorted(_folder(package).glob("[!_]*.py"))
-    return [f"lifegen.{package}.{file.stem}" for file in files]
+def _keep(file: Path, content: Mapping[str, Any]) -> None:
+    """Replace a cache file; a read-only home only costs the time of describing again."""
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as temporary:
+            json.dump(content, temporary)
+        os.replace(temporary.name, file)
 
 
-def _digest(modules: Iterable[str]) -> str:
-    """A hash of every file whose change may change a description."""
-    benchmark = _folder("benchmark")
-    metrics = [name.rpartition(".")[2] for name in METRIC_MODULES]
-    names = ["catalogue", "registry", "options", "method", "stream", *metrics]
-    files = [benchmark / f"{name}.py" for name in names]
-    for package in ("methods", "scenarios"):
-        files += sorted(_folder(package).rglob("*.py"))
-    digest = hashlib.sha256("\n".join(modules).encode())
-    for file in files:
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
+def _describe_safely(modules: Iterable[Provided]) -> list[dict[str, Any]]:
+    """What the modules register, also where importing one of another package's ends Python."""
+    try:
+        return _describe_in_subprocess(modules)
+    except RuntimeError:
+        usable = [module for module in modules if module.provider == "lifegen"]
+        others = [module for module in modules if module.provider != "lifegen"]
+        if not others:
+            raise
+    failed = []
+    for provider in dict.fromkeys(module.provider for module in others):
+        its = [module for module in others if module.provider == provider]
+        try:
+            _describe_in_subprocess(its)
+            usable += its
+        except RuntimeError as error:
+            failed += [asdict(_failure(module, module.name, f"importing {module.module}: {error}")) for module in its]
+    return _describe_in_subprocess(usable) + failed
 
 
-def _describe_in_subprocess(modules: list[str]) -> list[dict[str, Any]]:
+def _describe_in_subprocess(modules: Iterable[Provided]) -> list[dict[str, Any]]:
     # The answer comes back in a file, since a module may print while it is imported.
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder, "entries.json")
+        asked = json.dumps([asdict(module) for module in modules])
         # -P: a torch.py in the current folder must not stand in for the library.
-        command = [sys.executable, "-P", "-W", "ignore", "-m", __name__, str(answer), *modules]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        command = [sys.executable, "-P", "-W", "ignore", "-m", __name__, str(answer), asked]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"it takes more than {_PATIENCE} s") from None
         if done.returncode:
-            raise RuntimeError(f"describing the registered methods failed:\n{done.stderr}")
+            raise RuntimeError(f"Python ended with exit code {done.returncode}: {done.stderr.strip()[-2000:]}")
         entries: list[dict[str, Any]] = json.loads(answer.read_text())
         return entries
 
 
-def _describe_here(modules: Iterable[str]) -> list[Description]:
+def _describe_here(modules: Iterable[Provided]) -> list[Description]:
     """Import the modules and describe what they register. Runs in the subprocess."""
+    found: dict[tuple[str, str], Description] = {}
     failed = []
     for module in modules:
         try:
-            importlib.import_module(module)
-        except Exception as error:  # a broken plug-in is a row in the list, never a crash
-            package, _, name = module.rpartition(".")
-            kind = {"lifegen.methods": "method", "lifegen.scenarios": "scenario"}.get(package, "metric")
-            reason = f"{type(error).__name__}: {error}"
-            failed.append(Description(kind, name.replace("_", "-"), 0, "", module, error=reason))
-    registered = [_describe_entry(entry) for registry in (METHODS, SCENARIOS, METRICS) for entry in registry]
-    return registered + failed
+            imported = importlib.import_module(module.module)
+            if module.attribute and not hasattr(imported, module.attribute):
+                raise AttributeError(f"it has no {module.attribute}")
+            new = [entry for registry in REGISTRIES.values() for entry in registry
+                   if (entry.kind, entry.name) not in found]  # fmt: skip
+            its = {entry.kind for entry in new} | {
+                kind for (kind, _), one in found.items() if one.provider == module.provider
+            }
+            if module.provider != "lifegen" and module.kind not in its:
+                raise LookupError(f"it registers no {module.kind}")
+        except (Exception, SystemExit) as error:  # a broken plug-in is a row in the list, never a crash
+            name = module.name or module.module.rpartition(".")[2]
+            reason = f"importing {module.module} fails: {type(error).__name__}: {error}"
+            if isinstance(error, DuplicateError):
+                name, reason = error.name, str(error)
+                key = module.kind, name
+                if key in found and found[key].provider != "lifegen":  # neither of two packages is the right one
+                    found[key] = replace(found[key], error=reason)
+            failed.append(_failure(module, name, reason))
+            for registry in REGISTRIES.values():  # what it has registered before it failed can't be used either
+                registry.keep(name for kind, name in found if kind == registry.kind)
+        else:
+            for entry in new:
+                found[entry.kind, entry.name] = replace(
+                    _describe_entry(entry), provider=module.provider, provider_version=module.version
+                )
+    return [*found.values(), *failed]
+
+
+def _failure(module: Provided, name: str, reason: str) -> Description:
+    return Description(
+        module.kind, name, 0, "", module.module, error=reason, origin=module.module,
+        provider=module.provider, provider_version=module.version,
+    )  # fmt: skip
 
 
 def _describe_entry(entry: Entry) -> Description:
     options = {} if entry.config is None else entry.config.model_json_schema()["properties"]
+    module = entry.target.__module__
     return Description(
-        entry.kind, entry.name, entry.version, entry.summary, entry.target.__module__, options, dict(entry.facts)
+        entry.kind, entry.name, entry.version, entry.summary, module, options, dict(entry.facts), origin=entry.origin
     )
 
 
 if __name__ == "__main__":
     # As __main__ this file is a second copy of the module: the registries live in the imported one.
-    Path(sys.argv[1]).write_text(json.dumps([asdict(entry) for entry in _describe_here(sys.argv[2:])]))
+    asked = [Provided(**module) for module in json.loads(sys.argv[2])]
+    Path(sys.argv[1]).write_text(json.dumps([asdict(entry) for entry in _describe_here(asked)]))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from .catalogue import describe_one
+from .catalogue import Description, describe_file, describe_one, plug_in_metrics
 from .choice import Choice, configure
 from .errors import InputError
+from .plugin_file import PluginFile, files_of
+from .registry import DuplicateError
 from .seeds import Seeds
 
 PROTOCOL = 1
@@ -32,6 +34,8 @@ class Cell:
     """One of :data:`PRECISIONS`"""
     suite: str | None = None
     """The suite that names its method, if it comes from one: its variants are no custom ones."""
+    metrics: tuple[Description, ...] = ()
+    """Metrics that are measured beside lifegen's own. No part of the identity: they change no other number."""
 
     @property
     def seeds(self) -> Seeds:
@@ -60,9 +64,18 @@ class Cell:
     def record(self) -> dict[str, Any]:
         """What the store keeps beside the rows."""
         record = self.identity | {"hash": self._hash, "suite": self.suite}
-        record["scenario"] |= {"label": self.scenario.label, "track": self.scenario.config["track"]}
-        facts = {key: self.method.facts[key] for key in ("reference", "uses")}
-        record["method"] |= {"label": self.method.label, **facts}
+        for part, choice in (("scenario", self.scenario), ("method", self.method)):
+            description = choice.description
+            provider = {"name": description.provider, "version": description.provider_version}
+            record[part] |= {"label": choice.label, "provider": provider}
+        record["scenario"] |= {"track": self.scenario.config["track"]}
+        record["method"] |= {key: self.method.facts[key] for key in ("reference", "uses")}
+        if self.metrics:
+            record["plug-in metrics"] = {one.name: {"name": one.provider, "version": one.provider_version}
+                                         for one in self.metrics}  # fmt: skip
+        plug_ins = (self.scenario.description, self.method.description, *self.metrics)
+        if files := {one.file.digest: asdict(one.file) for one in plug_ins if one.file}:
+            record["files"] = files
         return record
 
     def __str__(self) -> str:
@@ -70,8 +83,19 @@ class Cell:
 
 
 def plan(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Iterable[int]) -> list[Cell]:
-    """Every scenario with every method and seed. Seeds vary slowest, so that whole tables come early."""
+    """Every scenario with every method and seed. Seeds vary slowest, so that whole tables come early.
+
+    Raises:
+        InputError: two files register one name: a table couldn't tell them apart.
+    """
     scenarios, methods = list(scenarios), list(methods)
+    for choices in (scenarios, methods):
+        first: dict[str, Choice] = {}
+        for choice in choices:
+            other = first.setdefault(choice.name, choice)
+            if other.file != choice.file:
+                origins = other.description.origin, choice.description.origin
+                raise InputError(str(DuplicateError(choice.description.kind, choice.name, *origins)))
     cells = [Cell(scenario, method, seed) for seed in seeds for scenario in scenarios for method in methods]
     return list({cell.name: cell for cell in cells}.values())
 
@@ -84,11 +108,16 @@ def cell_of(record: Mapping[str, Any]) -> Cell:
     """
     try:
         parts = [record["scenario"], record["method"]]
+        files = files_of(record)
         scenario, method = (
-            configure(describe_one(kind, part["name"]), part["config"])
+            configure(_described(kind, part, files), part["config"])
             for kind, part in zip(("scenario", "method"), parts, strict=True)
         )
-        cell = Cell(scenario, method, int(record["seed"]), str(record["precision"]), record.get("suite"))
+        measured = [
+            files[one["version"]] for one in record.get("plug-in metrics", {}).values() if one["version"] in files
+        ]
+        metrics = plug_in_metrics(measured)
+        cell = Cell(scenario, method, int(record["seed"]), str(record["precision"]), record.get("suite"), metrics)
         expected = record["hash"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):
@@ -104,10 +133,27 @@ def cell_of(record: Mapping[str, Any]) -> Cell:
     return cell
 
 
+def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The identity of the cell that a record is of."""
+    identity = {key: record[key] for key in ("protocol", "precision", "seed")}
+    parts = {part: {key: record[part][key] for key in _PART if key in record[part]} for part in ("scenario", "method")}
+    return identity | parts
+
+
 def hash_of(identity: Mapping[str, Any]) -> str:
     """What tells cells apart: 12 hexadecimal digits."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
 
+_PART = ("name", "version", "config", "file")
+
+
 def _identity(choice: Choice) -> dict[str, Any]:
-    return {"name": choice.name, "version": choice.version, "config": dict(choice.config)}
+    identity = {"name": choice.name, "version": choice.version, "config": dict(choice.config)}
+    return identity | ({"file": choice.file.digest} if choice.file else {})
+
+
+def _described(kind: str, part: Mapping[str, Any], files: Mapping[str, PluginFile]) -> Description:
+    return (
+        describe_file(files[part["file"]], kind, part["name"]) if "file" in part else describe_one(kind, part["name"])
+    )

@@ -17,7 +17,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,9 +28,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 from filelock import SoftFileLease
 
-from .cell import hash_of
+from .cell import hash_of, identity_of
 from .derived import derive
 from .errors import InputError
+from .plugin_file import files_of
 from .record_check import record_problem, rows_problem
 from .summary import Numbers, described, is_current, registered_summary, summarise
 
@@ -42,11 +43,10 @@ STATE = "state.safetensors"
 _NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+--\d+--[0-9a-f]{12}")
 _TEMPORARY = re.compile(r"\..+\.\d+")
 """What :func:`write_atomically` leaves if its process is killed."""
-_TAIL = 2**14
+_TAIL = 2**16
 """Bytes at a file's end that have its last rows: to watch a cell must not cost more the longer it runs."""
 _END = "\n}"
 _SEAL = ',\n "seal": "'
-_IDENTITY = ("protocol", "scenario", "method", "precision", "seed")
 
 
 class CellBusyError(Exception):
@@ -162,6 +162,14 @@ class StoredCell:
         return {"the protocol": self.record["protocol"], **named, **metrics}
 
     @property
+    def texts(self) -> dict[str, str | None]:
+        """As :func:`texts_of` has them; nothing of a folder without a record."""
+        try:
+            return texts_of(self.record) if self.record else {}
+        except (LookupError, TypeError, AttributeError):  # it isn't a cell's record
+            return {}
+
+    @property
     def method(self) -> str:
         """The method as tables and figures name it: with its precision, if that isn't float32."""
         label, precision = self.record["method"]["label"], self.record["precision"]
@@ -180,18 +188,27 @@ class StoredCell:
 
     def intervals_done(self) -> int:
         """Intervals measured so far. Safe to ask while a worker writes."""
+        return next((row["interval"] + 1 for row in self._last_rows()), 0)
+
+    def last_negative_elbo(self) -> float | None:
+        """On the full test, after the last interval measured so far; None if it isn't near the end of the rows."""
+        union = {"metric": "negative_elbo", "distribution": None, "step": None}
+        return next((row["value"] for row in self._last_rows() if union.items() <= row.items()), None)
+
+    def _last_rows(self) -> Iterator[dict[str, Any]]:
+        """The rows at the end of the file, the last one first."""
         try:
             with (self.folder / "metrics.jsonl").open("rb") as file:
                 file.seek(max(0, self.size() - _TAIL))
                 lines = file.read().splitlines()
         except OSError:
-            return 0
+            return
         for line in reversed(lines):
             try:
-                return int(json.loads(line)["interval"]) + 1
+                row = json.loads(line)
+                yield row | {"interval": int(row["interval"])}
             except (ValueError, TypeError, LookupError):  # torn: it is being written, or was cut off
                 continue
-        return 0
 
     @property
     def numbers(self) -> Numbers:
@@ -367,6 +384,14 @@ class CellWriter:
         write_record(self.folder, self._record)
 
 
+def texts_of(record: Mapping[str, Any]) -> dict[str, str | None]:
+    """The digest of the file that a cell's scenario and method come from; None of what is installed."""
+    texts = {f"{part} {record[part]['name']}": record[part].get("file") for part in ("scenario", "method")}
+    if not all(text is None or isinstance(text, str) for text in texts.values()):
+        raise TypeError("a file's digest is to be a string")
+    return texts
+
+
 def lock_of(folder: Path) -> SoftFileLease:
     """The lock of a cell's folder: held by one process, renewed as long as that lives, free when it is dead."""
     return SoftFileLease(folder / "lock", lease_duration=LEASE_SECONDS)
@@ -412,12 +437,11 @@ def _name_of(record: Mapping[str, Any]) -> str:
 
 
 def _is_whole(record: Mapping[str, Any]) -> bool:
-    """Whether a record's hash is that of the identity that it says."""
-    identity = {key: record[key] for key in _IDENTITY}
-    for part in ("scenario", "method"):
-        identity[part] = {key: record[part][key] for key in ("name", "version", "config")}
-    found: bool = hash_of(identity) == record["hash"]
-    return found
+    """Whether a record's hash is that of the identity that it says, and the files are those that it names."""
+    files = {digest: file.digest for digest, file in files_of(record).items()}
+    named = [record[part]["file"] for part in ("scenario", "method") if "file" in record[part]]
+    is_kept = set(named) <= files.keys() and all(digest == text for digest, text in files.items())
+    return is_kept and hash_of(identity_of(record)) == record["hash"]
 
 
 def _is_alive(process: int) -> bool:

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .catalogue import Description, describe_one
+from .catalogue import Description, find
 from .errors import InputError, brief, unknown
+from .plugin_file import PluginFile
+from .registry import Entry
 
 _COMMA = re.compile(r",(?![^\[]*\])")  # not inside a list
 _LONGEST = 10_000
@@ -21,19 +23,40 @@ _LONGEST = 10_000
 class Choice:
     """A method or scenario with its whole configuration, as JSON values."""
 
-    name: str
-    version: int
-    module: str
+    description: Description
     config: Mapping[str, Any]
-    facts: Mapping[str, Any]
     label: str
     """The name, with the options that aren't at their defaults: what tables and plots show."""
+
+    @property
+    def name(self) -> str:
+        return self.description.name
+
+    @property
+    def version(self) -> int:
+        return self.description.version
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self.description.facts
+
+    @property
+    def file(self) -> PluginFile | None:
+        return self.description.file
+
+    def entry(self) -> Entry:
+        """Import it.
+
+        Raises:
+            InputError: its file can't be run.
+        """
+        return self.description.entry()
 
 
 def choose(
     kind: str, text: str, overrides: Mapping[str, Any] | None = None, last: Mapping[str, Any] | None = None
 ) -> Choice:
-    """Read ``NAME`` or ``NAME:option=value,...``.
+    """Read ``NAME`` or ``NAME:option=value,...``, where the name may be a file's.
 
     Args:
         kind: "method" or "scenario".
@@ -46,8 +69,8 @@ def choose(
     """
     if len(text) > _LONGEST:
         raise InputError(f"{kind} {brief(text)} has {len(text):,} characters; at most {_LONGEST:,}")
-    name, _, rest = text.partition(":")
-    description = describe_one(kind, name)
+    description, rest = find(kind, text)
+    name = description.name
     own: dict[str, Any] = {}
     for part in _COMMA.split(rest) if rest else []:
         key, equals, value = part.partition("=")
@@ -87,7 +110,7 @@ def configure(description: Description, given: Mapping[str, Any]) -> Choice:
     changed = [f"{key}={_text(config[key])}" for key, schema in description.options.items()
                if config[key] != schema.get("default")]  # fmt: skip
     label = description.name + (":" + ",".join(changed) if changed else "")
-    return Choice(description.name, description.version, description.module, config, description.facts, label)
+    return Choice(description, config, label)
 
 
 def _value(text: str) -> Any:

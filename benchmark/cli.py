@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from .cli_run import COMMANDS
+from . import cli_plugins, cli_run
 from .errors import InputError, unknown
 
 KINDS = ("methods", "scenarios", "suites", "metrics")
@@ -23,7 +23,7 @@ def cli() -> None:
     """Compare lifelong generative methods: the same streams, the same valid bounds, with seeds and intervals."""
 
 
-for command in COMMANDS:
+for command in (*cli_run.COMMANDS, *cli_plugins.COMMANDS):
     cli.add_command(command)
 
 
@@ -222,7 +222,9 @@ def _list_table(kind: str, entries: dict[str, dict[str, Any]]) -> Any:
     table.add_column()
     for name, entry in entries.items():
         broken = entry.get("error")
-        text = f"can't be imported: {broken}" if broken else entry["summary"]
+        text = f"can't be used: {broken}" if broken else entry["summary"]
+        if (provider := entry.get("provider", "lifegen")) != "lifegen":
+            text += f" [{provider} {entry['provider_version']}]"
         if restarts := entry.get("facts", {}).get("restarts"):
             text += f" An interrupted cell begins anew: {restarts}."
         version = f"v{entry['version']}" if "version" in entry else ""

@@ -33,14 +33,16 @@ def _selection(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which cells are meant, as one argument ``chosen``."""
     options = [
         click.option("--suite", "suite_name", help="A suite by name, or a TOML file."),
-        click.option("-s", "--scenario", "scenarios", multiple=True, metavar="NAME[:OPTION=VALUE,...]",
-                     help="May be repeated."),
-        click.option("-m", "--method", "methods", multiple=True, metavar="NAME[:OPTION=VALUE,...]",
-                     help="May be repeated; all: every method but presets."),
+        click.option("-s", "--scenario", "scenarios", multiple=True, metavar="NAME|FILE[:OPTION=VALUE,...]",
+                     help="A name, or a Python file. May be repeated."),
+        click.option("-m", "--method", "methods", multiple=True, metavar="NAME|FILE[:OPTION=VALUE,...]",
+                     help="A name, or a Python file. May be repeated; all: every method but presets."),
         click.option("--seeds", help="Such as 0-4 or 0,3,7.  [default: 0-2, or the suite's]"),
         click.option("--steps", type=click.IntRange(min=1),
                      help="Optimiser steps per interval.  [default: the scenario's]"),
         click.option("--smoke", is_flag=True, help="The suite's small size, one seed: does everything run?"),
+        click.option("--metric", "metrics", multiple=True, metavar="FILE",
+                     help="Measure the metrics of a Python file, too. May be repeated."),
         click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="float32", show_default=True,
                      help="Of matrix products in training; auto: the fastest that is known to leave bounds alone."),
         click.option("--out", type=click.Path(path_type=Path),
@@ -76,13 +78,14 @@ class _Chosen:
 
 def _chosen(
     suite_name: str | None, scenarios: Sequence[str], methods: Sequence[str], seeds: str | None, steps: int | None,
-    smoke: bool, precision: str, out: Path | None, device: str | None,
+    smoke: bool, metrics: Sequence[str], precision: str, out: Path | None, device: str | None,
 ) -> _Chosen:  # fmt: skip
     """The cells that options ask for. Where they run nobody knows yet without a device: each says whether it can."""
     from .run import resolve_precision
     from .suite import cells_of, suite
 
-    cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke)
+    cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke,
+                     metrics)  # fmt: skip
     if precision != "float32":  # a cell's identity has what it stands for on the device, which takes torch to find
         if device is not None:
             precision = resolve_precision(precision, device)
@@ -161,6 +164,7 @@ def run(
     cells, path = chosen.cells, chosen.path
     root = (data_root or default_data_root()).expanduser()
     keep_models = keep_models or chosen.keep_models
+    line = shlex.join(["lifegen", *sys.argv[1:]])
     Store.check(path)
     todo, failed = missing(cells, Store(path), retry == "failed")
     if keep_models and (bare := [c for c in cells if (s := Store(path).cell(c.name)).status == "done" and not s.model]):
@@ -173,6 +177,8 @@ def run(
         for cell in failed:
             click.echo(f"  {cell}: {Store(path).cell(cell.name).reason}")
     if not todo:
+        if finished:  # asked for all the same: of two texts of a file, these are now the newest
+            save_plan(Store(path), cells, line, keep_models)
         click.echo(f"{len(cells)} cells, {'all' if finished == len(cells) else finished} done: {path}")
         return 1 if failed else 0
     click.echo(f"{len(cells)} cells, {finished} done, {len(todo)} to run: {path}")
@@ -185,7 +191,7 @@ def run(
     else:
         prepare(todo, root, device, places)
     store = Store.create(path)
-    save_plan(store, cells, shlex.join(["lifegen", *sys.argv[1:]]), keep_models)
+    save_plan(store, cells, line, keep_models)
     how: dict[str, Any] = {
         "device": device,
         "time_limit": time_limit,

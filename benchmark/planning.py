@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from hashlib import sha256
 from statistics import fmean
@@ -23,7 +24,7 @@ def save_plan(store: Store, cells: Sequence[Cell], command: str, keep_models: bo
     """Write down in the store which cells are asked for, and by which command, so that other machines see what is to do
     and `lifegen worker` can do it."""
     records = {cell.name: cell.record() | {"keep_models": keep_models} for cell in cells}
-    content = {"command": command, "cells": records}
+    content = {"command": command, "asked": datetime.now(UTC).isoformat(), "cells": records}
     folder = store.path / "plans"
     folder.mkdir(exist_ok=True)
     name = sha256("\n".join(sorted(records)).encode()).hexdigest()[:12]
@@ -33,13 +34,9 @@ def save_plan(store: Store, cells: Sequence[Cell], command: str, keep_models: bo
 def planned(store: Store) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The records of all cells that the store was asked for, by name, and the plans that can't be read."""
     cells: dict[str, dict[str, Any]] = {}
-    unreadable = []
-    for file in sorted((store.path / "plans").glob("*.json")):
-        try:
-            found = json.loads(file.read_text())["cells"]
-            cells |= {str(name): dict(record) for name, record in found.items()}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            unreadable.append(f"{file}: {type(error).__name__}: {error}")
+    unreadable: list[str] = []
+    for _, plan in store.plans(unreadable):
+        cells |= plan["cells"]
     return cells, unreadable
 
 

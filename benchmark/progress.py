@@ -1,4 +1,5 @@
-"""What a person sees while cells run: live bars on a terminal, one plain line per finished cell elsewhere."""
+"""What a person sees while cells run: live bars on a terminal, one plain line per finished cell elsewhere; and one per
+interval where there is a single cell, of a method that is being written perhaps."""
 
 from __future__ import annotations
 
@@ -28,8 +29,12 @@ class _Lines:
     def __init__(self, total: int) -> None:
         self._total = total
         self._finished = 0
+        self._intervals = 0
 
     def show(self, event: Event) -> None:
+        if self._total == 1 and event.intervals > self._intervals and event.kind in ("interval", "done"):
+            self._intervals = event.intervals
+            print(f"interval {event.intervals} of {event.of}{_value(event)}", flush=True)
         if event.kind in ("done", "failed", "busy"):
             self._finished += 1
             print(f"[{self._finished}/{self._total}] {summary(event)}", flush=True)
@@ -60,7 +65,12 @@ class _Live:
         if name not in self._bars:
             self._bars[name] = self._progress.add_task(str(event.cell), total=None, unit="intervals")
         if event.kind in ("started", "interval"):
-            self._progress.update(self._bars[name], completed=event.intervals, total=event.of or None)
+            self._progress.update(
+                self._bars[name],
+                completed=event.intervals,
+                total=event.of or None,
+                description=f"{event.cell}{_value(event)}",
+            )
             return
         self._progress.remove_task(self._bars[name])
         self._progress.console.print(summary(event), highlight=False, markup=False)
@@ -70,7 +80,11 @@ class _Live:
 def summary(event: Event) -> str:
     """One line for a finished cell."""
     if event.kind == "done":
-        return f"{event.cell}: done in {event.seconds:.0f} s"
+        return f"{event.cell}: done in {event.seconds:.0f} s{_value(event)}"
     if event.kind == "busy":
         return f"{event.cell}: left alone, another process is running it"
     return f"{event.cell}: failed, {event.error}"
+
+
+def _value(event: Event) -> str:
+    return "" if event.negative_elbo is None else f", negative ELBO {event.negative_elbo:.2f}"

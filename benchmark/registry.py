@@ -6,12 +6,13 @@ Nothing here imports torch or Avalanche.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from .errors import unknown
+from .errors import InputError, unknown
 
 if TYPE_CHECKING:
     from .options import Options
@@ -20,6 +21,9 @@ T = TypeVar("T")
 
 _LONGEST = 60
 """Characters of a name: the folder of a cell is named after its scenario and its method."""
+
+FILE_MODULES = "lifegen_file_"
+"""What the names of modules that are single files begin with; see ``plugin_file``."""
 
 Use = Literal["past-data", "boundaries", "labels"]
 """What a method may be told beyond the current interval's images."""
@@ -48,14 +52,32 @@ class Entry:
 
     @property
     def origin(self) -> str:
-        return f"{self.target.__module__}.{self.target.__qualname__}"
+        """Where it is from: ``package.module.Class``, or ``file.py:Class``."""
+        return origin_of(self.target)
+
+
+class DuplicateError(ValueError):
+    """Two things of one kind have one name."""
+
+    def __init__(self, kind: str, name: str, first: str, second: str) -> None:
+        super().__init__(f"{kind} {name!r} is registered twice: by {first} and by {second}; rename one")
+        self.name = name
+
+
+def origin_of(target: Any) -> str:
+    """Where a class or function is from, as messages say it."""
+    module = target.__module__
+    if module.startswith(FILE_MODULES):
+        return f"{getattr(sys.modules.get(module), '__file__', module)}:{target.__qualname__}"
+    return f"{module}.{target.__qualname__}"
 
 
 class Registry:
     """The registered things of one kind, by name."""
 
-    def __init__(self, kind: str, pattern: str) -> None:
+    def __init__(self, kind: str, pattern: str, example: str = "") -> None:
         self.kind = kind
+        self._example = example
         self._pattern = re.compile(pattern)
         self._entries: dict[str, Entry] = {}
 
@@ -67,14 +89,27 @@ class Registry:
         Raises:
             ValueError: the name has characters that a file name or table cannot carry, is too long, or is taken.
         """
-        if not self._pattern.fullmatch(name):
-            raise ValueError(f"{self.kind} name {name!r} must match {self._pattern.pattern}")
-        if len(name) > _LONGEST:
-            raise ValueError(f"{self.kind} name {name!r} has {len(name)} characters; at most {_LONGEST}")
+        self.check(name)
         entry = Entry(self.kind, name, version, target, config, facts, data)
+        # A file that was edited and loaded again, in a notebook, has the same origin: the new text is meant.
         if (other := self._entries.get(name)) and other.origin != entry.origin:
-            raise ValueError(f"{self.kind} {name!r} is registered twice: by {other.origin} and by {entry.origin}")
+            raise DuplicateError(self.kind, name, other.origin, entry.origin)
         self._entries[name] = entry
+
+    def check(self, name: str) -> None:
+        """See whether this can be a name.
+
+        Raises:
+            InputError: it can't.
+        """
+        if not self._pattern.fullmatch(name):
+            raise InputError(f"{self.kind} name {name!r} must match {self._pattern.pattern}: such as {self._example!r}")
+        if len(name) > _LONGEST:
+            raise InputError(f"{self.kind} name {name!r} has {len(name)} characters; at most {_LONGEST}")
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Forget all but these."""
+        self._entries = {name: self._entries[name] for name in names}
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:
@@ -85,9 +120,10 @@ class Registry:
         return iter(self._entries.values())
 
 
-METHODS = Registry("method", r"[a-z0-9]+(-[a-z0-9]+)*")
-SCENARIOS = Registry("scenario", r"[a-z0-9]+(-[a-z0-9]+)*")
-METRICS = Registry("metric", r"[a-z0-9]+(_[a-z0-9]+)*")
+METHODS = Registry("method", r"[a-z0-9]+(-[a-z0-9]+)*", "my-method")
+SCENARIOS = Registry("scenario", r"[a-z0-9]+(-[a-z0-9]+)*", "my-scenario")
+METRICS = Registry("metric", r"[a-z0-9]+(_[a-z0-9]+)*", "my_metric")
+REGISTRIES = {registry.kind: registry for registry in (METHODS, SCENARIOS, METRICS)}
 
 
 def register_method(

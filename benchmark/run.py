@@ -9,9 +9,9 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -19,16 +19,14 @@ from time import monotonic
 from typing import Any, Literal
 
 import platformdirs
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired
 
 from .cell import Cell
 from .errors import InputError
+from .pool import pool
 from .store import Store
 
 _POLL_SECONDS = 0.3
-_PRELOADED = ["lifegen.benchmark._preload", "lifegen.methods.models.method", "lifegen.scenarios.parts"]
-"""Besides libraries, what methods and scenarios are made of; none of themselves, since a plug-in's import may do
-anything."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,8 @@ class Event:
     seconds: float = 0.0
     """Wall time since the cell started."""
     error: str = ""
+    negative_elbo: float | None = None
+    """On the full test after the last of these intervals, nats per image, where it is known."""
 
 
 def default_data_root() -> Path:
@@ -112,8 +112,8 @@ def resolve_precision(asked: str, device: str) -> str:
     Raises:
         InputError: products on the device can't have it.
     """
-    with _pool(1) as pool:
-        return str(pool.schedule(_resolve, args=[asked, device]).result())
+    with pool(1) as processes:
+        return str(processes.schedule(_resolve, args=[asked, device]).result())
 
 
 def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto", gpus: Sequence[str] = ()) -> None:
@@ -126,16 +126,17 @@ def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto", gpus: 
     streams = list({(cell.scenario.label, cell.seed): (cell.scenario, cell.seeds) for cell in cells}.values())
     methods = list({cell.method.label: cell.method for cell in cells}.values())
     precisions = sorted({cell.precision for cell in cells})
-    with _pool(1) as pool:
+    metrics = cells[0].metrics if cells else ()
+    with pool(1) as processes:
         for gpu in dict.fromkeys(gpus):
             try:
-                pool.schedule(_find_device, args=[gpu, "cuda"]).result()
+                processes.schedule(_find_device, args=[gpu, "cuda"]).result()
             except InputError:
                 raise InputError(
                     f"--gpus: CUDA shows no device {gpu} here; `lifegen doctor` says what it shows"
                 ) from None
-        pool.schedule(
-            _prepare, args=[gpus[0] if gpus else None, streams, methods, precisions, data_root, device]
+        processes.schedule(
+            _prepare, args=[gpus[0] if gpus else None, streams, methods, precisions, metrics, data_root, device]
         ).result()
 
 
@@ -178,12 +179,12 @@ def run(
     free: list[str | None] = list(gpus) or [None] * min(jobs, len(cells))
     running: dict[Future[str], tuple[Cell, str | None, float]] = {}
     last: list[Event] = []
-    with suppress(_FailedFastError), _pool(min(len(free), len(cells))) as pool:
+    with suppress(_FailedFastError), pool(min(len(free), len(cells))) as processes:
         while waiting or running:
             while waiting and free:
                 cell, slot = waiting.popleft(), free.pop(0)
                 arguments = [slot, cell, store.path, data_root, device, keep_models, states]
-                running[pool.schedule(_run_cell, args=arguments, timeout=time_limit)] = cell, slot, monotonic()
+                running[processes.schedule(_run_cell, args=arguments, timeout=time_limit)] = cell, slot, monotonic()
                 show(Event(cell, "started"))
             done, others = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in others:
@@ -203,8 +204,7 @@ class _FailedFastError(Exception):
 
 
 def _progress(cell: Cell, store: Store) -> Event:
-    stored = store.cell(cell.name)
-    return Event(cell, "interval", stored.intervals_done(), len(stored.record.get("visits", ())))
+    return _event(cell, "interval", store)
 
 
 def _outcome(cell: Cell, future: Future[str], store: Store, seconds: float, time_limit: float | None) -> Event:
@@ -224,10 +224,16 @@ def _outcome(cell: Cell, future: Future[str], store: Store, seconds: float, time
             store.fail(cell.name, cell.record(), error)
         except OSError as unwritten:
             error += f" (which can't be written down: {unwritten})"
-    stored = store.cell(cell.name)
     if kind == "failed" and not error:
-        error = str(stored.record.get("error", "reason unknown"))
-    return Event(cell, kind, stored.intervals_done(), len(stored.record.get("visits", ())), seconds, error)
+        error = str(store.cell(cell.name).record.get("error", "reason unknown"))
+    return _event(cell, kind, store, seconds, error)
+
+
+def _event(cell: Cell, kind: Any, store: Store, seconds: float = 0.0, error: str = "") -> Event:
+    """What has happened to a cell, with how far it is."""
+    stored = store.cell(cell.name)
+    of = len(stored.record.get("visits", ()))
+    return Event(cell, kind, stored.intervals_done(), of, seconds, error, stored.last_negative_elbo())
 
 
 def _death(code: int) -> str:
@@ -236,24 +242,6 @@ def _death(code: int) -> str:
     name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
     hint = "; most likely the machine's memory was used up" if name == "SIGKILL" else ""
     return f"was killed by signal {-code} ({name}{hint})"
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Any]:
-    # Two threads collapse where cores are shared; two processes of one thread don't. Set before the server imports.
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
-    pool = ProcessPool(max_workers=workers, max_tasks=1, context=context)
-    try:
-        yield pool
-        pool.close()
-    except BaseException:
-        pool.stop()
-        raise
-    finally:
-        pool.join()
 
 
 # What workers run: importing it imports no torch here.

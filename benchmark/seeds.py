@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
@@ -42,3 +42,18 @@ class Seeds:
         random.seed(self.of("global", "python"))
         np.random.seed(self.of("global", "numpy") % 2**32)  # noqa: NPY002  (it is the legacy generator that plugins use)
         torch.manual_seed(self.of("global", "torch"))
+
+
+def global_states() -> dict[str, bytes]:
+    """What tells whether something has drawn from Python's, numpy's and torch's global generators."""
+    import random
+
+    import numpy as np
+    import torch
+
+    numpy: Any = np.random.get_state()  # noqa: NPY002
+    return {
+        "Python": repr(random.getstate()).encode(),
+        "numpy": numpy[1].tobytes() + repr(numpy[2:]).encode(),
+        "torch": torch.get_rng_state().numpy().tobytes(),
+    }

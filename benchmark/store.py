@@ -16,7 +16,7 @@ import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -35,6 +35,7 @@ from .cell_folder import (
     CellWriter,
     StoredCell,
     lock_of,
+    texts_of,
     write_atomically,
     write_record,
 )
@@ -133,12 +134,16 @@ class Store:
     def current(self) -> tuple[list[StoredCell], dict[str, str]]:
         """The finished cells of the newest versions; and of each other cell why it is left out.
 
-        Cells of different versions of the protocol, a scenario, a method or a metric are never mixed, and none is shown
-        that is older than what is installed.
+        Cells of different versions of the protocol, a scenario, a method or a metric are never mixed, nor are those of
+        different texts of a file, and none is shown that is older than what is installed.
         """
         cells, left_out = [], {}
-        for cell in self.cells():
-            if cell.status == "done":
+        stored = self.cells()
+        texts = self._newest_texts(stored)
+        for cell in stored:
+            if old := [part for part, text in cell.texts.items() if texts[part] != text]:
+                left_out[cell.folder.name] = f"stale: its {' and '.join(old)} is of another text of its file"
+            elif cell.status == "done":
                 cells.append(cell)
             else:
                 left_out[cell.folder.name] = f"{cell.status}: {cell.reason}"
@@ -162,6 +167,42 @@ class Store:
                     "made before one of its options or metrics existed; the store has it with that as well"
                 )
         return cells, left_out
+
+    def _newest_texts(self, cells: Sequence[StoredCell]) -> dict[str, str | None]:
+        """The text of each scenario and method: none of what is installed, else the file that was asked for last."""
+        asked: dict[str, dict[str | None, str]] = {}
+
+        def note(texts: Mapping[str, str | None], when: str) -> None:
+            for part, text in texts.items():
+                times = asked.setdefault(part, {})
+                times[text] = max(when, times.get(text, ""))
+
+        for cell in cells:
+            note(cell.texts, str(cell.record.get("started", "")))
+        if any(len(times) > 1 for times in asked.values()):
+            # A text that is asked for again, after another one, isn't computed again: plans say so.
+            for _, plan in self.plans():
+                for record in plan["cells"].values():
+                    note(texts_of(record), plan.get("asked", ""))
+        newest = {part: max(times, key=times.__getitem__) for part, times in asked.items()}
+        installed = {f"{kind} {name}" for kind in ("scenario", "method") for name in describe(kind)}
+        return {part: None if part in installed else text for part, text in newest.items()}
+
+    def plans(self, unreadable: list[str] | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """The plans that were saved in the store, with their files.
+
+        Args:
+            unreadable: gets those that can't be read, and why.
+        """
+        for file in sorted((self.path / "plans").glob("*.json")):
+            try:
+                plan = json.loads(file.read_text())
+                for record in plan["cells"].values():
+                    texts_of(record)
+                yield file, plan
+            except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+                if unreadable is not None:
+                    unreadable.append(f"{file}: {type(error).__name__}: {error}")
 
     @contextmanager
     def writing(

@@ -17,10 +17,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from .catalogue import describe
+from .catalogue import describe, plug_in_metrics
 from .cell import Cell, plan
 from .choice import choose
 from .errors import InputError, brief, not_a_name, unknown
+from .plugin_file import PluginFile
 from .toml_lines import Place, toml_lines
 
 _LARGEST = 100_000
@@ -110,6 +111,7 @@ def cells_of(
     seeds: Sequence[int] | None = None,
     steps: int | None = None,
     smoke: bool = False,
+    metrics: Sequence[str] = (),
 ) -> list[Cell]:
     """The cells of a suite, or of given scenarios × methods × seeds.
 
@@ -120,6 +122,7 @@ def cells_of(
         seeds: replace the suite's; 0, 1 and 2 without a suite.
         steps: optimiser steps per interval, in place of the suite's; a scenario given here may say its own.
         smoke: whether to run the suite's small size.
+        metrics: files whose metrics are measured as well.
 
     Raises:
         InputError: something doesn't exist, or nothing is asked for.
@@ -147,7 +150,9 @@ def cells_of(
         [choose("method", name, last=small.method) for name in names],
         seeds,
     )
-    return [replace(cell, suite=suite_name) for cell in cells] if chosen and not methods else cells
+    of_suite = suite_name if chosen and not methods else None
+    measured = plug_in_metrics(map(PluginFile.read, metrics))
+    return [replace(cell, suite=of_suite, metrics=measured) for cell in cells]
 
 
 def _expanded(text: str) -> list[str]:

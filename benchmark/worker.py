@@ -9,7 +9,6 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
+from .catalogue import Description
 from .cell import Cell
 from .cell_folder import STATE, CellBusyError, CellDoneError, CellWriter
 from .checkpoint import Checkpoint, rows_kept
@@ -31,7 +31,7 @@ from .method import Method
 from .options import Options
 from .pictures import take_pictures, take_samples
 from .precision import products_in, resolve
-from .registry import METHODS, METRICS, SCENARIOS, Entry
+from .registry import METRICS, Entry
 from .saved_model import save_model
 from .seeds import Seeds
 from .state import State, UnstatableError
@@ -45,11 +45,12 @@ def prepare(
     streams: Iterable[tuple[Choice, Seeds]],
     methods: Iterable[Choice],
     precisions: Iterable[str],
+    metrics: Iterable[Description],
     data_root: Path,
     device: str,
 ) -> None:
     """Find the device, check precisions, fetch and verify the data, and make each stream and method once, before any
-    training.
+    training; import the metrics.
 
     Raises:
         InputError: something can't be had.
@@ -66,6 +67,8 @@ def prepare(
         build_stream(scenario, seeds, data_root)
     for method in methods:
         build_method(method)
+    for metric in metrics:
+        metric.entry()
 
 
 def run_cell(
@@ -136,6 +139,8 @@ def _run(
     seeds.seed_globals()
     stream = build_stream(cell.scenario, seeds, data_root)
     method = build_method(cell.method)
+    for metric in cell.metrics:
+        metric.entry()
     view = method.view(stream)
     strategy = method.strategy(stream, seeds, device)
     strategy.precision = resolve(cell.precision, device)
@@ -158,7 +163,7 @@ def _run(
         writer.spent(state.facts["seconds"])
         print(f"goes on after interval {done - 1}", flush=True)
     visits = [experience.distributions for experience in view]
-    writer.note(visits=visits, execution=executions, **_circumstances(stream, device))
+    writer.note(visits=visits, execution=executions, **_circumstances(cell, stream, device))
     cant = cell.method.facts.get("restarts", "")
     for interval, experience in list(enumerate(view))[done:]:
         began = perf_counter()
@@ -239,8 +244,7 @@ def build_stream(scenario: Choice, seeds: Seeds, data_root: Path) -> Stream:
 
 
 def _scenario(scenario: Choice) -> tuple[Entry, Options]:
-    import_module(scenario.module)
-    entry = SCENARIOS[scenario.name]
+    entry = scenario.entry()
     assert entry.config is not None
     return entry, _validated(entry.config, scenario)
 
@@ -251,8 +255,7 @@ def build_method(method: Choice) -> Method:
     Raises:
         InputError: its options don't fit together.
     """
-    import_module(method.module)
-    entry = METHODS[method.name]
+    entry = method.entry()
     assert entry.config is not None
     made: Method = entry.target(_validated(entry.config, method))
     return made
@@ -267,11 +270,12 @@ def _validated(config: type[Options], choice: Choice) -> Options:
         raise InputError(f"{choice.name}{where}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _circumstances(stream: Stream, device: torch.device) -> dict[str, Any]:
-    packages = ("lifegen", "torch", "torchvision", "avalanche-lib", "numpy")
+def _circumstances(cell: Cell, stream: Stream, device: torch.device) -> dict[str, Any]:
+    packages = ["lifegen", "torch", "torchvision", "avalanche-lib", "numpy"]
+    plug_ins = [cell.scenario.description, cell.method.description, *cell.metrics]
+    packages += sorted({one.provider for one in plug_ins if not one.file} - {"lifegen"})
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "provider": {"name": "lifegen", "version": version("lifegen")},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "metrics": {entry.name: entry.version for entry in METRICS},
         "machine": {

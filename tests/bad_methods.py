@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from avalanche.core import SupervisedPlugin
 
+from lifegen.benchmark.catalogue import Description
 from lifegen.benchmark.choice import Choice
 from lifegen.benchmark.registry import register_method
 from lifegen.benchmark.seeds import Seeds
@@ -61,4 +62,5 @@ class Bad(VAEMethod):
 
 def bad(kind: str) -> Choice:
     facts = {"uses": [], "reference": None}
-    return Choice("bad", 1, __name__, {"kind": kind, "width": 8}, facts, f"bad:kind={kind}")
+    description = Description("method", "bad", 1, "", __name__, facts=facts)
+    return Choice(description, {"kind": kind, "width": 8}, f"bad:kind={kind}")

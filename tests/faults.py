@@ -16,7 +16,7 @@ import numpy as np
 
 from lifegen.benchmark.cell import Cell
 from lifegen.benchmark.choice import choose
-from lifegen.benchmark.run import _PRELOADED
+from lifegen.benchmark.pool import PRELOADED
 from lifegen.benchmark.store import Store
 
 TIMED = {"train_seconds", "eval_seconds", "peak_memory_mb"}
@@ -32,7 +32,7 @@ def cell(method: str = "naive:width=8", scenario: str = TINY, seed: int = 0, pre
 def start(function: Callable[..., None], *arguments: object) -> BaseProcess:
     """Call a function in a process of its own, forked from a server that has imported everything."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOADED)
+    context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=function, args=arguments)
     process.start()
     return process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from lifegen.benchmark.catalogue import Description
 from lifegen.benchmark.choice import Choice
 from lifegen.benchmark.registry import register_method
 from lifegen.benchmark.seeds import Seeds
@@ -21,4 +22,5 @@ class Seeing(VAEMethod):
         return super().model(stream, seeds)
 
 
-SEEING = Choice("seeing", 1, __name__, {"width": 8}, {"uses": [], "reference": None}, "seeing")
+FACTS = {"uses": [], "reference": None}
+SEEING = Choice(Description("method", "seeing", 1, "", __name__, facts=FACTS), {"width": 8}, "seeing")

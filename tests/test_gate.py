@@ -10,7 +10,7 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import SynapticIntelligencePlugin
 
 from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.gate import GateError, check_method
+from lifegen.benchmark.checks.method import GateError, check_method
 from lifegen.benchmark.method import Method
 from lifegen.benchmark.registry import METHODS, Entry
 from lifegen.methods.models.method import VAEMethod

@@ -15,7 +15,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import ValidationError
 
-from lifegen.benchmark.gate import check_method
+from lifegen.benchmark.checks.method import check_method
 from lifegen.benchmark.method import Method
 from lifegen.benchmark.registry import METHODS
 from lifegen.benchmark.seeds import Seeds

@@ -16,6 +16,7 @@ from lifegen.benchmark.catalogue import Description, describe, describe_one
 from lifegen.benchmark.choice import choose, configure
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.options import Options
+from lifegen.benchmark.providers import Provided
 from lifegen.benchmark.registry import Registry
 
 
@@ -96,13 +97,13 @@ def test_the_catalogue_is_made_anew_when_a_file_changes(monkeypatch, tmp_path):
     entries = [{"kind": "method", "name": "naive", "version": 1, "summary": "s", "module": "m"}]
     digests = iter("aab")
     monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: calls.append(1) or entries)
-    monkeypatch.setattr(catalogue, "_digest", lambda modules: next(digests))
+    monkeypatch.setattr(catalogue, "digest_of", lambda modules: next(digests))
     monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
     for expected in (1, 1, 2):
         assert catalogue._catalogue.__wrapped__()[0].name == "naive"
         assert len(calls) == expected
     next(iter((tmp_path / "cache").glob("catalogue-*"))).write_text("{torn")
-    monkeypatch.setattr(catalogue, "_digest", lambda modules: "b")
+    monkeypatch.setattr(catalogue, "digest_of", lambda modules: "b")
     catalogue._catalogue.__wrapped__()
     assert len(calls) == 3
 
@@ -121,7 +122,9 @@ def test_an_import_error_is_never_remembered(monkeypatch, tmp_path):
 def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(monkeypatch, tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('not the real one')")
     monkeypatch.chdir(tmp_path)
-    entries = catalogue._describe_in_subprocess(["lifegen.benchmark.seeds", "lifegen.scenarios.split"])
+    modules = [Provided("scenario", "lifegen.benchmark.seeds"), Provided("scenario", "lifegen.scenarios.split")]
+    entries = catalogue._describe_in_subprocess(modules)
+    assert entries
     assert not [entry["error"] for entry in entries if entry["error"]]
 
 
@@ -137,17 +140,19 @@ def test_a_broken_module_is_a_row_with_its_error(tmp_path):
 import json
 from dataclasses import asdict
 from lifegen.benchmark.catalogue import _describe_here
-print(json.dumps([asdict(entry) for entry in _describe_here(["broken_method", "lifegen.benchmark.derived"])]))
+from lifegen.benchmark.providers import Provided
+modules = [Provided("method", "broken_method"), Provided("metric", "lifegen.benchmark.derived")]
+print(json.dumps([asdict(entry) for entry in _describe_here(modules)]))
 """
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     entries = {entry["name"]: entry for entry in json.loads(done.stdout)}
-    assert entries["broken-method"]["error"] == "RuntimeError: no such thing"
+    assert entries["broken_method"]["error"] == "importing broken_method fails: RuntimeError: no such thing"
     assert entries["forgetting"]["error"] is None
 
 
 def test_a_broken_thing_cannot_be_chosen(monkeypatch):
-    broken = Description("method", "mine", 0, "", "some.module", error="ImportError: x")
+    broken = Description("method", "mine", 0, "", "some.module", error="importing some.module fails: ImportError: x")
     monkeypatch.setattr(catalogue, "_catalogue", lambda: (broken,))
     with pytest.raises(InputError, match=r"importing some\.module fails: ImportError: x"):
         describe_one("method", "mine")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from lifegen.benchmark.catalogue import Description
 from lifegen.benchmark.choice import Choice
 from lifegen.benchmark.images import Images
 from lifegen.benchmark.registry import register_scenario
@@ -38,4 +39,4 @@ def tiny(config: TinyConfig, seeds: Seeds, data_root: Path) -> Stream:
 def chosen(**options: object) -> Choice:
     """The scenario, as a command would have it."""
     config = TinyConfig(**{"steps": 3, "importance_draws": 4, **options})
-    return Choice("tiny", 1, __name__, config.model_dump(mode="json"), {}, "tiny")
+    return Choice(Description("scenario", "tiny", 1, "", __name__), config.model_dump(mode="json"), "tiny")
