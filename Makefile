@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install leaderboard test check benchmark
+.PHONY: install leaderboard test check docs benchmark
 
 install: .venv/installed
 
@@ -26,9 +26,13 @@ test: install
 check: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	rm -rf build
+	rm -rf build/types build/lib build/bdist*
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target build/types .
 	MYPYPATH=build/types $(BIN)/mypy -p lifegen.benchmark -p lifegen.methods -p lifegen.scenarios
+
+docs: install
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs -d build/doctrees
+	@echo "open build/docs/index.html"
 
 # Ratios are of CPU time, from slices in turn, so that they can be made on a machine that does other things as well.
 benchmark: install

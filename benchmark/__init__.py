@@ -3,6 +3,7 @@
 For whoever adds a method: ``Method``, ``register_method``, ``GenerativeModel``, ``GenerativeTemplate``, ``Seeds``,
 ``check``, ``check_method``.
 For whoever adds a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``.
+For whoever adds a metric: ``Measurement``, ``Row``, ``register_metric``.
 For whoever reads results: ``load``, ``load_model``.
 """
 
@@ -10,10 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .check import check
+    from .checks.check import check
     from .checks.method import GateError, check_method
     from .errors import InputError
-    from .images import Images
+    from .images import Images, to_unit
+    from .measures import Measurement, Row
     from .method import Method
     from .model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo
     from .plugin_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "InputError": "errors",
-    "check": "check",
+    "check": "checks.check",
     "GateError": "checks.method",
     "check_method": "checks.method",
     "Method": "method",
@@ -45,6 +47,9 @@ _HOME = {
     "Seeds": "seeds",
     "load": "store",
     "Images": "images",
+    "to_unit": "images",
+    "Measurement": "measures",
+    "Row": "measures",
     "Interval": "stream",
     "Parts": "stream",
     "ScenarioConfig": "stream",

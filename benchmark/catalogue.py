@@ -27,7 +27,8 @@ import platformdirs
 
 from .errors import InputError, unknown
 from .plugin_file import PluginFile
-from .providers import Provided, digest_of, folder_of, provided
+from .providers import Provided, digest_of, folder_of
+from .providers import provided as all_provided
 from .registry import REGISTRIES, DuplicateError, Entry
 
 _FILE = re.compile(r"(?P<file>[^:]*\.py)(:(?P<thing>[A-Za-z_][A-Za-z0-9_.-]*)(?=:|$))?(:(?P<rest>.*))?", re.DOTALL)
@@ -198,13 +199,17 @@ def _of_file(file: PluginFile, entries: Iterable[Mapping[str, Any]]) -> tuple[De
 
 
 def _describe_file_here(file: PluginFile) -> list[dict[str, Any]]:
-    with contextlib.redirect_stdout(io.StringIO()):  # a file may print when it is run
-        return [asdict(_describe_entry(entry)) for entry in file.load()]
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # a file may print when it is run
+            return [asdict(_describe_entry(entry)) for entry in file.load()]
+    except Exception as error:  # what a library raises may not survive the way back to the command
+        text = str(error) if isinstance(error, InputError) else f"{file.name}: {type(error).__name__}: {error}"
+        raise InputError(text) from None
 
 
 @cache
 def _provided() -> tuple[Provided, ...]:
-    return tuple(provided())
+    return tuple(all_provided())
 
 
 @cache
@@ -281,33 +286,30 @@ def _describe_here(modules: Iterable[Provided]) -> list[Description]:
     found: dict[tuple[str, str], Description] = {}
     failed = []
     for module in modules:
+        name, reason = module.name or module.module.rpartition(".")[2], ""
         try:
             imported = importlib.import_module(module.module)
             if module.attribute and not hasattr(imported, module.attribute):
-                raise AttributeError(f"it has no {module.attribute}")
-            new = [entry for registry in REGISTRIES.values() for entry in registry
-                   if (entry.kind, entry.name) not in found]  # fmt: skip
-            its = {entry.kind for entry in new} | {
-                kind for (kind, _), one in found.items() if one.provider == module.provider
-            }
-            if module.provider != "lifegen" and module.kind not in its:
-                raise LookupError(f"it registers no {module.kind}")
+                reason = f"{module.module} has no {module.attribute}"
+        except DuplicateError as error:
+            name, reason = error.name, str(error)
+            if (other := found.get((module.kind, name))) and other.provider != "lifegen":
+                found[module.kind, name] = replace(other, error=reason)  # neither of two packages is the right one
         except (Exception, SystemExit) as error:  # a broken plug-in is a row in the list, never a crash
-            name = module.name or module.module.rpartition(".")[2]
             reason = f"importing {module.module} fails: {type(error).__name__}: {error}"
-            if isinstance(error, DuplicateError):
-                name, reason = error.name, str(error)
-                key = module.kind, name
-                if key in found and found[key].provider != "lifegen":  # neither of two packages is the right one
-                    found[key] = replace(found[key], error=reason)
+        for registry in REGISTRIES.values():
+            # What a module has registered before it failed can't be used; what it had imported by then, can.
+            registry.keep(entry.name for entry in registry if entry.target.__module__ in sys.modules)
+            for entry in registry:
+                if (entry.kind, entry.name) not in found:
+                    found[entry.kind, entry.name] = replace(
+                        _describe_entry(entry), provider=module.provider, provider_version=module.version
+                    )
+        provided = {kind for (kind, _), one in found.items() if one.provider == module.provider}
+        if module.provider != "lifegen" and module.kind not in provided:
+            reason = reason or f"{module.module} registers no {module.kind}"
+        if reason:
             failed.append(_failure(module, name, reason))
-            for registry in REGISTRIES.values():  # what it has registered before it failed can't be used either
-                registry.keep(name for kind, name in found if kind == registry.kind)
-        else:
-            for entry in new:
-                found[entry.kind, entry.name] = replace(
-                    _describe_entry(entry), provider=module.provider, provider_version=module.version
-                )
     return [*found.values(), *failed]
 
 

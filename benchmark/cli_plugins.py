@@ -73,7 +73,7 @@ def check(thing: str, data_root: Path | None) -> int:
     What isn't installed is named by its file: all that file.py registers, or file.py:Class. Options may follow as for
     `run`.
     """
-    from .check import findings, targets
+    from .checks.check import findings, targets
     from .pool import use_one_thread
 
     use_one_thread()

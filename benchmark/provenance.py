@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from .cell_folder import StoredCell
+from .plugin_file import files_of
 from .store import Store
 from .suite import cells_of, suites
 
@@ -25,6 +26,9 @@ def commands(store: Store) -> list[str]:
     """The ``lifegen run`` lines that make the cells of a store: a suite's, where the store has the whole suite, and one
     for each set of scenarios × methods × seeds of the others."""
     cells = [cell for cell in store.cells() if cell.status not in ("damaged", "incompatible", "foreign")]
+    measured = {one["version"]: file.name for cell in cells for one in cell.record.get("plug-in metrics", {}).values()
+                if (file := files_of(cell.record).get(one["version"]))}  # fmt: skip
+    metrics = "".join(f" --metric {shlex.quote(name)}" for name in sorted(measured.values()))
     lines = []
     while cells:
         names = {cell.folder.name for cell in cells}
@@ -32,9 +36,9 @@ def commands(store: Store) -> list[str]:
         if not of_suites:
             break
         name = max(of_suites, key=lambda one: len(of_suites[one]))
-        lines.append(f"lifegen run --suite {name} --out {out(store)}")
+        lines.append(f"lifegen run --suite {name}{metrics} --out {out(store)}")
         cells = [cell for cell in cells if cell.folder.name not in of_suites[name]]
-    return lines + [_line(*key, [*group], out(store)) for key, group in _blocks(cells).items()]
+    return lines + [_line(*key, [*group], f"{metrics} --out {out(store)}") for key, group in _blocks(cells).items()]
 
 
 def out(store: Store) -> str:
@@ -72,6 +76,11 @@ def versions(store: Store) -> dict[str, int]:
     return {part: number for cell in store.current()[0] for part, number in sorted(cell.versions.items())}
 
 
+def files(store: Store) -> dict[str, str]:
+    """The texts of the files that scenarios, methods and metrics of the cells that are shown come from, by name."""
+    return {file.name: file.text for cell in store.current()[0] for file in files_of(cell.record).values()}
+
+
 def _suite_cells(name: str) -> set[str]:
     try:
         return {cell.name for cell in cells_of(name)}
@@ -87,8 +96,8 @@ def _blocks(cells: Iterable[StoredCell]) -> dict[_Key, dict[str, None]]:
     runs: dict[tuple[str, str], set[tuple[str, int]]] = {}
     for cell in cells:
         record: dict[str, Any] = cell.record
-        key = record["method"]["label"], record["precision"]
-        runs.setdefault(key, set()).add((record["scenario"]["label"], record["seed"]))
+        key = _named(record, "method"), record["precision"]
+        runs.setdefault(key, set()).add((_named(record, "scenario"), record["seed"]))
     blocks: dict[_Key, dict[str, None]] = {}
     for (method, precision), pairs in runs.items():
         by_scenario: dict[str, set[int]] = {}
@@ -102,14 +111,20 @@ def _blocks(cells: Iterable[StoredCell]) -> dict[_Key, dict[str, None]]:
     return blocks
 
 
-def _line(scenarios: Sequence[str], seeds: Sequence[int], precision: str, methods: Sequence[str], out: str) -> str:
+def _named(record: Mapping[str, Any], part: str) -> str:
+    """What the command line calls a cell's scenario or method."""
+    label, file = record[part]["label"], files_of(record).get(record[part].get("file", ""))
+    return f"{file.name}:{label}" if file else str(label)
+
+
+def _line(scenarios: Sequence[str], seeds: Sequence[int], precision: str, methods: Sequence[str], end: str) -> str:
     parts = ["lifegen run"]
     parts += [f"-s {shlex.quote(label)}" for label in scenarios]
     parts += [f"-m {shlex.quote(label)}" for label in methods]
     parts.append(f"--seeds {_ranges(seeds)}")
     if precision != "float32":
         parts.append(f"--precision {precision}")
-    return " ".join([*parts, f"--out {out}"])
+    return " ".join(parts) + end
 
 
 def _ranges(numbers: Sequence[int]) -> str:

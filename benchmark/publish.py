@@ -22,7 +22,8 @@ FIGURES = ("final", "matrix", "forgetting", "consistency", "memory", "compute", 
 
 def publish(store: Store, folder: Path) -> list[Path]:
     """Write a store's results: ``measurements.parquet`` and ``.csv.gz`` (the tidy table), ``leaderboard.csv``, figures,
-    ``report.html``, and a ``README.md`` with the leaderboard, the commands, machines and versions.
+    ``report.html``, the files of plug-ins that aren't installed, and a ``README.md`` with the leaderboard, the
+    commands, machines and versions.
 
     Args:
         store: with at least one finished cell.
@@ -41,6 +42,9 @@ def publish(store: Store, folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files = _tables(store, folder)
+        for file_of_plugin, text in provenance.files(store).items():
+            (folder / file_of_plugin).write_text(text)
+            files.append(folder / file_of_plugin)
         (folder / "leaderboard.csv").write_text(tables.to_csv(board))
         (folder / FACTS).write_text(tables.to_json(board))
         figures = _figures(store, folder / "figures", several=len(runs.scenarios) > 1)
@@ -63,6 +67,7 @@ def publish(store: Store, folder: Path) -> list[Path]:
             leaderboard=tables.to_markdown(board),
             circumstances=provenance.circumstances(store).round({"hours": 2}).T.to_markdown(),
             versions=provenance.versions(store),
+            plugin_files=sorted(provenance.files(store)),
             figures=[file.relative_to(folder) for file in figures],
         )
         (folder / "README.md").write_text(page)

@@ -109,7 +109,7 @@ class Registry:
 
     def keep(self, names: Iterable[str]) -> None:
         """Forget all but these."""
-        self._entries = {name: self._entries[name] for name in names}
+        self._entries = {name: self._entries[name] for name in list(names)}
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:

@@ -1,10 +1,10 @@
 """Avalanche's own plugins as methods, beside lifegen's model and loop.
 
-Their strengths and memories mean what Avalanche's documentation says. The small subclasses state what a plugin keeps
-and draws, and differ from what ships in three things. On a CPU, SynapticIntelligence takes the live weights where it
-means a copy of them, so that every distance is 0 and it does nothing at all: here they are copies. GEM's projection, a
-quadratic program of one variable for each interval, is solved by scipy instead of a package of another licence.
-GenerativeReplay appends to the batch; here it replaces its second half, so that a step costs what it costs others.
+Their strengths and memories mean what Avalanche's documentation says. The small subclasses differ from what ships in
+three things. On a CPU, SynapticIntelligence takes the live weights where it means a copy of them, so that every
+distance is 0 and it does nothing at all: here they are copies. GEM's projection, a quadratic program of one variable
+for each interval, is solved by scipy instead of a package of another licence. GenerativeReplay appends to the batch;
+here it replaces its second half, so that a step costs what it costs others.
 
 Replay's loader has batches of its own: half from memory, but for the last of an epoch, which is short of new images.
 
@@ -13,7 +13,7 @@ images; GenerativeReplay a copy of the model. References: Kirkpatrick et al. (ar
 al. (1703.04200), equations 4 and 5; Chaudhry et al. (1812.00420), equation 11; Lopez-Paz and Ranzato (1706.08840),
 equation 11; Shin et al. (1705.08690).
 
-Not here, since they don't act on or don't run with a generative model: MIR, RWalk, MAS, LwF, GSS, LFL, BiC, CoPE.
+``models/stock.py`` has those that can't be methods, with the reasons.
 """
 
 from __future__ import annotations
@@ -23,47 +23,14 @@ from typing import Any
 import numpy as np
 import torch
 from avalanche.core import SupervisedPlugin
-from avalanche.training.plugins import (
-    AGEMPlugin,
-    EWCPlugin,
-    GEMPlugin,
-    GenerativeReplayPlugin,
-    ReplayPlugin,
-    SynapticIntelligencePlugin,
-)
+from avalanche.training.plugins import AGEMPlugin, EWCPlugin, ReplayPlugin, SynapticIntelligencePlugin
 from pydantic import NonNegativeFloat, PositiveInt
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
 from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
-from lifegen.benchmark.template import count_state
 
-from .models.method import VAEMethod
-
-
-class StockMethod(VAEMethod):
-    """A stock plugin on the code/style VAE, whose code keeps its size."""
-
-    def plugin(self) -> SupervisedPlugin:
-        """Avalanche's plugin, with the method's options."""
-        raise NotImplementedError
-
-    def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        return [*super().plugins(stream, seeds), self.plugin()]
-
-
-def _numbers(*kept: dict[Any, Any]) -> int:
-    """Numbers in (nested) dictionaries of Avalanche's ``ParamData``."""
-    values = [value for one in kept for value in one.values()]
-    return sum(_numbers(value) if isinstance(value, dict) else value.data.numel() for value in values)
-
-
-class _EWC(EWCPlugin):
-    @property
-    def stored_parameters(self) -> int:
-        return _numbers(self.saved_params, self.importances)
+from .models.stock import CountingGEM, CountingGenerativeReplay, StockMethod
 
 
 @register_method("avalanche-ewc", version=1, uses=("boundaries",))
@@ -75,7 +42,13 @@ class AvalancheEWC(StockMethod):
         """ewc_lambda, weight of the penalty (without the factor ½ of ``ewc``)."""
 
     def plugin(self) -> SupervisedPlugin:
-        return _EWC(self.config.strength)
+        return EWCPlugin(self.config.strength)
+
+
+def _numbers(*kept: dict[Any, Any]) -> int:
+    """Numbers in (nested) dictionaries of Avalanche's ``ParamData``."""
+    values = [value for one in kept for value in one.values()]
+    return sum(_numbers(value) if isinstance(value, dict) else value.data.numel() for value in values)
 
 
 class _SynapticIntelligence(SynapticIntelligencePlugin):
@@ -115,19 +88,6 @@ class SynapticIntelligence(StockMethod):
         return _SynapticIntelligence(self.config.strength)
 
 
-class _AGEM(AGEMPlugin):
-    extra_rows = 0
-
-    @property
-    def stored_samples(self) -> int:
-        return sum(len(buffer) for buffer in self.buffers)
-
-    def sample_from_memory(self) -> Any:
-        batch = super().sample_from_memory()
-        self.extra_rows += len(batch[0])
-        return batch
-
-
 @register_method(
     "avalanche-agem",
     version=1,
@@ -144,20 +104,10 @@ class AvalancheAGEM(StockMethod):
         """Remembered images that each step compares its gradient with, beside its batch."""
 
     def plugin(self) -> SupervisedPlugin:
-        return _AGEM(self.config.images_per_interval, self.config.sample_size)
+        return AGEMPlugin(self.config.images_per_interval, self.config.sample_size)
 
 
-class _GEM(GEMPlugin):
-    extra_rows = 0
-
-    @property
-    def stored_samples(self) -> int:
-        return sum(len(images) for images in self.memory_x.values())
-
-    def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
-        super().before_training_iteration(strategy, **kwargs)
-        self.extra_rows += self.stored_samples
-
+class _GEM(CountingGEM):
     def solve_quadprog(self, g: Tensor) -> Tensor:
         """v minimises ½ vᵀ(P + 0.001 I)v + (Mg)ᵀv with v ≥ memory_strength, for P = MMᵀ; the projection is g + Mᵀv."""
         memories, gradient = self.G.double(), g.double()
@@ -183,12 +133,6 @@ class AvalancheGEM(StockMethod):
         return _GEM(self.config.images_per_interval, self.config.memory_strength)
 
 
-class _Replay(ReplayPlugin):
-    @property
-    def stored_samples(self) -> int:
-        return len(self.storage_policy.buffer)
-
-
 @register_method("avalanche-replay", version=1, uses=("boundaries", "past-data"))
 class AvalancheReplay(StockMethod):
     """Avalanche's replay of real images: half of each batch, from a memory balanced over intervals."""
@@ -199,21 +143,14 @@ class AvalancheReplay(StockMethod):
 
     def plugin(self) -> SupervisedPlugin:
         half = self.config.batch_size // 2
-        return _Replay(self.config.images, batch_size=self.config.batch_size - half, batch_size_mem=half)
+        return ReplayPlugin(self.config.images, batch_size=self.config.batch_size - half, batch_size_mem=half)
 
 
-class _GenerativeReplay(GenerativeReplayPlugin):
-    synthetic_samples = 0
-
-    @property
-    def stored_parameters(self) -> int:
-        return 0 if self.untrained_solver or not hasattr(self, "old_generator") else count_state(self.old_generator)
-
+class _GenerativeReplay(CountingGenerativeReplay):
     def before_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
         if not self.untrained_solver:
             # The plugin appends to the batch; these make room, so that a step costs what it costs other methods.
             strategy.mbatch = [part[: max(1, len(part) - self.replay_size)] for part in strategy.mbatch]
-            self.synthetic_samples += self.replay_size
         super().before_training_iteration(strategy, **kwargs)
 
 

@@ -10,9 +10,10 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import SynapticIntelligencePlugin
 
 from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.checks.method import GateError, check_method
+from lifegen.benchmark.checks.method import GateError, check_method, findings
 from lifegen.benchmark.method import Method
 from lifegen.benchmark.registry import METHODS, Entry
+from lifegen.benchmark.stream import tensor_view
 from lifegen.methods.models.method import VAEMethod
 from lifegen.methods.models.plugins import ResetOptimizerPlugin
 
@@ -247,3 +248,69 @@ def breaks(name: str, function) -> type[Method]:
 def test_broken_promises_of_models_are_caught(name, function, message):
     with pytest.raises(GateError, match=message):
         check_method(entry(breaks(name, function)))
+
+
+def test_what_draws_from_global_generators_is_caught_and_of_stock_plugins_it_is_noted():
+    class Draws(Counts):
+        def before_forward(self, strategy, **_):
+            torch.rand(1)
+
+    with pytest.raises(GateError, match="named generators only: it draws from the global generator of torch: pass gen"):
+        check_method(entry(with_plugin(Draws)))
+    notes = [one for one in findings(METHODS["avalanche-ewc"]) if "named generators" in one.promise]
+    assert [(one.status, "EWCPlugin" in one.seen) for one in notes] == [("note", True)]
+
+
+class Writes(Counts):
+    """Changes the images that its experience holds."""
+
+    def after_training_exp(self, strategy, **_):
+        super().after_training_exp(strategy)
+        tensor_view(strategy.experience.dataset).x[0, 0, 0, 0] ^= 1
+
+
+def test_what_writes_into_its_data_is_caught():
+    with pytest.raises(GateError, match="what it is given stays as it is: some have other values"):
+        check_method(entry(with_plugin(Writes)))
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "message"),
+    [
+        ("log_weights", lambda k, self, x, d, g=None: k.log_weights(self, x.clamp_(0.1), d, g), "input alone"),
+        ("sample", lambda k, self, n, code=None, generator=None: k.sample(self, n, code), "global generator of torch"),
+        (
+            "log_weights",  # without what the style costs
+            lambda k, self, x, d, g=None: (w := k.log_weights(self, x, d, g))._replace(divergence=w.divergence * 0),
+            r"negative_elbo: the sum is [1-9].*: not a bound on −log p\(x\)",
+        ),
+    ],
+)
+def test_what_is_no_bound_or_has_side_effects_is_caught(name, function, message):
+    with pytest.raises(GateError, match=message):
+        check_method(entry(breaks(name, function), reference="lower"))
+
+
+def test_what_raises_is_told_with_its_line():
+    class Raises(Counts):
+        def before_forward(self, strategy, **_):
+            raise KeyError("no such thing")
+
+    with pytest.raises(
+        GateError, match=r"trains on four small intervals: KeyError: 'no such thing' \(.*test_gate.py, line"
+    ):
+        check_method(entry(with_plugin(Raises)))
+
+
+def test_a_model_of_other_images_is_said_to_have_no_bound_that_was_looked_at():
+    class Large(VAEMethod):
+        """Wants large images."""
+
+        def model(self, stream, seeds):
+            if stream.image_shape[1] < 8:
+                raise ValueError("images are too small")
+            return super().model(stream, seeds)
+
+    found = {one.promise: one for one in findings(entry(Large, reference="lower"))}
+    assert found["its values are bounds"].status == "skipped"
+    assert "images are too small" in found["its values are bounds"].seen

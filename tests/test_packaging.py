@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import ast
-import os
-import shutil
+import json
 import subprocess
 import sys
-import sysconfig
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-FOLDERS = ("benchmark", "methods", "scenarios")
-LIGHT = ("cli", "catalogue", "cell", "choice", "compare", "derived", "leaderboard", "plots", "progress", "provenance",
-         "publish", "registry", "report", "run", "runs", "statistics", "store", "suite", "tables")  # fmt: skip
+from .fresh_environment import FOLDERS, ROOT, Environment, built, fresh_environment
+
+pytestmark = pytest.mark.xdist_group("packaging")  # one wheel for all
+LIGHT = ("catalogue", "cell", "checks.check", "choice", "cli", "compare", "derived", "leaderboard", "plots",
+         "plugin_file", "pool", "progress", "provenance", "providers", "publish", "registry", "report", "run", "runs",
+         "scaffold", "statistics", "store", "suite", "tables")  # fmt: skip
 CONTRACTS = {"errors", "images", "method", "model", "options", "registry", "seeds", "stream", "template"}
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy so that the checkout stays clean."""
-    source = tmp_path_factory.mktemp("source")
-    for name in FOLDERS:
-        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source / name)
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "dist", "."]
-    subprocess.run(command, cwd=source, check=True)
-    return next((source / "dist").glob("lifegen-*.whl"))
+    return built(ROOT, tmp_path_factory.mktemp("lifegen"))
 
 
 def test_the_wheel_has_every_file(wheel):
@@ -48,30 +39,58 @@ def test_the_wheel_has_every_file(wheel):
     assert all(f"lifegen/{name}/py.typed" in packed for name in FOLDERS)
 
 
-def test_the_wheel_works_when_installed_elsewhere(wheel, tmp_path):
-    """Without dependencies, in a fresh environment that sees this one's libraries, but not its editable lifegen."""
-    venv.create(tmp_path / "env", with_pip=False, symlinks=True)
-    python = tmp_path / "env" / "bin" / "python"
-    libraries = Path(
-        subprocess.check_output([python, "-c", "import site; print(site.getsitepackages()[0])"], text=True).strip()
-    )
-    outer = Path(sysconfig.get_paths()["purelib"])
-    (libraries / "outer.pth").write_text(f"{outer}\n")
-    # Of the outer environment's own .pth files this one is a library's, not an editable lifegen's: without it there is
-    # no distutils on Python 3.12.
-    for shim in outer.glob("distutils-precedence.pth"):
-        shutil.copy(shim, libraries)
-    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", str(wheel)]
-    subprocess.run(install, check=True)
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """Lifegen, and a package of plug-ins that somebody else has written."""
+    folder = tmp_path_factory.mktemp("installed")
+    return fresh_environment(folder, [wheel, built(ROOT / "tests" / "plugin_package", folder)])
+
+
+def test_the_wheel_works_when_installed_elsewhere(installed, tmp_path):
     where = "import lifegen.benchmark, lifegen.methods; print(lifegen.benchmark.__file__, lifegen.methods.__file__)"
-    for file in subprocess.check_output([python, "-c", where], text=True, cwd=tmp_path).split():
-        assert Path(file).is_relative_to(libraries)
-    command = [tmp_path / "env" / "bin" / "lifegen", "list"]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, check=False)
+    for file in installed.run("python", "-c", where, cwd=tmp_path).stdout.split():
+        assert Path(file).is_relative_to(installed.libraries)
+    done = installed.run("lifegen", "list", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for word in ("lifelong-vae", "split-digits", "quick", "negative_elbo"):
         assert word in done.stdout
+
+
+def test_another_packages_plug_ins_are_listed_with_their_provider_and_what_is_wrong_with_them(installed, tmp_path):
+    found = json.loads(installed.run("lifegen", "list", "--json", cwd=tmp_path).stdout)
+    usable = [("methods", "anchored", 4), ("scenarios", "stripes", 1), ("metrics", "negative_elbo_best", 2)]
+    for kind, name, version in usable:
+        entry = found[kind][name]
+        assert (entry["error"], entry["version"]) == (None, version)
+        assert (entry["provider"], entry["provider_version"]) == ("lifegen-test-plugins", "0.3")
+    methods = found["methods"]
+    assert methods["naive"]["provider"] == "lifegen"
+    assert methods["naive"]["error"] is None
+    assert "No module named 'a_library_that_nobody_has'" in methods["broken"]["error"]
+    assert methods["absent"]["error"] == "lifegen_test_plugins.methods has no Absent"
+    double = methods["naive (lifegen-test-plugins)"]["error"]
+    assert "by lifegen.methods.naive.Naive and by lifegen_test_plugins.double.Naive" in double
+    lines = installed.run("lifegen", "list", cwd=tmp_path).stdout
+    assert "[lifegen-test-plugins 0.3]" in lines
+    assert "can't be used: importing lifegen_test_plugins.broken fails" in " ".join(lines.split())
+
+
+def test_another_packages_plug_ins_are_run_measured_and_ranked(installed, tmp_path):
+    run = ["run", "-s", "stripes:steps=3", "-m", "anchored:width=8", "-m", "naive:width=8", "--seeds", "0"]
+    done = installed.run("lifegen", *run, "--device", "cpu", "--out", "s", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (file,) = tmp_path.glob("s/cells/stripes--anchored--0--*/run.json")
+    record = json.loads(file.read_text())
+    package = {"name": "lifegen-test-plugins", "version": "0.3"}
+    assert record["method"]["provider"] == record["scenario"]["provider"] == package
+    assert record["plug-in metrics"] == {"negative_elbo_best": package}
+    assert record["metrics"]["negative_elbo_best"] == 2
+    assert record["versions"]["lifegen-test-plugins"] == "0.3"
+    table = installed.run("lifegen", "leaderboard", "s", "--metric", "negative_elbo_best", cwd=tmp_path).stdout
+    assert "anchored" in table
+    refused = installed.run("lifegen", "run", "-s", "stripes", "-m", "broken", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "method 'broken' can't be used: importing lifegen_test_plugins.broken fails" in refused.stderr
 
 
 def test_what_does_not_train_imports_neither_torch_nor_avalanche():

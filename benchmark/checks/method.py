@@ -27,7 +27,7 @@ from ..images import Images, to_unit
 from ..measures import Evaluator
 from ..method import Method
 from ..model import GenerativeModel, LogWeights, importance_bound, negative_elbo
-from ..registry import Entry
+from ..registry import METHODS, Entry
 from ..seeds import Seeds, global_states
 from ..state import UnstatableError, read_state
 from ..stream import Parts, ScenarioConfig, Stream, make_stream
@@ -68,7 +68,10 @@ def check_method(method: Entry | str, options: Mapping[str, Any] | None = None) 
     Raises:
         GateError: what is wrong, in words.
     """
-    entry = method if isinstance(method, Entry) else find("method", method)[0].entry()
+    if isinstance(method, str):
+        known = {entry.name: entry for entry in METHODS}  # also one that was registered in this process only
+        method = known.get(method) or find("method", method)[0].entry()
+    entry = method
     for finding in findings(entry, options):
         if finding.status == "broken":
             raise GateError(": ".join(filter(None, [entry.name, finding.promise, finding.seen, finding.look])))

@@ -109,7 +109,7 @@ def until_first_step(cell: Cell, root: Path, began: float) -> float:
 
 def bench_a_further_cell(table, tmp_path):
     cell = cells_of("quick")[0]
-    with running._pool(1) as pool:
+    with running.pool(1) as pool:
 
         def measure() -> float:
             return pool.schedule(until_first_step, args=[cell, tmp_path, time.time()]).result()

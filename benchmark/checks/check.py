@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .catalogue import Description, describe, file_in, find
-from .checks import Finding
-from .choice import choose
-from .errors import InputError, unknown
-from .plugin_file import PluginFile
-from .registry import REGISTRIES
-from .run import default_data_root
+from ..catalogue import Description, describe, file_in, find
+from ..choice import choose
+from ..errors import InputError, unknown
+from ..plugin_file import PluginFile
+from ..registry import REGISTRIES
+from ..run import default_data_root
+from . import Finding
 
 
 def check(text: str, data_root: Path | None = None) -> Iterator[Finding]:
@@ -66,13 +66,13 @@ def findings(description: Description, options: Mapping[str, Any], data_root: Pa
     """Look at every promise of one thing."""
     entry = description.entry()
     if entry.kind == "method":
-        from .checks.method import findings as of_method
+        from .method import findings as of_method
 
         return of_method(entry, options)
     if entry.kind == "scenario":
         from lifegen.scenarios.sources import source
 
-        from .checks.scenario import check_scenario
+        from .scenario import check_scenario
 
         root = data_root or default_data_root()
         assert entry.data is not None
@@ -80,6 +80,6 @@ def findings(description: Description, options: Mapping[str, Any], data_root: Pa
         for name in entry.data(entry.config.model_validate(dict(options))):
             source(name).fetch(root)
         return check_scenario(entry, options, root)
-    from .checks.metric import check_metric
+    from .metric import check_metric
 
     return check_metric(entry)

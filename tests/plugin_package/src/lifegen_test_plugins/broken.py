@@ -1,0 +1,3 @@
+"""Can't be imported."""
+
+import a_library_that_nobody_has  # noqa: F401

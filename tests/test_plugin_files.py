@@ -1,0 +1,267 @@
+"""Plug-ins that are one file: named on the command line, kept with the numbers, told from other texts of themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lifegen.benchmark import load
+from lifegen.benchmark.catalogue import Description, _describe_safely, describe_file, file_in, plug_in_metrics
+from lifegen.benchmark.cell import Cell, cell_of, plan
+from lifegen.benchmark.choice import choose
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.planning import overview, save_plan
+from lifegen.benchmark.plugin_file import PluginFile
+from lifegen.benchmark.providers import Provided, provided
+from lifegen.benchmark.rerun import rerun
+from lifegen.benchmark.run import missing
+from lifegen.benchmark.store import Store
+from lifegen.benchmark.suite import cells_of
+from lifegen.benchmark.worker import run_cell
+
+from .tiny_scenarios import chosen
+
+METHOD = (Path(__file__).parent / "plugin_package" / "src" / "lifegen_test_plugins" / "methods.py").read_text()
+SCENARIO = (Path(__file__).parent / "plugin_package" / "src" / "lifegen_test_plugins" / "scenarios.py").read_text()
+METRIC = (Path(__file__).parent / "plugin_package" / "src" / "lifegen_test_plugins" / "metrics.py").read_text()
+LIFEGEN = [str(Path(sys.executable).with_name("lifegen"))]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """An empty folder, in which a file of a method lies."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(METHOD)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("mine.py", ("mine.py", None, "")),
+        ("a/b c/mine.py:Class", ("a/b c/mine.py", "Class", "")),
+        ("mine.py:Class:a=1,b=[1,2]", ("mine.py", "Class", "a=1,b=[1,2]")),
+        ("mine.py:strength=0.1", ("mine.py", None, "strength=0.1")),
+        ("mine.py:my-name:x=a:b", ("mine.py", "my-name", "x=a:b")),
+        ("naive", None),
+        ("naive:codes=3", None),
+        ("naive.pyc", None),
+    ],
+)
+def test_a_file_a_class_and_options_are_told_apart(text, expected):
+    assert file_in(text) == expected
+
+
+def test_a_method_is_chosen_by_its_file_and_shown_by_its_name(folder):
+    plain, by_class, by_name = (
+        choose("method", text) for text in ("mine.py", "mine.py:Anchored", "./mine.py:anchored")
+    )
+    assert plain == by_class == by_name
+    assert (plain.label, plain.description.origin) == ("anchored", "mine.py:Anchored")
+    changed = choose("method", "mine.py:strength=2,width=8")
+    assert changed.label == "anchored:width=8,strength=2"
+    assert changed.config["strength"] == 2.0
+    assert changed.entry().target(changed.config).config.strength == 2.0
+
+
+def test_the_text_counts_and_not_where_it_lies(folder):
+    """An edited file makes other cells; a moved one doesn't."""
+    before = plan([chosen()], [choose("method", "mine.py")], [0])[0]
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "mine.py").write_text(METHOD)
+    assert plan([chosen()], [choose("method", "elsewhere/mine.py")], [0])[0].name == before.name
+    (folder / "mine.py").write_text(METHOD + "\n# another thought\n")
+    after = plan([chosen()], [choose("method", "mine.py")], [0])[0]
+    assert after.name != before.name
+    assert str(after) == str(before)
+
+
+def test_the_text_that_was_read_is_what_runs(folder):
+    """Also where the file has been edited since, or isn't there: on another machine, a day later."""
+    (cell,) = plan([chosen()], [choose("method", "mine.py:width=8")], [0])
+    (folder / "mine.py").write_text("raise RuntimeError")
+    store = Store.create(folder / "s")
+    assert run_cell(cell, store.path, folder, "cpu") == "done", store.cell(cell.name).record.get("error")
+    record = store.cell(cell.name).record
+    assert record["files"] == {record["method"]["file"]: {"name": "mine.py", "text": METHOD}}
+    assert record["method"]["provider"] == {"name": "mine.py", "version": record["method"]["file"]}
+    assert load(folder / "s")["method"].unique().tolist() == ["anchored:width=8"]
+
+
+def test_a_cell_of_a_file_is_computed_again_from_its_record(folder):
+    cells = cells_of(None, ["split-digits:steps=2,classes_per_interval=5"], ["mine.py:width=8"], [0])
+    store = Store.create(folder / "s")
+    (cell,) = cells
+    assert run_cell(cell, store.path, folder, "cpu") == "done"
+    (folder / "mine.py").unlink()
+    again = cell_of(store.cell(cell.name).record)
+    assert again == cell
+    assert rerun(store, again, folder / "scratch", folder, "cpu").equal
+
+
+def test_texts_of_one_file_are_never_mixed(folder):
+    """Neither two seeds of two texts, nor after going back to the first one."""
+    store = Store.create(folder / "s")
+
+    def run(text: str, *seeds: int) -> list[Cell]:
+        (folder / "mine.py").write_text(text)
+        cells = plan([chosen()], [choose("method", "mine.py:width=8")], seeds)
+        save_plan(store, cells, "lifegen run")
+        for cell in missing(cells, store)[0]:
+            assert run_cell(cell, store.path, folder, "cpu") == "done"
+        return cells
+
+    first = run(METHOD, 0, 1)
+    second = run(METHOD + "# edited\n", 0)
+    shown, left_out = store.current()
+    assert [cell.folder.name for cell in shown] == [second[0].name]
+    assert set(left_out) == {cell.name for cell in first}
+    assert all("method anchored is of another text of its file" in why for why in left_out.values())
+    assert overview(store).counts == {"done": 1, "stale": 2}
+    run(METHOD, 0, 1)
+    shown, left_out = store.current()
+    assert {cell.folder.name for cell in shown} == {cell.name for cell in first}
+
+
+def test_cells_of_a_file_whose_method_is_now_installed_are_stale(folder, monkeypatch):
+    store = Store.create(folder / "s")
+    (cell,) = plan([chosen()], [choose("method", "mine.py:width=8")], [0])
+    assert run_cell(cell, store.path, folder, "cpu") == "done"
+    installed = Description("method", "anchored", 1, "", "some.module", origin="some.module.Anchored")
+    monkeypatch.setattr("lifegen.benchmark.store.describe", lambda kind: {"anchored": installed})
+    assert "another text" in store.current()[1][cell.name]
+
+
+def test_a_record_with_another_text_is_damaged(folder):
+    store = Store.create(folder / "s")
+    (cell,) = plan([chosen()], [choose("method", "mine.py:width=8")], [0])
+    assert run_cell(cell, store.path, folder, "cpu") == "done"
+    file = store.cell(cell.name).folder / "run.json"
+    record = json.loads(file.read_text())
+    del record["seal"]
+    record["files"][record["method"]["file"]]["text"] += "\n"
+    file.write_text(json.dumps(record))
+    assert store.cell(cell.name).status == "damaged"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = ", r"mine\.py, line 1: SyntaxError"),
+        ("\n\n1 / 0", r"mine\.py, line 3: ZeroDivisionError: division by zero"),
+        ("import my_helper", r"line 1: ModuleNotFoundError: .*my_helper.*not what lies beside it.*--package"),
+        ("def f():\n    raise KeyError('a')\n\nf()", r"mine\.py, line 2: KeyError: 'a'"),
+        ("x = 1", r"registers no method, but nothing; @register_method"),
+        (METRIC, "registers no method, but metric negative_elbo_best"),
+        (METHOD + METHOD.replace("anchored", "other").replace("class Anchored", "class Other"),
+         r"registers 2 methods: say which, mine\.py:Anchored, mine\.py:Other"),
+        (METHOD.replace('"anchored"', '"naive"'),
+         r"'naive' is registered twice: by lifegen\.methods\.naive\.Naive and by mine\.py:Anchored; rename one"),
+        (METHOD.replace('"anchored"', '"My Method"'), r"'My Method' must match .*such as 'my-method'"),
+        (METHOD.replace("strength: float", "strength: complicated"), "NameError|not defined|fully defined"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_file_is_said_with_its_line(folder, text, message):
+    (folder / "mine.py").write_text(text)
+    with pytest.raises(InputError, match=message):
+        choose("method", "mine.py")
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ("absent.py", "absent.py can't be read: No such file.*lifegen new-method NAME"),
+        ("mine.py:Anchord", "unknown method in mine.py: 'Anchord'.*mean 'anchored'"),
+        ("mine.py:strenth=1", "unknown option of method 'anchored': 'strenth'.*mean 'strength'"),
+        ("mine.py:strength=much", "expected: number"),
+        ("mine", "unknown method 'mine'.*A file of yours ends in .py: mine.py"),
+    ],
+)
+def test_what_cannot_be_chosen_of_a_file(folder, asked, message):
+    with pytest.raises(InputError, match=message):
+        choose("method", asked)
+
+
+def test_two_files_cannot_have_one_name_in_a_table(folder):
+    (folder / "copy.py").write_text(METHOD.replace("0.01", "0.02"))
+    with pytest.raises(InputError, match=r"'anchored' is registered twice: by mine\.py:Anchored and by copy\.py:Anch"):
+        cells_of(None, ["split-digits"], ["mine.py", "copy.py"])
+
+
+def test_a_file_that_was_edited_and_loaded_again_in_a_notebook_is_the_new_one(folder):
+    first = PluginFile.read("mine.py").load()[0]
+    (folder / "mine.py").write_text(METHOD.replace("version=4", "version=5"))
+    second = PluginFile.read("mine.py").load()[0]
+    assert (first.version, second.version) == (4, 5)
+    assert describe_file(PluginFile.read("mine.py"), "method").version == 5
+
+
+def test_metrics_of_a_file_are_measured_beside_the_others(folder):
+    (folder / "metric.py").write_text(METRIC)
+    (cell,) = cells_of(
+        None, ["split-digits:steps=2,classes_per_interval=5"], ["naive:width=8"], [0], metrics=["metric.py"]
+    )
+    (bare,) = cells_of(None, ["split-digits:steps=2,classes_per_interval=5"], ["naive:width=8"], [0])
+    assert cell.name == bare.name  # it changes no other number
+    store = Store.create(folder / "s")
+    assert run_cell(cell, store.path, folder, "cpu") == "done"
+    record = store.cell(cell.name).record
+    assert record["metrics"]["negative_elbo_best"] == 2
+    assert cell_of(record) == cell
+    values = store.table().query("metric == 'negative_elbo_best'")["value"]
+    assert len(values) == 2
+    (folder / "empty.py").write_text("")
+    with pytest.raises(InputError, match="registers no metric"):
+        plug_in_metrics([PluginFile.read("empty.py")])
+
+
+def test_a_scenario_a_method_and_a_metric_of_files_on_the_command_line(folder):
+    (folder / "stripes.py").write_text(SCENARIO)
+    (folder / "metric.py").write_text(METRIC)
+    run = ["run", "-s", "stripes.py:steps=3", "-m", "mine.py:width=8", "-m", "naive:width=8", "--metric", "metric.py",
+           "--seeds", "0", "--device", "cpu"]  # fmt: skip
+    done = subprocess.run([*LIFEGEN, *run], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "stripes:steps=3 anchored:width=8 seed 0: done in" in done.stdout
+    assert "negative ELBO" in done.stdout
+    shown = subprocess.run([*LIFEGEN, "leaderboard", "runs/default", "--metric", "negative_elbo_best"],
+                           capture_output=True, text=True, check=True).stdout  # fmt: skip
+    assert "anchored:width=8" in shown
+    for name in ("mine.py", "stripes.py", "metric.py"):
+        (folder / name).unlink()
+    again = subprocess.run([*LIFEGEN, "worker", "runs/default"], capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr  # all is done, and known without the files
+
+
+def test_one_package_that_ends_python_when_it_is_imported_spoils_nothing_else(tmp_path, monkeypatch):
+    (tmp_path / "ends_python.py").write_text("import os; os._exit(3)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    ends = Provided("method", "ends_python", "a-package", "1.0", "ending")
+    found = {entry["name"]: entry for entry in _describe_safely([*provided(), ends])}
+    assert found["naive"]["error"] is None
+    assert "Python ended with exit code 3" in found["ending"]["error"]
+
+
+def test_two_packages_with_one_name_are_both_refused(tmp_path):
+    """Neither is the right one; the error names both."""
+    for name in ("one", "two"):
+        (tmp_path / f"package_{name}.py").write_text(METHOD)
+    code = """
+import json
+from dataclasses import asdict
+from lifegen.benchmark.catalogue import _describe_here
+from lifegen.benchmark.providers import Provided
+modules = [Provided("method", f"package_{name}", f"package-{name}", "1", "anchored") for name in ("one", "two")]
+print(json.dumps([asdict(entry) for entry in _describe_here(modules)]))
+"""
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    entries = json.loads(done.stdout)
+    assert [entry["name"] for entry in entries if entry["name"] == "anchored"] == ["anchored"] * 2
+    for entry in entries:
+        assert "by package_one.Anchored and by package_two.Anchored" in entry["error"]
