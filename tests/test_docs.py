@@ -15,8 +15,8 @@ import click
 import pytest
 
 from lifegen import benchmark
-from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark import check
+from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.cli import KINDS, cli
 from lifegen.benchmark.plots import KINDS as FIGURES

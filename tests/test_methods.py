@@ -5,19 +5,14 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import importlib.util
 import math
-import re
-from pathlib import Path
 
 import pytest
 import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import ValidationError
 
-from lifegen.benchmark.checks.method import check_method
 from lifegen.benchmark.method import Method
-from lifegen.benchmark.registry import METHODS
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream
 from lifegen.benchmark.template import GenerativeTemplate, count_state
@@ -372,20 +367,3 @@ def test_options_are_checked_when_a_method_is_made(options):
 def test_options_are_frozen():
     with pytest.raises(ValidationError):
         LifelongVAE().config.codes = 3
-
-
-def test_the_readmes_method_works_as_written(tmp_path):
-    """A file like any in methods/: registered, gated, its memory counted."""
-    blocks = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
-    (code,) = [block for block in blocks if "register_method" in block]
-    file = tmp_path / "readme_anchored.py"
-    file.write_text(code)
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    entry = METHODS["anchored"]
-    check_method(entry)
-    stream = tiny("ab")
-    strategy = entry.target(SMALL).strategy(stream, Seeds(0))
-    train(strategy, stream)
-    weights = sum(parameter.numel() for parameter in strategy.model.parameters())
-    assert strategy.stored_parameters == count_state(strategy.model) + weights

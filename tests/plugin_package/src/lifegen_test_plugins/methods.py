@@ -1,4 +1,4 @@
-"""The method of the README's example."""
+"""A penalty on the distance of weights."""
 
 from avalanche.core import SupervisedPlugin
 
