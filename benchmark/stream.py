@@ -111,6 +111,9 @@ def avalanche_dataset(images: Images) -> AvalancheDataset:
 def tensor_view(dataset: AvalancheDataset) -> Images | None:
     """The tensors behind an Avalanche data set, or None if it isn't a plain view of one :class:`TensorImages`."""
     flat = dataset._flat_data  # no public way in; avalanche-lib is pinned to 0.6.* and a test holds this in place
+    groups = (flat._transform_groups, flat._frozen_transform_groups)
+    if any(transform is not None for group in groups for transform in group.transform_groups.values()):
+        return None
     if len(flat._datasets) != 1 or not isinstance(source := flat._datasets[0], TensorImages):
         return None
     return source.images if flat._indices is None else source.images.select(torch.as_tensor(flat._indices))

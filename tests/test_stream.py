@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream, tensor_view
+from lifegen.benchmark.stream import Stream, images_of, tensor_view
 from lifegen.scenarios.sources import source
 from lifegen.scenarios.split import SplitConfig, SplitDigitsConfig, split_digits, split_fashion_mnist, split_mnist
 
@@ -200,3 +200,13 @@ def test_a_flipped_byte_is_found(real_data, tmp_path):
     file.write_bytes(content)
     with pytest.raises(InputError, match="checksum"):
         source("mnist").fetch(root)
+
+
+def test_a_view_with_transforms_is_no_plain_one():
+    """Its images are what the transforms make of them, not the tensors behind it."""
+    plain = tiny("a").train_stream[0].dataset
+    assert tensor_view(plain) is not None
+    turned = plain.replace_current_transform_group((lambda x: 1 - x, None))
+    for dataset in (turned, turned.freeze_transforms()):
+        assert tensor_view(dataset) is None
+        assert torch.equal(images_of(dataset)[0], 255 - images_of(plain)[0])
