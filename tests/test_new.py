@@ -116,15 +116,15 @@ def test_the_command_says_what_was_expected_what_was_seen_and_where_to_look(fold
 
 
 def test_a_file_is_checked_with_all_that_it_registers_and_with_options(folder, capsys):
-    for kind in ("scenario", "metric"):
-        (file,) = new(kind, NAMES[kind], folder)
+    for kind, name in (("scenario", "other-scenario"), ("metric", "other_metric")):
+        (file,) = new(kind, name, folder)
         with (folder / "both.py").open("a") as both:
             both.write(file.read_text())
     assert cli(["check", "both.py"], standalone_mode=False) == 0
     said = capsys.readouterr().out
-    assert "scenario my-scenario (both.py:my_scenario)" in said
-    assert "metric my_metric (both.py:my_metric)" in said
-    assert cli(["check", "both.py:my-scenario:classes=2,steps=5"], standalone_mode=False) == 0
+    assert "scenario other-scenario (both.py:other_scenario)" in said
+    assert "metric other_metric (both.py:other_metric)" in said
+    assert cli(["check", "both.py:other-scenario:classes=2,steps=5"], standalone_mode=False) == 0
     said = capsys.readouterr().out
     assert "4 intervals" in said
     assert "metric" not in said.splitlines()[0]
