@@ -38,7 +38,8 @@ STEPS = 20
 SMALL: Mapping[str, Any] = {"width": 8, "style": 2, "batch_size": 12, "learning_rate": 0.01}
 """Options that make a method small; those that it doesn't have are left out."""
 _LEVELS = {"dark": (0, 0), "bright": (200, 200), "half": (0, 200)}
-_TOY_DRAWS, _TOY_REPETITIONS = 10, 40
+_TOY_DRAWS, _TOY_REPETITIONS, _TOY_LEAST, _TOY_SECONDS = 10, 40, 8, 10.0
+"""Draws of a bound on the toy; how often it is summed: so often, or at least so often once it takes so long."""
 
 
 class GateError(AssertionError):
@@ -153,10 +154,13 @@ def toy_stream() -> Stream:
 
 
 def _made(entry: Entry, options: Mapping[str, Any]) -> Method:
-    fields = entry.config.model_fields if entry.config else {}
-    small = {key: value for key, value in SMALL.items() if key in fields}
-    made: Method = entry.target({**small, **options})
+    made: Method = entry.target({**_those_it_has(entry, SMALL), **options})
     return made
+
+
+def _those_it_has(entry: Entry, options: Mapping[str, Any]) -> dict[str, Any]:
+    fields = entry.config.model_fields if entry.config else {}
+    return {key: value for key, value in options.items() if key in fields}
 
 
 def _naive_like(method: Method, reset: bool = False, restart: bool = False) -> Method:
@@ -418,7 +422,8 @@ def _bound(entry: Entry, options: Mapping[str, Any]) -> Iterator[Finding]:
     stream = toy_stream()
     seeds = Seeds(0)
     try:
-        method = _made(entry, options)
+        # Convolutions of nine pixels would take a minute.
+        method = _made(entry, {**options, **_those_it_has(entry, {"architecture": "mlp"})})
         seeds.seed_globals()
         strategy = method.strategy(stream, seeds)
         for experience in method.view(stream):
@@ -447,8 +452,9 @@ def toy_masses(model: GenerativeModel) -> dict[str, Tensor]:
     model = copy.deepcopy(model).eval()
     space = torch.tensor(list(product([0.0, 1.0], repeat=9))).view(-1, 1, 3, 3)
     generator = Seeds(0).generator("toy")
-    sums = []
-    for _ in range(_TOY_REPETITIONS):
+    sums: list[Tensor] = []
+    began = process_time()
+    while len(sums) < _TOY_REPETITIONS and (len(sums) < _TOY_LEAST or process_time() - began < _TOY_SECONDS):
         weights = model.log_weights(space, _TOY_DRAWS, generator)
         values = negative_elbo(weights, model.log_prior).value, importance_bound(weights, model.log_prior)
         sums.append(torch.stack([(-value).double().exp().sum() for value in values]))
@@ -475,11 +481,10 @@ def _devices(method: Method, stream: Stream) -> Iterator[Finding]:
 
 
 def _cost(entry: Entry, options: Mapping[str, Any]) -> Finding:
-    """CPU time of training and numbers kept, beside naive's: in turn, when there is a past. Of wide networks the
-    arithmetic would take minutes."""
+    """CPU time of training and numbers kept, beside naive's: in turn, when there is a past. With large networks that
+    would take minutes."""
     stream = conflicting_stream(steps=30)
-    narrow = {"width": 32} if entry.config and "width" in entry.config.model_fields else {}
-    made: Method = entry.target({**narrow, **options})
+    made: Method = entry.target({**options, **_those_it_has(entry, {"width": 32, "architecture": "mlp"})})
     times: list[list[float]] = [[], []]
     numbers = [0, 0]
     for _ in range(2):
