@@ -259,7 +259,7 @@ def test_what_draws_from_global_generators_is_caught_and_of_stock_plugins_it_is_
 
     with pytest.raises(GateError, match="named generators only: it draws from the global generator of torch: pass gen"):
         check_method(entry(with_plugin(Draws)))
-    notes = [one for one in findings(METHODS["avalanche-ewc"]) if "named generators" in one.promise]
+    notes = [one for one in findings(describe("method")["avalanche-ewc"].entry()) if "named generators" in one.promise]
     assert [(one.status, "EWCPlugin" in one.seen) for one in notes] == [("note", True)]
 
 
