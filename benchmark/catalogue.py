@@ -17,6 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
@@ -31,9 +32,11 @@ from .providers import Provided, digest_of, folder_of
 from .providers import provided as all_provided
 from .registry import REGISTRIES, DuplicateError, Entry
 
-_FILE = re.compile(r"(?P<file>[^:]*\.py)(:(?P<thing>[A-Za-z_][A-Za-z0-9_.-]*)(?=:|$))?(:(?P<rest>.*))?", re.DOTALL)
+_FILE = re.compile(r"(?P<file>[^:]*\.py)(:(?P<thing>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?=:|$))?(:(?P<rest>.*))?", re.DOTALL)
 """``file.py``, ``file.py:Class``, and either with ``:option=value,...``"""
 _FILES_KEPT = 50
+_FAILURES_KEPT = 600
+"""Seconds for which what can't be used isn't looked at again."""
 _PATIENCE = 300
 """Seconds that importing everything may take: a machine may be busy, a plug-in may hang."""
 
@@ -83,6 +86,35 @@ def describe(kind: str) -> dict[str, Description]:
         if entry.kind == kind:
             found[entry.name if entry.name not in found else f"{entry.name} ({entry.provider})"] = entry
     return found
+
+
+_learned: dict[str, Description] = {}
+
+
+def learn_metrics(told: Mapping[str, Any]) -> None:
+    """Keep what the record of a cell, or a published folder, says of metrics that needn't be installed here.
+
+    Args:
+        told: by name, each with ``name`` and ``version`` of its provider, and ``facts``.
+    """
+    for name, one in told.items():
+        facts = {key: one["facts"].get(key) for key in ("unit", "better", "over_intervals", "derived", "most")}
+        known = Description(
+            "metric", str(name), 0, "", "", facts=facts, provider=one["name"], provider_version=one["version"]
+        )
+        if (
+            isinstance(facts["unit"], str)
+            and facts["better"] in (None, "lower", "higher")
+            and facts["over_intervals"] in ("last", "sum", "max")
+            and (facts["most"] is None or isinstance(facts["most"], int | float))
+        ):
+            _learned[name] = known
+
+
+def describe_metrics() -> dict[str, Description]:
+    """The installed metrics, and those that :func:`learn_metrics` was told of: for whoever reads results."""
+    installed = {name: one for name, one in describe("metric").items() if not one.error}
+    return _learned | installed
 
 
 def base_name(label: str) -> str:
@@ -167,8 +199,17 @@ def plug_in_metrics(files: Iterable[PluginFile] = ()) -> tuple[Description, ...]
     """
     found = [one for one in describe("metric").values() if one.provider != "lifegen" and not one.error]
     for file in dict.fromkeys(files):
+        if derived := [one.name for one in _described_file(file) if one.kind == "metric" and one.facts["derived"]]:
+            raise InputError(
+                f"{file.name}: {', '.join(derived)} is derived from stored numbers whenever they are read: that takes"
+                " an installed package (`lifegen new-metric NAME --package`)"
+            )
         names = [one.name for one in _described_file(file) if one.kind == "metric"]
         found += [describe_file(file, "metric", name) for name in names or [None]]
+    by_name: dict[str, Description] = {}
+    for one in found:
+        if (other := by_name.setdefault(one.name, one)) != one:
+            raise InputError(str(DuplicateError("metric", one.name, other.origin, one.origin)))
     return tuple(found)
 
 
@@ -178,17 +219,22 @@ def _described_file(file: PluginFile) -> tuple[Description, ...]:
     if file.is_loaded:
         return _of_file(file, _describe_file_here(file))
     store = _cache_file("files")
-    key = f"{file.digest} {digest_of(_provided())}"
+    key = f"{file.digest} {_digest()}"
     known: dict[str, Any] = {}
     with contextlib.suppress(OSError, ValueError):
         known = json.loads(store.read_text())
     try:
         return _of_file(file, known[key])
     except (LookupError, TypeError):
+        from pebble import ProcessExpired
+
         from .pool import pool  # its processes have imported torch, and run cells afterwards: that is done once
 
         with pool(1) as processes:
-            entries = processes.schedule(_describe_file_here, args=[file]).result()
+            try:
+                entries = processes.schedule(_describe_file_here, args=[file], timeout=_PATIENCE).result()
+            except (ProcessExpired, TimeoutError) as error:
+                raise InputError(f"{file.name} ends Python, or never ends, when it is run: {error}") from None
         _keep(store, dict([*known.items(), (key, entries)][-_FILES_KEPT:]))
         return _of_file(file, entries)
 
@@ -202,7 +248,7 @@ def _describe_file_here(file: PluginFile) -> list[dict[str, Any]]:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # a file may print when it is run
             return [asdict(_describe_entry(entry)) for entry in file.load()]
-    except Exception as error:  # what a library raises may not survive the way back to the command
+    except (Exception, SystemExit) as error:  # what a library raises may not survive the way back to the command
         text = str(error) if isinstance(error, InputError) else f"{file.name}: {type(error).__name__}: {error}"
         raise InputError(text) from None
 
@@ -213,19 +259,32 @@ def _provided() -> tuple[Provided, ...]:
 
 
 @cache
+def _digest() -> str:
+    return digest_of(_provided())
+
+
+def forget_failures() -> None:
+    """Look again at what couldn't be used when it was last looked at."""
+    file = _cache_file("catalogue")
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        if any(entry.get("error") for entry in json.loads(file.read_text())["entries"]):
+            file.unlink()
+
+
+@cache
 def _catalogue() -> tuple[Description, ...]:
-    modules = _provided()
-    digest = digest_of(modules)
+    digest = _digest()
     file = _cache_file("catalogue")
     try:
         cached = json.loads(file.read_text())
-        if cached["digest"] == digest:
+        # What couldn't be used may be mended where the digest doesn't look, such as by a library that is installed.
+        is_new = time.time() - cached["at"] < _FAILURES_KEPT
+        if cached["digest"] == digest and (is_new or not any(entry.get("error") for entry in cached["entries"])):
             return tuple(Description(**entry) for entry in cached["entries"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # no cache, or one of another version: made anew below
-    entries = _describe_safely(modules)
-    if not any(entry.get("error") for entry in entries):  # its cause may be mended where the digest doesn't look
-        _keep(file, {"digest": digest, "entries": entries})
+    entries = _describe_safely(_provided())
+    _keep(file, {"digest": digest, "at": time.time(), "entries": entries})
     return tuple(Description(**entry) for entry in entries)
 
 

@@ -35,7 +35,7 @@ class Cell:
     suite: str | None = None
     """The suite that names its method, if it comes from one: its variants are no custom ones."""
     metrics: tuple[Description, ...] = ()
-    """Metrics that are measured beside lifegen's own. No part of the identity: they change no other number."""
+    """Metrics that are measured beside lifegen's own. Those of files are part of the identity: they have no version."""
 
     @property
     def seeds(self) -> Seeds:
@@ -44,13 +44,21 @@ class Cell:
     @property
     def identity(self) -> dict[str, Any]:
         """All that its numbers depend on."""
-        return {
+        identity = {
             "protocol": PROTOCOL,
             "scenario": _identity(self.scenario),
             "method": _identity(self.method),
             "precision": self.precision,
             "seed": self.seed,
         }
+        files = {one.name: one.file.digest for one in self.metrics if one.file}
+        return identity | ({"metric_files": files} if files else {})
+
+    @property
+    def packages(self) -> dict[str, str]:
+        """The version of each package beside lifegen that its plug-ins come with."""
+        plug_ins = (self.scenario.description, self.method.description, *self.metrics)
+        return {one.provider: one.provider_version for one in plug_ins if one.provider != "lifegen" and not one.file}
 
     @property
     def name(self) -> str:
@@ -71,8 +79,10 @@ class Cell:
         record["scenario"] |= {"track": self.scenario.config["track"]}
         record["method"] |= {key: self.method.facts[key] for key in ("reference", "uses")}
         if self.metrics:
-            record["plug-in metrics"] = {one.name: {"name": one.provider, "version": one.provider_version}
-                                         for one in self.metrics}  # fmt: skip
+            record["plug-in metrics"] = {
+                one.name: {"name": one.provider, "version": one.provider_version, "facts": one.facts}
+                for one in self.metrics
+            }
         plug_ins = (self.scenario.description, self.method.description, *self.metrics)
         if files := {one.file.digest: asdict(one.file) for one in plug_ins if one.file}:
             record["files"] = files
@@ -113,10 +123,8 @@ def cell_of(record: Mapping[str, Any]) -> Cell:
             configure(_described(kind, part, files), part["config"])
             for kind, part in zip(("scenario", "method"), parts, strict=True)
         )
-        measured = [
-            files[one["version"]] for one in record.get("plug-in metrics", {}).values() if one["version"] in files
-        ]
-        metrics = plug_in_metrics(measured)
+        known = plug_in_metrics(files[digest] for digest in record.get("metric_files", {}).values())
+        metrics = tuple(one for one in known if one.name in record.get("plug-in metrics", {}))
         cell = Cell(scenario, method, int(record["seed"]), str(record["precision"]), record.get("suite"), metrics)
         expected = record["hash"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -136,6 +144,7 @@ def cell_of(record: Mapping[str, Any]) -> Cell:
 def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """The identity of the cell that a record is of."""
     identity = {key: record[key] for key in ("protocol", "precision", "seed")}
+    identity |= {key: record[key] for key in ("metric_files",) if key in record}
     parts = {part: {key: record[part][key] for key in _PART if key in record[part]} for part in ("scenario", "method")}
     return identity | parts
 

@@ -385,8 +385,9 @@ class CellWriter:
 
 
 def texts_of(record: Mapping[str, Any]) -> dict[str, str | None]:
-    """The digest of the file that a cell's scenario and method come from; None of what is installed."""
+    """The digest of the file that a cell's scenario, method and metrics come from; None of what is installed."""
     texts = {f"{part} {record[part]['name']}": record[part].get("file") for part in ("scenario", "method")}
+    texts |= {f"metric {name}": digest for name, digest in record.get("metric_files", {}).items()}
     if not all(text is None or isinstance(text, str) for text in texts.values()):
         raise TypeError("a file's digest is to be a string")
     return texts
@@ -438,10 +439,8 @@ def _name_of(record: Mapping[str, Any]) -> str:
 
 def _is_whole(record: Mapping[str, Any]) -> bool:
     """Whether a record's hash is that of the identity that it says, and the files are those that it names."""
-    files = {digest: file.digest for digest, file in files_of(record).items()}
-    named = [record[part]["file"] for part in ("scenario", "method") if "file" in record[part]]
-    is_kept = set(named) <= files.keys() and all(digest == text for digest, text in files.items())
-    return is_kept and hash_of(identity_of(record)) == record["hash"]
+    named = {text for text in texts_of(record).values() if text}
+    return named <= files_of(record).keys() and hash_of(identity_of(record)) == record["hash"]
 
 
 def _is_alive(process: int) -> bool:

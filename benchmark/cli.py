@@ -52,6 +52,9 @@ def main() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
 def list_command(what: str | None, as_json: bool) -> None:
     """Show what there is: methods, scenarios, suites, metrics, or one of them by name with its options."""
+    from .catalogue import forget_failures
+
+    forget_failures()
     kinds = [what] if what in KINDS else list(KINDS)
     content = {kind: _contents(kind) for kind in kinds}
     if what is not None and what not in KINDS:

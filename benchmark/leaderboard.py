@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from .catalogue import base_name, describe
+from .catalogue import base_name, describe_metrics
 from .compare import over_scenarios
 from .errors import InputError
 from .runs import Runs, runs_of
@@ -237,7 +237,7 @@ def _scores(values: pd.DataFrame, runs: Runs, metric: str) -> dict[str, pd.Serie
 
 def _direction(metric: str) -> tuple[str | None, float]:
     """ "lower", "higher" or None, and the value beyond which nothing is better."""
-    known = describe("metric").get(metric)
+    known = describe_metrics().get(metric)
     facts = known.facts if known else {}
     most = facts.get("most")
     return facts.get("better"), float("inf") if most is None else float(most)

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from .images import to_unit
 from .model import GenerativeModel, group_bounds, group_importance_bounds, importance_bound, negative_elbo
-from .registry import METRICS, register_metric
-from .seeds import Seeds
+from .registry import METRICS, Entry, register_metric
+from .seeds import Seeds, global_states
 from .stream import Interval, Stream
 from .template import GenerativeTemplate
 
@@ -95,7 +95,7 @@ class Evaluator:
             rows = [
                 {"interval": interval, "metric": entry.name, **row._asdict()}
                 for entry in measured
-                for row in entry.target(measurement)
+                for row in _measured(entry, measurement)
             ]
             self.previous_codes = measurement.codes
         strategy.model.train(training)
@@ -103,6 +103,35 @@ class Evaluator:
             if not math.isfinite(values["value"]):
                 raise FloatingPointError(f"{values['metric']} is {values['value']} after interval {interval}")
         return rows
+
+
+def _measured(entry: Entry, measurement: Measurement) -> list[Row]:
+    """A metric's rows. One that isn't lifegen's own is watched: what it changed would change all later numbers.
+
+    Raises:
+        RuntimeError: it changes something.
+    """
+    if entry.target.__module__.startswith("lifegen."):
+        return list(entry.target(measurement))
+    before = _touchable(measurement)
+    rows = list(entry.target(measurement))
+    if changed := [name for name, value in _touchable(measurement).items() if value != before[name]]:
+        raise RuntimeError(
+            f"metric {entry.name} changes {' and '.join(changed)}: a metric may look, and draw from generators of its"
+            " own; `lifegen check` says more"
+        )
+    if odd := [row for row in rows if not isinstance(row, Row)]:
+        raise TypeError(f"metric {entry.name} yields {str(odd[0])[:200]}, which isn't a Row")
+    return rows
+
+
+def _touchable(m: Measurement) -> dict[str, Any]:
+    """What a metric could change by accident, as values that can be compared."""
+    states = {f"the global generator of {name}": state for name, state in global_states().items()}
+    if m.model.generator is not None:
+        states["the model's generator"] = m.model.generator.get_state().numpy().tobytes()
+    weights = [value.double().sum().item() for value in m.model.state_dict().values()]
+    return {**states, "the model's mode": m.model.training, "the model's weights": repr(weights)}
 
 
 class Measurement:

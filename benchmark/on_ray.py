@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from time import monotonic, sleep
@@ -128,7 +128,7 @@ def run_on_ray(
             token=token if share == "auto" else None,
             share=share,
             streams=list({cell.scenario.label: replace(cell, precision="float32") for cell in cells}.values()),
-            versions=_versions(),
+            versions=_versions({name for cell in cells for name in cell.packages}),
             options={
                 "data_root": data_root.expanduser().absolute(),
                 "device": "cpu" if device == "auto" and not request.gpus else device,
@@ -193,9 +193,14 @@ def _check_answer(address: str) -> None:
         raise InputError(f"no Ray at {address}: {error}") from None
 
 
-def _versions() -> dict[str, str]:
-    """What changes numbers from node to node; builds for one processor or another don't count."""
-    return {name: version(name).partition("+")[0] for name in ("lifegen", "torch", "avalanche-lib", "numpy")}
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    """What changes numbers from node to node, with packages of plug-ins; builds for one processor or another don't
+    count. What isn't here has no version."""
+    found = {}
+    for name in {"lifegen", "torch", "avalanche-lib", "numpy", *packages}:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name).partition("+")[0]
+    return found
 
 
 @dataclass(frozen=True)
@@ -428,7 +433,7 @@ def _run_here(cell: Cell, order: _Order, earlier: Mapping[str, bytes]) -> Iterat
         InputError: other versions are installed here.
     """
     ray = _ray()
-    here, wanted = _versions(), order.versions
+    here, wanted = _versions(order.versions), order.versions
     if other := [f"{name} {here.get(name)}, not {wanted[name]}" for name in wanted if here.get(name) != wanted[name]]:
         raise InputError(f"{socket.gethostname()} has {' and '.join(other)}")
     vars(sys.modules["__main__"]).pop("__file__", None)  # else every cell's process would first run Ray's own script

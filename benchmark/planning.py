@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from .cell import Cell, cell_of
-from .cell_folder import StoredCell, write_atomically
+from .cell_folder import StoredCell, texts_of, write_atomically
 from .errors import InputError, unknown
 from .store import Store
 
@@ -32,11 +32,16 @@ def save_plan(store: Store, cells: Sequence[Cell], command: str, keep_models: bo
 
 
 def planned(store: Store) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """The records of all cells that the store was asked for, by name, and the plans that can't be read."""
-    cells: dict[str, dict[str, Any]] = {}
+    """The records of all cells that the store was asked for, by name, and the plans that can't be read. Of a file that
+    was edited, those of the text that was asked for last."""
     unreadable: list[str] = []
-    for _, plan in store.plans(unreadable):
-        cells |= plan["cells"]
+    plans = sorted((plan for _, plan in store.plans(unreadable)), key=lambda plan: str(plan.get("asked", "")))
+    newest: dict[str, str | None] = {}
+    for plan in plans:
+        for record in plan["cells"].values():
+            newest |= texts_of(record)
+    cells = {name: record for plan in plans for name, record in plan["cells"].items()
+             if all(newest[part] == text for part, text in texts_of(record).items())}  # fmt: skip
     return cells, unreadable
 
 

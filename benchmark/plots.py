@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .catalogue import describe
+from .catalogue import describe_metrics
 from .errors import InputError, unknown
 from .figures import comparisons, curves, grids, matrix
 from .figures.critical_difference import critical_difference
@@ -122,7 +122,7 @@ def drawings(
         InputError: at once, if something doesn't exist; while drawing, if the store lacks what a kind that was asked
             for needs.
     """
-    metrics = describe("metric")
+    metrics = describe_metrics()
     for kind in kinds:
         if kind not in KINDS and kind not in metrics:
             raise unknown("kind of figure, or metric,", kind, {*KINDS, *metrics})

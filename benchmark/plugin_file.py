@@ -46,7 +46,7 @@ class PluginFile:
         try:
             with path.open("rb") as file:
                 content = file.read(_LONGEST + 1)
-            text = content.decode()
+            text = content.decode("utf-8-sig")
         except OSError as error:
             raise InputError(
                 f"plug-in {path} can't be read: {error.strerror}; `lifegen new-method NAME` writes a file to start with"
@@ -85,20 +85,19 @@ class PluginFile:
             module = ModuleType(self.module)
             module.__file__ = self.name
             sys.modules[self.module] = module
+            before = {kind: list(registry) for kind, registry in REGISTRIES.items()}
             try:
-                exec(compile(self.text, self.name, "exec"), module.__dict__)
-            except Exception as error:
+                exec(compile(self.text, self.name, "exec", dont_inherit=True), module.__dict__)
+            except (Exception, SystemExit) as error:
                 del sys.modules[self.module]
+                for kind, registry in REGISTRIES.items():
+                    registry.keep(entry.name for entry in before[kind])
                 raise InputError(self._told(error)) from error
-            _entries[self.module] = [
-                entry
-                for registry in REGISTRIES.values()
-                for entry in registry
-                if entry.target.__module__ == self.module
-            ]
+            _entries[self.module] = [entry for kind, registry in REGISTRIES.items() for entry in registry
+                                     if entry not in before[kind]]  # fmt: skip
         return _entries[self.module]
 
-    def _told(self, error: Exception) -> str:
+    def _told(self, error: BaseException) -> str:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self.name]
         line = error.lineno if isinstance(error, SyntaxError) and error.filename == self.name else (lines or [None])[-1]
         where = f"{self.name}, line {line}" if line else self.name
@@ -113,5 +112,15 @@ class PluginFile:
 
 
 def files_of(record: Mapping[str, Any]) -> dict[str, PluginFile]:
-    """The files that a cell's record keeps, by digest."""
-    return {digest: PluginFile(one["name"], one["text"]) for digest, one in record.get("files", {}).items()}
+    """The files that a cell's record keeps, by digest.
+
+    Raises:
+        ValueError: they aren't files.
+    """
+    files = {digest: PluginFile(one["name"], one["text"]) for digest, one in record.get("files", {}).items()}
+    for digest, file in files.items():
+        if not (isinstance(file.name, str) and isinstance(file.text, str) and file.digest == digest):
+            raise ValueError("a file isn't a name and a text of its digest")
+        if not_a_name(file.name) or not file.name.endswith(".py"):
+            raise ValueError(f"{brief(file.name)} isn't the name of a Python file")
+    return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -26,9 +27,9 @@ def commands(store: Store) -> list[str]:
     """The ``lifegen run`` lines that make the cells of a store: a suite's, where the store has the whole suite, and one
     for each set of scenarios × methods × seeds of the others."""
     cells = [cell for cell in store.cells() if cell.status not in ("damaged", "incompatible", "foreign")]
-    measured = {one["version"]: file.name for cell in cells for one in cell.record.get("plug-in metrics", {}).values()
-                if (file := files_of(cell.record).get(one["version"]))}  # fmt: skip
-    metrics = "".join(f" --metric {shlex.quote(name)}" for name in sorted(measured.values()))
+    measured = {files_of(cell.record)[digest].name for cell in cells for digest in
+                cell.record.get("metric_files", {}).values()}  # fmt: skip
+    metrics = "".join(f" --metric {shlex.quote(name)}" for name in sorted(measured))
     lines = []
     while cells:
         names = {cell.folder.name for cell in cells}
@@ -77,8 +78,14 @@ def versions(store: Store) -> dict[str, int]:
 
 
 def files(store: Store) -> dict[str, str]:
-    """The texts of the files that scenarios, methods and metrics of the cells that are shown come from, by name."""
-    return {file.name: file.text for cell in store.current()[0] for file in files_of(cell.record).values()}
+    """The texts of the files that scenarios, methods and metrics of the cells that are shown come from, by name; with
+    their digests where names are the same."""
+    found = {digest: file for cell in store.current()[0] for digest, file in files_of(cell.record).items()}
+    times = Counter(file.name for file in found.values())
+    return {
+        file.name if times[file.name] == 1 else f"{file.name.removesuffix('.py')}-{digest}.py": file.text
+        for digest, file in found.items()
+    }
 
 
 def _suite_cells(name: str) -> set[str]:

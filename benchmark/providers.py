@@ -51,8 +51,9 @@ def _installed() -> list[Provided]:
 
 
 def _from(kind: str, point: EntryPoint) -> Provided:
-    provider, version = (point.dist.name, point.dist.version) if point.dist else ("unknown", "")
-    return Provided(kind, point.module, provider, version, point.name, point.attr)
+    provider, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
+    # A distribution may be broken, and have no metadata.
+    return Provided(kind, point.module, provider or "unknown", version or "unknown", point.name, point.attr)
 
 
 def folder_of(package: str) -> Path:

@@ -70,8 +70,8 @@ def _problem_when_done(record: Mapping[str, Any]) -> str | None:
     return None
 
 
-def rows_problem(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str | None:
-    """What is wrong with the rows of a cell of such visits, or None."""
+def odd_row(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str | None:
+    """What is wrong with the first row that can't be a measurement of a cell of such visits, or None."""
     names = {name for visit in visits for name in visit}
     for number, row in enumerate(rows, 1):
         try:
@@ -88,7 +88,15 @@ def rows_problem(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str 
         except (LookupError, TypeError):
             is_whole = False
         if not is_whole:
-            return f"row {number} isn't a measurement of this cell"
+            return f"row {number} isn't a measurement of this cell: {str(row)[:200]}"
+    return None
+
+
+def rows_problem(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str | None:
+    """What is wrong with the rows of a cell of such visits, or None."""
+    if problem := odd_row(rows, visits):
+        return problem
+    names = {name for visit in visits for name in visit}
     of_elbo = (row for row in rows if row["metric"] == "negative_elbo" and row["step"] is None)
     matrix = {(row["interval"], row["distribution"]) for row in of_elbo if row["distribution"] is not None}
     if matrix and (lacking := {(i, name) for i in range(len(visits)) for name in names} - matrix):

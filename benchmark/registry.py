@@ -91,8 +91,10 @@ class Registry:
         """
         self.check(name)
         entry = Entry(self.kind, name, version, target, config, facts, data)
-        # A file that was edited and loaded again, in a notebook, has the same origin: the new text is meant.
-        if (other := self._entries.get(name)) and other.origin != entry.origin:
+        other = self._entries.get(name)
+        # Of a file that was edited and loaded again, in a notebook, the new text is meant.
+        are_files = other and all(one.target.__module__.startswith(FILE_MODULES) for one in (other, entry))
+        if other and other.origin != entry.origin and not are_files:
             raise DuplicateError(self.kind, name, other.origin, entry.origin)
         self._entries[name] = entry
 

@@ -20,7 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from . import tables
-from .catalogue import describe, shown
+from .catalogue import describe, describe_metrics, shown
 from .cell_folder import StoredCell, write_atomically
 from .compare import pairs
 from .errors import InputError
@@ -120,7 +120,7 @@ def _content(store: Store, runs: Runs) -> dict[str, Any]:
         "across_notes": across_notes,
         "scenes": scenes,
         "ranking": in_words(_RANKING),
-        "unit": describe("metric")[_RANKING].facts["unit"],
+        "unit": describe_metrics()[_RANKING].facts["unit"],
         "tests": tests,
         "conclusions": _conclusions(runs),
         "coverage": [(n, *(f"{100 * coverage(n, spreads):.1f} %" for spreads in _SPREADS)) for n in (3, 5, 10)],
@@ -291,7 +291,7 @@ def _kind(anchor: str, kind: str, drawn: Iterable[Drawing], numbers: Iterator[in
 
 def _tests(runs: Runs, board: Board) -> Iterator[dict[str, Any]]:
     """Each scenario's pairs of methods: in words, as a grid, as a table."""
-    unit = describe("metric")[_RANKING].facts["unit"]
+    unit = describe_metrics()[_RANKING].facts["unit"]
     for place, (label, found) in enumerate(pairs(runs, _RANKING).groupby("scenario"), 1):
         of_scenario = board.table[board.table["scenario"] == label]
         methods = [one for one in of_scenario["method"].unique() if one in {*found["a"], *found["b"]}]
@@ -423,7 +423,7 @@ def _versions(numbers: dict[str, int]) -> list[tuple[str, str]]:
 
 def _glossary(runs: Runs) -> list[dict[str, str]]:
     there = set(runs.numbers["metric"])
-    known = {name: entry for name, entry in describe("metric").items() if name in there}
+    known = {name: entry for name, entry in describe_metrics().items() if name in there}
     return [
         {
             "name": name,

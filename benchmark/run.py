@@ -126,7 +126,7 @@ def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto", gpus: 
     streams = list({(cell.scenario.label, cell.seed): (cell.scenario, cell.seeds) for cell in cells}.values())
     methods = list({cell.method.label: cell.method for cell in cells}.values())
     precisions = sorted({cell.precision for cell in cells})
-    metrics = cells[0].metrics if cells else ()
+    metrics = list({(one.name, one.file): one for cell in cells for one in cell.metrics}.values())
     with pool(1) as processes:
         for gpu in dict.fromkeys(gpus):
             try:

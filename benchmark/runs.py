@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from .catalogue import base_name, describe
+from .catalogue import base_name, describe, describe_metrics, learn_metrics
 from .errors import InputError, unknown
 from .store import Store, load
 from .summary import described, summarise
@@ -32,6 +34,8 @@ class Runs:
     """what methods are told beyond the images of the current interval"""
     custom: frozenset[str] = frozenset()
     """methods with options of the user's own: neither the defaults nor a suite's variant"""
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    """what is known of the metrics of plug-ins, as records have it"""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """cells that have no numbers here, each with the reason"""
 
@@ -48,7 +52,7 @@ class Runs:
 
     def better(self, metric: str) -> str | None:
         """ "lower", "higher", or None where neither is better."""
-        known = describe("metric").get(metric)
+        known = describe_metrics().get(metric)
         return known.facts.get("better") if known else None
 
     @property
@@ -65,7 +69,7 @@ class Runs:
         has_value = set(self.numbers.dropna()["metric"])
         there = ", ".join(sorted(has_value))
         for metric in metrics:
-            if metric not in known and metric in describe("metric"):
+            if metric not in known and metric in describe_metrics():
                 raise InputError(
                     f"{metric}: no cell has one number of it, since it is a trace over steps or wasn't measured; "
                     f"there are {there}"
@@ -108,20 +112,23 @@ def runs_of(source: Store | Path | str) -> Runs:
         {method: fact["reference"] for method, fact in facts.items() if fact["reference"]},
         {method: tuple(fact.get("uses", ())) for method, fact in facts.items()},
         _custom(set(facts) - from_suites),
+        {name: told for cell in cells for name, told in cell.record.get("plug-in metrics", {}).items()},
         left_out,
     )
 
 
 def _published(table: pd.DataFrame, name: str) -> Runs:
+    facts: dict[str, Any] = {}
+    with suppress(OSError):
+        facts = json.loads((Path(name) / FACTS).read_text())
+        learn_metrics(facts.get("metrics", {}))
     over = described()
     found = []
     table = table[table["step"].isna()].astype(object).where(lambda values: values.notna(), None)
     for (scenario, method, seed, _), rows in table.groupby(["scenario", "method", "seed", "cell"]):
         numbers = summarise(rows[["interval", "distribution", "metric", "value"]].to_dict("records"), [], over)
         found += [(scenario, method, seed, metric, value) for metric, value in numbers.items()]
-    try:
-        facts = json.loads((Path(name) / FACTS).read_text())
-    except OSError:  # a single table
+    if not facts:  # a single table
         known = describe("method")
         of = {method: known[base].facts for method in table["method"].unique() if (base := base_name(method)) in known}
         facts = {
@@ -131,7 +138,8 @@ def _published(table: pd.DataFrame, name: str) -> Runs:
             "left_out": {},
         }
     uses = {method: tuple(facts["uses"].get(method, ())) for method in table["method"].unique()}
-    return Runs(name, _frame(found), facts["references"], uses, frozenset(facts["custom"]), facts["left_out"])
+    return Runs(name, _frame(found), facts["references"], uses, frozenset(facts["custom"]),
+                facts.get("metrics", {}), facts["left_out"])  # fmt: skip
 
 
 def _frame(found: list[tuple[str, str, int, str, float | None]]) -> pd.DataFrame:

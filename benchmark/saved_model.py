@@ -12,8 +12,10 @@ from safetensors.torch import save
 from .cell_folder import write_atomically
 from .errors import InputError
 from .model import GenerativeModel
+from .plugin_file import files_of
+from .registry import FILE_MODULES
 
-_WRONG = (ImportError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
+_WRONG = (OSError, ImportError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
 """What a file of another kind leads to."""
 
 
@@ -48,6 +50,9 @@ def load_model(file: Path | str) -> GenerativeModel:
         with safe_open(file, framework="pt") as opened:
             header = opened.metadata() or {}
             state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  (it isn't a mapping)
+        if header["module"].startswith(FILE_MODULES):  # the record beside it has the text
+            record = json.loads((Path(file).parent / "run.json").read_text())
+            files_of(record)[header["module"].removeprefix(FILE_MODULES)].load()
         kind = getattr(import_module(header["module"]), header["class"])
         if not issubclass(kind, GenerativeModel):
             raise TypeError(f"{kind} isn't a GenerativeModel")
@@ -57,7 +62,7 @@ def load_model(file: Path | str) -> GenerativeModel:
         loaded = {own[key].data_ptr() for key in state.keys() & own.keys()}
         if unexpected or any(own[key].data_ptr() not in loaded for key in missing):
             raise ValueError(f"its tensors {sorted(state)} aren't those of {kind.__qualname__}")
-    except (OSError, SafetensorError, *_WRONG) as error:
+    except (SafetensorError, *_WRONG) as error:
         raise InputError(f"{file} isn't a model that lifegen can load: {error}") from None
     model.eval()
     return model

@@ -25,7 +25,7 @@ from typing import Any
 import pandas as pd
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
-from .catalogue import describe
+from .catalogue import describe, learn_metrics
 from .cell import PROTOCOL
 from .cell_folder import (
     LEASE_SECONDS,
@@ -139,9 +139,10 @@ class Store:
         """
         cells, left_out = [], {}
         stored = self.cells()
-        texts = self._newest_texts(stored)
+        # A text that has nothing to show yet, such as a first try that failed, doesn't take the place of another.
+        texts = self.newest_texts([cell for cell in stored if cell.status == "done"])
         for cell in stored:
-            if old := [part for part, text in cell.texts.items() if texts[part] != text]:
+            if old := [part for part, text in cell.texts.items() if texts.get(part, text) != text]:
                 left_out[cell.folder.name] = f"stale: its {' and '.join(old)} is of another text of its file"
             elif cell.status == "done":
                 cells.append(cell)
@@ -149,6 +150,7 @@ class Store:
                 left_out[cell.folder.name] = f"{cell.status}: {cell.reason}"
         newest = _installed()
         for cell in cells:
+            learn_metrics(cell.record.get("plug-in metrics", {}))
             for part, number in cell.versions.items():
                 newest[part] = max(number, newest.get(part, number))
         for cell in list(cells):
@@ -168,25 +170,33 @@ class Store:
                 )
         return cells, left_out
 
-    def _newest_texts(self, cells: Sequence[StoredCell]) -> dict[str, str | None]:
-        """The text of each scenario and method: none of what is installed, else the file that was asked for last."""
+    def newest_texts(self, cells: Sequence[StoredCell]) -> dict[str, str | None]:
+        """The text of each scenario, method and metric that some cells have: none of what is installed, else the file
+        that was asked for last."""
+        started: dict[str, dict[str | None, str]] = {}
         asked: dict[str, dict[str | None, str]] = {}
 
-        def note(texts: Mapping[str, str | None], when: str) -> None:
+        def note(times: dict[str, dict[str | None, str]], texts: Mapping[str, str | None], when: str) -> None:
             for part, text in texts.items():
-                times = asked.setdefault(part, {})
-                times[text] = max(when, times.get(text, ""))
+                of_part = times.setdefault(part, {})
+                of_part[text] = max(when, of_part.get(text, ""))
 
         for cell in cells:
-            note(cell.texts, str(cell.record.get("started", "")))
-        if any(len(times) > 1 for times in asked.values()):
-            # A text that is asked for again, after another one, isn't computed again: plans say so.
+            note(started, cell.texts, str(cell.record.get("started", "")))
+        if any(len(times) > 1 for times in started.values()):
             for _, plan in self.plans():
                 for record in plan["cells"].values():
-                    note(texts_of(record), plan.get("asked", ""))
-        newest = {part: max(times, key=times.__getitem__) for part, times in asked.items()}
-        installed = {f"{kind} {name}" for kind in ("scenario", "method") for name in describe(kind)}
-        return {part: None if part in installed else text for part, text in newest.items()}
+                    note(asked, texts_of(record), plan.get("asked", ""))
+        newest = {}
+        for part, times in started.items():
+            # When a text was asked for last; when a cell of it was begun, only of stores without such a plan: workers
+            # begin cells of old plans, too.
+            when = {text: asked.get(part, {}).get(text, began) for text, began in times.items()}
+            newest[part] = max(when, key=when.__getitem__)
+        for kind in ("scenario", "method", "metric"):
+            newest |= {part: None for name, one in describe(kind).items()
+                       if not one.error and (part := f"{kind} {name}") in newest}  # fmt: skip
+        return newest
 
     def plans(self, unreadable: list[str] | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
         """The plans that were saved in the store, with their files.

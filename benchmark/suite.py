@@ -17,7 +17,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
 
-from .catalogue import describe, plug_in_metrics
+from .catalogue import describe, file_in, plug_in_metrics
 from .cell import Cell, plan
 from .choice import choose
 from .errors import InputError, brief, not_a_name, unknown
@@ -129,7 +129,7 @@ def cells_of(
     """
     if smoke and not suite_name:
         raise InputError("--smoke is the small size of a suite: say which with --suite NAME")
-    chosen = suite(suite_name) if suite_name else None
+    chosen = _beside(suite(suite_name), suite_name) if suite_name else None
     if not (chosen or scenarios) or not (chosen or methods):
         raise InputError("say what to run: --suite NAME, or -s SCENARIO and -m METHOD (`lifegen list` shows them)")
     small = chosen.smoke if chosen and smoke else Smoke()
@@ -151,8 +151,25 @@ def cells_of(
         seeds,
     )
     of_suite = suite_name if chosen and not methods else None
+    for name in metrics:
+        if not file_in(name):
+            raise InputError(
+                f"--metric {brief(name)} isn't a Python file; metrics that are installed are always measured"
+            )
     measured = plug_in_metrics(map(PluginFile.read, metrics))
     return [replace(cell, suite=of_suite, metrics=measured) for cell in cells]
+
+
+def _beside(chosen: Suite, name: str) -> Suite:
+    """A suite whose plug-in files are looked for beside its own file."""
+    folder = Path(name).parent
+
+    def placed(texts: list[str]) -> list[str]:
+        return [str(folder / text) if file_in(text) else text for text in texts]
+
+    found = chosen.model_copy(update={kind: placed(getattr(chosen, kind)) for kind in ("scenarios", "methods")})
+    found.keep_source(*chosen._source)
+    return found
 
 
 def _expanded(text: str) -> list[str]:

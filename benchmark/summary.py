@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from .catalogue import describe
+from .catalogue import describe, describe_metrics
 from .derived import derive
 from .registry import METRICS
 
@@ -46,7 +46,7 @@ def summarise(
 
 def described() -> dict[str, str]:
     """How each metric is put together over intervals, without importing the metrics."""
-    return {name: entry.facts.get("over_intervals", "last") for name, entry in describe("metric").items()}
+    return {name: entry.facts.get("over_intervals", "last") for name, entry in describe_metrics().items()}
 
 
 def registered_summary(rows: Sequence[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -> Numbers | None:

@@ -167,12 +167,14 @@ def to_csv(board: Board) -> str:
 
 
 def to_json(board: Board) -> str:
-    """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``left_out``; ``notes``."""
+    """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``metrics``, what is known of
+    those of plug-ins; ``left_out``; ``notes``."""
     content = {
         "rows": json.loads(board.table.to_json(orient="records", double_precision=15)),
         "references": dict(board.runs.references),
         "uses": dict(board.runs.uses),
         "custom": sorted(board.runs.custom),
+        "metrics": dict(board.runs.metrics),
         "left_out": dict(board.runs.left_out),
         "notes": list(board.notes),
     }

@@ -31,6 +31,7 @@ from .method import Method
 from .options import Options
 from .pictures import take_pictures, take_samples
 from .precision import products_in, resolve
+from .record_check import odd_row
 from .registry import METRICS, Entry
 from .saved_model import save_model
 from .seeds import Seeds
@@ -95,7 +96,7 @@ def run_cell(
     def keep(folder: Path) -> int:
         nonlocal state
         with _output_to(folder / "log.txt"):
-            state, size = rows_kept(folder, _arithmetic(device))
+            state, size = rows_kept(folder, _arithmetic(cell, device))
         return size
 
     try:
@@ -174,11 +175,14 @@ def _run(
         if strategy.execution not in executions:
             executions.append(strategy.execution)
             writer.note(execution=executions)
-        writer.append(evaluator.measure(strategy, interval, train_seconds=seconds))
+        rows = evaluator.measure(strategy, interval, train_seconds=seconds)
+        if problem := odd_row(rows, visits):
+            raise ValueError(problem)
+        writer.append(rows)
         samples.append(take_samples(strategy.model, seeds, device))
         if not cant:
             facts = writer.boundary() | {"intervals": interval + 1, "execution": executions}
-            facts |= {"circumstances": _arithmetic(str(device))}
+            facts |= {"circumstances": _arithmetic(cell, str(device))}
             names = [f"state-{interval + 1}.safetensors", STATE] if states == "all" else [STATE]
             cant = _save(checkpoint, [writer.folder / name for name in names], facts, samples)
     pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)
@@ -202,12 +206,13 @@ def _save(checkpoint: Checkpoint, files: list[Path], facts: dict[str, Any], samp
     return ""
 
 
-def _arithmetic(device: str) -> dict[str, Any]:
+def _arithmetic(cell: Cell, device: str) -> dict[str, Any]:
     """What bits of results depend on, beside the cell."""
     packages = ("lifegen", "torch", "avalanche-lib", "numpy")
+    versions = {name: version(name) for name in packages} | cell.packages
     found = find_device(device)
     kind = torch.cuda.get_device_name(found) if found.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return {"device": f"{found.type} {kind}", **{f"version of {name}": version(name) for name in packages}}
+    return {"device": f"{found.type} {kind}", **{f"version of {name}": of for name, of in versions.items()}}
 
 
 def find_device(name: str) -> torch.device:
@@ -271,12 +276,11 @@ def _validated(config: type[Options], choice: Choice) -> Options:
 
 
 def _circumstances(cell: Cell, stream: Stream, device: torch.device) -> dict[str, Any]:
-    packages = ["lifegen", "torch", "torchvision", "avalanche-lib", "numpy"]
-    plug_ins = [cell.scenario.description, cell.method.description, *cell.metrics]
-    packages += sorted({one.provider for one in plug_ins if not one.file} - {"lifegen"})
+    packages = ("lifegen", "torch", "torchvision", "avalanche-lib", "numpy")
+    versions = {"python": platform.python_version(), **{name: version(name) for name in packages}, **cell.packages}
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "versions": versions,
         "metrics": {entry.name: entry.version for entry in METRICS},
         "machine": {
             "system": platform.platform(),

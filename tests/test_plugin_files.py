@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,11 +16,13 @@ from lifegen.benchmark.catalogue import Description, _describe_safely, describe_
 from lifegen.benchmark.cell import Cell, cell_of, plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.planning import overview, save_plan
-from lifegen.benchmark.plugin_file import PluginFile
+from lifegen.benchmark.planning import asked_for, overview, save_plan
+from lifegen.benchmark.plugin_file import PluginFile, files_of
 from lifegen.benchmark.providers import Provided, provided
+from lifegen.benchmark.publish import publish
 from lifegen.benchmark.rerun import rerun
 from lifegen.benchmark.run import missing
+from lifegen.benchmark.runs import runs_of
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.suite import cells_of
 from lifegen.benchmark.worker import run_cell
@@ -48,6 +51,7 @@ def folder(tmp_path, monkeypatch) -> Path:
         ("mine.py:Class:a=1,b=[1,2]", ("mine.py", "Class", "a=1,b=[1,2]")),
         ("mine.py:strength=0.1", ("mine.py", None, "strength=0.1")),
         ("mine.py:my-name:x=a:b", ("mine.py", "my-name", "x=a:b")),
+        ("mine.py:2fast", ("mine.py", "2fast", "")),
         ("naive", None),
         ("naive:codes=3", None),
         ("naive.pyc", None),
@@ -162,6 +166,8 @@ def test_a_record_with_another_text_is_damaged(folder):
          r"registers 2 methods: say which, mine\.py:Anchored, mine\.py:Other"),
         (METHOD.replace('"anchored"', '"naive"'),
          r"'naive' is registered twice: by lifegen\.methods\.naive\.Naive and by mine\.py:Anchored; rename one"),
+        ("import sys\nsys.exit(3)", r"mine\.py, line 2: SystemExit: 3"),
+        ("import os\nos._exit(3)", "ends Python, or never ends"),
         (METHOD.replace('"anchored"', '"My Method"'), r"'My Method' must match .*such as 'my-method'"),
         (METHOD.replace("strength: float", "strength: complicated"), "NameError|not defined|fully defined"),
     ],
@@ -207,7 +213,7 @@ def test_metrics_of_a_file_are_measured_beside_the_others(folder):
         None, ["split-digits:steps=2,classes_per_interval=5"], ["naive:width=8"], [0], metrics=["metric.py"]
     )
     (bare,) = cells_of(None, ["split-digits:steps=2,classes_per_interval=5"], ["naive:width=8"], [0])
-    assert cell.name == bare.name  # it changes no other number
+    assert cell.name != bare.name  # its text is its version
     store = Store.create(folder / "s")
     assert run_cell(cell, store.path, folder, "cpu") == "done"
     record = store.cell(cell.name).record
@@ -265,3 +271,111 @@ print(json.dumps([asdict(entry) for entry in _describe_here(modules)]))
     assert [entry["name"] for entry in entries if entry["name"] == "anchored"] == ["anchored"] * 2
     for entry in entries:
         assert "by package_one.Anchored and by package_two.Anchored" in entry["error"]
+
+
+def test_texts_of_a_metric_are_never_mixed_either(folder):
+    """Nor does a text that failed, or that a worker begins late, take the place of another."""
+    store = Store.create(folder / "s")
+
+    def run(factor: str, *seeds: int) -> list[Cell]:
+        (folder / "metric.py").write_text(METRIC.replace("yield Row(min", f"yield Row({factor} * min"))
+        asked = ["split-digits:steps=2,classes_per_interval=5"], ["naive:width=8"], seeds
+        cells = cells_of(None, *asked, metrics=["metric.py"])
+        save_plan(store, cells, "lifegen run")
+        return [cell for cell in missing(cells, store, retry_failed=True)[0]
+                if run_cell(cell, store.path, folder, "cpu") == "done"]  # fmt: skip
+
+    first = run("1", 0)
+    assert run("(1 / 0)", 0, 1) == []
+    assert [cell.folder.name for cell in store.current()[0]] == [first[0].name]
+    (third,) = run("100", 1)
+    assert [cell.folder.name for cell in store.current()[0]] == [third.name]
+    assert {cell.name for cell in asked_for(store)} == {third.name}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import torch; torch.rand(1); yield Row(1.0)", "negative_elbo_best changes the global generator of torch"),
+        ("m.model.train(); yield Row(1.0)", "changes the model's mode"),
+        ("next(m.model.parameters()).add_(1); yield Row(1.0)", "changes the model's weights"),
+        ('yield Row(1.0, "zebra")', "isn't a measurement of this cell: .*zebra"),
+        ("yield 1.0", "negative_elbo_best yields 1.0, which isn't a Row"),
+        ('yield Row(float("nan"))', "negative_elbo_best is nan"),
+    ],
+)
+def test_a_metric_that_changes_something_or_yields_nonsense_ends_its_cell(folder, text, message):
+    lines = METRIC.splitlines()
+    (folder / "metric.py").write_text("\n".join([*lines[:-1], f"    {text}"]))
+    asked = ["split-digits:steps=2,classes_per_interval=5"], ["naive:width=8"], [0]
+    (cell,) = cells_of(None, *asked, metrics=["metric.py"])
+    store = Store.create(folder / "s")
+    assert run_cell(cell, store.path, folder, "cpu") == "failed"
+    assert re.search(message, store.cell(cell.name).reason)
+
+
+def test_readers_know_a_metric_of_a_file_from_the_records(folder, monkeypatch):
+    """Its direction and how it is put together over intervals, in the store and in what is published from it."""
+    text = METRIC.replace('unit="nats", better="lower"', 'unit="nats", better="higher", over_intervals="sum"')
+    (folder / "metric.py").write_text(text)
+    asked = ["split-digits:steps=2,classes_per_interval=5"], ["naive:width=8", "ewc:width=8"], [0]
+    store = Store.create(folder / "s")
+    for cell in cells_of(None, *asked, metrics=["metric.py"]):
+        assert run_cell(cell, store.path, folder, "cpu") == "done"
+    in_store = runs_of(store)
+    publish(store, folder / "published")
+    assert (folder / "published" / "metric.py").read_text() == text
+    assert "--metric metric.py" in (folder / "published" / "README.md").read_text()
+    monkeypatch.setattr("lifegen.benchmark.catalogue._learned", {})
+    published = runs_of(folder / "published")
+    values = [runs.numbers.query("metric == 'negative_elbo_best'")["value"].tolist() for runs in (in_store, published)]
+    assert values[0] == pytest.approx(values[1])
+    assert in_store.better("negative_elbo_best") == published.better("negative_elbo_best") == "higher"
+
+
+def test_a_model_whose_class_is_in_a_file_is_loaded_again(folder):
+    text = METHOD.replace(
+        "@register_method",
+        """class Own(CodeStyleVAE):
+    pass
+
+
+@register_method""",
+        1,
+    )
+    text = f"from lifegen.methods.models.vae import CodeStyleVAE\n{text}"
+    text += """
+    def model(self, stream, seeds):
+        model = super().model(stream, seeds)
+        model.__class__ = Own
+        return model
+"""
+    (folder / "mine.py").write_text(text)
+    (cell,) = plan([chosen()], [choose("method", "mine.py:width=8")], [0])
+    store = Store.create(folder / "s")
+    assert run_cell(cell, store.path, folder, "cpu", keep_model=True) == "done", store.cell(cell.name).reason
+    file = str(store.cell(cell.name).model)
+    code = f"from lifegen.benchmark import load_model; print(type(load_model({file!r})).__name__)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "Own"
+
+
+@pytest.mark.parametrize("name", ["../escaped.py", "a.sh", 3, ""])
+def test_a_record_cannot_name_a_file_elsewhere(folder, name):
+    record = {"files": {PluginFile("x.py", "").digest: {"name": name, "text": ""}}}
+    with pytest.raises((ValueError, TypeError)):
+        files_of(record)
+
+
+def test_a_suite_names_files_that_lie_beside_it(folder, monkeypatch):
+    (folder / "stripes.py").write_text(SCENARIO)
+    (folder / "mine.toml").write_text("""
+summary = "Mine"
+budget = "a minute"
+scenarios = ["stripes.py:steps=3"]
+methods = ["mine.py:width=8", "naive"]
+seeds = [0]
+smoke = {}
+""")
+    (folder / "elsewhere").mkdir()
+    monkeypatch.chdir(folder / "elsewhere")
+    assert [cell.method.label for cell in cells_of("../mine.toml")] == ["anchored:width=8", "naive"]

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ..catalogue import describe, shown
+from ..catalogue import describe_metrics, shown
 from ..cell_folder import StoredCell
 from ..statistics import mean_interval
 from ..store import Store
@@ -150,7 +150,7 @@ class Scene:
 
 def axis_label(metric: str) -> str:
     """A metric's name in words, with its unit."""
-    known = describe("metric").get(metric)
+    known = describe_metrics().get(metric)
     unit = known.facts.get("unit") if known else None
     return f"{in_words(metric)} ({unit})" if unit and unit != metric else in_words(metric)
 
