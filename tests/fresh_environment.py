@@ -52,7 +52,8 @@ def fresh_environment(folder: Path, wheels: Iterable[Path]) -> Environment:
     where = "import site; print(site.getsitepackages()[0])"
     libraries = Path(subprocess.check_output([python, "-c", where], text=True).strip())
     outer = Path(sysconfig.get_paths()["purelib"])
-    (libraries / "outer.pth").write_text(f"{outer}\n")
+    # Read in the order of names: before the shim that needs it.
+    (libraries / "a-outer.pth").write_text(f"{outer}\n")
     # Of the outer environment's own .pth files this one is a library's, not an editable lifegen's: without it there is
     # no distutils on Python 3.12.
     for shim in outer.glob("distutils-precedence.pth"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -70,6 +71,11 @@ def raises_later(m):
     if m.past:
         raise KeyError("past")
     yield Row(1.0)
+
+
+def leaves(m):
+    """Ends Python."""
+    sys.exit(0)
 
 
 def gives_a_number(m):
@@ -231,6 +237,11 @@ def mean_of_past(R, first, T):  # noqa: N803
     return sum(R[T, j] for j in past) / len(past)
 
 
+def leaves_derived(R, first, T):  # noqa: N803
+    """Ends Python."""
+    sys.exit("no more")
+
+
 def relative(R, first, T):  # noqa: N803
     """Forgetting over what was learned, which may be nothing."""
     j = next(iter(first))
@@ -279,6 +290,7 @@ BROKEN: list[tuple[Any, dict[str, Any], str, str, str]] = [
     (undocumented, {}, DESCRIBED, "it has none", "undocumented"),
     (raises, {}, metric._RUNS, r"interval 0: Zero.*test_check_metric\.py, line \d+\)", r"m\.past and m"),
     (raises_later, {}, metric._RUNS, r"interval 1: KeyError: 'past' \(.*, line \d+\)", "raises_later$"),
+    (leaves, {}, metric._RUNS, r"interval 0: SystemExit: 0 \(.*test_check_metric\.py, line \d+\)", "m.past"),
     (gives_a_number, {}, metric._ROWS, "1.0", "yield Row.value."),
     (yields_numbers, {}, metric._ROWS, "naive, bernoulli-grey, interval 0: a float, 1.0", "yield Row"),
     (yields_tensors, {}, metric._ROWS, "a value that is a Tensor", "yield Row"),
@@ -307,6 +319,7 @@ BROKEN: list[tuple[Any, dict[str, Any], str, str, str]] = [
     (on_a_track, {"better": "lower"}, metric._DIRECTION, "of a trained model, -", "the sign of its value"),
     (mean_of_last, DERIVED, DESCRIBED, "it has none", "mean_of_last"),
     (mean_of_past, DERIVED, metric._NUMBER, "T = 0, distributions a: Zero", "a cell of one interval has T = 0"),
+    (leaves_derived, DERIVED, metric._NUMBER, "SystemExit: no more", "return None where it is undefined"),
     (relative, DERIVED, metric._NUMBER, "ZeroDivisionError", "return None where it is undefined"),
     (not_a_number, DERIVED, metric._NUMBER, "visits a: nan", "return None"),
     (a_numpy_number, DERIVED, metric._NUMBER, "float32", "return None"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -130,6 +131,13 @@ class Unfit(Config):
 def raises(config, seeds, data_root):
     """Raises."""
     return {}["digit"]
+
+
+def leaves(_):
+    sys.exit("none")
+
+
+of_no_data = entry(good)._replace(data=leaves)
 
 
 def gives_nothing(config, seeds, data_root):
@@ -292,6 +300,7 @@ BROKEN: list[tuple[Any, str, str, str]] = [
     (entry(good, Silent), DESCRIBED, "none for blur", "below each"),
     (entry(good, Unfit), scenario._BUILT, "angles: Field required", "fields and validators of Unfit"),
     (entry(good, data=("mnits",)), scenario._BUILT, "unknown data source 'mnits'.*'mnist'", "data=.*names data"),
+    (of_no_data, scenario._BUILT, r"SystemExit: none \(.*test_check_scenario\.py, line \d+\)", "data=.*names data"),
     (raises, scenario._BUILT, r"KeyError: 'digit' \(.*test_check_scenario\.py, line \d+\)", "raises"),
     (gives_nothing, scenario._BUILT, "a NoneType", "return make_stream"),
     (floats, scenario._BUILT, "'a', train part: images are to be uint8.*float32.*scenario.py, line", "floats"),
@@ -351,7 +360,8 @@ def test_each_promise_can_be_broken():
 # What breaks nothing
 
 
-def test_missing_data_are_no_fault_of_the_scenarios(tmp_path):
+def test_missing_data_are_no_fault_of_the_scenarios(tmp_path, monkeypatch):
+    monkeypatch.setattr(source("mnist"), "fetch", source("mnist").load)  # without a network
     written, built = found(SCENARIOS["split-mnist"], root=tmp_path)
     assert written.status == "kept"
     assert built.status == "skipped"

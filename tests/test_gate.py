@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import math
+import sys
+from typing import NamedTuple
 
 import pytest
 import torch
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import SynapticIntelligencePlugin
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.checks.method import GateError, check_method, findings
 from lifegen.benchmark.method import Method
+from lifegen.benchmark.model import GenerativeModel, LogWeights
 from lifegen.benchmark.registry import METHODS, Entry
 from lifegen.benchmark.stream import tensor_view
 from lifegen.methods.models.method import VAEMethod
@@ -72,7 +78,7 @@ class Rows(SupervisedPlugin):
 
 @pytest.mark.parametrize("plugin", [SupervisedPlugin, Draws, Rows])
 def test_what_leaves_the_weights_alone_is_caught(plugin):
-    facts = {"differs_at_once": "statistics"} if plugin is Rows else {}
+    facts = {"differs_at_once": "statistics", "inert": {"style": 2}} if plugin is Rows else {}  # as it is here anyway
     with pytest.raises(GateError, match="does nothing"):
         check_method(entry(with_plugin(plugin), **facts))
 
@@ -97,6 +103,12 @@ def test_a_method_that_differs_at_once_is_held_against_itself_without_what_it_do
     check_method(METHODS["growing-cvae"])
     with pytest.raises(GateError, match="with inert=.*: it does nothing"):
         check_method(METHODS["growing-cvae"], {"playback": False, "circulatory": False})
+
+
+def test_one_that_differs_at_once_without_inert_options_can_not_be_looked_at():
+    found = {one.promise: one for one in findings(entry(with_plugin(Rows), differs_at_once="statistics"))}
+    assert found["it acts"].status == "skipped"
+    assert "without inert=" in found["it acts"].seen
 
 
 class Decays(SupervisedPlugin):
@@ -130,6 +142,70 @@ class Counts(SupervisedPlugin):
     def before_backward(self, strategy, **_):
         for weights in strategy.model.parameters():
             strategy.loss = strategy.loss + self.intervals * weights.square().sum()
+
+
+class Output(NamedTuple):
+    x: Tensor
+    each: Tensor
+
+    def negative_elbo(self):
+        return self.each
+
+
+class Linear(GenerativeModel):
+    """A network of nobody else's, as torch initialises it: a Gaussian style, one code, and no temperature to anneal."""
+
+    codes = 1
+    temperature = property(lambda self: 1.0)
+
+    def __init__(self, shape, track):
+        super().__init__()
+        self.shape, self.track = shape, track
+        self.encoder = nn.Linear(math.prod(shape), 4)
+        self.decoder = nn.Linear(2, math.prod(shape))
+
+    def weights(self, x, noise):
+        mean, log_std = self.encoder(x.flatten(1)).chunk(2, -1)
+        z = mean + log_std.exp() * noise
+        logits = self.decoder(z)
+        pixels = binary_cross_entropy_with_logits(logits, x.flatten(1).expand_as(logits), reduction="none")
+        return -pixels.sum(-1), (0.5 * (noise.square() - z.square()) + log_std).sum(-1)
+
+    def forward(self, x):
+        noise = torch.randn(len(x), 2, generator=self.generator) * self.latent_noise
+        return Output(x, -sum(self.weights(x, noise)))
+
+    def log_weights(self, x, draws, generator=None):
+        found = self.weights(x, torch.randn(draws, 1, 2, generator=generator).expand(-1, len(x), -1))
+        return LogWeights(*(part[:, None] for part in found))
+
+    def code_log_posterior(self, x, weights=None):
+        return torch.zeros(len(x), 1)
+
+    def sample(self, n, code=None, generator=None):
+        return self.decoder(torch.randn(n, 2, generator=generator)).sigmoid().view(n, *self.shape)
+
+    def reconstruct(self, x):
+        return self.decoder(self.encoder(x.flatten(1))[:, :2]).sigmoid().view_as(x)
+
+
+def of_its_own(plugin: type[SupervisedPlugin]) -> type[Method]:
+    class Tested(Method):
+        """A method with a network of its own."""
+
+        def model(self, stream, seeds):
+            return Linear(stream.image_shape, stream.track)
+
+        def plugins(self, stream, seeds):
+            return [plugin()]
+
+    return Tested
+
+
+def test_a_method_with_a_network_of_its_own_is_held_against_fine_tuning_of_that():
+    check_method(entry(of_its_own(Counts)))
+    with pytest.raises(GateError, match="the weights of naive after four conflicting intervals: it does nothing"):
+        check_method(entry(of_its_own(SupervisedPlugin)))
 
 
 class Forgets(Counts):
@@ -316,3 +392,54 @@ def test_a_model_of_other_images_is_said_to_have_no_bound_that_was_looked_at():
     found = {one.promise: one for one in findings(entry(Large, reference="lower"))}
     assert found["its values are bounds"].status == "skipped"
     assert "images are too small" in found["its values are bounds"].seen
+
+
+class From(VAEMethod):
+    """Wants images of some size."""
+
+    least = 32
+
+    def model(self, stream, seeds):
+        if stream.image_shape[1] < self.least:
+            raise ValueError(f"{stream.image_shape[1]} is too small")
+        return super().model(stream, seeds)
+
+
+def test_a_model_of_large_images_is_looked_at_on_these():
+    found = {one.promise: one for one in findings(entry(From, reference="lower"))}
+    trained = found["it trains on four small intervals"]
+    assert trained.status == "note"
+    assert trained.seen.startswith("on 32 × 32 images; on 8 × 8: ValueError: 8 is too small (")
+    assert not [one for one in found.values() if one.status == "broken"]
+    assert "on 32 × 32 images" in found["cost"].seen
+    with pytest.raises(GateError, match="four small intervals: ValueError: 8 is too small"):
+        check_method(entry(type("Larger", (From,), {"least": 64})))
+
+
+def test_what_is_looked_at_has_the_options_that_are_given():
+    for options, narrow in (({}, ", with width=32, architecture=mlp"), ({"width": 6, "architecture": "mlp"}, "")):
+        found = {one.promise: one.seen for one in findings(entry(VAEMethod, reference="lower"), options)}
+        assert found["cost"].endswith(f"8 × 8 images{narrow}")
+        assert found["its values are bounds: iwae_nll"].endswith(", with architecture=mlp") == bool(narrow)
+
+
+@pytest.mark.parametrize("end", [RuntimeError, sys.exit])
+@pytest.mark.parametrize("runs", [0, 1])
+def test_an_end_at_any_time_is_a_broken_promise(end, runs):
+    class Ends(VAEMethod):
+        """Ends after some runs."""
+
+        begun = 0
+
+        def plugins(self, stream, seeds):
+            Ends.begun += 1
+            if Ends.begun > 2 * runs:  # one is looked at for its kind
+                if end is sys.exit:
+                    sys.exit(0)
+                raise end("over")
+            return super().plugins(stream, seeds)
+
+    *_, last = findings(entry(Ends))
+    assert last.status == "broken"
+    assert last.promise == ("nothing raises an error" if runs else "it trains on four small intervals")
+    assert "test_gate.py, line" in last.seen

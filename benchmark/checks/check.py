@@ -11,7 +11,6 @@ from ..choice import choose
 from ..errors import InputError, unknown
 from ..plugin_file import PluginFile
 from ..registry import REGISTRIES
-from ..run import default_data_root
 from . import Finding
 
 
@@ -70,16 +69,9 @@ def findings(description: Description, options: Mapping[str, Any], data_root: Pa
 
         return of_method(entry, options)
     if entry.kind == "scenario":
-        from lifegen.scenarios.sources import source
-
         from .scenario import check_scenario
 
-        root = data_root or default_data_root()
-        assert entry.data is not None
-        assert entry.config is not None
-        for name in entry.data(entry.config.model_validate(dict(options))):
-            source(name).fetch(root)
-        return check_scenario(entry, options, root)
+        return check_scenario(entry, options, data_root)
     from .metric import check_metric
 
     return check_metric(entry)

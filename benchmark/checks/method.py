@@ -33,13 +33,16 @@ from ..state import UnstatableError, read_state
 from ..stream import Parts, ScenarioConfig, Stream, make_stream
 from ..template import GenerativeTemplate
 from . import Finding, at, of_documentation
+from .common import SMALL, Stopped, begun, raised, to_the_end
 
 STEPS = 20
-SMALL: Mapping[str, Any] = {"width": 8, "style": 2, "batch_size": 12, "learning_rate": 0.01}
-"""Options that make a method small; those that it doesn't have are left out."""
+SIZES = 8, 32
+"""Heights and widths of images to train on: the second is for models that can't take the first."""
+_QUICK: Mapping[str, Any] = {"width": 32, "architecture": "mlp"}
+"""Options of what would take minutes with large networks; those that are given or that it doesn't have are left out."""
 _LEVELS = {"dark": (0, 0), "bright": (200, 200), "half": (0, 200)}
-_TOY_DRAWS, _TOY_REPETITIONS, _TOY_LEAST, _TOY_SECONDS = 10, 40, 8, 10.0
-"""Draws of a bound on the toy; how often it is summed: so often, or at least so often once it takes so long."""
+_TOY_DRAWS, _TOY_REPETITIONS = 10, 20
+"""Draws of a bound on the toy, and how often it is summed."""
 
 
 class GateError(AssertionError):
@@ -78,30 +81,26 @@ def check_method(method: Entry | str, options: Mapping[str, Any] | None = None) 
 
 
 def findings(entry: Entry, options: Mapping[str, Any] | None = None) -> Iterator[Finding]:
-    """Look at everything that a method promises.
+    """Look at everything that a method promises, up to the first error that it raises.
 
     With the same seed it is the same twice, also if it is interrupted and goes on from its state. After the first
     interval it is what ``naive`` is, unless it says why not; after the last its weights differ from those of ``naive``,
-    also of one that resets its optimiser or restarts its temperature. A method that differs at once is compared with
-    itself under its ``inert`` options instead. A reference needn't act.
+    also of one that resets its optimiser or restarts its temperature; ``naive`` has the method's own model. A method
+    that differs at once is compared with itself under its ``inert`` options instead. A reference needn't act.
     """
-    options = options or {}
+    return to_the_end(_promises(entry, options or {}), entry)
+
+
+def _promises(entry: Entry, options: Mapping[str, Any]) -> Iterator[Finding]:
     yield from of_documentation(entry)
-    stream = conflicting_stream()
-    before = _images(stream)
-    try:
-        method = _made(entry, options)
-        run = _run(method, stream, entry)
-    except Exception as error:
-        yield Finding("it trains on four small intervals", "broken", "no error", at(error, entry), "the line it names")
-        return
-    yield Finding("it trains on four small intervals")
+    method, stream, run, trained = _trained(entry, options)
+    yield trained
     yield from run.findings
     if any(finding.status == "broken" for finding in run.findings):
         return  # what follows would only say so again
     yield _finding(
         "what it is given stays as it is",
-        all(map(torch.equal, before, _images(stream))),
+        all(map(torch.equal, _images(conflicting_stream(size=stream.image_shape[-1])), _images(stream))),
         "the stream's images and labels are unchanged after training",
         "some have other values",
         "operations in place, such as x.mul_(...), on strategy.mb_x or on what an experience holds: clone first",
@@ -118,15 +117,35 @@ def findings(entry: Entry, options: Mapping[str, Any] | None = None) -> Iterator
     yield from _action(method, stream, entry, options, run)
     yield from _bound(entry, options)
     yield from _devices(method, stream)
-    yield _cost(entry, options)
+    yield _cost(entry, options, stream.image_shape[-1])
 
 
-def conflicting_stream(steps: int = STEPS) -> Stream:
-    """Dark images, then bright ones, then half and half, and dark ones again, 8 × 8."""
+def _trained(entry: Entry, options: Mapping[str, Any]) -> tuple[Method, Stream, _Run, Finding]:
+    """A method that has learned the first stream whose images it can take, and what is to be said of that.
+
+    Raises:
+        Stopped: there is none.
+    """
+    promise = "it trains on four small intervals"
+    errors: list[BaseException] = []
+    for size in SIZES:
+        method, stream = _made(entry, options), conflicting_stream(size=size)
+        try:
+            run = _run(method, stream, entry)
+        except (Exception, SystemExit) as error:
+            errors.append(error)
+            continue
+        seen = f"on {size} × {size} images; on {SIZES[0]} × {SIZES[0]}: {at(errors[0], entry)}" if errors else ""
+        return method, stream, run, Finding(promise, "note" if seen else "kept", seen=seen)
+    raise Stopped(raised(promise, errors[0], entry, "the line it names"))
+
+
+def conflicting_stream(steps: int = STEPS, size: int = SIZES[0]) -> Stream:
+    """Dark images, then bright ones, then half and half, and dark ones again."""
 
     def images(n: int, levels: tuple[int, int], seed: int) -> Images:
-        x = torch.randint(0, 40, (n, 1, 8, 8), generator=torch.Generator().manual_seed(seed))
-        x += torch.tensor(levels).repeat_interleave(32).view(1, 1, 8, 8)
+        x = torch.randint(0, 40, (n, 1, size, size), generator=torch.Generator().manual_seed(seed))
+        x += torch.tensor(levels).repeat_interleave(size * size // 2).view(1, 1, size, size)
         return Images(x.to(torch.uint8), torch.full((n,), sum(levels) % 7))
 
     parts = {
@@ -161,13 +180,20 @@ def _those_it_has(entry: Entry, options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key in fields}
 
 
-def _naive_like(method: Method, reset: bool = False, restart: bool = False) -> Method:
-    """``naive`` with a method's options. One that has no code option has no code: one that is always the same."""
+def _fine_tuning(method: Method, reset: bool = False, restart: bool = False) -> Method:
+    """``naive`` with a method's own model, and its options of training."""
+    from lifegen.methods.models.plugins import ResetOptimizerPlugin
+
     naive: Any = describe_one("method", "naive").entry().target
-    shared = {key: getattr(method.config, key) for key in naive.Config.model_fields if hasattr(method.config, key)}
-    made: Method = naive({"codes": 1} | shared | {"keep_optimizer_state": not reset})
-    made.restarts_temperature = restart  # type: ignore[attr-defined]
-    return made
+    annealed = {key for key in naive.Config.model_fields if key.startswith("temperature")}
+    known = {*Method.Config.model_fields, *annealed} & set(type(method.config).model_fields)
+    made = naive({key: getattr(method.config, key) for key in known} | {"keep_optimizer_state": not reset})
+    made.model = method.model
+    made.restarts_temperature = restart
+    if not known & annealed:  # whatever its model calls a temperature
+        made.plugins = lambda *_: [ResetOptimizerPlugin()] if reset else []
+    fine_tuning: Method = made
+    return fine_tuning
 
 
 def _run(method: Method, stream: Stream, checked: Entry | None = None) -> _Run:
@@ -188,7 +214,7 @@ def _run(method: Method, stream: Stream, checked: Entry | None = None) -> _Run:
             if wrong:
                 break
             found += _counts(strategy, checked, number, experience.steps)
-            found += _contract(strategy, codes)
+            found += _contract(strategy, codes, stream.image_shape)
             codes = strategy.model.codes
         run.measured.append(_values(strategy, stream, training=False))
         run.weighed.append(_values(strategy, stream, training=True))
@@ -201,10 +227,9 @@ def _run(method: Method, stream: Stream, checked: Entry | None = None) -> _Run:
 
 
 def _begun(method: Method, stream: Stream, seeds: Seeds) -> tuple[GenerativeTemplate, Checkpoint]:
-    seeds.seed_globals()
-    strategy = method.strategy(stream, seeds)
+    strategy, evaluator = begun(method, stream, seeds)
     strategy.model.latent_noise = False
-    return strategy, Checkpoint(strategy, method, stream, seeds, Evaluator(stream, seeds, method.view(stream)))
+    return strategy, Checkpoint(strategy, method, stream, seeds, evaluator)
 
 
 @torch.no_grad()
@@ -288,7 +313,10 @@ def _action(method: Method, stream: Stream, entry: Entry, options: Mapping[str, 
         return
     promise = "it acts"
     if entry.facts["differs_at_once"]:
-        inert = entry.facts["inert"]
+        if not (inert := entry.facts["inert"]):
+            seen = "it differs at once: without inert={the options that switch off what it does} it can't be looked at"
+            yield Finding(promise, "skipped", seen=seen)
+            return
         other = _run(_made(entry, {**options, **inert}), stream)
         yield _finding(
             promise,
@@ -299,7 +327,7 @@ def _action(method: Method, stream: Stream, entry: Entry, options: Mapping[str, 
         )
         return
     pairs = product((False, True), repeat=2)
-    naive = [_run(_naive_like(method, reset, restart), stream) for reset, restart in pairs]
+    naive = [_run(_fine_tuning(method, reset, restart), stream) for reset, restart in pairs]
     gap = float((run.measured[0] - naive[0].measured[0]).abs().max())
     yield _finding(
         "before there is a past, it is fine-tuning",
@@ -342,11 +370,11 @@ def _counts(strategy: GenerativeTemplate, entry: Entry, interval: int, steps: in
 
 
 @torch.inference_mode()
-def _contract(strategy: GenerativeTemplate, codes_before: int) -> Iterator[Finding]:
+def _contract(strategy: GenerativeTemplate, codes_before: int, image_shape: tuple[int, int, int]) -> Iterator[Finding]:
     """The contract of :class:`~lifegen.benchmark.GenerativeModel`."""
     model: GenerativeModel = copy.deepcopy(strategy.model).eval()
     n, draws = 5, 3
-    x = torch.rand(n, 1, 8, 8, generator=Seeds(0).generator("gate-images"))
+    x = torch.rand(n, *image_shape, generator=Seeds(0).generator("gate-images"))
     given = x.clone()
     globals_before = global_states()
     shape = (draws, len(model.log_prior), n)
@@ -418,15 +446,13 @@ def _bound(entry: Entry, options: Mapping[str, Any]) -> Iterator[Finding]:
     """The sum over all images of exp(−value) is at most 1 for a bound on −log p(x), in expectation."""
     promise = "its values are bounds"
     stream = toy_stream()
-    seeds = Seeds(0)
+    quick = _quick(entry, options, "architecture")
     try:
-        # Convolutions of nine pixels would take a minute.
-        method = _made(entry, {**options, **_those_it_has(entry, {"architecture": "mlp"})})
-        seeds.seed_globals()
-        strategy = method.strategy(stream, seeds)
+        method = _made(entry, {**quick, **options})
+        strategy, _ = begun(method, stream, Seeds(0))
         for experience in method.view(stream):
             strategy.train(experience, eval_streams=[])
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         yield Finding(promise, "skipped", seen=f"its model isn't made for 3 × 3 binary images: {at(error, entry)}")
         return
     if not strategy.model.track.startswith("bernoulli"):
@@ -435,13 +461,14 @@ def _bound(entry: Entry, options: Mapping[str, Any]) -> Iterator[Finding]:
     for name, masses in toy_masses(strategy.model).items():
         limit = 1 + 3 * float(masses.std()) / math.sqrt(len(masses))
         mass = float(masses.mean())
-        yield _finding(
+        finding = _finding(
             f"{promise}: {name}",
             mass <= limit,
             f"on nine binary pixels, the sum of exp(−value) over all 512 images is at most 1, here up to {limit:.3f}",
             f"{name}: the sum is {mass:.3f}: not a bound on −log p(x)",
             "log_weights: log p(x | z), and log p(z) − log q(z | x) of the z that was drawn; log_prior of components",
         )
+        yield finding._replace(seen=f"{finding.seen or f'the sum is {mass:.3f}'}{_with(quick)}")
 
 
 @torch.inference_mode()
@@ -451,8 +478,7 @@ def toy_masses(model: GenerativeModel) -> dict[str, Tensor]:
     space = torch.tensor(list(product([0.0, 1.0], repeat=9))).view(-1, 1, 3, 3)
     generator = Seeds(0).generator("toy")
     sums: list[Tensor] = []
-    began = process_time()
-    while len(sums) < _TOY_REPETITIONS and (len(sums) < _TOY_LEAST or process_time() - began < _TOY_SECONDS):
+    for _ in range(_TOY_REPETITIONS):
         weights = model.log_weights(space, _TOY_DRAWS, generator)
         values = negative_elbo(weights, model.log_prior).value, importance_bound(weights, model.log_prior)
         sums.append(torch.stack([(-value).double().exp().sum() for value in values]))
@@ -471,22 +497,31 @@ def _devices(method: Method, stream: Stream) -> Iterator[Finding]:
         for interval, experience in enumerate(method.view(stream)[:2]):
             strategy.train(experience, eval_streams=[])
             evaluator.measure(strategy, interval, train_seconds=0.0)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         yield Finding(promise, "broken", "no error", f"{type(error).__name__}: {error}",
                       "tensors that are made without device=x.device, or kept from the CPU")  # fmt: skip
         return
     yield Finding(promise, "note", seen=strategy.execution)
 
 
-def _cost(entry: Entry, options: Mapping[str, Any]) -> Finding:
-    """CPU time of training and numbers kept, beside naive's: in turn, when there is a past. With large networks that
-    would take minutes."""
-    stream = conflicting_stream(steps=30)
-    made: Method = entry.target({**options, **_those_it_has(entry, {"width": 32, "architecture": "mlp"})})
+def _quick(entry: Entry, options: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Some of the options that make a method quick, where the given ones don't say otherwise."""
+    return {key: _QUICK[key] for key in keys if key not in options and key in _those_it_has(entry, _QUICK)}
+
+
+def _with(options: Mapping[str, Any]) -> str:
+    return f", with {', '.join(f'{key}={value}' for key, value in options.items())}" if options else ""
+
+
+def _cost(entry: Entry, options: Mapping[str, Any], size: int) -> Finding:
+    """CPU time of training and numbers kept, beside fine-tuning's: in turn, when there is a past."""
+    stream = conflicting_stream(steps=30, size=size)
+    quick = _quick(entry, options, *_QUICK)
+    made: Method = entry.target({**quick, **options})
     times: list[list[float]] = [[], []]
     numbers = [0, 0]
     for _ in range(2):
-        for i, method in enumerate((made, _naive_like(made))):
+        for i, method in enumerate((made, _fine_tuning(made))):
             strategy = method.strategy(stream, Seeds(0))
             began = 0.0
             for experience in method.view(stream)[:2]:
@@ -496,5 +531,5 @@ def _cost(entry: Entry, options: Mapping[str, Any]) -> Finding:
             numbers[i] = strategy.stored_parameters
     ratio = min(times[0]) / min(times[1])
     kept = numbers[0] / numbers[1]
-    seen = f"{ratio:.1f} × naive's CPU time a step and {kept:.1f} × its numbers kept, in interval 1 on 8 × 8 images"
-    return Finding("cost", "note", seen=seen)
+    seen = f"{ratio:.1f} × fine-tuning's CPU time a step and {kept:.1f} × its numbers kept"
+    return Finding("cost", "note", seen=f"{seen}, in interval 1 on {size} × {size} images{_with(quick)}")

@@ -7,25 +7,23 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import cache
-from importlib import import_module
+from itertools import chain
 from statistics import fmean, median
 from time import process_time
 from typing import Any, NamedTuple
 
 import torch
 
-from ..catalogue import describe_one
 from ..images import Images
 from ..measures import Evaluator, Measurement, Row
-from ..registry import METHODS, METRICS, Entry
+from ..registry import METRICS, Entry
 from ..seeds import Seeds, global_states
 from ..stream import Parts, ScenarioConfig, Stream, make_stream
 from ..template import GenerativeTemplate
 from . import Finding, of_documentation
-from .scenario import Stopped, changes, digest, raised
+from .common import SMALL, Stopped, begun, changes, digest, made, raised, to_the_end
 
 TRACKS = ("bernoulli-grey", "discretised-logistic")
-SMALL: Mapping[str, Any] = {"width": 8, "style": 2, "batch_size": 12, "learning_rate": 0.01}
 TRAINED: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("naive", SMALL, TRACKS[0]),
     ("growing-mixture", {**SMALL, "threshold": 0}, TRACKS[0]),
@@ -59,11 +57,8 @@ def check_metric(entry: Entry) -> Iterator[Finding]:
     Args:
         entry: its entry in the registry.
     """
-    yield from of_documentation(entry)
-    try:
-        yield from _derived(entry) if entry.facts["derived"] else _measured(entry)
-    except Stopped as stopped:
-        yield stopped.finding
+    look = _derived if entry.facts["derived"] else _measured
+    return to_the_end(chain(of_documentation(entry), look(entry)), entry)
 
 
 # Metrics that are measured
@@ -119,7 +114,7 @@ def _moments() -> tuple[_Moment, ...]:
     """Small models after each interval of a small stream."""
     moments = []
     for method, options, track in TRAINED:
-        strategy, evaluator = _begun(method, options, _stream(track))
+        strategy, evaluator = begun(made(method, options), _stream(track), Seeds(0))
         for interval, experience in enumerate(evaluator.view):
             strategy.train(experience, eval_streams=[])
             where = f"{method}, {track}, interval {interval}"
@@ -131,7 +126,8 @@ def _moments() -> tuple[_Moment, ...]:
 def _whole(track: str) -> _Moment:
     """A small model that has learned a whole stream at once, before an interval that doesn't change it."""
     stream = _stream(track)
-    strategy, evaluator = _begun("lifelong-vae", {**SMALL, "codes": 3, "mutual_information_weight": 1.0}, stream)
+    method = made("lifelong-vae", {**SMALL, "codes": 3, "mutual_information_weight": 1.0})
+    strategy, evaluator = begun(method, stream, Seeds(0))
     joint = stream.joint()[0]
     joint.steps = joint.planned_steps = 60
     strategy.train(joint, eval_streams=[])
@@ -161,14 +157,6 @@ def _stream(track: str) -> Stream:
     parts = {name: Parts(*(images(n, name == "bright") for n in (40, 6, 12))) for name in dict.fromkeys(_VISITS)}
     options = {"steps": 5, "track": track, "importance_draws": 10, "importance_images": 6}
     return make_stream(parts, _VISITS, ScenarioConfig.model_validate(options), Seeds(0))
-
-
-def _begun(method: str, options: Mapping[str, Any], stream: Stream) -> tuple[GenerativeTemplate, Evaluator]:
-    import_module(describe_one("method", method).module)
-    seeds = Seeds(0)
-    seeds.seed_globals()
-    made = METHODS[method].target(options)
-    return made.strategy(stream, seeds), Evaluator(stream, seeds, made.view(stream))
 
 
 def _measured_twice(entry: Entry, moment: _Moment) -> tuple[list[Row], float, list[Finding]]:
@@ -211,7 +199,7 @@ def _rows(entry: Entry, moment: _Moment) -> tuple[list[Row], float]:
             rows = entry.target(measurement)
             if isinstance(rows, Iterable):
                 return list(rows), process_time() - began
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         hint = "" if moment.interval else "there is no model before interval 0: m.past and m.previous_codes are empty"
         found = raised(_RUNS, error, entry, hint)
         raise Stopped(found._replace(seen=f"{moment.where}: {found.seen}")) from None
@@ -456,7 +444,7 @@ def _derived_problems(entry: Entry, case: _Case) -> Iterator[Finding]:
 def _derived_value(entry: Entry, matrix: Matrix, first: Mapping[str, int], last: int) -> Any:
     try:
         return entry.target(matrix, first, last)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         names = "+".join(first)
         hint = "a cell of one interval has T = 0, and nothing may be past: return None where it is undefined"
         found = raised(_NUMBER, error, entry, hint)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import blake2b
-from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -14,14 +13,13 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from ..catalogue import describe_one
 from ..errors import InputError
 from ..images import Images
-from ..measures import Evaluator
-from ..registry import METHODS, Entry
+from ..registry import Entry
 from ..seeds import Seeds, global_states
 from ..stream import Interval, Parts, ScenarioConfig, Stream, make_stream, tensor_view
-from . import Finding, at, of_documentation
+from . import Finding, of_documentation
+from .common import SMALL, Stopped, begun, changes, digest, made, raised, to_the_end
 
 MOST_SECONDS = 60.0
 """To build a stream a second time, when what it caches is there: every cell builds it anew."""
@@ -57,56 +55,20 @@ def check_scenario(
     Args:
         entry: its entry in the registry.
         options: of the scenario; all but the building itself is looked at with these.
-        data_root: where data sets are, as `lifegen data` has left them; None: where commands look for them.
+        data_root: where data sets are, or are downloaded to; None: where commands look for them.
     """
     if data_root is None:
         from ..run import default_data_root
 
         data_root = default_data_root()
+    return to_the_end(_promises(entry, options or {}, data_root), entry)
+
+
+def _promises(entry: Entry, options: Mapping[str, Any], data_root: Path) -> Iterator[Finding]:
     yield from of_documentation(entry)
-    try:
-        if options:
-            Builder(entry, {}, data_root).build(0, 0)
-        yield from _looked_at(Builder(entry, options or {}, data_root))
-    except Stopped as stopped:
-        yield stopped.finding
-
-
-# What other checks need, too
-
-
-class Stopped(Exception):  # noqa: N818  (no error of ours: what is checked ends the check)
-    """A broken promise after which nothing else can be looked at."""
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.promise)
-        self.finding = finding
-
-
-def raised(promise: str, error: BaseException, entry: Entry, hint: str = "") -> Finding:
-    """The finding of an exception in a plug-in.
-
-    Args:
-        promise: what couldn't be kept.
-        error: the exception.
-        entry: the plug-in's.
-        hint: what usually mends it.
-    """
-    return Finding(promise, "broken", "no error", at(error, entry), hint or entry.origin)
-
-
-def digest(*tensors: Tensor) -> bytes:
-    """What tells whether tensors are the same."""
-    found = blake2b(digest_size=16)
-    for tensor in tensors:
-        found.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return found.digest()
-
-
-def changes(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[str]:
-    """Names of what has changed."""
-    return [name for name in before if before[name] != after.get(name)]
+    if options:
+        Builder(entry, {}, data_root).build(0, 0)
+    yield from _looked_at(Builder(entry, options, data_root))
 
 
 # Building
@@ -125,7 +87,7 @@ class Builder:
     """Builds a scenario's stream again and again."""
 
     def __init__(self, entry: Entry, options: Mapping[str, Any], data_root: Path) -> None:
-        """Validate the options, and see that the data sources exist.
+        """Validate the options, and fetch the data.
 
         Raises:
             Stopped: they can't be had.
@@ -137,16 +99,21 @@ class Builder:
         try:
             assert entry.config is not None  # register_scenario demands it
             self.config: Any = entry.config.model_validate(options)
-            self._sources = [source(name) for name in entry.data(self.config)] if entry.data else []
+            sources = [source(name) for name in entry.data(self.config)] if entry.data else []
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "options"
             seen = f"{where}: {first['msg'].removeprefix('Value error, ')}"
             look = f"the fields and validators of {entry.config.__name__}" if entry.config else ""
             raise Stopped(Finding(_BUILT, "broken", "options that fit together", seen, look)) from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             hint = "register_scenario(data=...) names data sources, or is a function of the options that does"
             raise Stopped(raised(_BUILT, error, entry, hint)) from None
+        try:
+            for one in sources:
+                one.fetch(data_root)
+        except InputError as error:  # which the scenario can't help
+            raise Stopped(Finding(_BUILT, "skipped", seen=str(error))) from None
 
     def build(self, seed: int, ground: int) -> tuple[Stream, _Build]:
         """Build the stream of a seed.
@@ -165,7 +132,7 @@ class Builder:
             stream = self.entry.target(self.config, Seeds(seed, self.entry.name), self._root)
         except (Exception, SystemExit) as error:
             found = raised(_BUILT, error, self.entry)._replace(expected=f"a stream of seed {seed}")
-            raise Stopped(self._missing() or found) from None
+            raise Stopped(found) from None
         seconds = perf_counter() - began
         if not isinstance(stream, Stream):
             look = f"the end of {self.entry.origin}: return make_stream(distributions, visits, config, seeds)"
@@ -176,15 +143,6 @@ class Builder:
         """:meth:`build`, with what is to be known of a stream that may be large."""
         stream, build = self.build(seed, ground)
         return _fingerprint(stream), build
-
-    def _missing(self) -> Finding | None:
-        """Why there may be no stream that the scenario can't help."""
-        for source in self._sources:
-            try:
-                source.load(self._root)
-            except InputError as error:
-                return Finding(_BUILT, "skipped", seen=str(error))
-        return None
 
 
 # Looking
@@ -469,7 +427,7 @@ def _globals(first: _Build, other: _Build, difference: str, entry: Entry) -> Fin
 def _trained(stream: Stream, entry: Entry) -> Finding:
     try:
         n = len(_measured(_small(stream)))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return raised(_TRAINED, error, entry, "images and track that the models of lifegen can't take")
     return Finding(_TRAINED, seen=f"{n} measurements")
 
@@ -485,11 +443,7 @@ def _small(stream: Stream) -> Stream:
 
 
 def _measured(stream: Stream) -> list[dict[str, Any]]:
-    import_module(describe_one("method", "naive").module)
-    seeds = Seeds(0)
-    seeds.seed_globals()
-    strategy = METHODS["naive"].target({"width": 8, "style": 2, "batch_size": 12}).strategy(stream, seeds)
-    evaluator = Evaluator(stream, seeds, list(stream.train_stream))
+    strategy, evaluator = begun(made("naive", SMALL), stream, Seeds(0))
     rows = []
     for interval, experience in enumerate(stream.train_stream):
         strategy.train(experience, eval_streams=[])
