@@ -155,9 +155,9 @@ def describe_one(kind: str, name: str) -> Description:
     """
     known = describe(kind)
     if name not in known:
-        error = unknown(kind, name, (entry.name for entry in known.values() if not entry.error))
+        names = (entry.name for entry in known.values() if not entry.error)
         hint = f" A file of yours ends in .py: {name}.py" if Path(f"{name}.py").exists() else ""
-        raise InputError(f"{error}{hint}")
+        raise InputError(f"{unknown(kind, name, names)}{hint}")
     if error := known[name].error:
         raise InputError(f"{kind} {name!r} can't be used: {error}")
     return known[name]
@@ -205,7 +205,7 @@ def plug_in_metrics(files: Iterable[PluginFile] = ()) -> tuple[Description, ...]
                 " an installed package (`lifegen new-metric NAME --package`)"
             )
         names = [one.name for one in _described_file(file) if one.kind == "metric"]
-        found += [describe_file(file, "metric", name) for name in names or [None]]
+        found += [describe_file(file, "metric", name) for name in names] or [describe_file(file, "metric")]
     by_name: dict[str, Description] = {}
     for one in found:
         if (other := by_name.setdefault(one.name, one)) != one:

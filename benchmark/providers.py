@@ -9,7 +9,7 @@ A package names, in its ``pyproject.toml``, the modules whose import registers s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
@@ -69,7 +69,7 @@ def _modules(package: str) -> list[str]:
     return [f"lifegen.{package}.{file.stem}" for file in sorted(folder_of(package).glob("[!_]*.py"))]
 
 
-def digest_of(modules: list[Provided]) -> str:
+def digest_of(modules: Sequence[Provided]) -> str:
     """A hash of all whose change may change what modules register. None of them is imported."""
     benchmark = folder_of("benchmark")
     names = ["catalogue", "providers", "registry", "options", "method", "stream"]
