@@ -17,9 +17,9 @@ import numpy as np
 from lifegen.benchmark.cell import Cell
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.pool import PRELOADED
+from lifegen.benchmark.rerun import TIMED
 from lifegen.benchmark.store import Store
 
-TIMED = {"train_seconds", "eval_seconds", "peak_memory_mb"}
 TOUCHES = ("open", "os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir")
 """What Python audits before it does it to a file."""
 TINY = "split-digits:steps=4,classes_per_interval=2,test_images=40,importance_draws=5,importance_images=5"

@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from lifegen.benchmark.scaffold import new
+
 from .fresh_environment import FOLDERS, ROOT, Environment, built, fresh_environment
 
 pytestmark = pytest.mark.xdist_group("packaging")  # one wheel for all
+WRITTEN = {"method": "written-method", "metric": "written_metric"}
+"""What packages are written for, and installed beside lifegen."""
 LIGHT = ("catalogue", "cell", "checks.check", "choice", "cli", "compare", "derived", "leaderboard", "plots",
          "plugin_file", "pool", "progress", "provenance", "providers", "publish", "registry", "report", "run", "runs",
          "scaffold", "statistics", "store", "suite", "tables")  # fmt: skip
@@ -43,7 +47,10 @@ def test_the_wheel_has_every_file(wheel):
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Lifegen, and a package of plug-ins that somebody else has written."""
     folder = tmp_path_factory.mktemp("installed")
-    return fresh_environment(folder, [wheel, built(ROOT / "tests" / "plugin_package", folder)])
+    written = [new(kind, name, folder, package=True)[0] for kind, name in WRITTEN.items()]
+    projects = [ROOT / "tests" / "plugin_package", *written]
+    wheels = [built(project, folder / f"build-{i}") for i, project in enumerate(projects)]
+    return fresh_environment(folder, [wheel, *wheels])
 
 
 def test_the_wheel_works_when_installed_elsewhere(installed, tmp_path):
@@ -73,6 +80,17 @@ def test_another_packages_plug_ins_are_listed_with_their_provider_and_what_is_wr
     lines = installed.run("lifegen", "list", cwd=tmp_path).stdout
     assert "[lifegen-test-plugins 0.3]" in lines
     assert "can't be used: importing lifegen_test_plugins.broken fails" in " ".join(lines.split())
+
+
+def test_packages_that_lifegen_writes_are_found_and_pass_their_own_tests(installed, tmp_path):
+    for kind, name in WRITTEN.items():
+        found = json.loads(installed.run("lifegen", "list", name, "--json", cwd=tmp_path).stdout)
+        entry = found[f"{kind}s"][name]
+        package = f"lifegen-{name.replace('_', '-')}"
+        assert (entry["error"], entry["provider"], entry["provider_version"]) == (None, package, "0.1.0")
+        tests = installed.libraries.parents[3] / package / "tests"
+        done = installed.run("python", "-m", "pytest", "-q", tests, cwd=tmp_path)
+        assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_another_packages_plug_ins_are_run_measured_and_ranked(installed, tmp_path):

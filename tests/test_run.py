@@ -20,6 +20,7 @@ from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.cell import Cell, plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.rerun import TIMED
 from lifegen.benchmark.run import Event, default_jobs, missing, prepare, run
 from lifegen.benchmark.store import CellBusyError, Store
 from lifegen.benchmark.worker import run_cell
@@ -28,7 +29,6 @@ from .bad_methods import bad
 
 TINY = "split-digits:steps=3,classes_per_interval=5"
 LIFEGEN = [str(Path(sys.executable).with_name("lifegen"))]
-TIMED = {"train_seconds", "eval_seconds", "peak_memory_mb"}
 
 
 def tiny_cells(*methods: str, seeds: tuple[int, ...] = (0,)) -> list[Cell]:
