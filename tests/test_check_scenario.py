@@ -6,6 +6,7 @@ import random
 import re
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -131,13 +132,6 @@ class Unfit(Config):
 def raises(config, seeds, data_root):
     """Raises."""
     return {}["digit"]
-
-
-def leaves(_):
-    sys.exit("none")
-
-
-of_no_data = entry(good)._replace(data=leaves)
 
 
 def gives_nothing(config, seeds, data_root):
@@ -293,6 +287,13 @@ def of_no_likelihood(config, seeds, data_root):
 def slow(config, seeds, data_root):
     """What a stream takes when a minute is over at once."""
     return built(config)
+
+
+def leaves(_):
+    sys.exit("none")
+
+
+of_no_data = replace(entry(good), data=leaves)
 
 
 BROKEN: list[tuple[Any, str, str, str]] = [

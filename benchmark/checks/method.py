@@ -85,9 +85,9 @@ def findings(entry: Entry, options: Mapping[str, Any] | None = None) -> Iterator
 
     With the same seed it is the same twice, also if it is interrupted and goes on from its state. After the first
     interval it is what ``naive`` is, unless it says why not; after the last its weights differ from those of ``naive``,
-    also of one that resets its optimiser or restarts its temperature; ``naive`` has lifegen's model or, if
-    that differs, the method's own. A method
-    that differs at once is compared with itself under its ``inert`` options instead. A reference needn't act.
+    also of one that resets its optimiser or restarts its temperature. ``naive`` trains lifegen's model or, if that
+    differs, the method's own. A method that differs at once is compared with itself under its ``inert`` options
+    instead. A reference needn't act.
     """
     return to_the_end(_promises(entry, options or {}), entry)
 
