@@ -117,6 +117,14 @@ def describe_metrics() -> dict[str, Description]:
     return _learned | installed
 
 
+@cache
+def load_derived_metrics() -> None:
+    """Import the derived metrics of other packages, for whoever derives them."""
+    for one in describe("metric").values():
+        if one.facts.get("derived") and one.provider != "lifegen" and not one.error:
+            one.entry()
+
+
 def base_name(label: str) -> str:
     """A method's name from its label: without options and precision."""
     return label.partition(":")[0].partition(" ")[0]

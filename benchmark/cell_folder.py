@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from filelock import SoftFileLease
 
+from .catalogue import load_derived_metrics
 from .cell import hash_of, identity_of
 from .derived import derive
 from .errors import InputError
@@ -220,6 +221,7 @@ class StoredCell:
         kept: Numbers | None = self.record.get("numbers")
         if kept is not None and is_current(self.record["metrics"]) and self.size() == self.record["bytes"]:
             return kept
+        load_derived_metrics()
         return summarise(self._measured(), self.record["visits"], described())
 
     def rows(self) -> pd.DataFrame:
@@ -228,6 +230,7 @@ class StoredCell:
         Raises:
             InputError: the file isn't what the record says it is.
         """
+        load_derived_metrics()
         measured = self._measured()
         return pd.DataFrame(measured + derive(measured, self.record["visits"]))
 

@@ -69,6 +69,8 @@ class Evaluator:
     seeds: Seeds
     view: Sequence[Interval]
     """The experiences that the method trains on, in order."""
+    metrics: Sequence[Entry] = ()
+    """What is measured beside lifegen's own."""
     previous_codes: dict[str, Tensor] = field(default_factory=dict)
     """log q(code | x) of each distribution's test images, (n, codes), after the interval before."""
     _resident: dict[tuple[str, str], Tensor] = field(default_factory=dict)
@@ -81,13 +83,13 @@ class Evaluator:
         return self._resident[key]
 
     def measure(self, strategy: GenerativeTemplate, interval: int, train_seconds: float) -> list[dict[str, Any]]:
-        """Run every registered metric that is measured.
+        """Run every metric that is measured.
 
         Returns:
             rows as in the store: interval, distribution, step, metric, value. Undefined values make no row.
         """
         measurement = Measurement(strategy, self, interval, train_seconds)
-        measured = [entry for entry in METRICS if not entry.facts["derived"]]
+        measured = [entry for entry in (*own_metrics(), *self.metrics) if not entry.facts["derived"]]
         measured.sort(key=lambda entry: entry.name == "eval_seconds")  # the last, so that it sees the others' time
         training = strategy.model.training
         strategy.model.eval()
@@ -105,13 +107,22 @@ class Evaluator:
         return rows
 
 
+def own_metrics() -> list[Entry]:
+    """Lifegen's own: others may be registered in this process, too, which not every run is to measure."""
+    return list(filter(_is_own, METRICS))
+
+
+def _is_own(entry: Entry) -> bool:
+    return str(entry.target.__module__).startswith("lifegen.")
+
+
 def _measured(entry: Entry, measurement: Measurement) -> list[Row]:
     """A metric's rows. One that isn't lifegen's own is watched: what it changed would change all later numbers.
 
     Raises:
         RuntimeError: it changes something.
     """
-    if entry.target.__module__.startswith("lifegen."):
+    if _is_own(entry):
         return list(entry.target(measurement))
     before = _touchable(measurement)
     rows = list(entry.target(measurement))

@@ -26,13 +26,13 @@ from .checkpoint import Checkpoint, rows_kept
 from .choice import Choice
 from .doctor import processor
 from .errors import InputError
-from .measures import Evaluator
+from .measures import Evaluator, own_metrics
 from .method import Method
 from .options import Options
 from .pictures import take_pictures, take_samples
 from .precision import products_in, resolve
 from .record_check import odd_row
-from .registry import METRICS, Entry
+from .registry import Entry
 from .saved_model import save_model
 from .seeds import Seeds
 from .state import State, UnstatableError
@@ -140,8 +140,6 @@ def _run(
     seeds.seed_globals()
     stream = build_stream(cell.scenario, seeds, data_root)
     method = build_method(cell.method)
-    for metric in cell.metrics:
-        metric.entry()
     view = method.view(stream)
     strategy = method.strategy(stream, seeds, device)
     strategy.precision = resolve(cell.precision, device)
@@ -149,7 +147,7 @@ def _run(
         raise InputError(
             f"{cell.method.name} has bounds of track {strategy.model.track}, the scenario is of track {stream.track}"
         )
-    evaluator = Evaluator(stream, seeds, view)
+    evaluator = Evaluator(stream, seeds, view, [metric.entry() for metric in cell.metrics])
     checkpoint = Checkpoint(strategy, method, stream, seeds, evaluator)
     executions: list[str] = []
     samples: list[np.ndarray] = []
@@ -281,7 +279,7 @@ def _circumstances(cell: Cell, stream: Stream, device: torch.device) -> dict[str
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "versions": versions,
-        "metrics": {entry.name: entry.version for entry in METRICS},
+        "metrics": {one.name: one.version for one in (*own_metrics(), *cell.metrics)},
         "machine": {
             "system": platform.platform(),
             "processor": processor(),

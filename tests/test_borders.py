@@ -466,7 +466,7 @@ def is_a_file_name(name: str) -> bool:
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.dictionaries(st.text(), JSON, max_size=3), st.integers(0, 2**63 - 1))
 def test_a_cells_name_is_a_file_name_whatever_its_options_are(data, config, seed):
-    one, other = (Choice(data.draw(st.sampled_from(NAMES[kind])), 1, "", config, {}, "../..") for kind in NAMES)
+    one, other = (Choice(describe(kind)[data.draw(st.sampled_from(NAMES[kind]))], config, "../..") for kind in NAMES)
     assert is_a_file_name(Cell(one, other, seed, suite="../../x").name)
 
 

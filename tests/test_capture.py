@@ -126,7 +126,7 @@ class Boundary(SupervisedPlugin):
         (f"growing-cvae:{SMALL}", [], "eager: SelfMemoryPlugin doesn't say that it can be captured"),
         (f"lifelong-vae:{SMALL},mixing=bernoulli", [], "eager: ConsistencyPlugin doesn't say that it can be captured"),
         (f"generative-replay:{SMALL},replay_prior=aggregate", [], "eager: TeacherPlugin doesn't"),
-        (f"avalanche-ewc:{SMALL}", [], "eager: _EWC doesn't say that it can be captured"),
+        (f"avalanche-ewc:{SMALL}", [], "eager: EWCPlugin doesn't say that it can be captured"),
         (f"avalanche-replay:{SMALL}", [], "eager: a plugin brought its own loader"),
     ],
 )

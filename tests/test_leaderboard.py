@@ -315,8 +315,8 @@ def test_asking_twice_changes_nothing(store):
 
 
 def test_a_metric_that_is_not_installed_ranks_nothing(store, monkeypatch):
-    known = {name: entry for name, entry in module.describe("metric").items() if name != "negative_elbo"}
-    monkeypatch.setattr(module, "describe", lambda kind: known)
+    known = {name: entry for name, entry in module.describe_metrics().items() if name != "negative_elbo"}
+    monkeypatch.setattr(module, "describe_metrics", lambda: known)
     assert leaderboard(store, ["negative_elbo"]).table["rank"].isna().all()
 
 

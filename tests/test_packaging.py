@@ -101,7 +101,9 @@ def test_another_packages_plug_ins_are_run_measured_and_ranked(installed, tmp_pa
     record = json.loads(file.read_text())
     package = {"name": "lifegen-test-plugins", "version": "0.3"}
     assert record["method"]["provider"] == record["scenario"]["provider"] == package
-    assert record["plug-in metrics"] == {"negative_elbo_best": package}
+    told = record["plug-in metrics"]["negative_elbo_best"]
+    assert {key: told[key] for key in package} == package
+    assert told["facts"]["better"] == "lower"
     assert record["metrics"]["negative_elbo_best"] == 2
     assert record["versions"]["lifegen-test-plugins"] == "0.3"
     table = installed.run("lifegen", "leaderboard", "s", "--metric", "negative_elbo_best", cwd=tmp_path).stdout

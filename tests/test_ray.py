@@ -206,7 +206,7 @@ def test_cells_share_a_gpu_and_see_the_one_that_ray_gives_them(cluster, tmp_path
 
 
 def test_other_versions_on_a_node_are_refused(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr(on_ray, "_versions", lambda: {"lifegen": "0.0.1", "torch": "2.0"})
+    monkeypatch.setattr(on_ray, "_versions", lambda packages: {"lifegen": "0.0.1", "torch": "2.0"})
     with pytest.raises(InputError, match=r"a node can't run .*lifegen [\d.]+, not 0.0.1 and torch [\d.]+, not 2.0"):
         run_on_ray(tiny_cells("naive"), Store.create(tmp_path / "s"), data_root=tmp_path)
 

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -97,25 +98,32 @@ def test_the_catalogue_is_made_anew_when_a_file_changes(monkeypatch, tmp_path):
     entries = [{"kind": "method", "name": "naive", "version": 1, "summary": "s", "module": "m"}]
     digests = iter("aab")
     monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: calls.append(1) or entries)
-    monkeypatch.setattr(catalogue, "digest_of", lambda modules: next(digests))
+    monkeypatch.setattr(catalogue, "_digest", lambda: next(digests))
     monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
     for expected in (1, 1, 2):
         assert catalogue._catalogue.__wrapped__()[0].name == "naive"
         assert len(calls) == expected
     next(iter((tmp_path / "cache").glob("catalogue-*"))).write_text("{torn")
-    monkeypatch.setattr(catalogue, "digest_of", lambda modules: "b")
+    monkeypatch.setattr(catalogue, "_digest", lambda: "b")
     catalogue._catalogue.__wrapped__()
     assert len(calls) == 3
 
 
-def test_an_import_error_is_never_remembered(monkeypatch, tmp_path):
+def test_an_import_error_is_remembered_for_minutes_or_until_it_is_looked_at(monkeypatch, tmp_path):
     """Its cause may be mended where the digest doesn't look, such as a library that is installed later."""
     broken = {"kind": "method", "name": "mine", "version": 0, "summary": "", "module": "m", "error": "ImportError: x"}
     mended = {**broken, "version": 1, "error": None}
-    answers = iter([[broken], [mended]])
+    answers = iter([[broken], [broken], [mended]])
     monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: next(answers))
     monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
+    for _ in range(2):
+        assert catalogue._catalogue.__wrapped__()[0].error
+    catalogue.forget_failures()
     assert catalogue._catalogue.__wrapped__()[0].error
+    later = time.time() + 3600
+    monkeypatch.setattr(catalogue.time, "time", lambda: later)
+    assert not catalogue._catalogue.__wrapped__()[0].error
+    catalogue.forget_failures()  # there is none: nothing is looked at again
     assert not catalogue._catalogue.__wrapped__()[0].error
 
 
