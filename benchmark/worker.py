@@ -279,7 +279,10 @@ def _circumstances(cell: Cell, stream: Stream, device: torch.device) -> dict[str
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "versions": versions,
-        "metrics": {one.name: one.version for one in (*own_metrics(), *cell.metrics)},
+        "metrics": {
+            **{entry.name: entry.version for entry in own_metrics()},
+            **{one.name: one.version for one in cell.metrics},
+        },
         "machine": {
             "system": platform.platform(),
             "processor": processor(),
