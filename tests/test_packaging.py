@@ -82,15 +82,17 @@ def test_another_packages_plug_ins_are_listed_with_their_provider_and_what_is_wr
     assert "can't be used: importing lifegen_test_plugins.broken fails" in " ".join(lines.split())
 
 
-def test_packages_that_lifegen_writes_are_found_and_pass_their_own_tests(installed, tmp_path):
+def test_packages_that_lifegen_writes_are_found_and_pass_their_own_test(installed, tmp_path):
     for kind, name in WRITTEN.items():
         found = json.loads(installed.run("lifegen", "list", name, "--json", cwd=tmp_path).stdout)
         entry = found[f"{kind}s"][name]
         package = f"lifegen-{name.replace('_', '-')}"
         assert (entry["error"], entry["provider"], entry["provider_version"]) == (None, package, "0.1.0")
-        tests = installed.libraries.parents[3] / package / "tests"
-        done = installed.run("python", "-m", "pytest", "-q", tests, cwd=tmp_path)
-        assert "1 passed" in done.stdout, done.stdout + done.stderr
+    tests = (
+        installed.libraries.parents[3] / package / "tests"
+    )  # of the last; what it says of the others test_new looks at
+    done = installed.run("python", "-m", "pytest", "-q", tests, cwd=tmp_path)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
 
 
 def test_another_packages_plug_ins_are_run_measured_and_ranked(installed, tmp_path):

@@ -27,7 +27,7 @@ strategy = SupervisedTemplate(
     criterion=negative_elbo_loss,
     plugins=[TemperaturePlugin(), teacher, ConsistencyPlugin(teacher), MutualInformationPlugin(0.3)],
     train_mb_size=50,
-    train_epochs=20,
+    train_epochs=10,
     eval_mb_size=500,
     evaluator=EvaluationPlugin(NegativeELBO(), PosteriorConsistency(), SampleCounts(), loggers=[InteractiveLogger()]),
 )

@@ -26,7 +26,7 @@ strategy = SupervisedTemplate(
     criterion=negative_elbo_loss,
     plugins=[growing, ResetOptimizerPlugin()],
     train_mb_size=50,
-    train_epochs=20,
+    train_epochs=10,
     eval_mb_size=500,
     evaluator=EvaluationPlugin(NegativeELBO(), PosteriorConsistency(), SampleCounts(), loggers=[InteractiveLogger()]),
 )
