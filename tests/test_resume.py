@@ -111,7 +111,8 @@ def test_a_cell_of_lower_precision_goes_on(tmp_path):
 @pytest.mark.parametrize("name", [name for name, one in describe("method").items() if one.facts["restarts"]])
 def test_a_method_that_says_that_it_restarts_holds_what_cannot_be_stated(name, tmp_path):
     one = cell(f"{name}:width=8")
-    silent = replace(one, method=replace(one.method, facts=dict(one.method.facts) | {"restarts": ""}))
+    description = replace(one.method.description, facts=dict(one.method.facts) | {"restarts": ""})
+    silent = replace(one, method=replace(one.method, description=description))
     store, touches = whole(silent, tmp_path)
     assert not [touch for touch in touches if "state" in touch]
     assert re.match(r"interrupted, this cell begins anew: plugin \d\.\S+ is a ", log(store, one))
