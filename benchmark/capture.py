@@ -16,16 +16,16 @@ A model says the same of its ``forward``. After the interval's last step the par
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.plugins.clock import Clock
+from avalanche.training.templates import SupervisedTemplate
 from avalanche.training.templates.base_sgd import PeriodicEval
 
-if TYPE_CHECKING:
-    from .template import GenerativeTemplate
+from .loader import TensorLoader
 
 _WARM_UP = 3
 """Steps of an interval before its step is captured: they allocate what the optimiser and the libraries keep."""
@@ -89,10 +89,8 @@ class CUDAGraph:
         self._graph.replay()
 
 
-def obstacle(strategy: GenerativeTemplate) -> str | None:
+def obstacle(strategy: SupervisedTemplate) -> str | None:
     """Why a strategy's next interval can't be captured, in words; None if it can."""
-    from .template import TensorLoader
-
     if not isinstance(strategy.dataloader, TensorLoader):
         return "a plugin brought its own loader"
     for plugin in strategy.plugins:
@@ -122,7 +120,7 @@ def _promises(model: type) -> bool:
     return False
 
 
-def captured_epoch(strategy: GenerativeTemplate, graph: Graph, **kwargs: Any) -> None:
+def captured_epoch(strategy: SupervisedTemplate, graph: Graph, **kwargs: Any) -> None:
     """Avalanche's ``training_epoch``, with the inner part of each step replayed from a graph after a few steps."""
 
     def step() -> None:
@@ -178,7 +176,7 @@ def captured_epoch(strategy: GenerativeTemplate, graph: Graph, **kwargs: Any) ->
     strategy.optimizer.zero_grad()  # the gradients are the graph's memory
 
 
-def _generators(strategy: GenerativeTemplate) -> list[torch.Generator]:
+def _generators(strategy: SupervisedTemplate) -> list[torch.Generator]:
     of_plugins = [one for plugin in strategy.plugins for one in getattr(plugin, "generators", ())]
     return [one for one in (strategy.model.generator, *of_plugins) if one is not None]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain, islice, repeat
 from typing import Any
 
@@ -13,9 +13,11 @@ from avalanche.training.templates import SupervisedTemplate
 from torch import Tensor
 
 from .capture import CUDAGraph, Graph, captured_epoch, obstacle
+from .counting import GradientNorms, count_state, extra_rows, interval_steps, synthetic_samples, total  # noqa: F401
 from .early_stopping import EarlyStoppingPlugin
 from .finite_loss import FiniteLossPlugin
-from .images import Images, to_unit
+from .images import to_unit
+from .loader import TensorLoader
 from .model import GenerativeModel, TrainingOutput
 from .precision import products_in
 from .seeds import Seeds
@@ -110,12 +112,12 @@ class GenerativeTemplate(SupervisedTemplate):
     @property
     def stored_parameters(self) -> int:
         """Floating-point numbers kept: the model's state and what plugins keep beside it, such as a teacher."""
-        return count_state(self.model) + _total(self.plugins, "stored_parameters")
+        return count_state(self.model) + total(self.plugins, "stored_parameters")
 
     @property
     def stored_samples(self) -> int:
         """Real images of the past that plugins keep."""
-        return _total(self.plugins, "stored_samples")
+        return total(self.plugins, "stored_samples")
 
     # Avalanche's hooks
 
@@ -175,103 +177,8 @@ class GenerativeTemplate(SupervisedTemplate):
         super().optimizer_step()
 
 
-def interval_steps(strategy: SupervisedTemplate) -> int:
-    """Optimiser steps that a schedule may count on in the interval that ``strategy`` is about to train on, in or out of
-    lifegen's template."""
-    steps = getattr(strategy.experience, "planned_steps", None)
-    return int(steps) if steps is not None else strategy.train_epochs * len(strategy.dataloader)
-
-
-def synthetic_samples(strategy: SupervisedTemplate) -> int:
-    """Images that a strategy's plugins have drawn from models of the past so far."""
-    return _total(strategy.plugins, "synthetic_samples")
-
-
-def extra_rows(strategy: SupervisedTemplate) -> int:
-    """Images that a strategy's plugins have trained on beside its batches so far."""
-    return _total(strategy.plugins, "extra_rows")
-
-
-def count_state(module: torch.nn.Module) -> int:
-    """Floating-point numbers in a module's state, buffers included. What its parts share counts once."""
-    state = {value.data_ptr(): value for value in module.state_dict().values() if value.is_floating_point()}
-    return sum(value.numel() for value in state.values())
-
-
-def _total(plugins: Iterable[object], attribute: str) -> int:
-    return sum(getattr(plugin, attribute, 0) for plugin in plugins)
-
-
-class TensorLoader:
-    """Batches from one uint8 tensor on the device: every batch full, every image once before any comes again."""
-
-    def __init__(
-        self, images: Images, batch_size: int, batches: int, generator: torch.Generator, device: torch.device | str
-    ) -> None:
-        """Make the loader.
-
-        Args:
-            images: what to draw from.
-            batch_size: images per batch.
-            batches: length of one iteration. A second iteration goes on where the first stopped.
-            generator: of the order, on the CPU.
-            device: where the batches are.
-        """
-        self._x = images.x.to(device)
-        self._y = images.y.to(device)
-        self._batch_size = batch_size
-        self._batches = batches
-        self._generator = generator
-        self._order = torch.empty(0, dtype=torch.int64, device=device)
-
-    def __len__(self) -> int:
-        return self._batches
-
-    def __iter__(self) -> Iterator[list[Tensor]]:
-        for _ in range(self._batches):
-            while len(self._order) < self._batch_size:
-                again = torch.randperm(len(self._x), generator=self._generator)
-                if self._order.is_cuda:  # from memory that the device reads by itself, so that nobody waits
-                    again = again.pin_memory()
-                self._order = torch.cat([self._order, again.to(self._order.device, non_blocking=True)])
-            chosen, self._order = self._order.split([self._batch_size, len(self._order) - self._batch_size])
-            y = self._y[chosen]
-            # A list of three: plugins take the last entry of a batch for the task labels.
-            yield [to_unit(self._x[chosen]), y, torch.zeros_like(y)]
-
-
 class _NoEvaluator(SupervisedPlugin):
     """Stands where Avalanche wants an evaluator: the real one copies the experience at nine hooks of every step."""
 
     def get_last_metrics(self) -> dict[str, Any]:
         return {}
-
-
-class GradientNorms(SupervisedPlugin):
-    """Records the norm of the whole gradient, as the optimiser got it, at about fifty steps an interval, without
-    waiting for the device."""
-
-    capturable = True
-    points = 50
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps: list[int] = []
-        self._norms: list[Tensor] = []
-        self._every = 1
-
-    @property
-    def values(self) -> list[float]:
-        """Euclidean norms at :attr:`steps` of the last interval, in nats per unit of weight."""
-        return [float(norm) for norm in self._norms]
-
-    def before_training_exp(self, strategy: Any, **_: Any) -> None:
-        self.steps, self._norms = [], []
-        self._every = max(1, interval_steps(strategy) // self.points)
-
-    def after_training_iteration(self, strategy: Any, **_: Any) -> None:
-        step = strategy.clock.train_exp_iterations
-        if step % self._every == 0:
-            gradients = [p.grad for p in strategy.model.parameters() if p.grad is not None]
-            self._norms.append(torch.nn.utils.get_total_norm(gradients))
-            self.steps.append(step)

@@ -1,0 +1,1 @@
+"""Scripts that compare two commits of this repository: their layout, and their numbers."""
