@@ -18,22 +18,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
 from .errors import InputError, unknown
+from .options import schemas_of
 from .plugin_file import PluginFile
 from .providers import Provided, digest_of, folder_of
 from .providers import provided as all_provided
 from .registry import REGISTRIES, DuplicateError, Entry
 
-_FILE = re.compile(r"(?P<file>[^:]*\.py)(:(?P<thing>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?=:|$))?(:(?P<rest>.*))?", re.DOTALL)
-"""``file.py``, ``file.py:Class``, and either with ``:option=value,...``"""
+_END_OF_FILE = re.compile(r"\.py(?=:|\Z)")
+_OPTION = re.compile(r":\s*[^\W\d]\w*\s*=")
+_BEHIND_FILE = re.compile(
+    rf"(:(?P<thing>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?<!\.py)(?=:|\Z))?((?={_OPTION.pattern}|:\Z):(?P<rest>.*))?", re.DOTALL
+)
+"""``:Class``, ``:option=value,...``, both, or neither"""
 _FILES_KEPT = 50
 _FAILURES_KEPT = 600
 """Seconds for which what can't be used isn't looked at again."""
@@ -55,6 +62,8 @@ class Description:
     facts: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     """Why it can't be used; the other fields are then guesses."""
+    passing: bool = False
+    """Whether the error may be gone at the next look, as too little memory may."""
     origin: str = ""
     """``package.module.Class``, or ``file.py:Class``"""
     provider: str = "lifegen"
@@ -76,13 +85,31 @@ class Description:
         return REGISTRIES[self.kind][self.name]
 
 
+class _OwnError(Exception):
+    """Some of lifegen's own modules can't be imported."""
+
+    def __init__(self, kinds: Iterable[str], reason: str) -> None:
+        super().__init__(reason)
+        self.kinds = list(kinds)
+
+
 def describe(kind: str) -> dict[str, Description]:
     """Everything of one kind ("method", "scenario", "metric") that is installed, in the order of registration, by name.
 
-    What can't be used is last, and named after its package where a usable thing has its name.
+    Things of other packages that can't be used are last, and named after their package where a usable thing has their
+    name.
+
+    Raises:
+        InputError: some of lifegen's own can't be imported. Nothing can be concluded from the others alone, and the
+            reason may be gone a moment later.
     """
     found: dict[str, Description] = {}
-    for entry in _catalogue():
+    try:
+        known = _catalogue()
+    except _OwnError as error:
+        broken = kind if kind in error.kinds else error.kinds[0]
+        raise InputError(f"lifegen's own {broken}s can't be imported: {error}") from None
+    for entry in known:
         if entry.kind == kind:
             found[entry.name if entry.name not in found else f"{entry.name} ({entry.provider})"] = entry
     return found
@@ -150,9 +177,18 @@ def find(kind: str, text: str) -> tuple[Description, str]:
 
 
 def file_in(text: str) -> tuple[str, str | None, str] | None:
-    """File, class and options of ``file.py[:Class][:option=value,...]``; None if it names no file."""
-    match = _FILE.fullmatch(text)
-    return (match["file"], match["thing"], match["rest"] or "") if match else None
+    """File, class and options of ``file.py[:Class][:option=value,...]``; None if it names no file.
+
+    The file's folders may have colons in their names, and an option's value may end in ".py".
+    """
+    option = _OPTION.search(text)
+    ends = [match.end() for match in _END_OF_FILE.finditer(text)]
+    if option:  # that of a thing, whose value ends like a file; or else a part of a folder's name, as very few have
+        ends = [end for end in ends if end < option.end() or os.path.isfile(os.path.expanduser(text[:end]))]
+    for end in ends:
+        if behind := _BEHIND_FILE.fullmatch(text, end):
+            return text[:end], behind["thing"], behind["rest"] or ""
+    return (text[: ends[0]], None, text[ends[0] + 1 :]) if ends else None
 
 
 def describe_one(kind: str, name: str) -> Description:
@@ -164,7 +200,7 @@ def describe_one(kind: str, name: str) -> Description:
     known = describe(kind)
     if name not in known:
         names = (entry.name for entry in known.values() if not entry.error)
-        hint = f" A file of yours ends in .py: {name}.py" if Path(f"{name}.py").exists() else ""
+        hint = f" A file of yours ends in .py: {name}.py" if os.path.isfile(f"{name}.py") else ""
         raise InputError(f"{unknown(kind, name, names)}{hint}")
     if error := known[name].error:
         raise InputError(f"{kind} {name!r} can't be used: {error}")
@@ -226,25 +262,31 @@ def _described_file(file: PluginFile) -> tuple[Description, ...]:
     """All that a file registers: its own cache keeps those of the newest files."""
     if file.is_loaded:
         return _of_file(file, _describe_file_here(file))
-    store = _cache_file("files")
     key = f"{file.digest} {_digest()}"
-    known: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):
-        known = json.loads(store.read_text())
-    try:
+    known = _kept("files")
+    with contextlib.suppress(LookupError, TypeError):
         return _of_file(file, known[key])
-    except (LookupError, TypeError):
-        from pebble import ProcessExpired
+    entries = _describe_file_elsewhere(file)
+    if entries:  # a file that registers nothing may lack a library that is installed later
+        _keep("files", dict([*known.items(), (key, entries)][-_FILES_KEPT:]))
+    return _of_file(file, entries)
 
-        from .pool import pool  # its processes have imported torch, and run cells afterwards: that is done once
 
+def _describe_file_elsewhere(file: PluginFile) -> list[dict[str, Any]]:
+    from pebble import ProcessExpired
+
+    from .pool import pool  # its processes have imported torch, and run cells afterwards: that is done once
+
+    try:
         with pool(1) as processes:
-            try:
-                entries = processes.schedule(_describe_file_here, args=[file], timeout=_PATIENCE).result()
-            except (ProcessExpired, TimeoutError) as error:
-                raise InputError(f"{file.name} ends Python, or never ends, when it is run: {error}") from None
-        _keep(store, dict([*known.items(), (key, entries)][-_FILES_KEPT:]))
-        return _of_file(file, entries)
+            described = processes.schedule(_describe_file_here, args=[file], timeout=_PATIENCE)
+            entries: list[dict[str, Any]] = described.result(2 * _PATIENCE)  # a process may never begin
+    except (ProcessExpired, TimeoutError) as error:
+        raise InputError(f"{file.name} ends Python, or never ends, when it is run: {error}") from None
+    except (BrokenExecutor, OSError, EOFError) as error:
+        reason = f"{type(error).__name__} {error}".strip()
+        raise InputError(f"{file.name} can't be run: no process can be started for it ({reason})") from None
+    return entries
 
 
 def _of_file(file: PluginFile, entries: Iterable[Mapping[str, Any]]) -> tuple[Description, ...]:
@@ -273,27 +315,32 @@ def _digest() -> str:
 
 def forget_failures() -> None:
     """Look again at what couldn't be used when it was last looked at."""
-    file = _cache_file("catalogue")
-    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        if any(entry.get("error") for entry in json.loads(file.read_text())["entries"]):
-            file.unlink()
+    with contextlib.suppress(LookupError, TypeError, AttributeError):
+        if any(entry.get("error") for entry in _kept("catalogue")["entries"]):
+            _keep("catalogue", {})
 
 
 @cache
 def _catalogue() -> tuple[Description, ...]:
+    """All that is installed.
+
+    Raises:
+        _OwnError: some of lifegen's own modules can't be imported.
+    """
     digest = _digest()
-    file = _cache_file("catalogue")
-    try:
-        cached = json.loads(file.read_text())
+    kept = _kept("catalogue")
+    with contextlib.suppress(LookupError, TypeError, AttributeError):  # no cache, or one of another version
         # What couldn't be used may be mended where the digest doesn't look, such as by a library that is installed.
-        is_new = time.time() - cached["at"] < _FAILURES_KEPT
-        if cached["digest"] == digest and (is_new or not any(entry.get("error") for entry in cached["entries"])):
-            return tuple(Description(**entry) for entry in cached["entries"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # no cache, or one of another version: made anew below
+        is_new = time.time() - kept["at"] < _FAILURES_KEPT
+        if kept["digest"] == digest and (is_new or not any(entry.get("error") for entry in kept["entries"])):
+            return tuple(Description(**entry) for entry in kept["entries"])
     entries = _describe_safely(_provided())
-    _keep(file, {"digest": digest, "at": time.time(), "entries": entries})
-    return tuple(Description(**entry) for entry in entries)
+    found = tuple(Description(**entry) for entry in entries)
+    if broken := [one for one in found if one.error and one.provider == "lifegen"]:
+        raise _OwnError((one.kind for one in broken), str(broken[0].error))
+    if not any(one.passing for one in found):
+        _keep("catalogue", {"digest": digest, "at": time.time(), "entries": entries})
+    return found
 
 
 def _cache_file(name: str) -> Path:
@@ -302,58 +349,87 @@ def _cache_file(name: str) -> Path:
     return platformdirs.user_cache_path("lifegen") / f"{name}-{place}.json"
 
 
-def _keep(file: Path, content: Mapping[str, Any]) -> None:
-    """Replace a cache file; a read-only home only costs the time of describing again."""
-    with contextlib.suppress(OSError):
+def _kept(name: str) -> dict[str, Any]:
+    """What a cache file says; nothing where there is none, or no home."""
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        if isinstance(kept := json.loads(_cache_file(name).read_text()), dict):
+            return kept
+    return {}
+
+
+def _keep(name: str, content: Mapping[str, Any]) -> None:
+    """Replace a cache file. Without a home, or with one that can't be written to, all is described again each time."""
+    with contextlib.suppress(OSError, RuntimeError):
+        file = _cache_file(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as temporary:
-            json.dump(content, temporary)
-        os.replace(temporary.name, file)
+            try:
+                json.dump(content, temporary)
+                temporary.flush()
+                os.replace(temporary.name, file)
+            except OSError:  # a full disk
+                os.unlink(temporary.name)
 
 
-def _describe_safely(modules: Iterable[Provided]) -> list[dict[str, Any]]:
-    """What the modules register, also where importing one of another package's ends Python."""
-    try:
-        return _describe_in_subprocess(modules)
-    except RuntimeError:
-        usable = [module for module in modules if module.provider == "lifegen"]
-        others = [module for module in modules if module.provider != "lifegen"]
-        if not others:
-            raise
-    failed = []
+class _EndedError(RuntimeError):
+    """The process that was to import modules has said nothing."""
+
+    def __init__(self, reason: str, passing: bool) -> None:
+        super().__init__(reason)
+        self.passing = passing
+
+
+def _describe_safely(modules: Sequence[Provided]) -> list[dict[str, Any]]:
+    """What the modules register, also where importing one of another package's ends Python.
+
+    Raises:
+        _OwnError: importing lifegen's own does.
+    """
+    usable = [module for module in modules if module.provider == "lifegen"]
+    others = [module for module in modules if module.provider != "lifegen"]
+    failed: list[dict[str, Any]] = []
+    if others:
+        with contextlib.suppress(_EndedError):
+            return _describe_in_subprocess(modules)
     for provider in dict.fromkeys(module.provider for module in others):
         its = [module for module in others if module.provider == provider]
         try:
             _describe_in_subprocess(its)
             usable += its
-        except RuntimeError as error:
-            failed += [asdict(_failure(module, module.name, f"importing {module.module}: {error}")) for module in its]
-    return _describe_in_subprocess(usable) + failed
+        except _EndedError as error:
+            reason = f"importing {', '.join(module.module for module in its)}: {error}"
+            failed += [asdict(_failure(module, module.name, reason, error.passing)) for module in its]
+    try:
+        return _describe_in_subprocess(usable) + failed
+    except _EndedError as error:
+        raise _OwnError(REGISTRIES, str(error)) from None
 
 
 def _describe_in_subprocess(modules: Iterable[Provided]) -> list[dict[str, Any]]:
-    # The answer comes back in a file, since a module may print while it is imported.
-    with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder, "entries.json")
-        asked = json.dumps([asdict(module) for module in modules])
-        # -P: a torch.py in the current folder must not stand in for the library.
-        command = [sys.executable, "-P", "-W", "ignore", "-m", __name__, str(answer), asked]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise RuntimeError(f"it takes more than {_PATIENCE} s") from None
+    # -P: a torch.py in the current folder must not stand in for the library.
+    command = [sys.executable, "-P", "-W", "ignore", "-m", __name__]
+    asked = json.dumps([asdict(module) for module in modules])
+    try:
+        done = subprocess.run(
+            command, input=asked, capture_output=True, text=True, check=False, timeout=_PATIENCE, errors="replace"
+        )
         if done.returncode:
-            raise RuntimeError(f"Python ended with exit code {done.returncode}: {done.stderr.strip()[-2000:]}")
-        entries: list[dict[str, Any]] = json.loads(answer.read_text())
-        return entries
+            reason = f"Python ended with exit code {done.returncode}: {done.stderr.strip()[-2000:]}"
+            raise _EndedError(reason, passing=done.returncode < 0)
+        entries: list[dict[str, Any]] = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        raise _EndedError(f"it takes more than {_PATIENCE} s", passing=False) from None
+    except (OSError, ValueError) as error:
+        raise _EndedError(f"{type(error).__name__}: {error}", passing=True) from None
+    return entries
 
 
-def _describe_here(modules: Iterable[Provided]) -> list[Description]:
+def _describe_here(modules: Sequence[Provided]) -> list[Description]:
     """Import the modules and describe what they register. Runs in the subprocess."""
     found: dict[tuple[str, str], Description] = {}
     failed = []
     for module in modules:
-        name, reason = module.name or module.module.rpartition(".")[2], ""
+        name, reason, passing = module.name or module.module.rpartition(".")[2], "", False
         try:
             imported = importlib.import_module(module.module)
             if module.attribute and not hasattr(imported, module.attribute):
@@ -364,38 +440,72 @@ def _describe_here(modules: Iterable[Provided]) -> list[Description]:
                 found[module.kind, name] = replace(other, error=reason)  # neither of two packages is the right one
         except (Exception, SystemExit) as error:  # a broken plug-in is a row in the list, never a crash
             reason = f"importing {module.module} fails: {type(error).__name__}: {error}"
+            passing = _may_pass(error)
         for registry in REGISTRIES.values():
             # What a module has registered before it failed can't be used; what it had imported by then, can.
-            registry.keep(entry.name for entry in registry if entry.target.__module__ in sys.modules)
+            registry.forget_unfinished()
             for entry in registry:
                 if (entry.kind, entry.name) not in found:
-                    found[entry.kind, entry.name] = replace(
-                        _describe_entry(entry), provider=module.provider, provider_version=module.version
-                    )
+                    found[entry.kind, entry.name] = _described(entry, _home(entry, module, modules))
         provided = {kind for (kind, _), one in found.items() if one.provider == module.provider}
         if module.provider != "lifegen" and module.kind not in provided:
             reason = reason or f"{module.module} registers no {module.kind}"
         if reason:
-            failed.append(_failure(module, name, reason))
+            failed.append(_failure(module, name, reason, passing))
     return [*found.values(), *failed]
 
 
-def _failure(module: Provided, name: str, reason: str) -> Description:
+def _home(entry: Entry, imported: Provided, modules: Iterable[Provided]) -> Provided:
+    """The module of the list that a registered thing belongs to: a package that imports another one's methods doesn't
+    provide them."""
+
+    def likeness(one: Provided) -> tuple[bool, bool]:
+        return one.module == entry.module, one.module.partition(".")[0] == entry.module.partition(".")[0]
+
+    return max([imported, *modules], key=likeness)  # the first of those that are as like
+
+
+def _may_pass(error: BaseException | None) -> bool:
+    """Whether an import that failed may succeed the next time, although no code has changed: for want of memory, of a
+    thread, of a file."""
+    while error is not None:
+        is_library = isinstance(error, ImportError) and str(error.path).endswith(tuple(EXTENSION_SUFFIXES))
+        if is_library or isinstance(error, MemoryError | OSError) or type(error) is RuntimeError:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _failure(module: Provided, name: str, reason: str, passing: bool = False) -> Description:
     return Description(
-        module.kind, name, 0, "", module.module, error=reason, origin=module.module,
+        module.kind, name, 0, "", module.module, error=reason, passing=passing, origin=module.module,
         provider=module.provider, provider_version=module.version,
     )  # fmt: skip
 
 
+def _described(entry: Entry, home: Provided) -> Description:
+    """A registered thing of an installed package, or why it can't be described."""
+    try:
+        description = _describe_entry(entry)
+    except Exception as error:
+        reason = f"the options of {entry.origin} can't be described: {type(error).__name__}: {error}"
+        description = replace(_failure(home, entry.name, reason), kind=entry.kind, origin=entry.origin)
+    return replace(description, provider=home.provider, provider_version=home.version)
+
+
 def _describe_entry(entry: Entry) -> Description:
-    options = {} if entry.config is None else entry.config.model_json_schema()["properties"]
-    module = entry.target.__module__
+    options = {} if entry.config is None else schemas_of(entry.config)
     return Description(
-        entry.kind, entry.name, entry.version, entry.summary, module, options, dict(entry.facts), origin=entry.origin
-    )
+        entry.kind, entry.name, entry.version, entry.summary, entry.module, options, dict(entry.facts),
+        origin=entry.origin,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":
+    # The answer is all that stands on the output: modules may print while they are imported.
+    answer = os.dup(1)
+    os.dup2(2, 1)
     # As __main__ this file is a second copy of the module: the registries live in the imported one.
-    asked = [Provided(**module) for module in json.loads(sys.argv[2])]
-    Path(sys.argv[1]).write_text(json.dumps([asdict(entry) for entry in _describe_here(asked)]))
+    asked = [Provided(**module) for module in json.load(sys.stdin)]
+    with open(answer, "w") as output:
+        json.dump([asdict(entry) for entry in _describe_here(asked)], output)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +10,10 @@ from .catalogue import Description, find
 from .errors import InputError, brief, unknown
 from .plugin_file import PluginFile
 from .registry import Entry
+from .values import checked, equal, expected, read, split, written
 
-_COMMA = re.compile(r",(?![^\[]*\])")  # not inside a list
 _LONGEST = 10_000
-"""Characters of what may be asked for: the pattern above takes quadratic time."""
+"""Characters of what may be asked for."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +57,7 @@ def choose(
 
     Args:
         kind: "method" or "scenario".
-        text: what the user typed. Values are JSON (``0.3``, ``true``, ``null``, ``[1,2]``); anything else is a string.
+        text: what the user typed. The option's type decides how a value is read: ``0.3`` is a number or a text.
         overrides: options that were given another way; the text's own win.
         last: options that win over the text's; those that there aren't are left out.
 
@@ -72,14 +69,14 @@ def choose(
     description, rest = find(kind, text)
     name = description.name
     own: dict[str, Any] = {}
-    for part in _COMMA.split(rest) if rest else []:
+    for part in split(rest) if rest else []:
         key, equals, value = part.partition("=")
         key = key.strip()
         if not equals:
             raise InputError(f"{kind} {name!r}: {brief(part)} isn't of the form option=value")
         if key in own:
             raise InputError(f"{kind} {name!r}: option {brief(key)} is given twice")
-        own[key] = _value(value.strip())
+        own[key] = read(value.strip(), description.options.get(key, {}))
     given = dict(overrides or {}) | own
     return configure(description, given | {key: v for key, v in (last or {}).items() if key in description.options})
 
@@ -90,78 +87,20 @@ def configure(description: Description, given: Mapping[str, Any]) -> Choice:
     Raises:
         InputError: an unknown option, or a value that the option can't take.
     """
-    import jsonschema
-
-    config = {key: schema.get("default") for key, schema in description.options.items()}
+    of = f"{description.kind} {description.name!r}"
+    schemas = description.options
+    config = {key: schema["default"] for key, schema in schemas.items() if "default" in schema}
     for key, value in given.items():
+        if key not in schemas:
+            raise unknown(f"option of {of}:", key, schemas)
+        try:
+            config[key] = checked(value, schemas[key], key, of)
+        except RecursionError:
+            raise InputError(f"{of}, option {key!r}: its lists lie too deep in each other") from None
+    for key, schema in schemas.items():
         if key not in config:
-            raise unknown(f"option of {description.kind} {description.name!r}:", key, config)
-        schema = description.options[key]
-        if not jsonschema.Draft202012Validator(schema).is_valid(value):
-            problem: str | None = f"doesn't fit; expected: {_expected(schema)}"
-        elif not (problem := _unusable(value)):
-            default, canonical = schema.get("default"), _canonical(value, schema)
-            # The default, said aloud, is the default: 1300 and 1300.0 must not make two cells.
-            is_default = canonical == default and isinstance(default, bool) == isinstance(value, bool)
-            config[key] = default if is_default else canonical
-            problem = _unusable(config[key])  # 1e300 is a whole number
-        if problem:
-            raise InputError(f"{description.kind} {description.name!r}, option {key!r}: {brief(value)} {problem}")
-    changed = [f"{key}={_text(config[key])}" for key, schema in description.options.items()
-               if config[key] != schema.get("default")]  # fmt: skip
+            raise InputError(f"{of} needs its option {key!r}: {description.name}:{key}=... ({expected(schema)})")
+    changed = [f"{key}={written(config[key], schema)}" for key, schema in schemas.items()
+               if "default" not in schema or not equal(config[key], schema["default"])]  # fmt: skip
     label = description.name + (":" + ",".join(changed) if changed else "")
     return Choice(description, config, label)
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-
-
-def _unusable(value: Any) -> str | None:
-    """What schemas let through: no numbers, whole ones that no tensor can count to, and what breaks a table's lines."""
-    if isinstance(value, list):
-        return next(filter(None, map(_unusable, value)), None)
-    if isinstance(value, float) and not math.isfinite(value):
-        return "isn't a finite number"
-    if isinstance(value, int) and abs(value) >= 2**63:
-        return "is too large: whole numbers have at most 64 bits"
-    if isinstance(value, str) and not value.isprintable():
-        return "has characters that can't be printed"
-    return None
-
-
-def _canonical(value: Any, schema: Mapping[str, Any]) -> Any:
-    """Equal values alike: 1 for a real number is 1.0, so that it makes no second cell."""
-    kinds = schema.get("anyOf", [schema])
-    if isinstance(value, list):
-        items: Mapping[str, Any] = next((one.get("items", {}) for one in kinds if one.get("type") == "array"), {})
-        return [_canonical(one, items) for one in value]
-    types = {one.get("type") for one in kinds}
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return int(value) if "integer" in types else float(value)
-    return value
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":")).removesuffix(".0")
-
-
-def _expected(schema: Mapping[str, Any]) -> str:
-    """A JSON schema in a few words: "integer above 0, or null"."""
-    if "anyOf" in schema:
-        return " or ".join(filter(None, map(_expected, schema["anyOf"])))
-    if "enum" in schema:
-        return "one of " + ", ".join(map(_text, schema["enum"]))
-    if "const" in schema:
-        return _text(schema["const"])
-    words = str(schema.get("type", ""))
-    if words == "array":
-        words = f"list of {_expected(schema.get('items', {})) or 'values'}"
-    for key, phrase in (("exclusiveMinimum", "above"), ("minimum", "at least"), ("exclusiveMaximum", "below"),
-                        ("maximum", "at most")):  # fmt: skip
-        if key in schema:
-            words += f" {phrase} {schema[key]}"
-    return words

@@ -1,9 +1,68 @@
 """Options of methods and scenarios."""
 
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
+from pydantic_core import to_jsonable_python
 
 
 class Options(BaseModel):
     """A frozen, validated set of options. The line under a field is its meaning in ``lifegen list NAME``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def schemas_of(options: type[BaseModel]) -> dict[str, dict[str, Any]]:
+    """The JSON schema of each option by name, complete in itself, with the default as a JSON value where there is one.
+
+    Raises:
+        pydantic.PydanticUserError: an option's type has no JSON schema.
+        ValueError: a default isn't JSON.
+    """
+    with warnings.catch_warnings(action="ignore"):  # about defaults that aren't JSON, which are an error below
+        schema = options.model_json_schema()
+    schemas: dict[str, dict[str, Any]] = _inlined(schema, schema.get("$defs", {}))["properties"]
+    defaults = options.model_construct()  # calls the factories of defaults
+    for name, field in options.model_fields.items():
+        option = schemas.get(field.validation_alias if isinstance(field.validation_alias, str) else name)
+        if option is None or field.is_required():
+            continue
+        if "default" not in option:
+            option["default"] = to_jsonable_python(getattr(defaults, name))
+        if option.get("uniqueItems"):  # a set has another order in each process
+            option["default"] = sorted(option["default"], key=json.dumps)
+    return schemas
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any], within: tuple[str, ...] = ()) -> Any:
+    """A schema with the definitions that it refers to in their places. A model within itself may be anything there:
+    pydantic looks at it."""
+    if isinstance(schema, list):
+        return [_inlined(one, definitions, within) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        if name in within:
+            return {}
+        # The meaning of an option is what stands below it, not its type's docstring.
+        definition = {key: value for key, value in definitions[name].items() if key not in ("title", "description")}
+        return _inlined(
+            {**definition, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions, (*within, name)
+        )
+    schema = {
+        key: _inlined(value, definitions, within) if key in _OF_SCHEMAS else value for key, value in schema.items()
+    }
+    if "properties" in schema:
+        schema["properties"] = {key: _inlined(one, definitions, within) for key, one in schema["properties"].items()}
+        schema.setdefault("additionalProperties", False)  # pydantic would ignore a misspelt one
+    return schema
+
+
+_OF_SCHEMAS = ("anyOf", "oneOf", "allOf", "items", "prefixItems", "additionalProperties", "propertyNames")
+"""What other schemas stand under; beside "properties", where they have names."""

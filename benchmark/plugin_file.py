@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -40,19 +41,20 @@ class PluginFile:
         Raises:
             InputError: it can't be read, or isn't text.
         """
-        path = Path(path).expanduser()
+        path = Path(os.path.expanduser(path))  # Path's own raises an error of its own where there is no such home
         if problem := not_a_name(path.stem):
             raise InputError(f"plug-in {brief(str(path))}: the name of its file {problem}")
         try:
             with path.open("rb") as file:
                 content = file.read(_LONGEST + 1)
             text = content.decode("utf-8-sig")
-        except OSError as error:
-            raise InputError(
-                f"plug-in {path} can't be read: {error.strerror}; `lifegen new-method NAME` writes a file to start with"
-            ) from None
         except UnicodeDecodeError as error:
             raise InputError(f"plug-in {path} isn't text: {error}") from None
+        except (OSError, ValueError) as error:  # ValueError: a null byte in its folder's name
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise InputError(
+                f"plug-in {path} can't be read: {reason}; `lifegen new-method NAME` writes a file to start with"
+            ) from None
         if len(content) > _LONGEST:
             raise InputError(f"plug-in {path} has more than {_LONGEST:,} bytes")
         return cls(path.name, text)
@@ -73,7 +75,7 @@ class PluginFile:
         return self.module in _entries
 
     def load(self) -> list[Entry]:
-        """Run the text, once in a process, and return what it registers.
+        """Run the text, once in a process, and return what it registers; what its imports register isn't its own.
 
         Raises:
             InputError: it raises; the text has the line.
@@ -88,13 +90,16 @@ class PluginFile:
             before = {kind: list(registry) for kind, registry in REGISTRIES.items()}
             try:
                 exec(compile(self.text, self.name, "exec", dont_inherit=True), module.__dict__)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 del sys.modules[self.module]
                 for kind, registry in REGISTRIES.items():
-                    registry.keep(entry.name for entry in before[kind])
-                raise InputError(self._told(error)) from error
-            _entries[self.module] = [entry for kind, registry in REGISTRIES.items() for entry in registry
-                                     if entry not in before[kind]]  # fmt: skip
+                    registry.forget_unfinished(before[kind])
+                if isinstance(error, Exception | SystemExit):
+                    raise InputError(self._told(error)) from error
+                raise
+            _entries[self.module] = [
+                entry for registry in REGISTRIES.values() for entry in registry if entry.module == self.module
+            ]
         return _entries[self.module]
 
     def _told(self, error: BaseException) -> str:

@@ -9,8 +9,10 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
+from types import FrameType, MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from pydantic_core import to_jsonable_python
 
 from .errors import InputError, unknown
 
@@ -44,6 +46,18 @@ class Entry:
     """What else tables and checks need to know: JSON values only."""
     data: Callable[[Any], tuple[str, ...]] | None = None
     """The data sources that a scenario of given options needs."""
+    registrar: str = ""
+    """The module that registers it: the target's own, unless the target was imported from elsewhere."""
+
+    @property
+    def module(self) -> str:
+        """The module whose import registers it."""
+        return self.registrar or str(self.target.__module__)
+
+    @property
+    def is_of_a_file(self) -> bool:
+        """Whether a plug-in file registers it."""
+        return self.module.startswith(FILE_MODULES)
 
     @property
     def summary(self) -> str:
@@ -52,8 +66,11 @@ class Entry:
 
     @property
     def origin(self) -> str:
-        """Where it is from: ``package.module.Class``, or ``file.py:Class``."""
-        return origin_of(self.target)
+        """Where it is from, as messages say it: ``package.module.Class``, or ``file.py:Class``."""
+        name = self.target.__qualname__
+        if self.is_of_a_file:
+            return f"{getattr(sys.modules.get(self.module), '__file__', self.module)}:{name}"
+        return f"{self.module}.{name}"
 
 
 class DuplicateError(ValueError):
@@ -62,14 +79,6 @@ class DuplicateError(ValueError):
     def __init__(self, kind: str, name: str, first: str, second: str) -> None:
         super().__init__(f"{kind} {name!r} is registered twice: by {first} and by {second}; rename one")
         self.name = name
-
-
-def origin_of(target: Any) -> str:
-    """Where a class or function is from, as messages say it."""
-    module = target.__module__
-    if module.startswith(FILE_MODULES):
-        return f"{getattr(sys.modules.get(module), '__file__', module)}:{target.__qualname__}"
-    return f"{module}.{target.__qualname__}"
 
 
 class Registry:
@@ -90,11 +99,10 @@ class Registry:
             ValueError: the name has characters that a file name or table cannot carry, is too long, or is taken.
         """
         self.check(name)
-        entry = Entry(self.kind, name, version, target, config, facts, data)
+        facts = to_jsonable_python(facts)  # an option's value among them may be a member of an Enum
+        entry = Entry(self.kind, name, version, target, config, facts, data, _running_module())
         other = self._entries.get(name)
-        # Of a file that was edited and loaded again, in a notebook, the new text is meant.
-        are_files = other and all(one.target.__module__.startswith(FILE_MODULES) for one in (other, entry))
-        if other and other.origin != entry.origin and not are_files:
+        if other and not _is_newer(entry, other):
             raise DuplicateError(self.kind, name, other.origin, entry.origin)
         self._entries[name] = entry
 
@@ -109,9 +117,14 @@ class Registry:
         if len(name) > _LONGEST:
             raise InputError(f"{self.kind} name {name!r} has {len(name)} characters; at most {_LONGEST}")
 
-    def keep(self, names: Iterable[str]) -> None:
-        """Forget all but these."""
-        self._entries = {name: self._entries[name] for name in list(names)}
+    def forget_unfinished(self, before: Iterable[Entry] = ()) -> None:
+        """Forget what modules registered whose import has failed, and put back what such things replaced.
+
+        Args:
+            before: what was registered when the import began.
+        """
+        finished = (entry for entry in self if entry.module in sys.modules)
+        self._entries = {entry.name: entry for entry in (*before, *finished)}
 
     def __getitem__(self, name: str) -> Entry:
         if name not in self._entries:
@@ -120,6 +133,29 @@ class Registry:
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
+
+
+def _is_newer(entry: Entry, other: Entry) -> bool:
+    """Whether a thing takes the place of another one of its name: its module runs again, or its file was edited."""
+    if entry.is_of_a_file and other.is_of_a_file:
+        return entry.module != other.module
+    return entry.origin == other.origin
+
+
+def _running_module() -> str:
+    """The module that is being run right now, by an import or as a plug-in file; empty if there is none.
+
+    A module registers what is registered while its own text runs, by whichever function it calls, but not while a
+    module that it imports is run.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "__main__")
+        # A script, a notebook's cell and a test runner are no modules that anybody could import again.
+        if frame.f_code.co_name == "<module>" and name != "__main__" and name in sys.modules:
+            return str(name)
+        frame = frame.f_back
+    return ""
 
 
 METHODS = Registry("method", r"[a-z0-9]+(-[a-z0-9]+)*", "my-method")

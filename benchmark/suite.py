@@ -4,6 +4,7 @@ torch.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -15,11 +16,11 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
 
 from .catalogue import describe, file_in, plug_in_metrics
 from .cell import Cell, plan
-from .choice import choose
+from .choice import choose, configure
 from .errors import InputError, brief, not_a_name, unknown
 from .plugin_file import PluginFile
 from .toml_lines import Place, toml_lines
@@ -35,8 +36,8 @@ class Smoke(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    scenario: dict[str, int | float | str] = {}
-    method: dict[str, int | float | str] = {}
+    scenario: dict[str, JsonValue] = {}
+    method: dict[str, JsonValue] = {}
 
 
 class Suite(BaseModel):
@@ -151,25 +152,37 @@ def cells_of(
         seeds,
     )
     of_suite = suite_name if chosen and not methods else None
-    for name in metrics:
-        if not file_in(name):
-            raise InputError(
-                f"--metric {brief(name)} isn't a Python file; metrics that are installed are always measured"
-            )
-    measured = plug_in_metrics(map(PluginFile.read, metrics))
+    measured = plug_in_metrics([PluginFile.read(_metric_file(name)) for name in metrics])
     return [replace(cell, suite=of_suite, metrics=measured) for cell in cells]
+
+
+def _metric_file(name: str) -> str:
+    path, thing, options = file_in(name) or ("", None, "")
+    if not path:
+        raise InputError(f"--metric {brief(name)} isn't a Python file; metrics that are installed are always measured")
+    if thing or options:
+        raise InputError(f"--metric {brief(name)}: all metrics of a file are measured; write --metric {path}")
+    return path
 
 
 def _beside(chosen: Suite, name: str) -> Suite:
     """A suite whose plug-in files are looked for beside its own file."""
-    folder = Path(name).parent
+    folder = Path(os.path.expanduser(name)).parent
 
     def placed(texts: list[str]) -> list[str]:
-        return [str(folder / text) if file_in(text) else text for text in texts]
+        return [_placed(folder, text) for text in texts]
 
     found = chosen.model_copy(update={kind: placed(getattr(chosen, kind)) for kind in ("scenarios", "methods")})
     found.keep_source(*chosen._source)
     return found
+
+
+def _placed(folder: Path, text: str) -> str:
+    if not (named := file_in(text)):
+        return text
+    path = named[0]
+    # An option's value isn't part of the path, and stays as it is: it may have two slashes.
+    return f"{folder / os.path.expanduser(path)}{text.removeprefix(path)}"
 
 
 def _expanded(text: str) -> list[str]:
@@ -201,7 +214,7 @@ def _check_names(chosen: Suite, *kinds: str) -> None:
                         f"option of this suite's {kind}s", key, {key for one in choices for key in one.config}
                     )
                 for choice in having:
-                    choose(kind, choice.name, last={key: value})
+                    configure(choice.description, {**choice.config, key: value})
 
 
 def _check_figures(chosen: Suite) -> None:
@@ -224,7 +237,7 @@ def _names() -> list[str]:
 
 def _content(name: str) -> bytes:
     """The bytes of a suite's file."""
-    path = Path(name)
+    path = Path(os.path.expanduser(name))
     if problem := not_a_name(path.stem):  # its store is named after it
         raise InputError(f"suite {name}: the name of its file {problem}")
     if path.is_dir() or path.is_fifo():
@@ -283,10 +296,12 @@ def _refusal(name: str, text: str, refused: ValidationError) -> InputError:
     if first["type"] == "extra_forbidden":
         kind, model = ("key of smoke", Smoke) if place[:-1] else ("key", Suite)
         return InputError(f"{where}: {unknown(kind, str(place[-1]), model.model_fields)}")
-    is_option = place[0] == "smoke" and len(place) == 4  # the last is one of the types that it may be of
+    is_option = first["type"] == "invalid-json-value"
     if first["type"] == "too_short":
         return InputError(f"{where}: the list is empty")
-    expected = "Input should be a number or a string" if is_option else first["msg"]
+    expected = (
+        "Input should be a number, a string, true, false, or a list or table of these" if is_option else first["msg"]
+    )
     return InputError(f"{where}: {expected}, not {brief(first['input'])}")
 
 
