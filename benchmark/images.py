@@ -27,5 +27,5 @@ class Images(NamedTuple):
 
 
 def to_unit(x: Tensor) -> Tensor:
-    """uint8 images as floats in [0, 1]."""
-    return x.float().div_(255)
+    """uint8 images as floats in [0, 1]. The argument stays as it is, also one that holds floats already."""
+    return x.to(torch.float32, copy=True).div_(255)

@@ -10,17 +10,19 @@ import resource
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from time import perf_counter
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from .fingerprint import Fingerprint, Watch, fingerprint
 from .images import to_unit
 from .model import GenerativeModel, group_bounds, group_importance_bounds, importance_bound, negative_elbo
 from .registry import METRICS, Entry, register_metric
-from .seeds import Seeds, global_states
+from .rows import Row, kept_rows
+from .seeds import Seeds
 from .stream import Interval, Stream
 from .template import GenerativeTemplate
 
@@ -30,16 +32,6 @@ FLOOR_IMAGES = 100
 """Test images of each distribution on which the noise of an estimated code is measured."""
 _ROWS = 5000
 """Decoded images per pass: enough to be fast, few enough to stay in the processor's cache."""
-
-
-class Row(NamedTuple):
-    """One value of the metric that yields it."""
-
-    value: float
-    distribution: str | None = None
-    """None: the union that the metric's name says."""
-    step: int | None = None
-    """None but for traces within an interval."""
 
 
 class Means(NamedTuple):
@@ -73,14 +65,15 @@ class Evaluator:
     """What is measured beside lifegen's own."""
     previous_codes: dict[str, Tensor] = field(default_factory=dict)
     """log q(code | x) of each distribution's test images, (n, codes), after the interval before."""
-    _resident: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    resident_images: dict[tuple[str, str], Tensor] = field(default_factory=dict)
+    """Images of a part and distribution on the device, as far as they have been asked for."""
 
     def images(self, part: str, distribution: str, device: torch.device) -> Tensor:
         """One distribution's "valid" or "test" images, uint8, kept on the device from the first use on."""
         key = (part, distribution)
-        if key not in self._resident:
-            self._resident[key] = self.stream.images(part, distribution).x.to(device)
-        return self._resident[key]
+        if key not in self.resident_images:
+            self.resident_images[key] = self.stream.images(part, distribution).x.to(device)
+        return self.resident_images[key]
 
     def measure(self, strategy: GenerativeTemplate, interval: int, train_seconds: float) -> list[dict[str, Any]]:
         """Run every metric that is measured.
@@ -94,16 +87,17 @@ class Evaluator:
         training = strategy.model.training
         strategy.model.eval()
         with torch.inference_mode():
+            values = _Values(measurement, is_watched=not all(map(_is_own, measured)))
             rows = [
                 {"interval": interval, "metric": entry.name, **row._asdict()}
                 for entry in measured
-                for row in _measured(entry, measurement)
+                for row in values.of(entry)
             ]
             self.previous_codes = measurement.codes
         strategy.model.train(training)
-        for values in rows:
-            if not math.isfinite(values["value"]):
-                raise FloatingPointError(f"{values['metric']} is {values['value']} after interval {interval}")
+        for row in rows:
+            if not math.isfinite(row["value"]):
+                raise FloatingPointError(f"{row['metric']} is {row['value']} after interval {interval}")
         return rows
 
 
@@ -116,33 +110,34 @@ def _is_own(entry: Entry) -> bool:
     return str(entry.target.__module__).startswith("lifegen.")
 
 
-def _measured(entry: Entry, measurement: Measurement) -> list[Row]:
-    """A metric's rows. One that isn't lifegen's own is watched: what it changed would change all later numbers.
+class _Values:
+    """The rows of metrics. A metric that isn't lifegen's own is watched: what it changed would change later numbers."""
 
-    Raises:
-        RuntimeError: it changes something.
-    """
-    if _is_own(entry):
-        return list(entry.target(measurement))
-    before = _touchable(measurement)
-    rows = list(entry.target(measurement))
-    if changed := [name for name, value in _touchable(measurement).items() if value != before[name]]:
-        raise RuntimeError(
-            f"metric {entry.name} changes {' and '.join(changed)}: a metric may look, and draw from generators of its"
-            " own; `lifegen check` says more"
-        )
-    if odd := [row for row in rows if not isinstance(row, Row)]:
-        raise TypeError(f"metric {entry.name} yields {str(odd[0])[:200]}, which isn't a Row")
-    return rows
+    def __init__(self, measurement: Measurement, is_watched: bool) -> None:
+        self._measurement = measurement
+        self._watch = Watch(measurement.fingerprint) if is_watched else None
+        self._is_looked_at = False
 
+    def of(self, entry: Entry) -> list[Row]:
+        """The rows of one metric.
 
-def _touchable(m: Measurement) -> dict[str, Any]:
-    """What a metric could change by accident, as values that can be compared."""
-    states = {f"the global generator of {name}": state for name, state in global_states().items()}
-    if m.model.generator is not None:
-        states["the model's generator"] = m.model.generator.get_state().numpy().tobytes()
-    weights = [value.double().sum().item() for value in m.model.state_dict().values()]
-    return {**states, "the model's mode": m.model.training, "the model's weights": repr(weights)}
+        Raises:
+            RuntimeError: it changes something.
+            InputError: it yields what isn't a row, or can't be kept.
+        """
+        m = self._measurement
+        if _is_own(entry) or self._watch is None:
+            return list(entry.target(m))
+        if not self._is_looked_at:  # by lifegen's own metrics, which come first and change nothing
+            self._watch.overlook()
+            self._is_looked_at = True
+        rows = kept_rows(entry.target(m), entry.name, m.interval, m.stream.distributions)
+        if changed := self._watch.changes():
+            raise RuntimeError(
+                f"metric {entry.name} changes {' and '.join(changed)}: a metric may look, and draw from generators of"
+                " its own; `lifegen check` says more"
+            )
+        return rows
 
 
 class Measurement:
@@ -156,7 +151,7 @@ class Measurement:
         self.is_last = interval == len(evaluator.view) - 1
         self.previous_codes = evaluator.previous_codes
         self.train_seconds = train_seconds
-        self.evaluate = cache(self._evaluate)
+        self._passes: dict[tuple[str, str], Pass] = {}
         self._evaluator = evaluator
         self._started = perf_counter()
         met = [set(experience.distributions) for experience in evaluator.view]
@@ -180,8 +175,14 @@ class Measurement:
         value, reconstruction, divergence = (math.fsum(one[i] * one.n for one in parts) / n for i in range(3))
         return Means(value, reconstruction, divergence, n)
 
-    def _evaluate(self, part: str, distribution: str) -> Pass:
+    def evaluate(self, part: str, distribution: str) -> Pass:
         """All that is known of one distribution's "valid" or "test" images from one set of log-weights."""
+        key = (part, distribution)
+        if key not in self._passes:
+            self._passes[key] = self._evaluate(part, distribution)
+        return self._passes[key]
+
+    def _evaluate(self, part: str, distribution: str) -> Pass:
         images = self.images(part, distribution)
         # The noise depends on part and distribution alone: the same before and after an interval, and for all methods.
         generator = self._generator("evaluation", part, distribution)
@@ -207,6 +208,13 @@ class Measurement:
     def images(self, part: str, distribution: str) -> Tensor:
         """One distribution's "valid" or "test" images on the device, uint8."""
         return self._evaluator.images(part, distribution, self.strategy.device)
+
+    def fingerprint(self) -> Fingerprint:
+        """What tells whether a metric has left everything as it was."""
+        known = vars(self)
+        shared = {f"m.{name}": known[name] for name in _SHARED if name in known}
+        images = self._evaluator.resident_images
+        return fingerprint(self.strategy, self.stream, images, {**shared, "m.evaluate(...)": self._passes})
 
     def _generator(self, *role: str | int) -> torch.Generator:
         return self._evaluator.seeds.generator(*role, device=self.strategy.device)
@@ -257,6 +265,11 @@ class Measurement:
                 alone.append(group_importance_bounds(weights).T)
             values[name] = torch.cat(bounds).double(), torch.cat(alone).double()
         return values
+
+
+_SHARED = ("strategy", "model", "stream", "interval", "is_last", "seen", "past", "train_seconds", "previous_codes",
+           "codes", "drift", "codes_twice", "importance")  # fmt: skip
+"""Attributes of a measurement, which all metrics of an interval share; the last four are there once they are known."""
 
 
 @register_metric("negative_elbo", version=1, unit="nats", better="lower")

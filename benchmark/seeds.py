@@ -10,12 +10,48 @@ if TYPE_CHECKING:
     import torch
 
 
+HARNESS_ROLES = frozenset(
+    {
+        "data-order",
+        "latent-noise",
+        "early-stopping",
+        "interval-lengths",
+        "evaluation",
+        "code-floor",
+        "importance",
+        "samples",
+        "interval-samples",
+        "global",
+    }
+)
+SCENARIO_ROLES = frozenset({"class-order", "visits"})
+METHOD_ROLES = frozenset(
+    {"initialisation", "growth", "replay", "mixture", "memory", "fisher", "novelty", "second-lap", "student"}
+)
+"""The first words of the roles that are taken; :class:`Seeds` says what for."""
+
+
 @dataclass(frozen=True)
 class Seeds:
     """Named sub-seeds of one seed.
 
     A role's sub-seed depends on the seed, the scope (the scenario's name) and the role alone. Data order,
     initialisation and evaluation noise are therefore the same for every method of a scenario: equal seeds are paired.
+
+    Roles are names that everything in a run shares. Two places that draw from one role draw the same numbers, and
+    nothing says so: a plug-in gives its roles names of its own, and ``lifegen check`` refuses those that are taken.
+
+    In the scope of a cell, which is its scenario's name:
+
+    - the harness: ``data-order`` (interval), ``latent-noise``, ``early-stopping`` (interval), ``interval-lengths``,
+      ``evaluation`` (part, distribution), ``code-floor`` (distribution, 0 or 1), ``importance`` (distribution),
+      ``samples``, ``interval-samples``, and ``global`` (generator), with which the global generators are seeded
+    - scenarios of lifegen: ``class-order``, ``visits``
+    - methods of lifegen, of which a cell has one: ``initialisation``, ``growth``, ``replay``, ``mixture``, ``memory``,
+      ``fisher`` (interval), ``novelty`` (interval), ``second-lap``, ``student``
+
+    What is the same for all seeds and scenarios is drawn in the empty scope from ``Seeds(0)``: ``binarisation``
+    (distribution, part), ``permutation`` (number), and what ``lifegen check`` draws.
     """
 
     seed: int
@@ -52,8 +88,12 @@ def global_states() -> dict[str, bytes]:
     import torch
 
     numpy: Any = np.random.get_state()  # noqa: NPY002
-    return {
+    states = {
         "Python": repr(random.getstate()).encode(),
         "numpy": numpy[1].tobytes() + repr(numpy[2:]).encode(),
         "torch": torch.get_rng_state().numpy().tobytes(),
     }
+    if torch.cuda.is_initialized():  # to ask would begin to use it
+        for i, generator in enumerate(torch.cuda.default_generators):
+            states[f"torch on cuda:{i}"] = generator.get_state().numpy().tobytes()
+    return states
