@@ -17,7 +17,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ from .derived import derive
 from .errors import InputError
 from .plugin_file import files_of
 from .record_check import record_problem, rows_problem
-from .summary import Numbers, described, is_current, registered_summary, summarise
+from .summary import Numbers, described, is_current, summarise
 
 SCHEMA = 2
 """Of records and of the store. Schema 1 has no digests of rows and record; its cells are read as they are."""
@@ -307,6 +307,16 @@ class CellWriter:
         self._write("running", started=_now())
 
     @property
+    def record(self) -> Mapping[str, Any]:
+        """What the cell's record says now."""
+        return self._record
+
+    @property
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """All rows so far."""
+        return self._rows
+
+    @property
     def seconds(self) -> float:
         """Wall time of the work so far, with what :meth:`spent` added."""
         return self._seconds + time.monotonic() - self._began
@@ -351,23 +361,27 @@ class CellWriter:
         self._check()
         write_atomically(self.folder / name, content)
 
-    def finish(self, keep_states: bool = False) -> None:
-        """Mark the cell as done; its states go, unless they are wanted."""
+    def finish(self, numbers: Numbers | None = None, keep_states: bool = False) -> None:
+        """Mark the cell as done.
+
+        Args:
+            numbers: one per metric, so that a leaderboard reads no rows; None leaves that to readers.
+            keep_states: whether its states stay.
+        """
         self.append([])  # the rows are there, and this process's alone
-        facts = {
-            "finished": _now(),
-            "seconds": round(self.seconds, 3),
-            "rows": len(self._rows),
+        facts = {"numbers": numbers} if numbers else {}
+        self._write(
+            "done",
+            finished=_now(),
+            seconds=round(self.seconds, 3),
+            rows=len(self._rows),
             **self._written(),
-        }
-        try:
-            if numbers := registered_summary(self._rows, self._record["visits"]):
-                facts["numbers"] = numbers
-        finally:  # a metric's error here loses nothing of what was computed
-            self._write("done", **facts)
+            **facts,
+        )
         if not keep_states:
             for state in self.folder.glob("state*.safetensors"):
-                state.unlink()
+                with suppress(OSError):  # the cell is done, and says so
+                    state.unlink()
 
     def fail(self, error: str) -> None:
         """Mark the cell as failed, unless it is done."""
@@ -383,8 +397,9 @@ class CellWriter:
 
     def _write(self, status: str, **facts: Any) -> None:
         self._check()
-        self._record |= {"status": status, **facts}
-        write_record(self.folder, self._record)
+        record = self._record | {"status": status, **facts}
+        write_record(self.folder, record)
+        self._record = record
 
 
 def texts_of(record: Mapping[str, Any]) -> dict[str, str | None]:

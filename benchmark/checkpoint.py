@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -76,18 +76,26 @@ class Checkpoint:
         return samples
 
 
-def rows_kept(folder: Path, circumstances: Mapping[str, Any]) -> tuple[State | None, int]:
-    """The state in a cell's folder, if it can be gone on from, and the bytes of rows that belong to it.
+class Kept(NamedTuple):
+    """What a cell that was interrupted can be gone on from."""
 
-    One that can't be read, isn't of this cell and these rows, or was made on another device or by other versions of
-    libraries, whose arithmetic may be another, is left: the cell begins anew. Why is printed.
+    state: State | None = None
+    bytes: int = 0
+    """Of rows that belong to the state."""
+    problem: str = ""
+    """Why a state that is there can't be used, if so: the cell begins anew."""
+
+
+def kept_in(folder: Path, circumstances: Mapping[str, Any]) -> Kept:
+    """Look for a state in a cell's folder. One that can't be read, isn't of this cell and these rows, or was made on
+    another device or by other versions of libraries, whose arithmetic may be another, isn't used.
 
     Raises:
         OSError: a file can't be read now; nothing says that it is damaged.
     """
     file = folder / STATE
     if not file.exists():
-        return None, 0
+        return Kept()
     try:
         state = read_state(file)
         if state.facts["cell"] != folder.name:
@@ -98,9 +106,8 @@ def rows_kept(folder: Path, circumstances: Mapping[str, Any]) -> tuple[State | N
         if other := [key for key, value in circumstances.items() if state.facts["circumstances"].get(key) != value]:
             raise InputError(f"it was made with another {' and '.join(other)}")
     except (InputError, FileNotFoundError, LookupError, TypeError, ValueError, AttributeError) as error:
-        print(f"the state of the last boundary can't be gone on from: {error}; the cell begins anew", flush=True)
-        return None, 0
-    return state, size
+        return Kept(problem=f"the state of the last boundary can't be gone on from: {error}")
+    return Kept(state, size)
 
 
 def _globals(device: torch.device | str) -> dict[str, Any]:

@@ -18,7 +18,9 @@ from .cell import PRECISIONS, Cell
 from .errors import InputError
 
 if TYPE_CHECKING:
+    from .executor import Executor, States
     from .planning import Overview
+    from .store import Store
 
 _MOST_SEEDS = 10_000
 
@@ -81,7 +83,7 @@ def _chosen(
     smoke: bool, metrics: Sequence[str], precision: str, out: Path | None, device: str | None,
 ) -> _Chosen:  # fmt: skip
     """The cells that options ask for. Where they run nobody knows yet without a device: each says whether it can."""
-    from .run import resolve_precision
+    from .devices import resolve_precision
     from .suite import cells_of, suite
 
     cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke,
@@ -127,7 +129,7 @@ def run(
     device: str,
     time_limit: float | None,
     keep_models: bool,
-    states: str,
+    states: States,
     data_root: Path | None,
     gpus: str | None,
     slots_per_gpu: int,
@@ -146,10 +148,10 @@ def run(
     Given with a suite, -s, -m and --seeds replace the suite's own. A cell that was interrupted goes on from its last
     interval boundary; one that has failed is left until --retry failed.
     """
+    from .executor import Execution
     from .planning import save_plan
     from .progress import shown
-    from .run import default_data_root, default_jobs, missing, prepare
-    from .run import run as run_cells
+    from .run import missing
     from .store import Store
 
     _check_device(device)
@@ -162,15 +164,14 @@ def run(
         raise InputError("--address, --cpus, --gpu-share, --memory and --share are for --executor ray")
     chosen = _chosen(**selection, device=None if on_ray else device)
     cells, path = chosen.cells, chosen.path
-    root = (data_root or default_data_root()).expanduser()
     keep_models = keep_models or chosen.keep_models
+    execution = Execution(_data_root(data_root), device, time_limit, keep_models, states, fail_fast)
+    runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else _here(jobs, places, device)
     line = shlex.join(["lifegen", *sys.argv[1:]])
     Store.check(path)
     todo, failed = missing(cells, Store(path), retry == "failed")
-    if keep_models and (bare := [c for c in cells if (s := Store(path).cell(c.name)).status == "done" and not s.model]):
-        click.echo(
-            f"{len(bare)} finished cells kept no model: delete their folders in {path / 'cells'} to run them anew"
-        )
+    if keep_models and (bare := _without_model(Store(path), cells)):
+        click.echo(f"{bare} finished cells kept no model: delete their folders in {path / 'cells'} to run them anew")
     finished = len(cells) - len(todo) - len(failed)
     if failed:
         click.echo(f"{len(failed)} of {len(cells)} cells have failed; --retry failed runs them again:")
@@ -186,30 +187,11 @@ def run(
         if (stored := Store(path).cell(cell.name)).status == "damaged":
             click.echo(f"{cell}: {stored.reason}; it is set aside, and computed anew")
     click.echo("checking device, data and options first")
-    if on_ray:  # the machine that the command is given on may have no GPU
-        prepare([replace(cell, precision="float32") for cell in todo], root, "cpu")
-    else:
-        prepare(todo, root, device, places)
+    runner.prepare(todo, execution)
     store = Store.create(path)
     save_plan(store, cells, line, keep_models)
-    how: dict[str, Any] = {
-        "device": device,
-        "time_limit": time_limit,
-        "keep_models": keep_models,
-        "states": states,
-        "fail_fast": fail_fast,
-    }
     with shown(todo) as show:
-        if on_ray:
-            from .on_ray import Request, run_on_ray
-
-            request = Request(1.0 if cpus is None else cpus, gpu_share or 0.0, memory and int(memory * 2**30))
-            events = run_on_ray(todo, store, data_root=root, show=show, address=address, request=request,
-                                share=share or "auto",
-                                **how)  # fmt: skip
-        else:
-            events = run_cells(todo, store, data_root=root, jobs=jobs or default_jobs(device), gpus=places, show=show,
-                               **how)  # fmt: skip
+        events = runner.run(todo, store, execution, show)
     if len(events) < len(todo):
         click.echo(f"stopped at the first failure: {len(todo) - len(events)} cells haven't come to an end; the same"
                    " command goes on with them")  # fmt: skip
@@ -262,32 +244,29 @@ def status(store: Path, jobs: int | None, as_json: bool) -> None:
               help="A cell's name or hash, or its beginning. May be repeated.  [default: all]")  # fmt: skip
 @_execution
 def worker(
-    store: Path, keys: tuple[str, ...], device: str, time_limit: float | None, keep_models: bool, states: str,
+    store: Path, keys: tuple[str, ...], device: str, time_limit: float | None, keep_models: bool, states: States,
     data_root: Path | None,
 ) -> int:  # fmt: skip
     """Run cells that a store was asked for, one after another: those of --cell, else all that nobody else runs.
 
     Any number of workers, on any machines that see the store, share the work.
     """
-    from .planning import asked_for, find, planned
+    from .executor import Execution
+    from .planning import asked_for, find, kept_models
     from .progress import shown
-    from .run import default_data_root, missing, prepare
-    from .run import run as run_cells
+    from .run import Local, missing
     from .store import Store
 
     _check_device(device)
     found = Store.open(store)
     cells = [find(found, key) for key in keys] or asked_for(found)
     todo, failed = missing(cells, found, retry_failed=bool(keys))
-    root = (data_root or default_data_root()).expanduser()
+    wanted = keep_models or kept_models(found)
+    execution = Execution(_data_root(data_root), device, time_limit, wanted, states)
     if todo:
-        prepare(todo, root, device)
-    keep_models = keep_models or any(record.get("keep_models") for record in planned(found)[0].values())
+        Local().prepare(todo, execution)
     with shown(todo) as show:
-        events = run_cells(
-            todo, found, data_root=root, jobs=1, device=device, time_limit=time_limit, keep_models=keep_models,
-            states=states, show=show,
-        )  # fmt: skip
+        events = Local().run(todo, found, execution, show)
     unfinished = [event for event in events if event.kind == "failed" or (keys and event.kind != "done")]
     return 1 if failed or unfinished else 0
 
@@ -301,15 +280,13 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
     """Compute CELL (its name or hash, or its beginning) again, and say whether its numbers are the same."""
     from .planning import find
     from .rerun import rerun as again
-    from .run import default_data_root
     from .store import Store
 
     _check_device(device or "auto")
     found = Store.open(store)
     chosen = find(found, cell)
-    root = (data_root or default_data_root()).expanduser()
     with tempfile.TemporaryDirectory() as scratch:
-        result = again(found, chosen, Path(scratch, "store"), root, device)
+        result = again(found, chosen, Path(scratch, "store"), _data_root(data_root), device)
     for what, before, now in result.circumstances:
         click.echo(f"otherwise: {what} was {before}, is {now}")
     for metric, (number, gap) in result.differing.items():
@@ -328,9 +305,8 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
 def doctor(data_root: Path | None, as_json: bool) -> None:
     """Show what a bug report needs: versions, machine, devices, data, broken plug-ins."""
     from .doctor import examine
-    from .run import default_data_root
 
-    found = examine((data_root or default_data_root()).expanduser())
+    found = examine(_data_root(data_root))
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
@@ -379,8 +355,36 @@ def _check_device(device: str) -> None:
         raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
 
 
+def _data_root(given: Path | None) -> Path:
+    """The folder that was given, else the default one."""
+    from .run import default_data_root
+
+    return (given or default_data_root()).expanduser()
+
+
+def _here(jobs: int | None, places: Sequence[str], device: str) -> Executor:
+    from .run import Local, default_jobs
+
+    return Local(jobs or default_jobs(device), places)
+
+
+def _on_ray(
+    address: str | None, cpus: float | None, gpu_share: float | None, memory: float | None, share: Any
+) -> Executor:
+    from .on_ray import OnRay, Request
+
+    request = Request(1.0 if cpus is None else cpus, gpu_share or 0.0, memory and int(memory * 2**30))
+    return OnRay(address, request, share or "auto")
+
+
+def _without_model(store: Store, cells: Sequence[Cell]) -> int:
+    """The number of finished cells that could have kept their model and have none."""
+    stored = (store.cell(cell.name) for cell in cells)
+    return sum(one.status == "done" and not one.model and not one.record.get("no_model") for one in stored)
+
+
 def _places(gpus: str | None, per_gpu: int, device: str, jobs: int | None) -> list[str]:
-    from .run import slots
+    from .devices import slots
 
     if gpus is None:
         if per_gpu > 1:

@@ -14,19 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from .catalogue import describe
+from .machine import processor
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 _VARIABLES = (*_THREADS, "CUDA_VISIBLE_DEVICES", "LIFEGEN_DATA", "SLURM_JOB_ID", "RAY_ADDRESS")
-
-
-def processor() -> str:
-    """The processor's name, or its kind where the system doesn't tell."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def examine(data_root: Path) -> dict[str, dict[str, Any]]:

@@ -45,6 +45,12 @@ def planned(store: Store) -> tuple[dict[str, dict[str, Any]], list[str]]:
     return cells, unreadable
 
 
+def kept_models(store: Store) -> frozenset[str]:
+    """The names of the cells whose final models a plan of the store wants to be kept."""
+    plans = (plan for _, plan in store.plans())
+    return frozenset(name for plan in plans for name, record in plan["cells"].items() if record.get("keep_models"))
+
+
 def asked_for(store: Store) -> list[Cell]:
     """The cells of a store's plans.
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from .cell import Cell
-from .run import Event
+from .executor import Event
 
 
 @contextmanager
@@ -30,8 +30,11 @@ class _Lines:
         self._total = total
         self._finished = 0
         self._intervals = 0
+        self._notes = _Notes()
 
     def show(self, event: Event) -> None:
+        for line in self._notes.new(event):
+            print(line, flush=True)
         if self._total == 1 and event.intervals > self._intervals and event.kind in ("interval", "done"):
             self._intervals = event.intervals
             print(f"interval {event.intervals} of {event.of}{_value(event)}", flush=True)
@@ -52,6 +55,7 @@ class _Live:
         )
         self._all = self._progress.add_task("all cells", total=len(cells), unit="cells")
         self._bars: dict[str, TaskID] = {}
+        self._notes = _Notes()
 
     def __enter__(self) -> _Live:
         self._progress.start()
@@ -61,6 +65,8 @@ class _Live:
         self._progress.stop()
 
     def show(self, event: Event) -> None:
+        for line in self._notes.new(event):
+            self._progress.console.print(line, highlight=False, markup=False)
         name = event.cell.name
         if name not in self._bars:
             self._bars[name] = self._progress.add_task(str(event.cell), total=None, unit="intervals")
@@ -75,6 +81,19 @@ class _Live:
         self._progress.remove_task(self._bars[name])
         self._progress.console.print(summary(event), highlight=False, markup=False)
         self._progress.advance(self._all)
+
+
+class _Notes:
+    """Says each note of a cell once."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, str]] = set()
+
+    def new(self, event: Event) -> list[str]:
+        name = event.cell.name
+        lines = [f"{event.cell}: {note}" for note in event.notes if (name, note) not in self._said]
+        self._said |= {(name, note) for note in event.notes}
+        return lines
 
 
 def summary(event: Event) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from .cell import Cell
 from .cell_folder import StoredCell
 from .errors import InputError
+from .executor import Execution
 from .run import prepare, run
 from .store import Store
 
@@ -60,7 +61,7 @@ def rerun(store: Store, cell: Cell, scratch: Path, data_root: Path, device: str 
     before.rows()  # raises where they can't be read
     device = device or ("cpu" if before.record["device"] == "cpu" else "cuda")
     prepare([cell], data_root, device)
-    (event,) = run([cell], Store.create(scratch), data_root=data_root, jobs=1, device=device)
+    (event,) = run([cell], Store.create(scratch), Execution(data_root, device))
     if event.kind != "done":
         raise InputError(f"the cell can't be computed again here ({event.kind}): {event.error}")
     return compare_cells(before, Store(scratch).cell(cell.name))

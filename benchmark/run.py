@@ -9,41 +9,26 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from time import monotonic
-from typing import Any, Literal
+from typing import Any
 
 import platformdirs
 from pebble import ProcessExpired
 
 from .cell import Cell
+from .devices import see
 from .errors import InputError
+from .executor import Event, Execution, Show, unseen
 from .pool import pool
 from .store import Store
 
 _POLL_SECONDS = 0.3
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something to show while cells run."""
-
-    cell: Cell
-    kind: Literal["started", "interval", "done", "failed", "busy"]
-    intervals: int = 0
-    """Intervals measured so far."""
-    of: int = 0
-    """Intervals in all; 0 until it is known."""
-    seconds: float = 0.0
-    """Wall time since the cell started."""
-    error: str = ""
-    negative_elbo: float | None = None
-    """On the full test after the last of these intervals, nats per image, where it is known."""
 
 
 def default_data_root() -> Path:
@@ -77,45 +62,6 @@ def missing(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> 
     return todo, failed
 
 
-def slots(gpus: str, per_gpu: int = 1) -> list[str]:
-    """The CUDA_VISIBLE_DEVICES of each of the cells that run at a time.
-
-    Args:
-        gpus: numbers as ``0,2``, counted as CUDA counts here, or UUIDs.
-        per_gpu: cells that share one.
-
-    Raises:
-        InputError: there is no such device.
-    """
-    names = [name.strip() for name in gpus.split(",")]
-    setting = os.environ.get("CUDA_VISIBLE_DEVICES")
-    visible = [name.strip() for name in setting.split(",") if name.strip()] if setting is not None else None
-    found = []
-    for name in names:
-        if not name.isdecimal() and not name.startswith(("GPU-", "MIG-")):
-            raise InputError(f"--gpus {gpus!r}: {name!r} isn't a number or UUID; such as --gpus 0,1")
-        if name.isdecimal() and visible is not None:
-            if int(name) >= len(visible):
-                raise InputError(
-                    f"--gpus {gpus!r}: CUDA_VISIBLE_DEVICES={setting!r} leaves {len(visible)} devices here"
-                )
-            name = visible[int(name)]
-        found.append(name)
-    if len(set(found)) < len(found):
-        raise InputError(f"--gpus {gpus!r} names a device twice; --slots-per-gpu says how many cells share one")
-    return found * per_gpu
-
-
-def resolve_precision(asked: str, device: str) -> str:
-    """The precision that a name stands for on a device, found in a worker.
-
-    Raises:
-        InputError: products on the device can't have it.
-    """
-    with pool(1) as processes:
-        return str(processes.schedule(_resolve, args=[asked, device]).result())
-
-
 def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto", gpus: Sequence[str] = ()) -> None:
     """Find the devices, fetch and verify the data, and make each stream and method once, in a worker, before training.
 
@@ -140,33 +86,39 @@ def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto", gpus: 
         ).result()
 
 
+@dataclass(frozen=True)
+class Local:
+    """The executor that runs cells in processes of this machine."""
+
+    jobs: int = 1
+    """Cells at a time, each in a process of one thread."""
+    gpus: Sequence[str] = ()
+    """CUDA_VISIBLE_DEVICES of each cell that runs at a time, in place of ``jobs``; see :func:`.devices.slots`."""
+
+    def prepare(self, cells: Iterable[Cell], execution: Execution) -> None:
+        prepare(cells, execution.data_root, execution.device, self.gpus)
+
+    def run(self, cells: Iterable[Cell], store: Store, execution: Execution, show: Show = unseen) -> list[Event]:
+        return run(cells, store, execution, jobs=self.jobs, gpus=self.gpus, show=show)
+
+
 def run(
     cells: Iterable[Cell],
     store: Store,
+    execution: Execution,
     *,
-    data_root: Path,
-    jobs: int,
-    device: str = "auto",
+    jobs: int = 1,
     gpus: Sequence[str] = (),
-    time_limit: float | None = None,
-    keep_models: bool = False,
-    states: str = "resume",
-    fail_fast: bool = False,
-    show: Callable[[Event], None] = lambda event: None,
+    show: Show = unseen,
 ) -> list[Event]:
     """Run cells. One that another process has finished in the meantime isn't run again.
 
     Args:
         cells: what to run.
         store: where to write.
-        data_root: where data sets are.
-        jobs: cells at a time, each in a process of one thread.
-        device: "auto", "cpu", "cuda" or "cuda:N"; each worker resolves "auto" itself.
-        gpus: CUDA_VISIBLE_DEVICES of each cell that runs at a time, in place of ``jobs``; see :func:`slots`.
-        time_limit: seconds after which a cell is stopped and counts as failed.
-        keep_models: whether a cell's folder gets its final model.
-        states: which states of interval boundaries are kept in the end, as ``worker.run_cell`` says.
-        fail_fast: whether the first failure stops all others; they can be gone on with.
+        execution: how.
+        jobs: cells at a time, as :class:`Local` says.
+        gpus: see there.
         show: is told what happens.
 
     Returns:
@@ -183,18 +135,19 @@ def run(
         while waiting or running:
             while waiting and free:
                 cell, slot = waiting.popleft(), free.pop(0)
-                arguments = [slot, cell, store.path, data_root, device, keep_models, states]
-                running[processes.schedule(_run_cell, args=arguments, timeout=time_limit)] = cell, slot, monotonic()
+                arguments = [slot, cell, store.path, execution.of(cell)]
+                future = processes.schedule(_run_cell, args=arguments, timeout=execution.time_limit)
+                running[future] = cell, slot, monotonic()
                 show(Event(cell, "started"))
             done, others = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in others:
-                show(_progress(running[future][0], store))
+                show(_event(running[future][0], "interval", store, execution))
             for future in done:
                 cell, slot, began = running.pop(future)
                 free.append(slot)
-                last.append(_outcome(cell, future, store, monotonic() - began, time_limit))
+                last.append(_outcome(cell, future, store, execution, monotonic() - began))
                 show(last[-1])
-            if fail_fast and any(event.kind == "failed" for event in last):
+            if execution.fail_fast and any(event.kind == "failed" for event in last):
                 raise _FailedFastError
     return last
 
@@ -203,18 +156,15 @@ class _FailedFastError(Exception):
     """The first failure is to stop everything."""
 
 
-def _progress(cell: Cell, store: Store) -> Event:
-    return _event(cell, "interval", store)
-
-
-def _outcome(cell: Cell, future: Future[str], store: Store, seconds: float, time_limit: float | None) -> Event:
+def _outcome(cell: Cell, future: Future[str], store: Store, execution: Execution, seconds: float) -> Event:
     kind: Any = "failed"
     error = ""
     try:
         kind = future.result()
     except TimeoutError as raised:  # a network file system's is of this kind, too
-        stopped = time_limit is not None and seconds >= time_limit
-        error = f"stopped at the time limit of {time_limit:g} s" if stopped else f"TimeoutError: {raised}"
+        limit = execution.time_limit
+        stopped = limit is not None and seconds >= limit
+        error = f"stopped at the time limit of {limit:g} s" if stopped else f"TimeoutError: {raised}"
     except ProcessExpired as expired:
         error = f"the worker process {_death(expired.exitcode)}"
     except Exception as raised:  # before the worker could record it itself, such as a full disk
@@ -226,14 +176,20 @@ def _outcome(cell: Cell, future: Future[str], store: Store, seconds: float, time
             error += f" (which can't be written down: {unwritten})"
     if kind == "failed" and not error:
         error = str(store.cell(cell.name).record.get("error", "reason unknown"))
-    return _event(cell, kind, store, seconds, error)
+    return _event(cell, kind, store, execution, seconds, error)
 
 
-def _event(cell: Cell, kind: Any, store: Store, seconds: float = 0.0, error: str = "") -> Event:
+def _event(cell: Cell, kind: Any, store: Store, execution: Execution, seconds: float = 0.0, error: str = "") -> Event:
     """What has happened to a cell, with how far it is."""
     stored = store.cell(cell.name)
     of = len(stored.record.get("visits", ()))
-    return Event(cell, kind, stored.intervals_done(), of, seconds, error, stored.last_negative_elbo())
+    notes = []
+    if why := stored.record.get("begun_anew"):
+        notes.append(f"begun anew: {why}")
+    if execution.keeps_model_of(cell) and (why := stored.record.get("no_model")):
+        notes.append(f"no model is kept: {why}")
+    value = stored.last_negative_elbo()
+    return Event(cell, kind, stored.intervals_done(), of, seconds, error, value, tuple(notes))
 
 
 def _death(code: int) -> str:
@@ -247,38 +203,27 @@ def _death(code: int) -> str:
 # What workers run: importing it imports no torch here.
 
 
-def _resolve(asked: str, device: str) -> str:
-    from . import precision, worker
-
-    return precision.resolve(asked, worker.find_device(device))
-
-
 def _find_device(gpu: str, device: str) -> None:
-    _see(gpu)
-    from . import worker
+    see(gpu)
+    from .build import find_device
 
-    worker.find_device(device)
+    find_device(device)
 
 
 def _prepare(gpu: str | None, *arguments: Any) -> None:
-    _see(gpu)
+    see(gpu)
     from . import worker
 
     worker.prepare(*arguments)
 
 
-def _run_cell(gpu: str | None, *arguments: Any) -> str:
+def _run_cell(gpu: str | None, cell: Cell, store: Path, execution: Execution) -> str:
     Thread(target=_end_with_the_command, daemon=True).start()
-    _see(gpu)
+    see(gpu)
     from . import worker
 
-    return worker.run_cell(*arguments)
-
-
-def _see(gpu: str | None) -> None:
-    """Choose the only GPU that CUDA will show to this process, which hasn't touched CUDA yet."""
-    if gpu is not None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    keep_model = execution.keeps_model_of(cell)
+    return worker.run_cell(cell, store, execution.data_root, execution.device, keep_model, execution.states)
 
 
 def _end_with_the_command() -> None:

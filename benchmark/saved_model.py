@@ -19,6 +19,17 @@ _WRONG = (OSError, ImportError, AttributeError, LookupError, TypeError, ValueErr
 """What a file of another kind leads to."""
 
 
+def unsavable(model: GenerativeModel) -> str:
+    """Why a model can't be written; nothing if it can."""
+    name = f"{type(model).__qualname__}.recipe()"
+    try:
+        recipe = model.recipe()
+        json.dumps(recipe)
+    except Exception as error:  # its author's code
+        return f"{name}: {type(error).__name__}: {error}"
+    return "" if recipe is not None else f"{name} returns None"
+
+
 def save_model(model: GenerativeModel, file: Path) -> bool:
     """Write a model, if its class says by ``recipe`` how to make it empty.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import platform
 import sys
@@ -13,33 +14,30 @@ from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 
+from .build import build_method, build_stream, data_of, find_device
 from .catalogue import Description
 from .cell import Cell
 from .cell_folder import STATE, CellBusyError, CellDoneError, CellWriter
-from .checkpoint import Checkpoint, rows_kept
+from .checkpoint import Checkpoint, Kept, kept_in
 from .choice import Choice
-from .doctor import processor
 from .errors import InputError
+from .executor import States
+from .machine import processor
 from .measures import Evaluator, own_metrics
-from .method import Method
-from .options import Options
 from .pictures import take_pictures, take_samples
 from .precision import products_in, resolve
 from .record_check import odd_row
-from .registry import Entry
-from .saved_model import save_model
+from .saved_model import save_model, unsavable
 from .seeds import Seeds
 from .state import State, UnstatableError
 from .store import Store
 from .stream import Stream
-
-States = Literal["resume", "last", "all"]
+from .summary import Numbers, registered_summary
 
 
 def prepare(
@@ -83,48 +81,68 @@ def run_cell(
         data_root: where data sets are.
         device: "auto", "cpu", "cuda" or "cuda:N".
         keep_model: whether to keep the final model.
-        states: which states of interval boundaries are kept when the cell is done: none ("resume"), the last one, or
-            that of every boundary ("all").
+        states: which states of interval boundaries stay when the cell is done.
 
     Returns:
         "done", also where it was done already; "failed", with the reason in the cell's record and the traceback in its
         log; or "busy" if another process is at it.
     """
     torch.set_num_threads(1)
-    state: State | None = None
-
-    def keep(folder: Path) -> int:
-        nonlocal state
-        with _output_to(folder / "log.txt"):
-            state, size = rows_kept(folder, _arithmetic(cell, device))
-        return size
-
     try:
-        with Store(store).writing(cell.name, cell.record(), keep) as writer, _output_to(writer.folder / "log.txt"):
-            try:
-                with products_in("float32", found := find_device(device)):  # but for the training steps
-                    _run(cell, writer, data_root, found, keep_model, states, state)
-                writer.finish(keep_states=states != "resume")
-            except _OtherStateError:
-                (writer.folder / STATE).unlink()
-            except CellBusyError:  # this process was silent for so long that another one has taken the cell over
-                raise
-            except BaseException as error:  # sys.exit in a plug-in, too, ends this cell only
-                with suppress(OSError):  # a full disk: the reason matters more
-                    traceback.print_exc()
-                writer.fail(f"{type(error).__name__}: {error}")
-                return "failed"
-            else:
-                return "done"
-        return run_cell(cell, store, data_root, device, keep_model, states)
+        try:
+            return _attempt(cell, store, data_root, device, keep_model, states)
+        except _OtherRunError as other:  # its state is gone, so that this happens once
+            return _attempt(cell, store, data_root, device, keep_model, states, problem=str(other))
     except CellBusyError:
         return "busy"
     except CellDoneError:
         return "done"
 
 
-class _OtherStateError(Exception):
-    """A state was made by other code: it doesn't fit the method's objects as they are now."""
+class _OtherRunError(Exception):
+    """A state is that of a run on other data, or by other code: it can't be gone on from."""
+
+
+def _attempt(
+    cell: Cell, store: Path, data_root: Path, device: str, keep_model: bool, states: States, problem: str = ""
+) -> str:
+    """As :func:`run_cell` says.
+
+    Args:
+        problem: why the cell begins anew, if that is known already.
+
+    Raises:
+        _OtherRunError: there was a state that can't be gone on from; it is deleted.
+        CellBusyError: another process is at it.
+        CellDoneError: it was done already.
+    """
+    kept = Kept()
+
+    def keep(folder: Path) -> int:
+        nonlocal kept
+        with _output_to(folder / "log.txt"):
+            kept = kept_in(folder, _arithmetic(cell, device))
+        return kept.bytes
+
+    with Store(store).writing(cell.name, cell.record(), keep) as writer, _output_to(writer.folder / "log.txt"):
+        try:
+            if problem := problem or kept.problem:
+                print(f"{problem}; the cell begins anew", flush=True)
+                writer.note(begun_anew=problem)
+            with products_in("float32", found := find_device(device)):  # but for the training steps
+                _run(cell, writer, data_root, found, keep_model, states, kept.state)
+            writer.finish(_numbers(writer), keep_states=states != "resume")
+        except _OtherRunError:
+            (writer.folder / STATE).unlink()
+            raise
+        except CellBusyError:  # this process was silent for so long that another one has taken the cell over
+            raise
+        except BaseException as error:  # sys.exit in a plug-in, too, ends this cell only
+            with suppress(OSError):  # a full disk: the reason matters more
+                traceback.print_exc()
+            writer.fail(f"{type(error).__name__}: {error}")
+            return "failed"
+        return "done"
 
 
 def _run(
@@ -139,6 +157,9 @@ def _run(
     seeds = cell.seeds
     seeds.seed_globals()
     stream = build_stream(cell.scenario, seeds, data_root)
+    data = _digest(stream)
+    if state is not None and writer.record.get("data", data) != data:
+        raise _OtherRunError("the scenario's images aren't those that the cell was begun with")
     method = build_method(cell.method)
     view = method.view(stream)
     strategy = method.strategy(stream, seeds, device)
@@ -156,13 +177,16 @@ def _run(
         try:
             samples = checkpoint.restore(state)
         except InputError as error:
-            print(f"{error}; the cell begins anew", flush=True)
-            raise _OtherStateError from None
+            raise _OtherRunError(str(error)) from None
         done, executions = state.facts["intervals"], state.facts["execution"]
         writer.spent(state.facts["seconds"])
         print(f"goes on after interval {done - 1}", flush=True)
     visits = [experience.distributions for experience in view]
-    writer.note(visits=visits, execution=executions, **_circumstances(cell, stream, device))
+    writer.note(visits=visits, execution=executions, **_circumstances(cell, device), data=data)
+    if why := unsavable(strategy.model):  # also where nobody asks for it: nobody is then advised to compute it again
+        writer.note(no_model=why)
+        if keep_model:
+            print(f"no model will be kept: {why}", flush=True)
     cant = cell.method.facts.get("restarts", "")
     for interval, experience in list(enumerate(view))[done:]:
         began = perf_counter()
@@ -188,7 +212,30 @@ def _run(
     np.savez_compressed(content, samples_over_intervals=np.stack(samples), **pictures)
     writer.keep("pictures.npz", content.getvalue())
     if keep_model:
-        save_model(strategy.model, writer.folder / "model.safetensors")
+        if why := unsavable(strategy.model):
+            writer.note(no_model=why)
+        else:
+            save_model(strategy.model, writer.folder / "model.safetensors")
+
+
+def _numbers(writer: CellWriter) -> Numbers | None:
+    """One number per metric, for the cell's record. None where they can't be had: whoever reads the cell then makes
+    them from its rows, and says which derived metric has none. What is measured and on the disk isn't lost by it.
+    """
+    try:
+        numbers = registered_summary(writer.rows, writer.record["visits"])
+    except (Exception, SystemExit):  # a derived metric's own, of any package
+        traceback.print_exc()
+        print("the cell is done without the metric that raises", flush=True)
+        return None
+    odd = [name for name, value in (numbers or {}).items() if value is not None and not _is_number(value)]
+    if odd:
+        print(f"the cell is done without numbers of its own: {', '.join(odd)}: not a finite number", flush=True)
+    return None if odd else numbers
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _save(checkpoint: Checkpoint, files: list[Path], facts: dict[str, Any], samples: list[np.ndarray]) -> str:
@@ -213,67 +260,7 @@ def _arithmetic(cell: Cell, device: str) -> dict[str, Any]:
     return {"device": f"{found.type} {kind}", **{f"version of {name}": of for name, of in versions.items()}}
 
 
-def find_device(name: str) -> torch.device:
-    """The device of a name: "auto" is CUDA where there is one.
-
-    Raises:
-        InputError: there is no such device here.
-    """
-    found = torch.cuda.device_count() if name != "cpu" else 0
-    if name == "auto":
-        return torch.device("cuda" if found else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= found:
-        raise InputError(f"--device {name}: torch finds {found} CUDA devices here; use --device cpu")
-    return device
-
-
-def data_of(scenario: Choice) -> tuple[str, ...]:
-    """Names of the data sources that a chosen scenario needs."""
-    entry, config = _scenario(scenario)
-    assert entry.data is not None
-    return entry.data(config)
-
-
-def build_stream(scenario: Choice, seeds: Seeds, data_root: Path) -> Stream:
-    """A chosen scenario's stream.
-
-    Raises:
-        InputError: its options don't fit together, or its data can't be read.
-    """
-    entry, config = _scenario(scenario)
-    stream: Stream = entry.target(config, seeds, data_root)
-    return stream
-
-
-def _scenario(scenario: Choice) -> tuple[Entry, Options]:
-    entry = scenario.entry()
-    assert entry.config is not None
-    return entry, _validated(entry.config, scenario)
-
-
-def build_method(method: Choice) -> Method:
-    """A chosen method.
-
-    Raises:
-        InputError: its options don't fit together.
-    """
-    entry = method.entry()
-    assert entry.config is not None
-    made: Method = entry.target(_validated(entry.config, method))
-    return made
-
-
-def _validated(config: type[Options], choice: Choice) -> Options:
-    try:
-        return config.model_validate(choice.config)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = f", option {'.'.join(map(str, first['loc']))}" if first["loc"] else ""
-        raise InputError(f"{choice.name}{where}: {first['msg'].removeprefix('Value error, ')}") from None
-
-
-def _circumstances(cell: Cell, stream: Stream, device: torch.device) -> dict[str, Any]:
+def _circumstances(cell: Cell, device: torch.device) -> dict[str, Any]:
     packages = ("lifegen", "torch", "torchvision", "avalanche-lib", "numpy")
     versions = {"python": platform.python_version(), **{name: version(name) for name in packages}, **cell.packages}
     return {
@@ -289,7 +276,6 @@ def _circumstances(cell: Cell, stream: Stream, device: torch.device) -> dict[str
             "instructions": torch.backends.cpu.get_cpu_capability(),
             "cores": os.cpu_count(),
         },
-        "data": _digest(stream),
     }
 
 

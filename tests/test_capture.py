@@ -8,10 +8,10 @@ from avalanche.core import SupervisedPlugin
 from avalanche.evaluation.metrics import loss_metrics
 from avalanche.training.plugins import EvaluationPlugin
 
+from lifegen.benchmark.build import build_method
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.template import GenerativeTemplate
-from lifegen.benchmark.worker import build_method
 from lifegen.methods.models.vae import CodeStyleVAE
 
 from .conftest import tiny

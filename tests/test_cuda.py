@@ -6,12 +6,13 @@ import pytest
 import torch
 from avalanche.core import SupervisedPlugin
 
+from lifegen.benchmark.build import build_method
 from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.cell import plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.store import Store
-from lifegen.benchmark.worker import build_method, run_cell
+from lifegen.benchmark.worker import run_cell
 
 from .conftest import tiny
 from .test_run import tiny_cells

@@ -29,6 +29,7 @@ from lifegen.benchmark import store as store_module
 from lifegen.benchmark.cell import Cell
 from lifegen.benchmark.cell_folder import CellBusyError, CellDoneError, StoredCell, write_record
 from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.executor import Execution
 from lifegen.benchmark.run import run
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.worker import _output_to, run_cell
@@ -659,7 +660,7 @@ def test_a_cell_in_a_store_that_has_become_read_only_fails_with_the_reason(tmp_p
     store = Store.create(tmp_path / "s")
     (store.path / "cells").rmdir()
     (store.path / "cells").symlink_to("/proc")
-    (event,) = run([ONE], store, data_root=tmp_path, jobs=1, device="cpu")
+    (event,) = run([ONE], store, Execution(tmp_path, device="cpu"), jobs=1)
     assert event.kind == "failed"
     assert event.error
 

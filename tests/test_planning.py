@@ -14,10 +14,12 @@ import pytest
 from lifegen.benchmark.cell import Cell, cell_of, plan
 from lifegen.benchmark.cell_folder import StoredCell
 from lifegen.benchmark.choice import choose
+from lifegen.benchmark.devices import slots
 from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.executor import Execution
 from lifegen.benchmark.planning import asked_for, find, overview, planned, save_plan
 from lifegen.benchmark.rerun import compare_cells
-from lifegen.benchmark.run import run, slots
+from lifegen.benchmark.run import run
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.worker import run_cell
 
@@ -235,7 +237,7 @@ def test_the_first_failure_stops_all_if_it_is_to(tmp_path):
     broken = Cell(choose("scenario", TINY), bad("raise"), 0)
     long = plan([choose("scenario", "split-digits:steps=3000")], [choose("method", "naive")], range(3))
     began = time.monotonic()
-    last = run([long[0], broken, *long[1:]], store, data_root=tmp_path, jobs=2, fail_fast=True)
+    last = run([long[0], broken, *long[1:]], store, Execution(tmp_path, fail_fast=True), jobs=2)
     assert [event.kind for event in last] == ["failed"]
     assert time.monotonic() - began < 60
     assert of(store)[long[0].name] == "interrupted"
@@ -283,7 +285,7 @@ def test_each_cell_sees_its_slot_and_no_other_process_touches_cuda(tmp_path):
     store = Store.create(tmp_path / "s")
     cells = [Cell(choose("scenario", TINY), bad("visible"), seed) for seed in range(4)]
     kept = os.environ.get("CUDA_VISIBLE_DEVICES")
-    last = run(cells, store, data_root=tmp_path, jobs=1, device="cpu", gpus=["7", "GPU-x"])
+    last = run(cells, store, Execution(tmp_path, device="cpu"), jobs=1, gpus=["7", "GPU-x"])
     assert [event.kind for event in last] == ["done"] * 4
     logs = [Path(store.cell(cell.name).folder, "log.txt").read_text() for cell in cells]
     assert {line for log in logs for line in log.splitlines() if line.startswith("visible")} == {

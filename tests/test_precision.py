@@ -9,6 +9,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 
 from lifegen.benchmark import precision
+from lifegen.benchmark.build import build_method
 from lifegen.benchmark.cell import Cell
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
@@ -18,7 +19,7 @@ from lifegen.benchmark.precision import products_in, resolve, rounds
 from lifegen.benchmark.run import prepare
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.store import Store
-from lifegen.benchmark.worker import build_method, run_cell
+from lifegen.benchmark.worker import run_cell
 
 from .conftest import tiny
 from .test_run import lifegen, tiny_cells

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from lifegen.benchmark import on_ray
+from lifegen.benchmark import on_ray, ray_files
 from lifegen.benchmark.cell import Cell, plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.executor import Event, Execution
 from lifegen.benchmark.on_ray import Request, run_on_ray
-from lifegen.benchmark.run import Event
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.worker import run_cell
 
@@ -52,7 +52,7 @@ class Cluster:
         self.ray.remove_node(node, allow_graceful=False)
 
     def kill_the_one_that_runs_a_cell(self) -> None:
-        (worker,) = (line.split()[0] for line in running("ray::_run_here"))
+        (worker,) = (line.split()[0] for line in running("ray::run_here"))
         parent = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
         (node,) = (node for node in self.nodes if node.all_processes["raylet"][0].process.pid == parent)
         self.nodes.remove(node)
@@ -107,7 +107,7 @@ def test_cells_run_on_several_nodes_and_give_the_numbers_of_a_run_here(cluster, 
     cells = tiny_cells("naive", "lifelong-vae", seeds=(0, 1))
     store = Store.create(tmp_path / "s")
     events: list[Event] = []
-    last = run_on_ray(cells, store, data_root=tmp_path, share=share, show=events.append)
+    last = run_on_ray(cells, store, Execution(tmp_path), share=share, show=events.append)
     assert [event.kind for event in last] == ["done"] * 4
     first = [event.kind for event in events][:2]
     assert first == ["started", "started"]  # each node has one core
@@ -131,7 +131,7 @@ def test_a_killed_node_costs_no_finished_interval(cluster, tmp_path, share):
             killed.append(store.cell(event.cell.name).intervals_done())
             cluster.kill_the_one_that_runs_a_cell()
 
-    last = run_on_ray(cells, store, data_root=tmp_path, share=share, show=show, tell=told.append)
+    last = run_on_ray(cells, store, Execution(tmp_path), share=share, show=show, tell=told.append)
     cluster.nodes.append(cluster.add())
     assert [event.kind for event in last] == ["done"]
     assert killed
@@ -145,7 +145,7 @@ def test_a_killed_node_costs_no_finished_interval(cluster, tmp_path, share):
 def test_a_cell_that_goes_wrong_ends_alone(cluster, tmp_path):
     store = Store.create(tmp_path / "s")
     broken = Cell(choose("scenario", TINY), bad("raise"), 0)
-    last = run_on_ray([broken, *tiny_cells("naive")], store, data_root=tmp_path, share="ray")
+    last = run_on_ray([broken, *tiny_cells("naive")], store, Execution(tmp_path), share="ray")
     assert {event.cell.method.name: event.kind for event in last} == {"bad": "failed", "naive": "done"}
     stored = store.cell(broken.name)
     assert (stored.status, stored.reason) == ("failed", "RuntimeError: this method is broken")
@@ -159,7 +159,7 @@ def test_a_cell_that_another_process_runs_is_left_alone(cluster, tmp_path, monke
     (cell,) = tiny_cells("naive")
     for share in ("folder", "ray"):
         with store.writing(cell.name, cell.record()):
-            (event,) = run_on_ray([cell], store, data_root=tmp_path, share=share)
+            (event,) = run_on_ray([cell], store, Execution(tmp_path), share=share)
             assert event.kind == "busy"
 
 
@@ -172,16 +172,16 @@ def test_an_interrupted_run_leaves_nothing_behind(cluster, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_on_ray([cell], store, data_root=tmp_path, show=interrupt)
+        run_on_ray([cell], store, Execution(tmp_path), show=interrupt)
     assert until(lambda: store.cell(cell.name).status == "interrupted")
-    assert until(lambda: not running("ray::_run_here"))
+    assert until(lambda: not running("ray::run_here"))
     assert not list(store.path.glob(".*"))
 
 
 def test_fail_fast(cluster, tmp_path):
     store = Store.create(tmp_path / "s")
     broken = Cell(choose("scenario", TINY), bad("raise"), 0)
-    last = run_on_ray([broken, *long_cells(0, 1)], store, data_root=tmp_path, fail_fast=True)
+    last = run_on_ray([broken, *long_cells(0, 1)], store, Execution(tmp_path, fail_fast=True))
     assert [event.kind for event in last] == ["failed"]
 
 
@@ -189,7 +189,7 @@ def test_fail_fast(cluster, tmp_path):
 def test_what_no_node_can_hold_is_said(cluster, tmp_path, request_):
     store = Store.create(tmp_path / "s")
     with pytest.raises(InputError, match="no node of the Ray cluster can hold .*There are: .*1 CPUs, 0 GPUs"):
-        run_on_ray(tiny_cells("naive"), store, data_root=tmp_path, request=request_, patience=3.0)
+        run_on_ray(tiny_cells("naive"), store, Execution(tmp_path), request=request_, patience=3.0)
 
 
 def test_cells_share_a_gpu_and_see_the_one_that_ray_gives_them(cluster, tmp_path):
@@ -197,7 +197,7 @@ def test_cells_share_a_gpu_and_see_the_one_that_ray_gives_them(cluster, tmp_path
     store = Store.create(tmp_path / "s")
     cells = [Cell(choose("scenario", TINY), SEEING, seed) for seed in range(2)]
     kinds: list[str] = []
-    run_on_ray(cells, store, data_root=tmp_path, request=Request(cpus=0.5, gpus=0.5),
+    run_on_ray(cells, store, Execution(tmp_path), request=Request(cpus=0.5, gpus=0.5),
                show=lambda event: kinds.append(event.kind))  # fmt: skip
     cluster.kill(node)
     assert kinds[:2] == ["started", "started"]
@@ -206,36 +206,38 @@ def test_cells_share_a_gpu_and_see_the_one_that_ray_gives_them(cluster, tmp_path
 
 
 def test_other_versions_on_a_node_are_refused(cluster, tmp_path, monkeypatch):
-    monkeypatch.setattr(on_ray, "_versions", lambda packages: {"lifegen": "0.0.1", "torch": "2.0"})
+    monkeypatch.setattr(on_ray, "installed_versions", lambda packages: {"lifegen": "0.0.1", "torch": "2.0"})
     with pytest.raises(InputError, match=r"a node can't run .*lifegen [\d.]+, not 0.0.1 and torch [\d.]+, not 2.0"):
-        run_on_ray(tiny_cells("naive"), Store.create(tmp_path / "s"), data_root=tmp_path)
+        run_on_ray(tiny_cells("naive"), Store.create(tmp_path / "s"), Execution(tmp_path))
 
 
 # Without a cluster
 
 
 def test_the_visible_gpus_are_those_that_ray_gave():
-    assert on_ray._visible({"GPU": []}) == on_ray._visible({}) == []
-    assert on_ray._visible({"GPU": ["3"], "TPU": ["0"]}) == ["3"]
-    assert on_ray._visible({"GPU": ["0", "2"]}) == ["0,2"]
+    assert ray_files.visible_gpus({"GPU": []}) == ray_files.visible_gpus({}) == []
+    assert ray_files.visible_gpus({"GPU": ["3"], "TPU": ["0"]}) == ["3"]
+    assert ray_files.visible_gpus({"GPU": ["0", "2"]}) == ["0,2"]
 
 
 def test_what_a_node_may_write():
-    assert all(map(on_ray._is_kept, ["run.json", "state.safetensors", "log.txt"]))
-    assert not any(map(on_ray._is_kept, ["", ".", "..", "../run.json", "/etc/x", "a/b", "lock", "lock.1", ".run.json"]))
+    assert all(map(ray_files.is_kept, ["run.json", "state.safetensors", "log.txt"]))
+    assert not any(
+        map(ray_files.is_kept, ["", ".", "..", "../run.json", "/etc/x", "a/b", "lock", "lock.1", ".run.json"])
+    )
 
 
 def test_files_are_sent_when_they_change_and_in_an_order_in_which_they_fit(tmp_path):
     sent: dict[str, Any] = {}
     for name in ("metrics.jsonl", "run.json", "state.safetensors", "log.txt", "lock", ".run.json.3"):
         (tmp_path / name).write_text("one")
-    assert list(on_ray._changes(tmp_path, sent)) == ["run.json", "state.safetensors", "log.txt", "metrics.jsonl"]
-    assert on_ray._changes(tmp_path, sent) == {}
+    assert list(ray_files.changes_in(tmp_path, sent)) == ["run.json", "state.safetensors", "log.txt", "metrics.jsonl"]
+    assert ray_files.changes_in(tmp_path, sent) == {}
     (tmp_path / "log.txt").write_text("three")
-    assert on_ray._changes(tmp_path, sent, ignoring=["log.txt"]) == {}
+    assert ray_files.changes_in(tmp_path, sent, ignoring=["log.txt"]) == {}
     (tmp_path / "metrics.jsonl").write_text("two and more")
-    assert list(on_ray._changes(tmp_path, sent, ignoring=["log.txt"])) == ["log.txt", "metrics.jsonl"]
-    assert on_ray._changes(tmp_path / "nothing", {}) == {}
+    assert list(ray_files.changes_in(tmp_path, sent, ignoring=["log.txt"])) == ["log.txt", "metrics.jsonl"]
+    assert ray_files.changes_in(tmp_path / "nothing", {}) == {}
 
 
 @pytest.mark.parametrize(
@@ -253,10 +255,12 @@ def test_files_are_sent_when_they_change_and_in_an_order_in_which_they_fit(tmp_p
 def test_bad_input(tmp_path, options, message, monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(InputError, match=message):
-        run_on_ray(tiny_cells("naive"), Store.create(tmp_path), data_root=tmp_path, **options)
+        execution = Execution(tmp_path, device=options.get("device", "auto"))
+        where = {name: value for name, value in options.items() if name != "device"}
+        run_on_ray(tiny_cells("naive"), Store.create(tmp_path), execution, **where)
 
 
 def test_without_ray_it_is_said_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install 'lifegen\[ray\]'"):
-        run_on_ray(tiny_cells("naive"), Store.create(tmp_path), data_root=tmp_path)
+        run_on_ray(tiny_cells("naive"), Store.create(tmp_path), Execution(tmp_path))

@@ -20,8 +20,9 @@ from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.cell import Cell, plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.executor import Event, Execution
 from lifegen.benchmark.rerun import TIMED
-from lifegen.benchmark.run import Event, default_jobs, missing, prepare, run
+from lifegen.benchmark.run import default_jobs, missing, prepare, run
 from lifegen.benchmark.store import CellBusyError, Store
 from lifegen.benchmark.worker import run_cell
 
@@ -71,7 +72,7 @@ def test_cells_run_in_processes_and_land_in_the_store(tmp_path):
     cells = tiny_cells("naive", "generative-replay", "lifelong-vae", "batch")
     events: list[Event] = []
     prepare(cells, tmp_path)
-    last = run(cells, store, data_root=tmp_path, jobs=2, show=events.append)
+    last = run(cells, store, Execution(tmp_path), jobs=2, show=events.append)
     assert [event.kind for event in last] == ["done"] * 4
     assert {event.kind for event in events} >= {"started", "interval", "done"}
     assert missing(cells, store) == ([], [])
@@ -93,7 +94,7 @@ def test_cells_run_in_processes_and_land_in_the_store(tmp_path):
 def test_equal_seeds_give_equal_numbers_in_any_process(tmp_path):
     cells = tiny_cells("lifelong-vae", seeds=(0, 1))
     one, two = Store.create(tmp_path / "one"), Store.create(tmp_path / "two")
-    run(cells, one, data_root=tmp_path, jobs=2, device="cpu")
+    run(cells, one, Execution(tmp_path, device="cpu"), jobs=2)
     for cell in cells:
         assert run_cell(cell, two.path, tmp_path, "cpu") == "done"
     assert numbers(one) == numbers(two)
@@ -125,7 +126,7 @@ def test_a_cell_that_goes_wrong_ends_alone(tmp_path, kind, reason):
     store = Store.create(tmp_path / "s")
     broken = Cell(choose("scenario", TINY), bad(kind), 0)
     fine = tiny_cells("naive")
-    last = run([broken, *fine], store, data_root=tmp_path, jobs=2, time_limit=12)
+    last = run([broken, *fine], store, Execution(tmp_path, time_limit=12), jobs=2)
     assert {event.cell.method.name: event.kind for event in last} == {"bad": "failed", "naive": "done"}
     stored = store.cell(broken.name)
     assert stored.status == "failed"
@@ -256,7 +257,7 @@ def test_a_cell_that_was_finished_in_the_meantime_is_kept(tmp_path):
     written = (store.path / "cells" / cell.name / "metrics.jsonl").stat().st_mtime_ns
     assert run_cell(cell, store.path, tmp_path, "cpu") == "done"
     assert (store.path / "cells" / cell.name / "metrics.jsonl").stat().st_mtime_ns == written
-    assert run([], store, data_root=tmp_path, jobs=1) == []
+    assert run([], store, Execution(tmp_path), jobs=1) == []
 
 
 def test_a_model_of_another_track_is_refused(tmp_path):

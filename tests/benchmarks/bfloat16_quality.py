@@ -21,6 +21,7 @@ import click
 import torch
 from torch import Tensor, nn
 
+from lifegen.benchmark.build import build_method, build_stream
 from lifegen.benchmark.cell import Cell
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.measures import Evaluator
@@ -28,7 +29,6 @@ from lifegen.benchmark.precision import rounds
 from lifegen.benchmark.run import default_data_root
 from lifegen.benchmark.statistics import mean_interval
 from lifegen.benchmark.template import GenerativeTemplate
-from lifegen.benchmark.worker import build_method, build_stream
 
 FILE = Path(__file__).parents[2] / "results" / "performance" / "bfloat16.csv"
 COLUMNS = ("scenario", "method", "seed", "float32", "bfloat16")

@@ -21,12 +21,12 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.transforms import Normalize
 
+from lifegen.benchmark.build import build_method
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.images import Images, to_unit
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
 from lifegen.benchmark.template import GenerativeTemplate, TensorLoader
-from lifegen.benchmark.worker import build_method
 
 STEPS = 4
 Shape = tuple[int, int, int]
