@@ -10,7 +10,12 @@ from scipy.optimize import minimize
 from lifegen.benchmark.registry import METHODS
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.template import GenerativeTemplate, count_state
-from lifegen.methods import avalanche_plugins as stock
+from lifegen.methods.avalanche_agem import AvalancheAGEM
+from lifegen.methods.avalanche_ewc import AvalancheEWC
+from lifegen.methods.avalanche_gem import _GEM, AvalancheGEM
+from lifegen.methods.avalanche_generative_replay import AvalancheGenerativeReplay
+from lifegen.methods.avalanche_replay import AvalancheReplay
+from lifegen.methods.synaptic_intelligence import SynapticIntelligence
 
 from .conftest import tiny
 from .test_methods import SMALL, Spy, begin, train
@@ -37,18 +42,18 @@ def trained(method, visits="abc", steps=5, **options) -> tuple[GenerativeTemplat
 @pytest.mark.parametrize(
     ("method", "options", "counts", "images"),
     [
-        (stock.AvalancheEWC, {}, [(60, 0)] * 3, 0),
-        (stock.SynapticIntelligence, {}, [(60, 0)] * 3, 0),
+        (AvalancheEWC, {}, [(60, 0)] * 3, 0),
+        (SynapticIntelligence, {}, [(60, 0)] * 3, 0),
         # the memory goes through the network beside the batch: 12 images a step, then 2 × 6
-        (stock.AvalancheAGEM, {"images_per_interval": 24, "sample_size": 12}, [(60, 0), (120, 0), (120, 0)], 72),
-        (stock.AvalancheGEM, {"images_per_interval": 5}, [(60, 0), (85, 0), (110, 0)], 15),
-        (stock.AvalancheReplay, {"images": 20}, [(60, 0), (60, 0), (60, 0)], 20),
-        (stock.AvalancheGenerativeReplay, {}, [(60, 0), (30, 30), (30, 30)], 0),
+        (AvalancheAGEM, {"images_per_interval": 24, "sample_size": 12}, [(60, 0), (120, 0), (120, 0)], 72),
+        (AvalancheGEM, {"images_per_interval": 5}, [(60, 0), (85, 0), (110, 0)], 15),
+        (AvalancheReplay, {"images": 20}, [(60, 0), (60, 0), (60, 0)], 20),
+        (AvalancheGenerativeReplay, {}, [(60, 0), (30, 30), (30, 30)], 0),
     ],
 )
 def test_samples_are_counted_where_they_are_drawn(method, options, counts, images):
     strategy, found = trained(method, **options)
-    if method is stock.AvalancheReplay:  # its loader's last batch of an epoch is a short one
+    if method is AvalancheReplay:  # its loader's last batch of an epoch is a short one
         assert all(40 < real <= 60 and not synthetic for real, synthetic in found)
     else:
         assert found == counts
@@ -61,17 +66,17 @@ def name_of(method) -> str:
 
 
 def test_numbers_that_plugins_keep_are_counted():
-    strategy, _ = trained(stock.AvalancheEWC)
+    strategy, _ = trained(AvalancheEWC)
     weights = sum(p.numel() for p in strategy.model.parameters())
     assert strategy.stored_parameters == count_state(strategy.model) + 3 * 2 * weights  # three anchors
-    strategy, _ = trained(stock.AvalancheGenerativeReplay)
+    strategy, _ = trained(AvalancheGenerativeReplay)
     assert strategy.stored_parameters == 2 * count_state(strategy.model)
-    strategy, _ = trained(stock.SynapticIntelligence)
+    strategy, _ = trained(SynapticIntelligence)
     assert strategy.stored_parameters > count_state(strategy.model) + 6 * weights
 
 
 def test_the_generator_is_the_model_of_the_interval_before_and_gets_no_gradient():
-    strategy, _ = trained(stock.AvalancheGenerativeReplay)
+    strategy, _ = trained(AvalancheGenerativeReplay)
     plugin = next(one for one in strategy.plugins if hasattr(one, "old_generator"))
     assert all(p.grad is None or not p.grad.any() for p in plugin.old_generator.parameters())
     assert not plugin.old_generator.generate(2).requires_grad
@@ -80,7 +85,7 @@ def test_the_generator_is_the_model_of_the_interval_before_and_gets_no_gradient(
 def test_synaptic_intelligence_keeps_copies_of_the_weights():
     """The repair: distances are those of the step and of the interval, as the paper has them."""
     stream = tiny("ab", steps=6)
-    strategy = begin(stock.SynapticIntelligence, stream, strength=1.0)
+    strategy = begin(SynapticIntelligence, stream, strength=1.0)
     plugin = next(one for one in strategy.plugins if isinstance(one, SynapticIntelligencePlugin))
     expected: dict[str, torch.Tensor] = {}
     before: dict[str, torch.Tensor] = {}
@@ -114,7 +119,7 @@ def test_synaptic_intelligence_keeps_copies_of_the_weights():
 
 def test_gems_projection_is_the_closest_gradient_that_lowers_no_constraint():
     """[GEM, equations 8 to 11] g + Mᵀv, with v ≥ 0 the solution of the dual; against scipy's general solver."""
-    plugin = stock._GEM(5, memory_strength=0.0)
+    plugin = _GEM(5, memory_strength=0.0)
     generator = Seeds(0).generator("g")
     memories = torch.randn(3, 40, generator=generator)
     gradient = torch.randn(40, generator=generator) - memories.sum(0)
@@ -136,7 +141,7 @@ def test_a_stock_plugin_works_as_it_ships_without_its_entry():
     stream = tiny("af", steps=5)
     weights = []
     for plugins in ([], [EWCPlugin(100.0)]):
-        strategy = stock.AvalancheEWC({**SMALL, "strength": 0.0}).strategy(stream, Seeds(0))
+        strategy = AvalancheEWC({**SMALL, "strength": 0.0}).strategy(stream, Seeds(0))
         strategy.plugins[-1:-1] = plugins
         train(strategy, stream)
         weights.append(torch.cat([p.detach().flatten() for p in strategy.model.parameters()]))
