@@ -32,5 +32,5 @@ class Experts(MixtureMethod):
         return VAEMixture(**self.mixture(stream, seeds, share=False))
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        growing = GrowingPlugin(seeds, math.inf, told=True)
+        growing = GrowingPlugin(seeds, math.inf, trust_boundaries=True)
         return [*super().plugins(stream, seeds), growing, ResetOptimizerPlugin()]
