@@ -20,11 +20,7 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field, NonNegativeFloat, model_validator
 from torch import Tensor
 
-from lifegen.benchmark.images import to_unit
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream, images_of
-from lifegen.benchmark.template import count_state, interval_steps
+from lifegen.benchmark import Seeds, Stream, count_state, images_of, interval_steps, register_method, to_unit
 
 from .models.conditional_vae import ConditionalVAE
 from .models.method import NetworkMethod, acts

@@ -24,12 +24,16 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from lifegen.benchmark.images import to_unit
-from lifegen.benchmark.model import GenerativeModel, negative_elbo
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream, images_of
-from lifegen.benchmark.template import count_state
+from lifegen.benchmark import (
+    GenerativeModel,
+    Seeds,
+    Stream,
+    count_state,
+    images_of,
+    negative_elbo,
+    register_method,
+    to_unit,
+)
 
 from .models.method import NetworkMethod
 from .models.mixture import Prior, VAEMixture
