@@ -1,7 +1,7 @@
 """lifegen's harness. Import what you need from here: each name is loaded when it is first used.
 
 For whoever adds a method: ``Method``, ``register_method``, ``GenerativeModel``, ``GenerativeTemplate``, ``Seeds``,
-``check``, ``check_method``.
+``images_of``, ``count_state``, ``interval_steps``, ``check``, ``check_method``.
 For whoever adds a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``.
 For whoever adds a metric: ``Measurement``, ``Row``, ``register_metric``.
 For whoever reads results: ``load``, ``load_model``.
@@ -13,21 +13,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checks.check import check
     from .checks.method import GateError, check_method
-    from .errors import InputError
+    from .errors import InputError, brief, unknown
     from .images import Images, to_unit
     from .measures import Measurement, Row
     from .method import Method
-    from .model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo
+    from .model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo, responsibilities
+    from .options import Options
     from .plugin_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
     from .registry import register_method, register_metric, register_scenario
     from .saved_model import load_model
     from .seeds import Seeds
     from .store import load
-    from .stream import Interval, Parts, ScenarioConfig, Stream, make_stream
-    from .template import GenerativeTemplate, negative_elbo_loss
+    from .stream import Interval, Parts, ScenarioConfig, Stream, images_of, make_stream
+    from .template import GenerativeTemplate, count_state, interval_steps, negative_elbo_loss
 
 _HOME = {
     "InputError": "errors",
+    "brief": "errors",
+    "unknown": "errors",
     "check": "checks.check",
     "GateError": "checks.method",
     "check_method": "checks.method",
@@ -37,6 +40,8 @@ _HOME = {
     "LogWeights": "model",
     "importance_bound": "model",
     "negative_elbo": "model",
+    "responsibilities": "model",
+    "Options": "options",
     "NegativeELBO": "plugin_metrics",
     "PosteriorConsistency": "plugin_metrics",
     "SampleCounts": "plugin_metrics",
@@ -54,8 +59,11 @@ _HOME = {
     "Parts": "stream",
     "ScenarioConfig": "stream",
     "Stream": "stream",
+    "images_of": "stream",
     "make_stream": "stream",
     "GenerativeTemplate": "template",
+    "count_state": "template",
+    "interval_steps": "template",
     "negative_elbo_loss": "template",
 }
 __all__ = sorted(_HOME)

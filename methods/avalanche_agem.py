@@ -10,7 +10,7 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import AGEMPlugin
 from pydantic import PositiveInt
 
-from lifegen.benchmark.registry import register_method
+from lifegen.benchmark import register_method
 
 from .models.stock import StockMethod
 

@@ -12,7 +12,7 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EWCPlugin
 from pydantic import NonNegativeFloat
 
-from lifegen.benchmark.registry import register_method
+from lifegen.benchmark import register_method
 
 from .models.stock import StockMethod
 

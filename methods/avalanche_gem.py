@@ -16,7 +16,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
-from lifegen.benchmark.registry import register_method
+from lifegen.benchmark import register_method
 
 from .models.counting import CountingGEM
 from .models.stock import StockMethod

@@ -13,7 +13,7 @@ from typing import Any
 
 from avalanche.core import SupervisedPlugin
 
-from lifegen.benchmark.registry import register_method
+from lifegen.benchmark import register_method
 
 from .models.counting import CountingGenerativeReplay
 from .models.stock import StockMethod

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.stream import Interval, Stream
+from lifegen.benchmark import Interval, Stream, register_method
 
 from .models.method import VAEMethod
 

@@ -21,10 +21,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from lifegen.benchmark.images import to_unit
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream, images_of
+from lifegen.benchmark import Seeds, Stream, images_of, register_method, to_unit
 
 from .models.method import VAEMethod, acts
 from .models.vae import CodeStyleVAE, TrainingNoise

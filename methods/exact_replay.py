@@ -19,11 +19,7 @@ from avalanche.core import SupervisedPlugin
 from pydantic import PositiveInt, model_validator
 from torch import Tensor
 
-from lifegen.benchmark.images import to_unit
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream, images_of
-from lifegen.benchmark.template import count_state
+from lifegen.benchmark import Seeds, Stream, count_state, images_of, register_method, to_unit
 
 from .models.method import VAEMethod, acts
 from .models.plugins import with_replay

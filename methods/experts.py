@@ -14,10 +14,7 @@ import math
 
 from avalanche.core import SupervisedPlugin
 
-from lifegen.benchmark.model import GenerativeModel
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
+from lifegen.benchmark import GenerativeModel, Seeds, Stream, register_method
 
 from .growing_mixture import GrowingPlugin, MixtureMethod
 from .models.mixture import VAEMixture
@@ -32,5 +29,5 @@ class Experts(MixtureMethod):
         return VAEMixture(**self.mixture(stream, seeds, share=False))
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        growing = GrowingPlugin(seeds, math.inf, told=True)
+        growing = GrowingPlugin(seeds, math.inf, trust_boundaries=True)
         return [*super().plugins(stream, seeds), growing, ResetOptimizerPlugin()]

@@ -17,10 +17,7 @@ from avalanche.core import SupervisedPlugin
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
-from lifegen.benchmark.template import count_state
+from lifegen.benchmark import Seeds, Stream, count_state, register_method
 
 from .models.method import VAEMethod
 from .models.plugins import ResetOptimizerPlugin, with_replay

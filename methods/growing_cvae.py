@@ -20,11 +20,7 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field, NonNegativeFloat, model_validator
 from torch import Tensor
 
-from lifegen.benchmark.images import to_unit
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream, images_of
-from lifegen.benchmark.template import count_state, interval_steps
+from lifegen.benchmark import Seeds, Stream, count_state, images_of, interval_steps, register_method, to_unit
 
 from .models.conditional_vae import ConditionalVAE
 from .models.method import NetworkMethod, acts
@@ -33,69 +29,144 @@ from .models.networks import norm_statistics_kept
 from .models.plugins import replays_draws, with_replay
 
 _PROBE = 1000
-"""Images of an interval whose distribution comes back that its category is recognised by."""
+"""Images by which the category of a distribution that comes back is recognised, at most."""
+
+
+class CategoriesPlugin(SupervisedPlugin):
+    """Grows a :class:`ConditionalVAE` by an interval's new categories, and tells it the category of each image.
+
+    The interval's distribution is the category. Columns of categories that aren't in the batch get no gradient.
+    """
+
+    def __init__(self, seeds: Seeds) -> None:
+        """Make the plugin.
+
+        Args:
+            seeds: where new columns come from.
+        """
+        super().__init__()
+        self.current: list[int] = []
+        """Categories of the interval"""
+        self.others = torch.empty(0, dtype=torch.int64)
+        """All other categories met so far"""
+        self._init = seeds.generator("growth")
+        self._are_current = True
+
+    def after_train_dataset_adaptation(self, strategy: Any, **_: Any) -> None:
+        # Still before Avalanche hands the parameters to the optimiser, and after SelfMemoryPlugin has copied the model.
+        self.current = self.meet(strategy)
+        others = [category for category in range(strategy.model.codes) if category not in self.current]
+        self.others = torch.tensor(others, dtype=torch.int64, device=strategy.device)
+
+    def before_training_iteration(self, strategy: Any, **_: Any) -> None:
+        strategy.model.categories = self.of(strategy.mb_y)
+        self._are_current = True
+
+    def after_backward(self, strategy: Any, **_: Any) -> None:
+        if self._are_current:
+            # Without a gradient Adam leaves a column alone; with a zero one its momentum goes on.
+            for columns in (strategy.model.encoder_columns, strategy.model.decoder_columns):
+                for category, column in enumerate(columns):
+                    if category not in self.current:
+                        column.grad = None
+
+    def after_training_exp(self, strategy: Any, **_: Any) -> None:
+        strategy.model.categories = None
+
+    def meet(self, strategy: Any) -> list[int]:
+        """Make room for the interval's new categories, count its images, and return its categories."""
+        model: ConditionalVAE = strategy.model
+        dataset = strategy.experience.dataset
+        if getattr(strategy.experience, "is_new", True) or not model.codes:
+            category = model.meet(self._init)
+            model.count(category, len(dataset))
+        else:  # nobody says which distribution comes back
+            x = to_unit(images_of(dataset, _PROBE).to(strategy.device))
+            category = int(model.recognise(x).bincount(minlength=model.codes).argmax())
+        return [category]
+
+    def of(self, labels: Tensor) -> Tensor:
+        """The category of each image of the interval, (n,), from their labels."""
+        return torch.full_like(labels, self.current[0])
+
+    def replace_last(self, model: ConditionalVAE, categories: Tensor) -> None:
+        """Tell the model the categories of the batch's last images, which were replaced."""
+        assert model.categories is not None
+        kept = len(model.categories) - len(categories)
+        model.categories = torch.cat([model.categories[:kept], categories])
+        self._are_current = False
+
+
+class LabelCategoriesPlugin(CategoriesPlugin):
+    """:class:`CategoriesPlugin` whose categories are the labels."""
+
+    def __init__(self, seeds: Seeds) -> None:
+        super().__init__(seeds)
+        self._category: dict[int, int] = {}
+        """By label"""
+        self._by_label = torch.empty(0, dtype=torch.int64)
+        """The same, on the device"""
+
+    def meet(self, strategy: Any) -> list[int]:
+        model: ConditionalVAE = strategy.model
+        labels = torch.tensor(list(strategy.experience.dataset.targets))
+        for label, images in zip(*labels.unique(return_counts=True), strict=True):
+            if int(label) not in self._category:
+                self._category[int(label)] = model.meet(self._init)
+            if getattr(strategy.experience, "is_new", True):
+                model.count(self._category[int(label)], int(images))
+        by_label = torch.zeros(1 + max(self._category), dtype=torch.int64)
+        by_label[list(self._category)] = torch.tensor(list(self._category.values()))
+        self._by_label = by_label.to(strategy.device)
+        return [self._category[int(label)] for label in labels.unique()]
+
+    def of(self, labels: Tensor) -> Tensor:
+        return self._by_label[labels]
 
 
 class SelfMemoryPlugin(SupervisedPlugin):
-    """Grows a :class:`ConditionalVAE` by the categories that an interval brings, and supervises it by its own memory.
+    """Supervises a :class:`ConditionalVAE` by images of the model as it was at the boundary, its snapshot.
 
-    The condition is the distribution of the interval, or the label. A batch of B images with ``new`` categories in the
-    interval and ``old`` others holds ⌊B · new/(new + old)⌋ real ones, at least one and at least B/(1 + ρ), and for the
-    rest samples of the snapshot, from each old category alike.
+    A batch of B images with ``new`` categories in the interval and ``old`` others holds ⌊B · new/(new + old)⌋ real
+    ones, at least one and at least B/(1 + ρ), and for the rest samples of the snapshot, from each old category alike.
+    In a warm-up at the interval's beginning, all images of a batch are the snapshot's.
     """
 
     def __init__(
         self,
+        categories: CategoriesPlugin,
         seeds: Seeds,
         *,
-        labels: bool = False,
         playback: bool = True,
-        circulatory: bool = True,
         most_playback: float = 9.0,
         warmup: float = 0.05,
-        code_weight: float = 1.0,
-        lap_weight: float = 0.1,
         draw: bool = False,
     ) -> None:
         """Make the plugin.
 
         Args:
-            seeds: where columns, playback and warm-up come from.
-            labels: whether the condition is the label instead of the interval's distribution.
-            playback: whether batches hold images of old categories.
-            circulatory: whether there are a warm-up and a second lap.
+            categories: the plugin that grows the model; it must come first in the strategy's list.
+            seeds: where playback and warm-up come from.
+            playback: whether batches after the warm-up hold images of old categories.
             most_playback: ρ, images of playback for one real image, at most.
             warmup: share of an interval's steps, its first, that see the snapshot's images of old categories only.
-            code_weight: λ_c, weight of ‖mean of q(z | x̂, c) − z‖² / d in the warm-up, for x̂ decoded from z.
-            lap_weight: β_c, weight of the negative ELBO of the batch's reconstructions.
             draw: whether the snapshot's images are drawn from p(x | z, c) instead of being its means.
         """
         super().__init__()
         self.snapshot: ConditionalVAE | None = None
-        """Frozen model of the boundary; none in the first interval, or if nothing is played back."""
+        """Frozen model of the boundary; none in the first interval, or if there is no old category."""
+        self.style: Tensor | None = None
+        """Styles that the batch's images were decoded from, in the warm-up only, (n, style)."""
         self.synthetic_samples = 0
         """Images drawn from snapshots so far."""
-        self._labels = labels
+        self._categories = categories
         self._playback = playback
-        self._circulatory = circulatory
         self._most_playback = most_playback
         self._warmup = warmup
-        self._code_weight = code_weight
-        self._lap_weight = lap_weight
         self._draw = draw
         self._seeds = seeds
-        self._init = seeds.generator("growth")
         self._replay: torch.Generator | None = None
-        self._lap: torch.Generator | None = None
-        self._known: dict[int, int] = {}
-        """category by label, if labels are used"""
-        self._current: list[int] = []
-        """categories of the interval"""
-        self._old = torch.empty(0, dtype=torch.int64)
-        """all others"""
-        self._category_of_label: Tensor | None = None
         self._warmup_steps = 0
-        self._style: Tensor | None = None
 
     @property
     def stored_parameters(self) -> int:
@@ -103,103 +174,88 @@ class SelfMemoryPlugin(SupervisedPlugin):
         return 0 if self.snapshot is None else count_state(self.snapshot)
 
     def before_train_dataset_adaptation(self, strategy: Any, **_: Any) -> None:
-        # The first hook of an interval: what grows here, Avalanche hands to the optimiser afterwards.
+        # The first hook of an interval: the model hasn't grown yet.
         model: ConditionalVAE = strategy.model
-        model.categories = None
-        remembers = model.codes and (self._playback or self._circulatory)
-        memory = deepcopy(model).eval().requires_grad_(False) if remembers else None
-        if self._labels:
-            self._meet_labels(strategy)
-        else:
-            self._meet_distribution(strategy)
-        others = [category for category in range(model.codes) if category not in self._current]
-        self._old = torch.tensor(others, dtype=torch.int64, device=strategy.device)
-        self.snapshot = memory if others else None
+        self.snapshot = deepcopy(model).eval().requires_grad_(False) if model.codes else None
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:
-        warm = self._circulatory and self.snapshot is not None
-        self._warmup_steps = ceil(self._warmup * interval_steps(strategy)) if warm else 0
-
-    def _meet_labels(self, strategy: Any) -> None:
-        labels = torch.tensor(list(strategy.experience.dataset.targets))
-        for label, images in zip(*labels.unique(return_counts=True), strict=True):
-            if int(label) not in self._known:
-                self._known[int(label)] = strategy.model.meet(self._init)
-            if getattr(strategy.experience, "is_new", True):
-                strategy.model.count(self._known[int(label)], int(images))
-        self._current = [self._known[int(label)] for label in labels.unique()]
-        numbers = torch.zeros(1 + max(self._known), dtype=torch.int64)
-        numbers[list(self._known)] = torch.tensor(list(self._known.values()))
-        self._category_of_label = numbers.to(strategy.device)
-
-    def _meet_distribution(self, strategy: Any) -> None:
-        model: ConditionalVAE = strategy.model
-        dataset = strategy.experience.dataset
-        if getattr(strategy.experience, "is_new", True) or not model.codes:
-            category = model.meet(self._init)
-            model.count(category, len(dataset))
-        else:  # it isn't told which one comes back
-            x = to_unit(images_of(dataset, _PROBE).to(strategy.device))
-            category = int(model.recognise(x).bincount(minlength=model.codes).argmax())
-        self._current = [category]
+        if not len(self._categories.others):
+            self.snapshot = None
+        self._warmup_steps = 0 if self.snapshot is None else ceil(self._warmup * interval_steps(strategy))
 
     @torch.no_grad()
     def before_training_iteration(self, strategy: Any, **_: Any) -> None:
-        y = strategy.mb_y
+        self.style = None
+        is_warmup = strategy.clock.train_exp_iterations < self._warmup_steps
+        if self.snapshot is None or not (is_warmup or self._playback):
+            return
+        batch, device = len(strategy.mb_x), strategy.mb_x.device
         if self._replay is None:  # on the model's device, which is known only now
-            self._replay = self._seeds.generator("replay", device=y.device)
-            self._lap = self._seeds.generator("second-lap", device=y.device)
-        conditions = torch.full_like(y, self._current[0])
-        if self._category_of_label is not None:
-            conditions = self._category_of_label[y]
-        self._style = None
-        warm = strategy.clock.train_exp_iterations < self._warmup_steps
-        if self.snapshot is not None and (warm or self._playback):
-            conditions = self._play_back(strategy, self.snapshot, conditions, warm)
-        strategy.model.categories = conditions
-
-    def _play_back(self, strategy: Any, snapshot: ConditionalVAE, conditions: Tensor, warm: bool) -> Tensor:
-        """Put the snapshot's images into the batch; returns the categories of all."""
-        device = conditions.device
-        real = 0 if warm else self._real_count(len(conditions))
-        n, old = len(conditions) - real, len(self._old)
+            self._replay = self._seeds.generator("replay", device=device)
+        n = batch if is_warmup else batch - self._real_count(batch)
+        old = self._categories.others
         # In the warm-up at random; then from each alike, the remainder to some at random.
-        which = torch.randint(old, (n if warm else 1,), generator=self._replay, device=device)
-        if not warm:
-            which = (which + torch.arange(n, device=device)) % old
-        categories = self._old[which]
-        style = torch.randn(n, snapshot.style, generator=self._replay, device=device)
-        images = snapshot.images_of(snapshot.decode(style, categories), self._replay, self._draw)
+        which = torch.randint(len(old), (n if is_warmup else 1,), generator=self._replay, device=device)
+        if not is_warmup:
+            which = (which + torch.arange(n, device=device)) % len(old)
+        categories = old[which]
+        style = torch.randn(n, self.snapshot.style, generator=self._replay, device=device)
+        images = self.snapshot.images_of(self.snapshot.decode(style, categories), self._replay, self._draw)
         strategy.mbatch = with_replay(strategy.mbatch, images)
+        self._categories.replace_last(strategy.model, categories)
+        self.style = style if is_warmup else None
         self.synthetic_samples += n
-        self._style = style if warm else None
-        return torch.cat([conditions[:real], categories])
 
     def _real_count(self, batch: int) -> int:
-        new, old = len(self._current), len(self._old)
+        new, old = len(self._categories.current), len(self._categories.others)
         return max(1, batch * new // (new + old), ceil(batch / (1 + self._most_playback)))
+
+
+class CirculationPlugin(SupervisedPlugin):
+    """Feeds a :class:`ConditionalVAE` with its own images, in the warm-up and as a second lap of each batch after it.
+
+    In the warm-up it adds λ_c ‖mean of q(z | x̂, c) − z‖² / d, for x̂ decoded by the snapshot from z; then β_c times the
+    negative ELBO of the batch's reconstructions.
+    """
+
+    def __init__(
+        self,
+        memory: SelfMemoryPlugin,
+        seeds: Seeds,
+        *,
+        code_weight: float = 1.0,
+        lap_weight: float = 0.1,
+        draw: bool = False,
+    ) -> None:
+        """Make the plugin.
+
+        Args:
+            memory: the plugin that has the warm-up; it must come first in the strategy's list.
+            seeds: where drawn reconstructions come from.
+            code_weight: λ_c.
+            lap_weight: β_c.
+            draw: whether reconstructions are drawn from p(x | z, c) instead of being its means.
+        """
+        super().__init__()
+        self._memory = memory
+        self._code_weight = code_weight
+        self._lap_weight = lap_weight
+        self._draw = draw
+        self._seeds = seeds
+        self._lap: torch.Generator | None = None
 
     def before_backward(self, strategy: Any, **_: Any) -> None:
         model, output = strategy.model, strategy.mb_output
-        if self._style is not None:
-            error = (output.mean - self._style).square().mean(1)
+        if self._memory.style is not None:
+            error = (output.mean - self._memory.style).square().mean(1)
             strategy.loss = strategy.loss + self._code_weight * error.mean()
-        elif self._circulatory:
-            again = model.images_of(output.parameters.detach(), self._lap, self._draw)
-            with norm_statistics_kept([model]):  # these count for images, not for reconstructions
-                lap = model.forward_given(again, model.categories).negative_elbo().mean()
-            strategy.loss = strategy.loss + self._lap_weight * lap
-
-    def after_backward(self, strategy: Any, **_: Any) -> None:
-        if self.snapshot is None or not (self._playback or self._style is not None):
-            # Without a gradient Adam leaves a column alone; with a zero one its momentum goes on.
-            for columns in (strategy.model.encoder_columns, strategy.model.decoder_columns):
-                for category, column in enumerate(columns):
-                    if category not in self._current:
-                        column.grad = None
-
-    def after_training_exp(self, strategy: Any, **_: Any) -> None:
-        strategy.model.categories = None
+            return
+        if self._lap is None:  # on the model's device, which is known only now
+            self._lap = self._seeds.generator("second-lap", device=output.x.device)
+        again = model.images_of(output.parameters.detach(), self._lap, self._draw)
+        with norm_statistics_kept([model]):  # these count for images, not for reconstructions
+            lap = model.forward_given(again, model.categories).negative_elbo().mean()
+        strategy.loss = strategy.loss + self._lap_weight * lap
 
 
 _FACTS: dict[str, Any] = {
@@ -239,7 +295,7 @@ class GrowingCVAE(NetworkMethod):
                 self, self.circulatory, "circulatory", "warmup", "code_weight", "lap_weight"
             )
 
-    labels = False
+    categories_plugin: type[CategoriesPlugin] = CategoriesPlugin
 
     def model(self, stream: Stream, seeds: Seeds) -> ConditionalVAE:
         columns = 0 if self.config.growth else self.categories(stream)
@@ -253,25 +309,31 @@ class GrowingCVAE(NetworkMethod):
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
         config = self.config
-        plugin = SelfMemoryPlugin(
-            seeds,
-            labels=self.labels,
-            playback=config.playback,
-            circulatory=config.circulatory,
-            most_playback=config.most_playback,
-            warmup=config.warmup,
-            code_weight=config.code_weight,
-            lap_weight=config.lap_weight,
-            draw=replays_draws(config.replay_images, stream),
-        )
-        return [*super().plugins(stream, seeds), plugin]
+        draw = replays_draws(config.replay_images, stream)
+        categories = self.categories_plugin(seeds)
+        plugins = [*super().plugins(stream, seeds), categories]
+        if config.playback or config.circulatory:
+            warmup = config.warmup if config.circulatory else 0.0
+            memory = SelfMemoryPlugin(
+                categories,
+                seeds,
+                playback=config.playback,
+                most_playback=config.most_playback,
+                warmup=warmup,
+                draw=draw,
+            )
+            plugins.append(memory)
+            if config.circulatory:
+                weights = {"code_weight": config.code_weight, "lap_weight": config.lap_weight}
+                plugins.append(CirculationPlugin(memory, seeds, draw=draw, **weights))
+        return plugins
 
 
 @register_method("growing-cvae-labels", version=1, uses=("boundaries", "labels"), **_FACTS)
 class GrowingCVAELabels(GrowingCVAE):
     """The growing conditional VAE with a column per label, which it is told in training; a reconstruction as well."""
 
-    labels = True
+    categories_plugin = LabelCategoriesPlugin
 
     def categories(self, stream: Stream) -> int:
         return len({int(label) for name in stream.distributions for label in stream.images("train", name).y.unique()})

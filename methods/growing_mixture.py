@@ -24,12 +24,16 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from lifegen.benchmark.images import to_unit
-from lifegen.benchmark.model import GenerativeModel, negative_elbo
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream, images_of
-from lifegen.benchmark.template import count_state
+from lifegen.benchmark import (
+    GenerativeModel,
+    Seeds,
+    Stream,
+    count_state,
+    images_of,
+    negative_elbo,
+    register_method,
+    to_unit,
+)
 
 from .models.method import NetworkMethod
 from .models.mixture import Prior, VAEMixture
@@ -49,7 +53,7 @@ class GrowingPlugin(SupervisedPlugin):
     capturable = True
 
     def __init__(
-        self, seeds: Seeds, threshold: float, *, probe: int = 1000, draw: bool = False, told: bool = False
+        self, seeds: Seeds, threshold: float, *, probe: int = 1000, draw: bool = False, trust_boundaries: bool = False
     ) -> None:
         """Make the plugin.
 
@@ -58,12 +62,14 @@ class GrowingPlugin(SupervisedPlugin):
             threshold: nats; 0 makes a component for each interval, infinity one in all.
             probe: images of the interval that it is tested on, and as many samples of each component.
             draw: whether samples are drawn from p(x | z) instead of being its means.
-            told: whether novelty is known instead of tested, and so is that nothing needs replay: a distribution that
-                comes back goes to the component with the lowest negative ELBO of it.
+            trust_boundaries: whether the stream is trusted to say what is new, instead of testing it: each new
+                distribution gets a component, one that comes back goes to the component with the lowest negative ELBO
+                of it, and nothing is replayed.
         """
         super().__init__()
         self.discrepancies: list[float] = []
-        """F of each component at the beginning of this interval; none in the first, or if novelty is told."""
+        """F of each component at the beginning of this interval; none in the first, or if
+        boundaries are trusted."""
         self.source: CodeStyleVAE | None = None
         """Frozen copy of a component that is trained again."""
         self.served: list[int] = []
@@ -73,7 +79,7 @@ class GrowingPlugin(SupervisedPlugin):
         self._threshold = threshold
         self._probe = probe
         self._draw = draw
-        self._told = told
+        self._trust_boundaries = trust_boundaries
         self._seeds = seeds
         self._init = seeds.generator("growth")
         self._replay: torch.Generator | None = None
@@ -98,7 +104,7 @@ class GrowingPlugin(SupervisedPlugin):
                 model.append(self._init)
             self.served.append(0)
             is_new = True  # to the mixture it is
-        elif not self._told:
+        elif not self._trust_boundaries:
             # It shares the trunk, which no longer changes, and nothing else.
             copied = deepcopy(model.component(component), {id(module): module for module in model.trunk()})
             self.source = copied.eval().requires_grad_(False)
@@ -110,19 +116,19 @@ class GrowingPlugin(SupervisedPlugin):
 
     def _choose(self, strategy: Any, model: VAEMixture, is_new: bool) -> int:
         """The component that learns the interval; the number of components if that is a new one."""
-        if self._told and is_new:
+        if self._trust_boundaries and is_new:
             return model.codes
         x = to_unit(images_of(strategy.experience.dataset, self._probe).to(strategy.device))
         noise = self._seeds.generator("novelty", strategy.clock.train_exp_counter, device=strategy.device)
         model.eval()
         with torch.no_grad():
-            if self._told:
+            if self._trust_boundaries:
                 values = [mean_negative_elbo(model.component(k), x, noise) for k in range(model.codes)]
             else:
                 values = self.discrepancies = discrepancies(model, x, noise, self._draw)
         model.train()
         best = min(range(model.codes), key=values.__getitem__)
-        return model.codes if not self._told and values[best] > self._threshold else best
+        return model.codes if not self._trust_boundaries and values[best] > self._threshold else best
 
     @torch.no_grad()
     def before_training_iteration(self, strategy: Any, **_: Any) -> None:

@@ -16,10 +16,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
-from lifegen.benchmark.model import GenerativeModel, LogWeights
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
+from lifegen.benchmark import GenerativeModel, LogWeights, Seeds, Stream, register_method
 
 from .growing_mixture import GrowingMixture
 from .models.mixture import VAEMixture

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from lifegen.benchmark.registry import register_method
+from lifegen.benchmark import register_method
 
 from .lifelong_vae import LifelongVAE
 from .models.networks import Activation

@@ -19,9 +19,7 @@ from avalanche.core import SupervisedPlugin
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
+from lifegen.benchmark import Seeds, Stream, register_method
 
 from .generative_replay import GenerativeReplay, TeacherPlugin
 from .models.divergences import entropy, gaussian, mutual_information, padded_forward_kl, padded_reverse_kl

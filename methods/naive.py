@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from avalanche.core import SupervisedPlugin
 
-from lifegen.benchmark.registry import register_method
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
+from lifegen.benchmark import Seeds, Stream, register_method
 
 from .models.method import VAEMethod
 from .models.plugins import ResetOptimizerPlugin

@@ -15,7 +15,7 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import SynapticIntelligencePlugin
 from pydantic import NonNegativeFloat
 
-from lifegen.benchmark.registry import register_method
+from lifegen.benchmark import register_method
 
 from .models.stock import StockMethod
 

@@ -29,11 +29,18 @@ import torch
 from avalanche.benchmarks.utils import AvalancheDataset
 from torch import Tensor
 
-from lifegen.benchmark.errors import InputError, brief
-from lifegen.benchmark.images import Images
-from lifegen.benchmark.registry import register_scenario
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, images_of, make_stream
+from lifegen.benchmark import (
+    Images,
+    InputError,
+    Parts,
+    ScenarioConfig,
+    Seeds,
+    Stream,
+    brief,
+    images_of,
+    make_stream,
+    register_scenario,
+)
 
 from .parts import held_out
 

@@ -8,11 +8,7 @@ from typing import Annotated
 import torch
 from pydantic import Field
 
-from lifegen.benchmark.errors import unknown
-from lifegen.benchmark.images import Images
-from lifegen.benchmark.registry import register_scenario
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import ScenarioConfig, Stream, make_stream
+from lifegen.benchmark import Images, ScenarioConfig, Seeds, Stream, make_stream, register_scenario, unknown
 
 from .parts import held_out
 from .sources import source

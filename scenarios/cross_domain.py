@@ -10,9 +10,7 @@ from pydantic import Field
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from lifegen.benchmark.registry import register_scenario
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
+from lifegen.benchmark import Parts, ScenarioConfig, Seeds, Stream, make_stream, register_scenario
 
 from .parts import held_out
 from .sources import source

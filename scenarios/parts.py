@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.images import Images
-from lifegen.benchmark.stream import Parts
+from lifegen.benchmark import Images, InputError, Parts
 
 from .sources import LabelledData
 

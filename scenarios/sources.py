@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from lifegen.benchmark.errors import InputError, unknown
-from lifegen.benchmark.images import Images
+from lifegen.benchmark import Images, InputError, unknown
 
 
 class LabelledData(NamedTuple):

@@ -8,10 +8,7 @@ from typing import Literal
 import torch
 from pydantic import PositiveInt
 
-from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.registry import register_scenario
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import ScenarioConfig, Stream, make_stream
+from lifegen.benchmark import InputError, ScenarioConfig, Seeds, Stream, make_stream, register_scenario
 
 from .parts import class_parts
 from .sources import LabelledData, source

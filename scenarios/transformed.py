@@ -14,11 +14,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
-from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.images import Images
-from lifegen.benchmark.registry import register_scenario
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
+from lifegen.benchmark import Images, InputError, Parts, ScenarioConfig, Seeds, Stream, make_stream, register_scenario
 
 from .parts import class_parts, held_out
 from .sources import LabelledData, source

@@ -123,7 +123,7 @@ class Boundary(SupervisedPlugin):
         (f"naive:{SMALL}", [Boundary()], "captured"),
         (f"naive:{SMALL}", [Outside()], "eager: Outside doesn't say that it can be captured"),
         (f"naive:{SMALL}", [Silent()], "eager: Silent doesn't say that it can be captured"),
-        (f"growing-cvae:{SMALL}", [], "eager: SelfMemoryPlugin doesn't say that it can be captured"),
+        (f"growing-cvae:{SMALL}", [], "eager: CategoriesPlugin doesn't say that it can be captured"),
         (f"lifelong-vae:{SMALL},mixing=bernoulli", [], "eager: ConsistencyPlugin doesn't say that it can be captured"),
         (f"generative-replay:{SMALL},replay_prior=aggregate", [], "eager: TeacherPlugin doesn't"),
         (f"avalanche-ewc:{SMALL}", [], "eager: EWCPlugin doesn't say that it can be captured"),

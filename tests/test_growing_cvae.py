@@ -15,7 +15,7 @@ from lifegen.benchmark.model import group_bounds, negative_elbo
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream
 from lifegen.benchmark.template import count_state
-from lifegen.methods.growing_cvae import GrowingCVAE, GrowingCVAELabels, SelfMemoryPlugin
+from lifegen.methods.growing_cvae import CategoriesPlugin, GrowingCVAE, GrowingCVAELabels, SelfMemoryPlugin
 from lifegen.methods.models.conditional_vae import ConditionalVAE
 from lifegen.methods.models.vae import Noise
 
@@ -172,7 +172,7 @@ def test_the_warm_up_adds_the_re_encoding_error_and_the_second_lap_the_reconstru
     def look(strategy):
         output = strategy.mb_output
         gain = (strategy.loss - output.negative_elbo().mean()).item()
-        style = memory(strategy)._style
+        style = memory(strategy).style
         if style is not None:
             gained.append(("warm", gain, 0.7 * (output.mean - style).square().mean().item()))
             return
@@ -202,7 +202,7 @@ def test_switches_leave_out_what_they_say(switch):
     assert (strategy.real_samples, strategy.synthetic_samples) == expected
     strategy = begin(GrowingCVAE, stream, playback=False, circulatory=False)
     train(strategy, stream)
-    assert memory(strategy).snapshot is None
+    assert not any(isinstance(plugin, SelfMemoryPlugin) for plugin in strategy.plugins)
     assert strategy.synthetic_samples == 0
 
 
@@ -212,7 +212,7 @@ def test_a_distribution_that_comes_back_is_recognised():
     train(strategy, stream)
     assert strategy.model.codes == 2
     assert strategy.model.images.tolist() == [37.0, 37.0]
-    assert memory(strategy)._current == [0]
+    assert next(one for one in strategy.plugins if isinstance(one, CategoriesPlugin)).current == [0]
 
 
 def test_labels_are_the_condition_if_asked_for():

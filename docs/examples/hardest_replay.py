@@ -7,9 +7,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import PositiveInt
 
-from lifegen.benchmark import negative_elbo, register_method
-from lifegen.benchmark.images import to_unit
-from lifegen.benchmark.stream import images_of
+from lifegen.benchmark import images_of, negative_elbo, register_method, to_unit
 from lifegen.methods.models.method import VAEMethod
 from lifegen.methods.models.plugins import with_replay
 

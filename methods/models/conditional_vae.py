@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifegen.benchmark.model import LogWeights
+from lifegen.benchmark import LogWeights
 
 from .divergences import gaussian_to_standard
 from .likelihoods import LIKELIHOODS, Likelihood

@@ -7,10 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from avalanche.core import SupervisedPlugin
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from lifegen.benchmark.method import Method
-from lifegen.benchmark.options import Options
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
+from lifegen.benchmark import Method, Options, Seeds, Stream
 
 from .networks import Activation, Norm
 from .plugins import TemperaturePlugin

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lifegen.benchmark.model import GenerativeModel, LogWeights, responsibilities
+from lifegen.benchmark import GenerativeModel, LogWeights, responsibilities
 
 from .vae import CodeStyleVAE, Noise, VAEOutput
 

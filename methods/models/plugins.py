@@ -11,8 +11,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
-from lifegen.benchmark.stream import Stream
-from lifegen.benchmark.template import interval_steps
+from lifegen.benchmark import Stream, interval_steps
 
 
 class TemperaturePlugin(SupervisedPlugin):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from avalanche.core import BasePlugin
 from avalanche.training import plugins as stock
 
-from lifegen.benchmark.errors import InputError, brief
+from lifegen.benchmark import InputError, brief
 
 _NO_CLASSES = "a generative model tells no classes apart"
 _REFUSED: Mapping[type, tuple[str, str]] = {

@@ -13,8 +13,7 @@ from typing import Any
 
 from avalanche.core import BasePlugin
 
-from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
+from lifegen.benchmark import Seeds, Stream
 
 from .counting import COUNTING
 from .memory import MemoryPlugin

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lifegen.benchmark.model import GenerativeModel, LogWeights
+from lifegen.benchmark import GenerativeModel, LogWeights
 
 from .divergences import categorical_to_uniform, gaussian_to_standard
 from .likelihoods import LIKELIHOODS, Likelihood
