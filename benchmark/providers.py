@@ -18,7 +18,7 @@ from pathlib import Path
 
 KINDS = {"lifegen.methods": "method", "lifegen.scenarios": "scenario", "lifegen.metrics": "metric"}
 """What the modules of each group of entry points register."""
-_METRICS = ("lifegen.benchmark.measures", "lifegen.benchmark.derived")
+_METRICS = tuple(f"lifegen.benchmark.{name}" for name in ("bounds", "codes", "costs", "derived"))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""What codes say: effective number, mutual information and drift, from tables of log q(code | x)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+def perplexity(log_q: Tensor) -> float:
+    """Effective number of codes among the most likely ones of some images, from log q(code | x), (n, codes)."""
+    share = torch.bincount(log_q.argmax(1), minlength=log_q.shape[1]).double() / len(log_q)
+    return float(torch.special.entr(share).sum().exp())
+
+
+def information(before: dict[str, Tensor], after: dict[str, Tensor], distributions: tuple[str, ...]) -> float:
+    """Mutual information of two codes of the same images, nats: of J(a, b) = mean P(a|x) Q(b|x), a mean in which each
+    distribution has the same weight."""
+    tables = [before[name].double().exp().T @ after[name].double().exp() / len(after[name]) for name in distributions]
+    joint = torch.stack(tables).mean(0)
+    product = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+    return float((torch.special.xlogy(joint, joint) - torch.special.xlogy(joint, product)).sum())
+
+
+class Drift(NamedTuple):
+    """Means over images in which each distribution has the same weight."""
+
+    total: float
+    leak: float
+    core: float
+
+
+def drift(before: dict[str, Tensor], after: dict[str, Tensor], distributions: tuple[str, ...]) -> Drift:
+    """How far codes moved: TV(P, Q) with P padded, Q(new codes), and TV(P, Q renormalised on the codes of P)."""
+    rows = []
+    for name in distributions:
+        old, new = before[name].double(), after[name].double()
+        known = old.shape[1]
+        p, q, kept = old.exp(), new.exp(), new[:, :known].softmax(1)
+        leak = q[:, known:].sum(1)
+        total = 0.5 * ((p - q[:, :known]).abs().sum(1) + leak)
+        core = 0.5 * (p - kept).abs().sum(1)
+        rows.append(torch.stack([total.mean(), leak.mean(), core.mean()]))
+    return Drift(*torch.stack(rows).mean(0).tolist())
