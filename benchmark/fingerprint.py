@@ -310,7 +310,9 @@ def _settings() -> Places:
         "torch.num_threads": torch.get_num_threads(),
         "torch.grad_enabled": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
         "torch.anomaly_detection": torch.is_anomaly_enabled(),
-        "torch.autocast": [(torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")],
+        "torch.autocast": [
+            (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")
+        ],
         "torch.deterministic_algorithms": (
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
