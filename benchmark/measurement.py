@@ -143,8 +143,8 @@ class Measurement:
         """What tells whether a metric has left everything as it was."""
         known = vars(self)
         shared = {f"m.{name}": known[name] for name in _SHARED if name in known}
-        images = self._state.resident_images
-        return fingerprint(self.strategy, self.stream, images, {**shared, "m.evaluate(...)": self._passes})
+        shared |= {f"m.evaluate{of}": found for of, found in self._passes.items()}
+        return fingerprint(self.strategy, self.stream, self._state.resident_images, shared)
 
     def _generator(self, *role: str | int) -> torch.Generator:
         return self._state.seeds.generator(*role, device=self.strategy.device)

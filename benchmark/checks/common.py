@@ -1,8 +1,8 @@
-"""What the checks of methods, scenarios and metrics share."""
+"""Small methods and streams, and comparing what they were before and after: what the checks share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
@@ -10,46 +10,17 @@ import torch
 from torch import Tensor
 
 from ..catalogue import describe_one
+from ..images import Images
 from ..measures import Evaluator
 from ..method import Method
-from ..registry import Entry
 from ..seeds import Seeds
-from ..stream import Stream
+from ..stream import Parts, ScenarioConfig, Stream, make_stream
 from ..template import GenerativeTemplate
-from . import Finding, at
 
 SMALL: Mapping[str, Any] = {"width": 8, "style": 2, "batch_size": 12, "learning_rate": 0.01}
 """Options that make a method small."""
-
-
-class Stopped(Exception):  # noqa: N818  (no error of ours: what is checked ends the check)
-    """A broken promise after which nothing else can be looked at."""
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.promise)
-        self.finding = finding
-
-
-def to_the_end(findings: Iterator[Finding], entry: Entry) -> Iterator[Finding]:
-    """The findings of a plug-in; an error that it raises meanwhile, or its exit, is the last one."""
-    try:
-        yield from findings
-    except Stopped as stopped:
-        yield stopped.finding
-    except (Exception, SystemExit) as error:
-        yield raised("nothing raises an error", error, entry)
-
-
-def raised(promise: str, error: BaseException, entry: Entry, hint: str = "") -> Finding:
-    """The finding of an exception in a plug-in.
-
-    Args:
-        promise: what couldn't be kept.
-        error: the exception.
-        entry: the plug-in's.
-        hint: what usually mends it.
-    """
-    return Finding(promise, "broken", "no error", at(error, entry), hint or entry.origin)
+SIZES = (40, 6, 12)
+"""Train, valid and test images of a small distribution."""
 
 
 def made(name: str, options: Mapping[str, Any]) -> Method:
@@ -62,6 +33,27 @@ def begun(method: Method, stream: Stream, seeds: Seeds) -> tuple[GenerativeTempl
     """A method before its first interval, as cells begin, and what measures it."""
     seeds.seed_globals()
     return method.strategy(stream, seeds), Evaluator(stream, seeds, method.view(stream))
+
+
+def small_stream(
+    visits: Sequence[str], images: Callable[[str, int, int], Images], sizes: Sequence[int] = SIZES, **options: Any
+) -> Stream:
+    """A stream that is learned in a moment.
+
+    Args:
+        visits: the distribution of each interval.
+        images: makes those of a distribution's part: from its name, the part's number, and how many there are to be.
+        sizes: images of the three parts.
+        options: of the scenario.
+    """
+    parts = {name: Parts(*(images(name, i, n) for i, n in enumerate(sizes))) for name in dict.fromkeys(visits)}
+    return make_stream(parts, visits, ScenarioConfig.model_validate(options), Seeds(0))
+
+
+def halves(n: int, levels: tuple[int, int], size: int, generator: torch.Generator) -> Tensor:
+    """Noisy images of one level in their upper half and another in the lower."""
+    x = torch.randint(0, 40, (n, 1, size, size), generator=generator)
+    return (x + torch.tensor(levels).repeat_interleave(size * size // 2).view(1, 1, size, size)).to(torch.uint8)
 
 
 def digest(*tensors: Tensor) -> bytes:
