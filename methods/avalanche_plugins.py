@@ -33,7 +33,9 @@ from lifegen.benchmark.registry import register_method
 from .models.stock import CountingGEM, CountingGenerativeReplay, StockMethod
 
 
-@register_method("avalanche-ewc", version=1, uses=("boundaries",))
+@register_method(
+    "avalanche-ewc", version=1, uses=("boundaries",), look={"colour": "#6b3d00", "marker": "P", "dash": "dashed"}
+)
 class AvalancheEWC(StockMethod):
     """Avalanche's EWC: squared gradients of batch means, one penalty per interval."""
 
@@ -72,7 +74,12 @@ def _own(weights: dict[str, Any]) -> None:
         kept.data = kept.data.clone()
 
 
-@register_method("synaptic-intelligence", version=1, uses=("boundaries",))
+@register_method(
+    "synaptic-intelligence",
+    version=1,
+    uses=("boundaries",),
+    look={"colour": "#6b3d00", "marker": "s", "dash": "dotted"},
+)
 class SynapticIntelligence(StockMethod):
     """Avalanche's Synaptic Intelligence, with its copies of weights made copies.
 
@@ -93,6 +100,7 @@ class SynapticIntelligence(StockMethod):
     version=1,
     uses=("boundaries", "past-data"),
     restarts="its plugin holds a live iterator over its memory",
+    look={"colour": "#332288", "marker": "X", "dash": "dashed"},
 )
 class AvalancheAGEM(StockMethod):
     """Avalanche's A-GEM: gradients that would raise the loss on remembered real images are projected."""
@@ -119,7 +127,12 @@ class _GEM(CountingGEM):
         return projected.float()
 
 
-@register_method("avalanche-gem", version=1, uses=("boundaries", "past-data"))
+@register_method(
+    "avalanche-gem",
+    version=1,
+    uses=("boundaries", "past-data"),
+    look={"colour": "#332288", "marker": "s", "dash": "dash-dot"},
+)
 class AvalancheGEM(StockMethod):
     """Avalanche's GEM: as A-GEM, with one constraint for each interval. Its time grows with the stream."""
 
@@ -133,7 +146,12 @@ class AvalancheGEM(StockMethod):
         return _GEM(self.config.images_per_interval, self.config.memory_strength)
 
 
-@register_method("avalanche-replay", version=1, uses=("boundaries", "past-data"))
+@register_method(
+    "avalanche-replay",
+    version=1,
+    uses=("boundaries", "past-data"),
+    look={"colour": "#56b4e9", "marker": "o", "dash": "dashed"},
+)
 class AvalancheReplay(StockMethod):
     """Avalanche's replay of real images: half of each batch, from a memory balanced over intervals."""
 
@@ -154,7 +172,12 @@ class _GenerativeReplay(CountingGenerativeReplay):
         super().before_training_iteration(strategy, **kwargs)
 
 
-@register_method("avalanche-generative-replay", version=1, uses=("boundaries",))
+@register_method(
+    "avalanche-generative-replay",
+    version=1,
+    uses=("boundaries",),
+    look={"colour": "#de8f05", "marker": "D", "dash": "dotted"},
+)
 class AvalancheGenerativeReplay(StockMethod):
     """Avalanche's generative replay: half of each batch, however many distributions there were."""
 
