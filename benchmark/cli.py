@@ -6,6 +6,7 @@ import json
 import shlex
 import sys
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -153,10 +154,10 @@ class _ListsFigures(click.Command):
     """Its help says which kinds of figure there are; they are imported for that alone."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from .plots import KINDS
+        from .figure_kinds import FIGURE_KINDS
 
         with formatter.section("Kinds"):
-            formatter.write_dl([(name, kind.summary) for name, kind in KINDS.items()])
+            formatter.write_dl([(name, kind.summary) for name, kind in FIGURE_KINDS.items()])
 
 
 @cli.command(cls=_ListsFigures)
@@ -175,7 +176,8 @@ def plot(store: Path, kinds: tuple[str, ...], style: str, formats: tuple[str, ..
     from .plots import plot as draw
     from .store import Store
 
-    for file in draw(Store.open(store), out or store / "figures", kinds, formats, style):
+    note = partial(click.echo, err=True)
+    for file in draw(Store.open(store), out or store / "figures", kinds, formats, style, note):
         if file.suffix != ".csv":
             click.echo(file)
 

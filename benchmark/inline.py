@@ -1,4 +1,4 @@
-"""Figures as parts of a page: SVG without names that could clash, or PNG, and their data as a link. No torch."""
+"""Figures as parts of a page: SVG without names that could clash, or PNG, and their data as a link."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from PIL import Image
 from .figures.drawing import Drawing
 
 _SVG_LIMIT, _CSV_LIMIT = 300_000, 150_000
-"""Bytes: a larger drawing becomes a PNG, a larger table isn't in the page."""
+"""Bytes. A larger drawing becomes a PNG, and a larger table isn't put into the page."""
 _GREYS, _COLOURS = 16, 64
-"""Of a PNG: a quarter of the bytes, for a difference that one has to look for."""
+"""Colours of a PNG: with so few it takes a quarter of the bytes, for a difference that one has to look for."""
 _GRID_DPI = 72
-"""Of grids of images: more than a pixel of the screen for each of theirs."""
+"""Dots per inch of images side by side: enough for more than one pixel of the screen per pixel of an image."""
 _FAMILIES = re.compile(r"'DejaVu Sans'.*?sans-serif")
 _DIGITS = re.compile(r"(\.\d\d)\d+")
 
 
 @dataclass(frozen=True)
-class Inlined:
+class PageFigure:
     """A figure in a page."""
 
     number: int
@@ -37,20 +37,20 @@ class Inlined:
     content: Markup
     """One element, ``svg`` or ``img``."""
     data: str | None
-    """A link to a CSV; None if that is too large."""
+    """A link that holds the CSV; None if that is too large."""
 
     @property
     def anchor(self) -> str:
         return f"figure-{self.number}"
 
 
-def inlined(drawing: Drawing, number: int, as_image: bool) -> Inlined:
-    """Make a drawing a part of a page. Its own title is taken out: the page has it as a caption.
+def page_figure(drawing: Drawing, number: int, as_image: bool) -> PageFigure:
+    """Make a drawing a part of a page. Its title is taken out of it, since the page has it as a caption.
 
     Args:
         drawing: the figure; it is changed.
-        number: of the figure in its page.
-        as_image: whether it is made of pixels anyway.
+        number: its number in the page.
+        as_image: whether to make it a PNG in any case.
     """
     drawing.figure.suptitle("")
     if as_image:
@@ -60,19 +60,19 @@ def inlined(drawing: Drawing, number: int, as_image: bool) -> Inlined:
     csv = drawing.data.to_csv(index=False, float_format="%.9g")
     link = f"data:text/csv;charset=utf-8,{quote(csv, safe=',:;()=')}" if len(csv) <= _CSV_LIMIT else None
     caption = drawing.title.removeprefix(f"{drawing.scenario}: ")
-    return Inlined(number, drawing.kind, drawing.name, caption, Markup(content), link)
+    return PageFigure(number, drawing.kind, drawing.name, caption, Markup(content), link)
 
 
 def _svg(drawing: Drawing, prefix: str) -> str:
-    """Without what an HTML page doesn't need, and with only those ids that are referred to, which get a prefix."""
+    """A drawing as SVG, without the parts that an HTML page doesn't need. Ids get a prefix; unused ids are left out."""
     buffer = io.BytesIO()
     drawing.save(buffer, "svg")
     root = ElementTree.fromstring(buffer.getvalue())
-    used = set(re.findall(rb"#([^\"')]+)", buffer.getvalue()))
+    used_ids = set(re.findall(rb"#([^\"')]+)", buffer.getvalue()))
     for parent in root.iter():
-        parent.tag = parent.tag.partition("}")[2]  # HTML's parser knows the namespaces by itself
+        parent.tag = parent.tag.partition("}")[2]  # HTML's parser knows the namespaces
         for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style")):  # the page has the style; the other names web addresses
+            if child.tag.endswith(("}metadata", "}style")):  # the page has the style, and metadata name web addresses
                 parent.remove(child)
             elif not (child.tail or "").strip():
                 child.tail = None
@@ -81,7 +81,7 @@ def _svg(drawing: Drawing, prefix: str) -> str:
         parent.attrib = {
             name.partition("}")[2] or name: _shorter(name, _renamed(name, value, prefix))
             for name, value in parent.attrib.items()
-            if name != "id" or value.encode() in used
+            if name != "id" or value.encode() in used_ids
         }
     width = drawing.figure.get_figwidth() * 96
     root.attrib = {
@@ -103,7 +103,7 @@ def _renamed(name: str, value: str, prefix: str) -> str:
 
 
 def _shorter(name: str, value: str) -> str:
-    """Coordinates to a hundredth of a point, and two fonts of one width in place of ten."""
+    """An attribute with coordinates to a hundredth of a point, and with two fonts of one width in place of ten."""
     if name == "style":
         return _FAMILIES.sub("'DejaVu Sans',Verdana,sans-serif", value)
     if name in ("d", "x", "y", "points") or (name == "transform" and "scale" not in value):

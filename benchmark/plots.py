@@ -1,154 +1,79 @@
-"""Figures, drawn from a store alone: the kinds there are, drawn one by one or written into a folder. No torch."""
+"""Drawing a store's figures, one by one or into a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from .catalogue import describe_metrics
 from .errors import InputError, unknown
-from .figures import comparisons, curves, grids, matrix
-from .figures.critical_difference import critical_difference
+from .figure_kinds import FIGURE_KINDS, FigureKind, figure_name
 from .figures.drawing import Drawing, Scene, file_name, scenes
 from .figures.style import Style, style_of
-from .runs import Runs, runs_of
+from .runs import runs_of
 from .store import Store
 
-__all__ = ["KINDS", "PICTURES", "Drawing", "Kind", "drawings", "plot"]
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A kind of figure."""
-
-    summary: str
-    """One sentence."""
-    needs: str
-    """What a scenario must have, as in: it needs this."""
-    draw: Callable[[Scene], Iterator[Drawing]] | None = None
-    """Every figure of this kind of one scenario; none if it lacks what is needed."""
-    over: Callable[[Runs, Style], Iterator[Drawing]] | None = None
-    """The same of all scenarios together; raises InputError if there is not enough."""
-
-
-_SEVERAL = "a method with several intervals"
-KINDS = {
-    "final": Kind(
-        "Negative ELBO and forgetting after the last interval, a row per method, best first.",
-        "negative_elbo after the last interval",
-        comparisons.final,
-    ),
-    "curves": Kind("Every metric against the interval.", _SEVERAL, curves.curves),
-    "matrix": Kind(
-        "Negative ELBO on each distribution after each interval, a heat map per method.", _SEVERAL, matrix.matrix
-    ),
-    "forgetting": Kind(
-        "How far each distribution's last negative ELBO lies above its best.", _SEVERAL, comparisons.forgetting
-    ),
-    "consistency": Kind(
-        "Posterior consistency, code retention and code perplexity side by side.",
-        f"{_SEVERAL} and with codes",
-        curves.consistency,
-    ),
-    "components": Kind(
-        "Components of the model against the interval.",
-        "a method with several intervals, and one with more than one component",
-        curves.components,
-    ),
-    "memory": Kind(
-        "Negative ELBO at the end against the megabytes kept, with the Pareto front.",
-        "stored_parameters and stored_samples, and pictures where images are stored",
-        comparisons.memory,
-    ),
-    "compute": Kind(
-        "Negative ELBO at the end against the seconds of training, with the Pareto front.",
-        "train_seconds",
-        comparisons.compute,
-    ),
-    "critical_difference": Kind(
-        "Mean ranks over scenarios with groups that don't differ, and the p-value of every pair.",
-        "enough scenarios for Wilcoxon's test",
-        over=critical_difference,
-    ),
-    "samples_needed": Kind(
-        "Real and synthetic images that each interval took (paper, figure 7).", _SEVERAL, curves.samples_needed
-    ),
-    "gradient_norm_steps": Kind(
-        "Gradient norm against the step, a panel per method, a curve per interval (paper, figure 4c).",
-        f"{_SEVERAL} and a trace of gradient_norm",
-        curves.gradient_norm_steps,
-    ),
-    "thresholds": Kind(
-        "Components and negative ELBO against a growing mixture's threshold.",
-        "one method with two thresholds",
-        comparisons.thresholds,
-    ),
-    "samples": Kind("Samples of the final model, a row per code.", "cells with pictures", grids.samples),
-    "samples_over_intervals": Kind(
-        "Samples after each interval, a row per interval.",
-        "cells that kept samples after each interval (older ones didn't)",
-        grids.samples_over_intervals,
-    ),
-    "reconstructions": Kind(
-        "Test images beside their reconstructions, a row per distribution.",
-        "cells with pictures",
-        grids.reconstructions,
-    ),
-    "style_grid": Kind(
-        "Images of each code over a grid of styles (paper, section 5.3).",
-        "a method whose style has two dimensions",
-        grids.style_grid,
-    ),
-}
-"""Every kind of figure, by name. A new one is one entry more."""
-PICTURES = tuple(name for name in KINDS if name != "curves")
-"""Figures beside the curves of metrics."""
+__all__ = ["Drawing", "drawings", "plot"]
 
 
 def drawings(
-    store: Store, kinds: Sequence[str] = (), style: str = "screen", scenario: str | None = None
+    store: Store,
+    kinds: Sequence[str] = (),
+    style: str = "screen",
+    scenario: str | None = None,
+    note: Callable[[str], None] = lambda line: None,
 ) -> Iterator[Drawing]:
     """Draw a store's figures, one at a time.
 
     Args:
         store: where the cells are.
-        kinds: names of :data:`KINDS`, or of metrics for one curve each; without one, every kind that the store has the
-            data for.
+        kinds: names of :data:`~.figure_kinds.FIGURE_KINDS`, or of metrics for one curve each; by default every kind
+            that the store has the data for.
         style: one of ``style.STYLES``.
-        scenario: the label of the only one to draw; then without what is drawn of all together.
+        scenario: the label of the only one to draw; figures of all scenarios together are then left out.
+        note: is told, in a line each, what the figures lack because a cell's pictures can't be used.
 
     Raises:
         InputError: at once, if something doesn't exist; while drawing, if the store lacks what a kind that was asked
             for needs.
     """
     metrics = describe_metrics()
-    for kind in kinds:
-        if kind not in KINDS and kind not in metrics:
-            raise unknown("kind of figure, or metric,", kind, {*KINDS, *metrics})
-    found = scenes(store, style_of(style))
-    if not found:
+    names = list(dict.fromkeys(figure_name(name, metrics) for name in kinds))
+    every = scenes(store, style_of(style))
+    if not every:
         raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
-    if scenario is not None and scenario not in (labels := [scene.scenario for scene in found]):
+    if scenario is not None and scenario not in (labels := [scene.scenario for scene in every]):
         raise unknown("scenario in this store", scenario, labels)
-    chosen = [scene for scene in found if scenario in (None, scene.scenario)]
-    wanted = [kind for kind in kinds or KINDS if kind not in KINDS or scenario is None or KINDS[kind].draw]
-    return _drawn(store, chosen, wanted, must=bool(kinds))
+    chosen = [scene for scene in every if scenario in (None, scene.scenario)]
+    wanted = {name: FIGURE_KINDS.get(name, FIGURE_KINDS["curves"]) for name in names or FIGURE_KINDS}
+    if scenario is not None:
+        wanted = {name: kind for name, kind in wanted.items() if kind.draw}
+    return _drawn(store, chosen, wanted, bool(kinds), note)
 
 
-def _drawn(store: Store, chosen: Sequence[Scene], kinds: Sequence[str], must: bool) -> Iterator[Drawing]:
-    for kind in dict.fromkeys(kinds):
+def _drawn(
+    store: Store, chosen: Sequence[Scene], kinds: dict[str, FigureKind], must: bool, note: Callable[[str], None]
+) -> Iterator[Drawing]:
+    """The figures of kinds by name; a metric's name stands for those curves that have it.
+
+    Raises:
+        InputError: there is nothing to draw a kind from, and it must be drawn.
+    """
+    for name, kind in kinds.items():
         is_empty = True
-        found = KINDS.get(kind, KINDS["curves"])
-        for drawing in _of_kind(store, chosen, found, must):
-            if kind in (drawing.kind, drawing.name):
+        for drawing in _of_kind(store, chosen, kind, must):
+            if name in (drawing.kind, drawing.name):
                 is_empty = False
                 yield drawing
         if must and is_empty:
-            raise InputError(f"{store.path} has nothing to draw {kind!r} from: it needs {found.needs}")
+            reasons = "".join(f"; {line}" for scene in chosen for line in scene.notes)
+            raise InputError(f"{store.path} has nothing to draw {name!r} from: it needs {kind.needs}{reasons}")
+    for scene in chosen:
+        for line in scene.notes:
+            note(line)
 
 
-def _of_kind(store: Store, chosen: Sequence[Scene], kind: Kind, must: bool) -> Iterator[Drawing]:
+def _of_kind(store: Store, chosen: Sequence[Scene], kind: FigureKind, must: bool) -> Iterator[Drawing]:
     style = chosen[0].style
     if kind.over:
         try:
@@ -172,7 +97,12 @@ def _in_style(drawings: Iterator[Drawing], style: Style) -> Iterator[Drawing]:
 
 
 def plot(
-    store: Store, folder: Path, kinds: Sequence[str] = (), formats: Sequence[str] = ("png",), style: str = "screen"
+    store: Store,
+    folder: Path,
+    kinds: Sequence[str] = (),
+    formats: Sequence[str] = ("png",),
+    style: str = "screen",
+    note: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
     """Write a store's figures, one folder per scenario, and beside each what was drawn, as NAME.csv.
 
@@ -182,6 +112,7 @@ def plot(
         kinds: as for :func:`drawings`.
         formats: of "png", "svg" and "pdf".
         style: as for :func:`drawings`.
+        note: as for :func:`drawings`.
 
     Returns:
         the files written.
@@ -190,7 +121,7 @@ def plot(
         InputError: as :func:`drawings` does; or the folder can't be written to.
     """
     files: list[Path] = []
-    for drawing in drawings(store, kinds, style):
+    for drawing in drawings(store, kinds, style, note=note):
         target = folder / file_name(drawing.scenario)
         try:
             target.mkdir(parents=True, exist_ok=True)

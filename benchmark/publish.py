@@ -7,7 +7,9 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from . import provenance, tables
+from .catalogue import describe
 from .errors import InputError
+from .figure_kinds import FIGURE_KINDS, figure_name
 from .figures.drawing import file_name
 from .leaderboard import leaderboard
 from .plots import drawings
@@ -15,9 +17,6 @@ from .report import report
 from .runs import FACTS, runs_of
 from .store import PUBLISHED, Store
 from .suite import suites
-
-FIGURES = ("final", "matrix", "forgetting", "consistency", "memory", "compute", "components")
-"""Kinds that are published of every store that has them, beside the suite's own figures."""
 
 
 def publish(store: Store, folder: Path) -> list[Path]:
@@ -85,9 +84,12 @@ def _tables(store: Store, folder: Path) -> list[Path]:
 
 
 def _figures(store: Store, folder: Path, several: bool) -> list[Path]:
-    """Those of :data:`FIGURES`, and those of the suite; one folder per scenario where there are several."""
+    """The figures that are published of every store, and those of the suite; in one folder per scenario where there are
+    several.
+    """
     name = provenance.suite_of(store)
-    wanted = {"negative_elbo", *FIGURES, *(suites()[name].figures if name else ())}
+    wanted = {"negative_elbo", *(kind for kind, facts in FIGURE_KINDS.items() if facts.is_published)}
+    wanted |= {figure_name(figure, describe("metric")) for figure in (suites()[name].figures if name else ())}
     for old in sorted(folder.rglob("*"), reverse=True):
         old.unlink() if old.is_file() else old.rmdir()
     files = []

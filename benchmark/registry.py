@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from pydantic_core import to_jsonable_python
 
 from .errors import InputError, unknown
+from .looks import Look, checked_look
 
 if TYPE_CHECKING:
     from .options import Options
@@ -175,6 +176,7 @@ def register_method(
     preset: bool = False,
     reconstruction: bool = False,
     restarts: str = "",
+    look: Look | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Register a :class:`~lifegen.benchmark.Method` under a name.
 
@@ -189,7 +191,13 @@ def register_method(
         preset: whether it is another method with other defaults; ``-m all`` leaves it out.
         reconstruction: whether it is a reading of a paper whose body wasn't available: tables and figures say so.
         restarts: why an interrupted cell of it begins anew, if its memory can't be stated as tensors and JSON.
+        look: its colour, marker and dash in figures, ``{"colour": "#0173b2", "marker": "o", "dash": "dashed"}``; by
+            default figures choose them by a hash of its name.
+
+    Raises:
+        InputError: the look can't be drawn.
     """
+    stated = None if look is None else checked_look(name, look)
 
     def decorate(target: type[T]) -> type[T]:
         facts = {
@@ -200,6 +208,7 @@ def register_method(
             "preset": preset,
             "reconstruction": reconstruction,
             "restarts": restarts,
+            "look": stated,
         }
         METHODS.add(name, version, target, target.Config, **facts)  # type: ignore[attr-defined]
         return target

@@ -24,10 +24,11 @@ from .catalogue import describe, describe_metrics, shown
 from .cell_folder import StoredCell, write_atomically
 from .compare import pairs
 from .errors import InputError
+from .figure_kinds import FIGURE_KINDS
 from .figures.drawing import axis_label, in_words
-from .inline import inlined
+from .inline import PageFigure, page_figure
 from .leaderboard import Board, leaderboard
-from .plots import KINDS, Drawing, drawings
+from .plots import Drawing, drawings
 from .provenance import circumstances, commands, versions
 from .runs import Runs, runs_of
 from .statistics import LEVEL, coverage, wilcoxon_needs
@@ -36,10 +37,6 @@ from .store import Store
 _RANKING = "negative_elbo"
 _SPREADS = ((1,), (1, 1, 1), (1, 0.1, 0.1))
 """Standard deviations in the scenarios of simulated data, to see how often intervals are right."""
-_GRIDS = ("samples", "samples_over_intervals", "reconstructions", "style_grid")
-"""Kinds of figures that are grids of images: folded away, side by side."""
-_FOLDED = ("curves", "gradient_norm_steps", "thresholds")
-"""Kinds of figures that are folded away one by one, but for the metric that ranks."""
 
 
 def report(store: Store, file: Path | None = None) -> Path:
@@ -257,12 +254,13 @@ def _scenes(store: Store, runs: Runs) -> Iterator[dict[str, Any]]:
     """The figures by scenario and kind; and those over scenarios, or why there are none."""
     numbers = count(1)
     for place, label in enumerate(runs.scenarios, 1):
-        by_kind = groupby(drawings(store, scenario=label), key=lambda drawing: drawing.kind)
+        notes: list[str] = []
+        by_kind = groupby(drawings(store, scenario=label, note=notes.append), key=lambda drawing: drawing.kind)
         kinds = [_kind(f"figures-{place}", kind, group, numbers) for kind, group in by_kind]
-        yield {"anchor": f"figures-{place}", "label": label, "kinds": kinds, "reasons": []}
+        yield {"anchor": f"figures-{place}", "label": label, "kinds": kinds, "reasons": notes}
     if len(runs.scenarios) > 1:
         kinds, reasons = [], []
-        for kind in (name for name, kind in KINDS.items() if kind.over):
+        for kind in (name for name, kind in FIGURE_KINDS.items() if kind.over):
             try:
                 kinds.append(_kind("figures-across", kind, drawings(store, [kind]), numbers))
             except InputError as refused:
@@ -271,18 +269,20 @@ def _scenes(store: Store, runs: Runs) -> Iterator[dict[str, Any]]:
 
 
 def _kind(anchor: str, kind: str, drawn: Iterable[Drawing], numbers: Iterator[int]) -> dict[str, Any]:
-    """The figures of one kind: open, folded away one by one, or side by side."""
-    is_grid = kind in _GRIDS
+    """The figures of one kind, by how its layout shows them; the curve of the metric that ranks is always open."""
+    layout = FIGURE_KINDS[kind].layout
     ranking_first = sorted(drawn, key=lambda drawing: drawing.name != _RANKING)
-    figures = [inlined(drawing, next(numbers), is_grid) for drawing in ranking_first]
-    single = [] if is_grid else figures
+    figures = [page_figure(drawing, next(numbers), layout == "gallery") for drawing in ranking_first]
+    by_layout: dict[str, list[PageFigure]] = {"open": [], "folded": [], "gallery": []}
+    for figure in figures:
+        by_layout["open" if figure.name == _RANKING else layout].append(figure)
     return {
         "anchor": f"{anchor}-{kind}",
         "label": in_words(kind).capitalize(),
-        "summary": KINDS[kind].summary,
-        "open": [one for one in single if kind not in _FOLDED or one.name == _RANKING],
-        "folded": [(axis_label(one.name), one) for one in single if kind in _FOLDED and one.name != _RANKING],
-        "gallery": figures if is_grid else [],
+        "summary": FIGURE_KINDS[kind].summary,
+        "open": by_layout["open"],
+        "folded": [(axis_label(figure.name.removeprefix(f"{kind}-")), figure) for figure in by_layout["folded"]],
+        "gallery": by_layout["gallery"],
     }
 
 

@@ -1,6 +1,4 @@
-"""Suites: named sets of scenarios, methods and seeds, one TOML file each in the folder ``suites``; and their cells. No
-torch.
-"""
+"""Suites: named sets of scenarios, methods and seeds, one TOML file each in the folder ``suites``; and their cells."""
 
 from __future__ import annotations
 
@@ -23,16 +21,17 @@ from .cell import Cell, plan
 from .choice import choose, configure
 from .errors import InputError, brief, not_a_name, unknown
 from .plugin_file import PluginFile
-from .toml_lines import Place, toml_lines
 
 _LARGEST = 100_000
-"""Bytes of a suite's file."""
+"""Bytes that a suite's file may have."""
+_LONGEST_KEY = 40
+"""Characters of a key that a message shows."""
 _LAST_SEED = 2**63 - 1
-"""Seeds stand in the names of cells' folders; TOML has whole numbers of 64 bits."""
+"""Seeds are part of cells' names, and whole numbers in TOML have 64 bits."""
 
 
 class Smoke(BaseModel):
-    """The small size, to see that everything runs: one seed, with these options in place of the suite's."""
+    """The small size of a suite, to see that everything runs: one seed, with these options in place of the suite's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -41,34 +40,30 @@ class Smoke(BaseModel):
 
 
 class Suite(BaseModel):
-    """What to run. Scenarios and methods are written as on the command line, ``NAME:option=value,...``."""
+    """A set of cells to run. Scenarios and methods are written as on the command line, ``NAME:option=value,...``."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     summary: str
     budget: str
-    """What it takes, and how to ask for more."""
+    """How long it takes, and how to spend more."""
     scenarios: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0, le=_LAST_SEED)]] = Field(min_length=1)
     figures: list[str] = []
-    """Names of the figures to look at: metrics, or those of ``plots.PICTURES``. ``lifegen plot`` draws every figure."""
+    """The figures to look at: names of metrics or of kinds of figure. ``lifegen plot`` draws all that there are."""
     keep_models: bool = False
     smoke: Smoke
 
-    _source: tuple[str, str] = PrivateAttr(("", ""))
-
-    def keep_source(self, name: str, text: str) -> None:
-        """Keep what it was read from, for :meth:`at`."""
-        self._source = name, text
+    _name: str = PrivateAttr("")
 
     @contextmanager
     def at(self, *place: str | int) -> Iterator[None]:
-        """An InputError in here says the file, line and key of something in it, such as ``("methods", 3)``."""
+        """Let an InputError in here name the suite and a place in it, such as ``("methods", 3)``."""
         try:
             yield
         except InputError as error:
-            raise InputError(f"{_where(*self._source, place)}: {error}") from None
+            raise InputError(f"{_where(self._name, place)}: {error}") from None
 
 
 def suites() -> dict[str, Suite]:
@@ -77,32 +72,32 @@ def suites() -> dict[str, Suite]:
     Raises:
         InputError: a file in their folder isn't a suite.
     """
-    return {name: _read(f"{name}.toml", (_folder() / f"{name}.toml").read_bytes()) for name in _names()}
+    return {name: _built_in(_folder() / f"{name}.toml") for name in _names()}
 
 
 def suite(name: str) -> Suite:
     """A suite by its name, or from a TOML file.
 
     Raises:
-        InputError: there is none, or the file isn't a suite; the text has the line, what is wrong there and what was
-            probably meant.
+        InputError: there is no such suite, or the file isn't one; the text has the key, what is wrong there and what
+            was probably meant.
     """
     if name.endswith(".toml"):
         return _read(name, _content(name))
-    if name not in (known := _names()):
+    if name not in (names := _names()):
         if Path(name).name != name:
             raise InputError(f"suite {name} isn't a TOML file: its name would end in .toml")
-        raise unknown("suite", name, known)
-    return _read(f"{name}.toml", (_folder() / f"{name}.toml").read_bytes())
+        raise unknown("suite", name, names)
+    return _built_in(_folder() / f"{name}.toml")
 
 
 @cache
 def named_variants() -> frozenset[str]:
-    """Labels of the methods with options that suites name: they are ranked beside the methods as they come."""
+    """Labels of the methods with options that suites name, which are ranked beside the methods as they come."""
     # A suite's method may be a plug-in that isn't installed here.
-    known = {name for name, entry in describe("method").items() if not entry.error}
-    texts = {text for one in suites().values() for text in one.methods if ":" in text}
-    return frozenset(choose("method", text).label for text in texts if text.partition(":")[0] in known)
+    usable = {name for name, entry in describe("method").items() if not entry.error}
+    texts = {text for suite in suites().values() for text in suite.methods if ":" in text}
+    return frozenset(choose("method", text).label for text in texts if text.partition(":")[0] in usable)
 
 
 def cells_of(
@@ -141,8 +136,6 @@ def cells_of(
             raise InputError(f"seed {brief(seed)} isn't between 0 and {_LAST_SEED}")
     if chosen:
         _check_names(chosen, *([] if scenarios else ["scenario"]), *([] if methods else ["method"]))
-        if suite_name and suite_name.endswith(".toml"):  # a test does so for those that come with lifegen
-            _check_figures(chosen)
     given = {"steps": steps} if steps else {}
     last = small.scenario | ({} if scenarios else given)
     names = [name for text in methods or (chosen.methods if chosen else ()) for name in _expanded(text)]
@@ -172,9 +165,7 @@ def _beside(chosen: Suite, name: str) -> Suite:
     def placed(texts: list[str]) -> list[str]:
         return [_placed(folder, text) for text in texts]
 
-    found = chosen.model_copy(update={kind: placed(getattr(chosen, kind)) for kind in ("scenarios", "methods")})
-    found.keep_source(*chosen._source)
-    return found
+    return chosen.model_copy(update={kind: placed(getattr(chosen, kind)) for kind in ("scenarios", "methods")})
 
 
 def _placed(folder: Path, text: str) -> str:
@@ -192,10 +183,10 @@ def _expanded(text: str) -> list[str]:
 
 
 def _check_names(chosen: Suite, *kinds: str) -> None:
-    """See whether there is what a suite names, and every option of its small size.
+    """See whether everything that a suite names exists, and every option of its small size.
 
     Raises:
-        InputError: there isn't, or the same is named twice.
+        InputError: something doesn't, or the same thing is named twice.
     """
     for kind in kinds:
         by_label: dict[str, str] = {}
@@ -210,21 +201,10 @@ def _check_names(chosen: Suite, *kinds: str) -> None:
             with chosen.at("smoke", kind, key):
                 having = [choice for choice in choices if key in choice.config]
                 if not having:
-                    raise unknown(
-                        f"option of this suite's {kind}s", key, {key for one in choices for key in one.config}
-                    )
+                    options = {option for choice in choices for option in choice.config}
+                    raise unknown(f"option of this suite's {kind}s", key, options)
                 for choice in having:
                     configure(choice.description, {**choice.config, key: value})
-
-
-def _check_figures(chosen: Suite) -> None:
-    if others := set(chosen.figures) - describe("metric").keys():
-        from .plots import PICTURES  # it takes seconds
-
-        for i, name in enumerate(chosen.figures):
-            if name in others - {*PICTURES}:
-                with chosen.at("figures", i):
-                    raise unknown("kind of figure, or metric,", name, {*describe("metric"), *PICTURES})
 
 
 def _folder() -> Traversable:
@@ -235,8 +215,17 @@ def _names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
 
 
+@cache
+def _built_in(file: Traversable) -> Suite:
+    return _read(file.name, file.read_bytes())
+
+
 def _content(name: str) -> bytes:
-    """The bytes of a suite's file."""
+    """The bytes of a suite's file.
+
+    Raises:
+        InputError: it isn't a file, can't be read, is too large, or has a name that no store can have.
+    """
     path = Path(os.path.expanduser(name))
     if problem := not_a_name(path.stem):  # its store is named after it
         raise InputError(f"suite {name}: the name of its file {problem}")
@@ -256,59 +245,62 @@ def _content(name: str) -> bytes:
 
 
 def _read(name: str, content: bytes) -> Suite:
-    """A suite, checked as far as can be without knowing what there is."""
+    """A suite, checked as far as its text alone allows.
+
+    Raises:
+        InputError: it isn't a suite.
+    """
     try:
         text = content.decode()
-        found = Suite.model_validate(tomllib.loads(text))
+        checked = Suite.model_validate(tomllib.loads(text))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(f"suite {name}, line {line}: byte {content[error.start]:#04x} isn't UTF-8") from None
     except tomllib.TOMLDecodeError as error:
-        place = re.search(r" \(at line (\d+), column \d+\)$", str(error))
-        number = int(place[1]) if place else text.rstrip().count("\n") + 1
-        wrong = text.split("\n")[number - 1].strip()
-        raise InputError(f"suite {name}, line {number}: {brief(wrong)} isn't valid TOML: {error}") from None
+        at_line = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+        line = int(at_line[1]) if at_line else text.rstrip().count("\n") + 1
+        wrong = text.split("\n")[line - 1].strip()
+        raise InputError(f"suite {name}, line {line}: {brief(wrong)} isn't valid TOML: {error}") from None
     except ValidationError as error:
-        raise _refusal(name, text, error) from None
+        raise _refusal(name, error) from None
     except (ValueError, RecursionError):
         raise InputError(
             f"suite {name} can't be read: a number in it is too long, or its lists lie too deep in each other"
         ) from None
-    found.keep_source(name, text)
+    checked._name = name
     for key in ("scenarios", "methods", "seeds", "figures"):
         seen = set()
-        for i, value in enumerate(getattr(found, key)):
-            if value in seen:
-                raise InputError(f"{_where(name, text, (key, i))}: {brief(value)} stands there twice")
+        for i, value in enumerate(getattr(checked, key)):
+            with checked.at(key, i):
+                if value in seen:
+                    raise InputError(f"{brief(value)} stands there twice")
             seen.add(value)
-    return found
+    return checked
 
 
-def _refusal(name: str, text: str, refused: ValidationError) -> InputError:
-    """What is wrong first: a wrong key, since it is why another is missing, or else what stands first."""
-    lines = toml_lines(text)
+def _refusal(name: str, refused: ValidationError) -> InputError:
+    """The error for a file that isn't a suite. An unknown key comes first, since it may be why another is missing."""
     errors = refused.errors(include_url=False)
-    first = min(errors, key=lambda one: (one["type"] != "extra_forbidden", lines.get(one["loc"], 0)))
-    place, where = first["loc"], _where(name, text, first["loc"])
-    if first["type"] == "missing":
+    error = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
+    place = error["loc"]
+    if error["type"] == "missing":
         needed = [key for key, field in Suite.model_fields.items() if field.is_required()]
         return InputError(f"suite {name}: key {place[-1]!r} is missing; there must be: {', '.join(needed)}")
-    if first["type"] == "extra_forbidden":
-        kind, model = ("key of smoke", Smoke) if place[:-1] else ("key", Suite)
-        return InputError(f"{where}: {unknown(kind, str(place[-1]), model.model_fields)}")
-    is_option = first["type"] == "invalid-json-value"
-    if first["type"] == "too_short":
-        return InputError(f"{where}: the list is empty")
-    expected = (
-        "Input should be a number, a string, true, false, or a list or table of these" if is_option else first["msg"]
-    )
-    return InputError(f"{where}: {expected}, not {brief(first['input'])}")
+    if error["type"] == "extra_forbidden":
+        kind, model = ("key of smoke", Smoke) if len(place) > 1 else ("key", Suite)
+        return InputError(f"{_where(name, place)}: {unknown(kind, str(place[-1]), model.model_fields)}")
+    if error["type"] == "too_short":
+        return InputError(f"{_where(name, place)}: the list is empty")
+    expected = error["msg"]
+    if error["type"] == "invalid-json-value":
+        expected = "Input should be a number, a string, true, false, or a list or table of these"
+    return InputError(f"{_where(name, place)}: {expected}, not {brief(error['input'])}")
 
 
-def _where(name: str, text: str, place: Place) -> str:
-    """``suite NAME, line 7, methods``; the line of what it is in, where a place has none of its own."""
-    lines = toml_lines(text)
-    while place and place not in lines:
-        place = place[:-1]
-    keys = ".".join(key if len(key) <= 40 else f"{key[:40]}…" for key in place if isinstance(key, str))
-    return f"suite {name}, line {lines[place]}, {keys}" if place else f"suite {name}"
+def _where(name: str, place: Sequence[str | int]) -> str:
+    """A place in a suite: ``suite NAME, methods[3]`` or ``suite NAME, smoke.scenario.steps``."""
+    path = ""
+    for part in place:
+        shown = part if isinstance(part, int) or len(part) <= _LONGEST_KEY else f"{part[:_LONGEST_KEY]}…"
+        path += f"[{shown}]" if isinstance(part, int) else f".{shown}"
+    return f"suite {name}, {path.removeprefix('.')}"

@@ -20,6 +20,7 @@ from .models.stock import StockMethod
     version=1,
     uses=("boundaries", "past-data"),
     restarts="its plugin holds a live iterator over its memory",
+    look={"colour": "#332288", "marker": "X", "dash": "dashed"},
 )
 class AvalancheAGEM(StockMethod):
     """Avalanche's A-GEM: gradients that would raise the loss on remembered real images are projected."""

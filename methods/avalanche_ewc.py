@@ -17,7 +17,9 @@ from lifegen.benchmark import register_method
 from .models.stock import StockMethod
 
 
-@register_method("avalanche-ewc", version=1, uses=("boundaries",))
+@register_method(
+    "avalanche-ewc", version=1, uses=("boundaries",), look={"colour": "#6b3d00", "marker": "P", "dash": "dashed"}
+)
 class AvalancheEWC(StockMethod):
     """Avalanche's EWC: squared gradients of batch means, one penalty per interval."""
 

@@ -34,7 +34,12 @@ class _GEM(CountingGEM):
         return projected.float()
 
 
-@register_method("avalanche-gem", version=1, uses=("boundaries", "past-data"))
+@register_method(
+    "avalanche-gem",
+    version=1,
+    uses=("boundaries", "past-data"),
+    look={"colour": "#332288", "marker": "s", "dash": "dash-dot"},
+)
 class AvalancheGEM(StockMethod):
     """Avalanche's GEM: as A-GEM, with one constraint for each interval. Its time grows with the stream."""
 

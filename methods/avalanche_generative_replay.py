@@ -27,7 +27,12 @@ class _GenerativeReplay(CountingGenerativeReplay):
         super().before_training_iteration(strategy, **kwargs)
 
 
-@register_method("avalanche-generative-replay", version=1, uses=("boundaries",))
+@register_method(
+    "avalanche-generative-replay",
+    version=1,
+    uses=("boundaries",),
+    look={"colour": "#de8f05", "marker": "D", "dash": "dotted"},
+)
 class AvalancheGenerativeReplay(StockMethod):
     """Avalanche's generative replay: half of each batch, however many distributions there were."""
 

@@ -17,7 +17,12 @@ from lifegen.benchmark import register_method
 from .models.stock import StockMethod
 
 
-@register_method("avalanche-replay", version=1, uses=("boundaries", "past-data"))
+@register_method(
+    "avalanche-replay",
+    version=1,
+    uses=("boundaries", "past-data"),
+    look={"colour": "#56b4e9", "marker": "o", "dash": "dashed"},
+)
 class AvalancheReplay(StockMethod):
     """Avalanche's replay of real images: half of each batch, from a memory balanced over intervals."""
 

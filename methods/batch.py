@@ -9,7 +9,13 @@ from lifegen.benchmark import Interval, Stream, register_method
 from .models.method import VAEMethod
 
 
-@register_method("batch", version=1, uses=("past-data",), reference="upper")
+@register_method(
+    "batch",
+    version=1,
+    uses=("past-data",),
+    reference="upper",
+    look={"colour": "#029e73", "marker": "^", "dash": "dash-dot"},
+)
 class Batch(VAEMethod):
     """One VAE on all distributions together, with the whole stream's optimiser steps."""
 

@@ -93,7 +93,7 @@ def _highest(images: Tensor, keys: Tensor, n: int | None) -> tuple[Tensor, Tenso
     return images[chosen.to(images.device)], keys[chosen]
 
 
-@register_method("exact-replay", version=1, uses=("boundaries", "past-data"))
+@register_method("exact-replay", version=1, uses=("boundaries", "past-data"), look={"colour": "#56b4e9", "marker": "X"})
 class ExactReplay(VAEMethod):
     """Replay of real images kept in a memory, by default as large as the lifelong VAE's teacher."""
 

@@ -21,7 +21,9 @@ from .models.mixture import VAEMixture
 from .models.plugins import ResetOptimizerPlugin
 
 
-@register_method("experts", version=1, uses=("boundaries",))
+@register_method(
+    "experts", version=1, uses=("boundaries",), look={"colour": "#000000", "marker": "*", "dash": "dashed"}
+)
 class Experts(MixtureMethod):
     """One VAE for each distribution, evaluated as their mixture."""
 

@@ -131,7 +131,9 @@ class TeacherPlugin(SupervisedPlugin):
             self._usage = now if self._usage is None else self._usage.lerp(now, max(1 / self._steps, 0.01))
 
 
-@register_method("generative-replay", version=1, uses=("boundaries",))
+@register_method(
+    "generative-replay", version=1, uses=("boundaries",), look={"colour": "#de8f05", "marker": "s", "dash": "dashed"}
+)
 class GenerativeReplay(VAEMethod):
     """Teacher and student with replay and the plain ELBO: the paper's "without"."""
 

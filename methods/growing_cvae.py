@@ -265,7 +265,7 @@ _FACTS: dict[str, Any] = {
 }
 
 
-@register_method("growing-cvae", version=1, uses=("boundaries",), **_FACTS)
+@register_method("growing-cvae", version=1, uses=("boundaries",), **_FACTS, look={"colour": "#f0a3c4", "marker": "s"})
 class GrowingCVAE(NetworkMethod):
     """Conditional VAE with a column per distribution and self-memory: a reconstruction of arXiv 2004.12731."""
 
@@ -329,7 +329,13 @@ class GrowingCVAE(NetworkMethod):
         return plugins
 
 
-@register_method("growing-cvae-labels", version=1, uses=("boundaries", "labels"), **_FACTS)
+@register_method(
+    "growing-cvae-labels",
+    version=1,
+    uses=("boundaries", "labels"),
+    **_FACTS,
+    look={"colour": "#f0a3c4", "marker": "P", "dash": "dashed"},
+)
 class GrowingCVAELabels(GrowingCVAE):
     """The growing conditional VAE with a column per label, which it is told in training; a reconstruction as well."""
 

@@ -180,7 +180,7 @@ class MixtureMethod(NetworkMethod):
         return {"image_shape": stream.image_shape, "init": init, **sizes}
 
 
-@register_method("growing-mixture", version=1, uses=("boundaries",))
+@register_method("growing-mixture", version=1, uses=("boundaries",), look={"colour": "#882255", "marker": "D"})
 class GrowingMixture(MixtureMethod):
     """Growing mixture of VAEs on a shared trunk, with a novelty test at each boundary."""
 

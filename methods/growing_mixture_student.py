@@ -122,6 +122,7 @@ class StudentPlugin(SupervisedPlugin):
     uses=("boundaries",),
     differs_at_once="the student is measured, which learns beside the component that learns like naive",
     inert={"threshold": "inf"},  # the student of a single component
+    look={"colour": "#882255", "marker": "o", "dash": "dashed"},
 )
 class GrowingMixtureStudent(GrowingMixture):
     """The growing mixture's student: one VAE, distilled from samples of the components."""

@@ -16,7 +16,13 @@ from .lifelong_vae import LifelongVAE
 from .models.networks import Activation
 
 
-@register_method("lgm-iclr", version=1, uses=("boundaries",), preset=True)
+@register_method(
+    "lgm-iclr",
+    version=1,
+    uses=("boundaries",),
+    preset=True,
+    look={"colour": "#0173b2", "marker": "P", "dash": "dashed"},
+)
 class LGMICLR(LifelongVAE):
     """The lifelong VAE as the ICLR 2018 paper has it, with its authors' TensorFlow code where it is silent."""
 
@@ -29,7 +35,13 @@ class LGMICLR(LifelongVAE):
         """Decay of the temperature per step (TensorFlow code)."""
 
 
-@register_method("lgm-2019", version=1, uses=("boundaries",), preset=True)
+@register_method(
+    "lgm-2019",
+    version=1,
+    uses=("boundaries",),
+    preset=True,
+    look={"colour": "#0173b2", "marker": "X", "dash": "dash-dot"},
+)
 class LGM2019(LifelongVAE):
     """The lifelong VAE with the options of its authors' PyTorch scripts of 2019, without their errors.
 

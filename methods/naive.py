@@ -10,7 +10,7 @@ from .models.method import VAEMethod
 from .models.plugins import ResetOptimizerPlugin
 
 
-@register_method("naive", version=1, reference="lower")
+@register_method("naive", version=1, reference="lower", look={"colour": "#949494", "marker": "v", "dash": "dotted"})
 class Naive(VAEMethod):
     """Fine-tuning on each interval in turn, with nothing against forgetting."""
 

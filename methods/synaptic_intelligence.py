@@ -48,7 +48,12 @@ def _numbers(*dictionaries: dict[Any, Any]) -> int:
     return sum(_numbers(value) if isinstance(value, dict) else value.data.numel() for value in values)
 
 
-@register_method("synaptic-intelligence", version=1, uses=("boundaries",))
+@register_method(
+    "synaptic-intelligence",
+    version=1,
+    uses=("boundaries",),
+    look={"colour": "#6b3d00", "marker": "s", "dash": "dotted"},
+)
 class SynapticIntelligence(StockMethod):
     """Avalanche's Synaptic Intelligence, with its copies of weights made copies.
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 import pickle
 import random
 import re
-import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -21,14 +21,15 @@ from scipy.io import loadmat, savemat
 from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.cell import Cell
 from lifegen.benchmark.choice import Choice, choose
+from lifegen.benchmark.cli import cli
 from lifegen.benchmark.errors import InputError, not_a_name
+from lifegen.benchmark.figure_kinds import check_figures
 from lifegen.benchmark.images import Images
 from lifegen.benchmark.registry import Registry
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.store import Store, load
 from lifegen.benchmark.stream import ScenarioConfig, avalanche_dataset, images_of, make_stream
 from lifegen.benchmark.suite import cells_of, suite, suites
-from lifegen.benchmark.toml_lines import toml_lines
 from lifegen.benchmark.worker import run_cell
 from lifegen.scenarios.sources import source
 from lifegen.scenarios.transformed import RotatedDigitsConfig, rotated_digits
@@ -46,7 +47,7 @@ SUITE = """summary = "Mine"
 budget = "a minute"
 scenarios = ["split-digits:steps=10"]
 methods = [
-    "lifelong-vae",  # the second element is in line 6
+    "lifelong-vae",
     "naive",
 ]
 seeds = [0, 1]
@@ -58,11 +59,18 @@ scenario = { steps = 5 }
 """
 
 
+def asked_for(file: Path, **arguments: object) -> list[Cell]:
+    """The cells, as the command line asks for them."""
+    cells = cells_of(str(file), **arguments)
+    check_figures(suite(str(file)))
+    return cells
+
+
 def refusal_of(tmp_path: Path, text: str | bytes, **arguments: object) -> str:
     file = tmp_path / "mine.toml"
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(InputError) as caught:
-        cells_of(str(file), **arguments)
+        asked_for(file, **arguments)
     message = str(caught.value)
     assert message.isprintable()
     return message.removeprefix(f"suite {file}")
@@ -76,44 +84,45 @@ def test_a_suite_of_ones_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "line", "message"),
+    ("old", "new", "place", "message"),
     [
-        ("scenarios =", "scenaros =", 3, "unknown key 'scenaros'.*Did you mean 'scenarios'"),
-        ("seeds =", "seed =", 8, "unknown key 'seed'.*Did you mean 'seeds'"),
-        ("[smoke]", "[smoke]\nscenrio = {}", 13, "unknown key of smoke 'scenrio'.*Did you mean 'scenario'"),
-        ("[smoke]", "[table]\na = 1\n[smoke]", 12, "unknown key 'table'"),
-        ("split-digits:", "split-digist:", 3, "unknown scenario 'split-digist'.*Did you mean 'split-digits'"),
-        ('"naive"', '"Naive"', 6, "unknown method 'Naive'.*Did you mean 'naive'"),
-        ('"naive"', '"naive:widht=8"', 6, "unknown option of method 'naive': 'widht'.*Did you mean 'width'"),
-        ('"naive"', '"naive:width=wide"', 6, "option 'width': 'wide' doesn't fit; expected: integer"),
-        ('"naive"', '"naive:width=8,width=9"', 6, "option 'width' is given twice"),
-        ('"naive"', '"naive:learning_rate=NaN"', 6, "nan isn't a finite number"),
-        ('"naive"', '"naive:width=1e300"', 6, "64 bits"),
-        ('"naive"', '"naive:codes=' + "[" * 4000 + '"', 6, "doesn't fit"),
-        ('"naive"', '"naive",\n"naive"', 7, "'naive' stands there twice"),
-        ('"naive"', '"naive", "naive:batch_size=100"', 6, "is the same as 'naive'"),
-        ('"naive"', "3", 6, "valid string, not 3"),
-        ("[0, 1]", "[0, -1]", 8, "greater than or equal to 0, not -1"),
-        ("[0, 1]", "[0,\ntrue]", 9, "valid integer, not True"),
-        ("[0, 1]", "[1, 1]", 8, "1 stands there twice"),
-        ("[0, 1]", "[]", 8, "list is empty"),
-        ("[0, 1]", "[99999999999999999999]", 8, "less than or equal to"),
-        ("[0, 1]", "[0, 1", 9, "isn't valid TOML"),
-        ("[0, 1]", "0", 8, "valid list, not 0"),
-        ('"Mine"', "1979-05-27", 1, "valid string"),
-        ("keep_models", "seeds", 10, "seeds = false.* isn't valid TOML: Cannot overwrite"),
-        ("steps = 5", "stpes = 5", 13, "unknown option of this suite's scenarios 'stpes'.*Did you mean 'steps'"),
-        ("steps = 5", "steps = -5", 13, "option 'steps': -5 doesn't fit"),
-        ("steps = 5", "steps = true", 13, "number or a string, not True"),
-        ("samples", "sampels", 9, "unknown kind of figure, or metric, 'sampels'.*Did you mean 'samples'"),
-        ("false", "'no'", 10, "valid boolean, not 'no'"),
-        ("[smoke]", "a\0", 12, "isn't valid TOML"),
+        ("scenarios =", "scenaros =", "scenaros", "unknown key 'scenaros'.*Did you mean 'scenarios'"),
+        ("seeds =", "seed =", "seed", "unknown key 'seed'.*Did you mean 'seeds'"),
+        ("[smoke]", "[smoke]\nscenrio = {}", "smoke.scenrio", "unknown key of smoke 'scenrio'.*mean 'scenario'"),
+        ("[smoke]", "[table]\na = 1\n[smoke]", "table", "unknown key 'table'"),
+        ("split-digits:", "split-digist:", "scenarios[0]", "unknown scenario 'split-digist'.*mean 'split-digits'"),
+        ('"naive"', '"Naive"', "methods[1]", "unknown method 'Naive'.*Did you mean 'naive'"),
+        ('"naive"', '"naive:widht=8"', "methods[1]", "unknown option of method 'naive': 'widht'.*Did you mean 'width'"),
+        ('"naive"', '"naive:width=wide"', "methods[1]", "option 'width': 'wide' doesn't fit; expected: integer"),
+        ('"naive"', '"naive:width=8,width=9"', "methods[1]", "option 'width' is given twice"),
+        ('"naive"', '"naive:learning_rate=NaN"', "methods[1]", "nan isn't a finite number"),
+        ('"naive"', '"naive:width=1e300"', "methods[1]", "64 bits"),
+        ('"naive"', '"naive:codes=' + "[" * 4000 + '"', "methods[1]", "doesn't fit"),
+        ('"naive"', '"naive",\n"naive"', "methods[2]", "'naive' stands there twice"),
+        ('"naive"', '"naive", "naive:batch_size=100"', "methods[2]", "is the same as 'naive'"),
+        ('"naive"', "3", "methods[1]", "valid string, not 3"),
+        ("[0, 1]", "[0, -1]", "seeds[1]", "greater than or equal to 0, not -1"),
+        ("[0, 1]", "[0,\ntrue]", "seeds[1]", "valid integer, not True"),
+        ("[0, 1]", "[1, 1]", "seeds[1]", "1 stands there twice"),
+        ("[0, 1]", "[]", "seeds", "list is empty"),
+        ("[0, 1]", "[99999999999999999999]", "seeds[0]", "less than or equal to"),
+        ("[0, 1]", "[0, 1", "line 9", "isn't valid TOML"),
+        ("[0, 1]", "0", "seeds", "valid list, not 0"),
+        ('"Mine"', "1979-05-27", "summary", "valid string"),
+        ("keep_models", "seeds", "line 10", "seeds = false.* isn't valid TOML: Cannot overwrite"),
+        ("steps = 5", "stpes = 5", "smoke.scenario.stpes", "unknown option of this suite's scenarios.*mean 'steps'"),
+        ("steps = 5", "steps = -5", "smoke.scenario.steps", "option 'steps': -5 doesn't fit"),
+        ("steps = 5", "steps = true", "smoke.scenario.steps", "number or a string, not True"),
+        ("samples", "sampels", "figures[1]", "unknown kind of figure, or metric, 'sampels'.*Did you mean 'samples'"),
+        ("samples", "curves", "figures[1]", "a figure of each metric: name the metrics"),
+        ("false", "'no'", "keep_models", "valid boolean, not 'no'"),
+        ("[smoke]", "a\0", "line 12", "isn't valid TOML"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_in_a_suite_is_said_with_its_line(tmp_path, old, new, line, message):
+def test_what_is_wrong_in_a_suite_is_said_with_its_place(tmp_path, old, new, place, message):
     assert old in SUITE
     found = refusal_of(tmp_path, SUITE.replace(old, new, 1))
-    assert found.startswith(f", line {line}"), found
+    assert found.startswith(f", {place}: "), found
     assert re.search(message, found), found
     assert len(found) < 1500
 
@@ -130,9 +139,9 @@ def test_a_suite_says_what_it_lacks(tmp_path):
         (SUITE + "#" * 100_000, "more than 100,000 bytes"),
         (SUITE + "a = " + "9" * 5000, "a number in it is too long"),
         (SUITE + "a = " + "[" * 9000, "lie too deep"),
-        (SUITE.replace("steps=10", "steps=10" + "," * 9000), ", line 3, scenarios: .*isn't of the form"),
-        (SUITE.replace("naive", "naive" * 3000), ", line 6, methods: .*15,000 characters"),
-        (SUITE.replace("keep_models", '"\u202e\\n"'), r", line 10, .*unknown key '.u202e.n'"),
+        (SUITE.replace("steps=10", "steps=10" + "," * 9000), r"^, scenarios\[0\]: .*isn't of the form"),
+        (SUITE.replace("naive", "naive" * 3000), r"^, methods\[1\]: .*15,000 characters"),
+        (SUITE.replace("keep_models", '"\u202e\\n"'), r"^, .u202e.*: unknown key '.u202e.n'"),
     ],
 )  # fmt: skip
 def test_files_that_are_no_text_or_too_much_of_it(tmp_path, content, message):
@@ -163,7 +172,7 @@ def test_what_replaces_a_suites_lists_is_all_that_is_checked(tmp_path):
     assert len(cells_of(str(file), methods=["naive"])) == 2
     with pytest.raises(InputError, match="seed -1 isn't between 0 and"):
         cells_of(str(file), methods=["naive"], seeds=[-1])
-    with pytest.raises(InputError, match="line 6"):
+    with pytest.raises(InputError, match=r", methods\[1\]: unknown method 'a-plug-in'"):
         cells_of(str(file))
 
 
@@ -176,49 +185,14 @@ def test_one_broken_suite_leaves_the_others_alone(tmp_path, monkeypatch):
         suites()
 
 
-WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=6)
-TREES = st.recursive(
-    st.booleans() | st.integers(-9, 9) | st.floats(-1e6, 1e6) | WORDS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(WORDS, inner, max_size=3),
-    max_leaves=12,
-)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.dictionaries(WORDS, TREES, max_size=4), st.sampled_from(["", "\n", "# ]} = '\n", "\r\n\n"]))
-def test_every_key_and_element_has_its_line(tree, between):
-    text = between.join(f"{fuzz_suite.toml_text(key)} = {fuzz_suite.toml(value)} #'\n" for key, value in tree.items())
-    assert tomllib.loads(text).keys() == tree.keys()
-    lines = toml_lines(text)
-    for i, key in enumerate(tree):
-        assert lines[key,] == 1 + (1 + between.count("\n")) * i
-    assert fuzz_suite.places(tree) <= lines.keys()
-
-
-def test_lines_of_every_form_of_toml():
-    text = '''# [no]
-a.b = """x
-  = "y""""" # c
-[t . "u.v"]
-w = [ [1, 2],
-  # ]
-  { x = 1, y.z = '' },
-]
-[[l]]
-k = 1979-05-27 07:32:00
-[[l]]
-[[l.m]]
-k = -1.5e3
-[l.n]
-'''
-    lines = toml_lines(text)
-    assert fuzz_suite.places(tomllib.loads(text)) <= lines.keys()
-    t = ("t", "u.v", "w")
-    for place, line in (
-        (("a", "b"), 2), (t, 5), ((*t, 0, 1), 5), ((*t, 1), 7), ((*t, 1, "y", "z"), 7), (("l", 0, "k"), 10),
-        (("l", 1, "m", 0, "k"), 13), (("l", 1, "n"), 14),
-    ):  # fmt: skip
-        assert lines[place] == line
+def test_the_command_refuses_figures_that_a_suite_names_and_nobody_has(tmp_path):
+    """Before anything runs, as it does with scenarios and methods."""
+    (tmp_path / "mine.toml").write_text(SUITE.replace("samples", "sampels"))
+    for command in ("plan", "run"):
+        done = CliRunner().invoke(cli, [command, "--suite", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "o")])
+        assert isinstance(done.exception, InputError)
+        assert "mine.toml, figures[1]: unknown kind of figure, or metric, 'sampels'" in str(done.exception)
+    assert not (tmp_path / "o").exists()
 
 
 # Streams

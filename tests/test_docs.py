@@ -19,7 +19,7 @@ from lifegen.benchmark import check
 from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.cli import KINDS, cli
-from lifegen.benchmark.plots import KINDS as FIGURES
+from lifegen.benchmark.figure_kinds import FIGURE_KINDS
 from lifegen.benchmark.registry import METHODS, METRICS, SCENARIOS
 from lifegen.benchmark.suite import suite, suites
 from lifegen.scenarios.sources import SOURCES
@@ -136,7 +136,7 @@ def check_command(arguments: list[str], own: set[str]) -> None:
         if not (text.isupper() or text.endswith(".py") or text.replace("_", "-") in own or text in describe("metric")):
             raise ValueError(f"no metric {text}")
     for kind in given.get("kinds", ()):
-        if kind not in FIGURES and kind not in describe("metric"):
+        if kind not in FIGURE_KINDS and kind not in describe("metric"):
             raise ValueError(f"no kind of figure {kind}")
     if name == "data" and not set(given["names"]) <= {*SOURCES, "NAME"}:
         raise ValueError(f"no such data: {given['names']}")

@@ -1,17 +1,13 @@
-"""What is installed, and what may import what."""
+"""What is installed: the wheel, and packages of plug-ins beside it."""
 
 from __future__ import annotations
 
-import ast
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
-import lifegen.benchmark
 from lifegen.benchmark.scaffold import new
 
 from .fresh_environment import FOLDERS, ROOT, Environment, built, fresh_environment
@@ -19,9 +15,6 @@ from .fresh_environment import FOLDERS, ROOT, Environment, built, fresh_environm
 pytestmark = pytest.mark.xdist_group("packaging")  # one wheel for all
 WRITTEN = {"method": "written-method", "metric": "written_metric"}
 """What packages are written for, and installed beside lifegen."""
-LIGHT = ("catalogue", "cell", "checks.check", "choice", "cli", "compare", "derived", "leaderboard", "plots",
-         "plugin_file", "pool", "progress", "provenance", "providers", "publish", "registry", "report", "run", "runs",
-         "scaffold", "statistics", "store", "suite", "tables")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -113,38 +106,3 @@ def test_another_packages_plug_ins_are_run_measured_and_ranked(installed, tmp_pa
     refused = installed.run("lifegen", "run", "-s", "stripes", "-m", "broken", cwd=tmp_path)
     assert refused.returncode == 2
     assert "method 'broken' can't be used: importing lifegen_test_plugins.broken fails" in refused.stderr
-
-
-def test_what_does_not_train_imports_neither_torch_nor_avalanche():
-    """``lifegen list``, ``leaderboard`` and ``plot`` start at once: importing Avalanche costs seconds."""
-    modules = ", ".join(f"lifegen.benchmark.{name}" for name in LIGHT)
-    code = f"import sys, lifegen.benchmark, {modules}; print([m for m in ('torch', 'avalanche') if m in sys.modules])"
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
-
-
-def imported(file: Path) -> set[str]:
-    """Modules of lifegen that a file imports, absolute."""
-    package = "lifegen." + ".".join(file.relative_to(ROOT).parent.parts)
-    found = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            base = package.rsplit(".", node.level - 1)[0] if node.level > 1 else package
-            module = ".".join(filter(None, [base if node.level else "", node.module]))
-            found |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
-    return {name for name in found if name.startswith("lifegen.")}
-
-
-@pytest.mark.parametrize("folder", ["methods", "scenarios"])
-def test_methods_and_scenarios_import_the_facade_and_their_own_folder_only(folder):
-    """No module of the harness by its own name, which may change; nor each other."""
-    facade = {"lifegen.benchmark", *(f"lifegen.benchmark.{name}" for name in lifegen.benchmark.__all__)}
-    for file in (ROOT / folder).rglob("*.py"):
-        others = imported(file) - facade
-        assert all(name.startswith(f"lifegen.{folder}") for name in others), f"{file.name}: {others}"
-
-
-def test_the_harness_knows_no_method():
-    for file in (ROOT / "benchmark").glob("*.py"):
-        assert not {name for name in imported(file) if name.startswith("lifegen.methods")}, file.name

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
 from collections.abc import Iterable, Iterator
-from itertools import combinations
+from itertools import combinations, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -13,34 +19,38 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy import stats
 
-from lifegen.benchmark.catalogue import describe
+from lifegen.benchmark.catalogue import Description, describe
 from lifegen.benchmark.cell_folder import digest, write_record
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.figures.comparisons import _on_front
 from lifegen.benchmark.figures.drawing import Drawing, Scene
 from lifegen.benchmark.figures.grids import image_rows, spread, style_panels
-from lifegen.benchmark.figures.style import _LOOKS, STYLES, look
-from lifegen.benchmark.plots import KINDS, PICTURES, drawings, plot
+from lifegen.benchmark.figures.style import STYLES, DrawnLook, look
+from lifegen.benchmark.looks import DASHES, MARKERS
+from lifegen.benchmark.plots import drawings, plot
+from lifegen.benchmark.registry import METHODS, register_method
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.suite import suites
 
 IMAGE = 64
 """Bytes of an image in a store of these tests."""
+LOOKS = {name: look(name) for name, one in describe("method").items() if one.provider == "lifegen"}
 
 
 def write(store: Store, label: str, seed: int, final: float, *, reference: str | None = None, intervals: int = 3,
           scenario: str = "split-x", images: int = 0, numbers: int = 10**6, seconds: float = 10, components: int = 1,
-          order: str = "012", far: float = 0, old: bool = False,
-          threshold: float | str | None = None) -> None:  # fmt: skip
+          order: str = "012", far: float = 0, old: bool = False, threshold: float | str | None = None,
+          config: dict[str, Any] | None = None) -> None:  # fmt: skip
     """A cell whose negative ELBO falls by 10 an interval, to ``final``; a distribution that is still unknown lies
     ``far`` above."""
     name = label.partition(":")[0]
     visits = [[one] for one in order[:intervals]] if intervals > 1 else [list(order)]
     record = {
         "scenario": {"name": scenario, "label": scenario, "version": 1, "config": {}, "track": "t"},
-        "method": {"name": name, "label": label, "version": 1, "config": {"threshold": threshold},
+        "method": {"name": name, "label": label, "version": 1, "config": config or {"threshold": threshold},
                    "reference": reference, "uses": []},
         "seed": seed, "visits": visits, "protocol": 1, "metrics": {}, "precision": "float32", "device": "cpu",
     }  # fmt: skip
@@ -99,13 +109,12 @@ def test_every_kind_is_drawn_and_what_was_drawn_lies_beside_it(store, tmp_path, 
         *("negative_elbo", "posterior_consistency_past", "real_samples", "gradient_norm", "synthetic_samples",
           "stored_samples", "stored_parameters", "train_seconds", "code_retention", "code_perplexity"),
         *("final", "matrix", "forgetting", "consistency", "components", "memory", "compute", "samples_needed",
-          "gradient_norm_steps", "thresholds", "style_grid-good"),
+          "gradient_norm_steps", "options-threshold", "style_grid-good"),
         *(f"{kind}-{method}" for kind in ("samples", "samples_over_intervals", "reconstructions")
           for method in methods),
     }  # fmt: skip
     assert names == {f"split-x/{name}.{ending}" for name in figures for ending in ("png", "svg", "csv")}
     assert all(file.exists() for file in files)
-    assert set(PICTURES) < set(KINDS)
 
 
 def test_the_table_beside_a_figure_is_what_was_drawn(store, tmp_path):
@@ -294,8 +303,9 @@ def test_the_front_is_what_nothing_else_beats():
     assert _on_front(points).tolist() == [True, True, False, False, True, False, True]
 
 
-def test_components_and_quality_against_the_threshold(tmp_path):
-    """At equal distances, infinity last; the mean over seeds; one line for the rest of the configuration."""
+def test_components_and_quality_against_a_number_that_variants_differ_in(tmp_path):
+    """At equal distances, infinity last; the mean over seeds; one line for the rest of the configuration. The kind is
+    still found under its earlier name."""
     store = Store.create(tmp_path)
     for seed in (0, 1):
         for threshold, components in ((0.0, 10), (20.0, 4 + seed), ("inf", 1)):
@@ -309,6 +319,102 @@ def test_components_and_quality_against_the_threshold(tmp_path):
     assert [label.get_text() for label in left.get_xticklabels()] == ["0", "20", "∞"]
     assert right.lines[0].get_ydata().tolist() == [20, 25.5, 29]
     assert set(drawing.data["method"]) == {"growing"}
+    assert (drawing.kind, drawing.name) == ("options", "options-threshold")
+    assert drawing.data["threshold"].tolist() == [0, 20, np.inf] * 2
+    assert drawing.title.startswith("split-x: components and negative ELBO after the last interval, against threshold")
+
+
+def test_each_option_that_variants_differ_in_alone_is_a_figure(tmp_path):
+    """A method with another option different as well is another line; a single model has no panel of components."""
+    store = Store.create(tmp_path)
+    variants = (
+        ("ewc", 1, 0), ("ewc", 10, 0), ("ewc", 10, 1), ("other", 1, 0), ("other", 10, 1),
+        ("list", [1, 2], 0), ("list", 3, 0), ("list", 4, 0),
+    )  # fmt: skip
+    for name, strength, width in variants:
+        write(store, f"{name}:strength={strength},width={width}".replace(" ", ""), 0, 30,
+              config={"strength": strength, "width": width})  # fmt: skip
+    figures = {one.name: one for one in drawings(store, ["options"])}
+    lines_of = {name: set(one.data.iloc[:, :2].itertuples(index=False, name=None)) for name, one in figures.items()}
+    assert lines_of == {
+        "options-strength": {("ewc:width=0", 1), ("ewc:width=0", 10), ("list:width=0", 3), ("list:width=0", 4)},
+        "options-width": {("ewc:strength=10", 0), ("ewc:strength=10", 1)},
+    }
+    assert [axes.get_ylabel() for axes in figures["options-strength"].figure.axes] == ["negative ELBO (nats)"]
+    legend = figures["options-strength"].figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.texts] == ["ewc:width=0", "list:width=0"]
+
+
+@pytest.mark.parametrize(
+    "values", [("off", "on"), ("0.5", "1/K"), (None, 0.5), (False, True), ([1], [2]), (0.5, "x"), ({"a": 1}, {"a": 2}),
+               (float("nan"), 1.0), (10**400, 1)],
+)  # fmt: skip
+def test_an_option_that_is_no_number_has_no_figure_and_ends_nothing(tmp_path, values):
+    store = Store.create(tmp_path)
+    for i, value in enumerate(values):
+        write(store, f"mine:threshold={i}", 0, 30, components=2, config={"threshold": value})
+    with pytest.raises(InputError, match="nothing to draw 'options'"):
+        list(drawings(store, ["options"]))
+    for level in (7, 8.5):  # two more variants are numbers
+        write(store, f"mine:threshold={level}", 0, 30, components=2, config={"threshold": level})
+    (drawing,) = drawings(store, ["options"])
+    assert {7, 8.5} <= set(drawing.data["threshold"]) <= {0.5, 1, 7, 8.5}
+
+
+def test_an_option_may_have_the_name_of_a_column(tmp_path):
+    store = Store.create(tmp_path)
+    names = ("method", "n", "mean", "metric", "level", "components")
+    for level in (1, 2):
+        for option in names:
+            write(store, f"of-{option}:{option}={level}", 0, 30, components=2, config={option: level})
+    assert [one.name for one in drawings(store, ["options"])] == [f"options-{option}" for option in sorted(names)]
+
+
+@pytest.fixture
+def registered():
+    """Methods that a test registers are forgotten after it."""
+    names = [one.name for one in METHODS]
+    yield
+    METHODS.keep(names)
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        ("#ff0000", "a look has a colour, a marker and, if wanted, a dash, such as {.*}; not '#ff0000'"),
+        ({"colour": "#ff0000"}, "a look has a colour, a marker"),
+        ({"color": "#ff0000", "marker": "o"}, "a look has a colour, a marker"),
+        ({"colour": "#ff0000", "marker": "o", "size": 3}, "a look has a colour, a marker"),
+        ({"colour": "red", "marker": "o"}, "'mine': the colour of its look is of the form #rrggbb; not 'red'"),
+        ({"colour": 7, "marker": "o"}, "#rrggbb; not 7"),
+        ({"colour": "#ff0000", "marker": "+"}, "unknown marker in the look of method 'mine': '\\+'; there are: "),
+        ({"colour": "#ff0000", "marker": "os"}, "unknown marker"),
+        ({"colour": "#ff0000", "marker": ["o"]}, "unknown marker"),
+        ({"colour": "#ff0000", "marker": "o", "dash": "dahsed"}, "unknown dash in .*Did you mean 'dashed'"),
+        ({"colour": "#ff0000", "marker": "o", "dash": None}, "unknown dash"),
+    ],
+)
+def test_a_look_that_cannot_be_drawn_is_refused_where_it_is_registered(stated, message):
+    with pytest.raises(InputError, match=message):
+        register_method("mine", version=1, look=stated)
+
+
+def test_a_method_may_say_how_it_looks_and_everything_it_can_say_is_drawn(registered, store, monkeypatch):
+    class Mine:
+        """One."""
+
+        Config = None
+
+    register_method("good", version=1, look={"colour": "#ABCDEF", "marker": "h"})(Mine)
+    described = Description("method", "good", 1, "", "m", facts=json.loads(json.dumps(dict(METHODS["good"].facts))))
+    monkeypatch.setattr("lifegen.benchmark.figures.style.describe", lambda kind: {"good": described})
+    assert look("good").line == {"color": "#ABCDEF", "linestyle": "-"}
+    assert (look("good:a=1").colour, look("good:a=1").hollow) == ("#ABCDEF", True)
+    line = lines(drawn(store, "curves", "negative_elbo").figure)["good"]
+    assert (line.get_color(), line.get_marker()) == ("#ABCDEF", "h")
+    for marker, dash in zip_longest(MARKERS, DASHES, fillvalue="solid"):
+        stated = DrawnLook("#000000", marker, dash)
+        assert Line2D([], [], **stated.line, **stated.point).is_dashed() == (dash != "solid")
 
 
 def test_rows_of_images_are_those_of_the_pictures():
@@ -331,6 +437,98 @@ def test_reconstructions_stand_beside_their_originals(store):
     assert drawing.data["distribution"].tolist() == ["0", "1", "2"]
     assert set(drawing.data["cell"]) == {"split-x-good-0"}
     assert set(drawing.data["seed"]) == {0}
+
+
+def as_npz(**arrays: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def as_zip(members: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+ROWS = np.zeros((3, 4, 1, 8, 8), dtype=np.uint8)
+WHOLE = as_npz(samples=ROWS, originals=ROWS, reconstructions=ROWS)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "pictures.npz is missing"),
+        (b"", "can't be read: it isn't a whole npz file"),
+        (WHOLE[: len(WHOLE) // 2], "can't be read: it isn't a whole npz file"),
+        (as_zip({"samples.npy": b"text"}), "isn't of this cell: samples are no array"),
+        (WHOLE[:60] + bytes(40) + WHOLE[100:], "can't be read: "),
+        (pickle.dumps({"samples": ROWS}), "can't be read: it isn't a whole npz file"),
+        (as_npz(samples=np.array([{}])), "can't be read: Object arrays cannot be loaded"),
+        (as_npz(samples=ROWS.astype(float)), "samples are float64 of shape (3, 4, 1, 8, 8), not uint8"),
+        (as_npz(samples=ROWS[0]), "samples are uint8 of shape (4, 1, 8, 8), not uint8 of shape (rows, images,"),
+        (as_npz(samples=ROWS[:0]), "samples are uint8 of shape (0, 4, 1, 8, 8)"),
+        (as_npz(samples=np.uint8(3)), "samples are uint8 of shape ()"),
+        (as_npz(reconstructions=ROWS), "originals are of shape None and reconstructions of (3, 4, 1, 8, 8)"),
+        (as_npz(originals=ROWS[:2], reconstructions=ROWS[:2]), "of (2, 4, 1, 8, 8), for 3 distributions"),
+        (as_npz(style_grid=ROWS[:, :3]), "style_grid has 3 images for each code, which make no square"),
+    ],
+)
+def test_pictures_that_cannot_be_used_are_left_out_with_a_note(tmp_path, content, reason):
+    store = Store.create(tmp_path)
+    write(store, "good", 0, 30, images=10)
+    file = store.cell("split-x-good-0").folder / "pictures.npz"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content)
+    notes: list[str] = []
+    assert {one.kind for one in drawings(store, note=notes.append)} >= {"final", "curves", "compute"}
+    (line,) = notes
+    assert line.startswith("split-x: no pictures of split-x-good-0: pictures.npz ")
+    assert reason in line
+    for kind in ("samples", "samples_over_intervals", "reconstructions", "style_grid", "memory"):
+        with pytest.raises(InputError) as caught:
+            list(drawings(store, [kind]))
+        assert f"nothing to draw '{kind}' from: it needs" in str(caught.value)
+        assert str(caught.value).endswith(line)
+    write(store, "better", 0, 20, images=10)
+    write(store, "good", 1, 30, images=10)
+    assert {one.name for one in drawings(store, ["samples", "memory"])} == {"samples-better", "memory"}
+
+
+def test_pictures_are_missed_in_a_line_for_each_reason(store):
+    for cell in store.cells():
+        (cell.folder / "pictures.npz").unlink()
+    (store.cell("split-x-good-0").folder / "pictures.npz").mkdir()
+    notes: list[str] = []
+    list(drawings(store, note=notes.append))
+    assert notes == [
+        "split-x: no pictures of split-x-batch-0 and 1 more: pictures.npz is missing",
+        "split-x: no pictures of split-x-good-0: pictures.npz can't be read: Is a directory",
+    ]
+
+
+def test_the_command_draws_without_torch_or_pyplot_whatever_the_backend_and_the_pictures(store, tmp_path):
+    """A notebook's kernel sets MPLBACKEND for every command that is called from its cells."""
+    (store.cell("split-x-good-0").folder / "pictures.npz").write_bytes(b"torn")
+    heavy = ("torch", "avalanche", "matplotlib.pyplot", "matplotlib_inline")
+    code = f"""
+import sys
+from lifegen.benchmark.cli import main
+try:
+    main()
+finally:
+    print("imported:", [name for name in {heavy} if name in sys.modules])
+"""
+    environment = {**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    command = [sys.executable, "-c", code, "plot", str(store.path), "--out", str(tmp_path / "figures")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "imported: []" in done.stdout
+    assert done.stderr.startswith("split-x: no pictures of split-x-good-0: pictures.npz can't be read: ")
+    assert (tmp_path / "figures" / "split-x" / "final.png").exists()
 
 
 def test_style_grids_have_a_panel_per_code_row_by_row(store):
@@ -358,7 +556,7 @@ def test_what_cannot_be_drawn_is_one_line(store, tmp_path):
         drawings(store, style="papr")
     with pytest.raises(InputError, match="unknown scenario in this store 'split-y'; there are: split-x"):
         drawings(store, scenario="split-y")
-    with pytest.raises(InputError, match="nothing to draw 'thresholds' from: it needs one method with two thresholds"):
+    with pytest.raises(InputError, match="nothing to draw 'options' from: it needs two variants of a method that"):
         plot(store, tmp_path / "figures", ["thresholds"])
     with pytest.raises(InputError, match="no finished cell"):
         drawings(Store.create(tmp_path / "empty"))
@@ -376,7 +574,7 @@ def test_one_scenario_can_be_drawn_alone(store):
 def test_nothing_sticks_out_however_many_methods_there_are(style, tmp_path):
     """Every method that comes with lifegen, and a variant with a long name."""
     store = Store.create(tmp_path)
-    for method in [*_LOOKS, "lifelong-vae:mutual_information=none"]:
+    for method in [*LOOKS, "lifelong-vae:mutual_information=none"]:
         write(store, method, 0, 30 + len(method), components=2)
     for drawing in drawings(store, ["final", "components", "forgetting", "memory"], style):
         with drawing.style.context():
@@ -449,10 +647,30 @@ def test_a_method_looks_the_same_whatever_is_beside_it(store, tmp_path):
 
 
 def test_every_method_that_comes_with_lifegen_has_a_look_of_its_own():
-    assert set(_LOOKS) == set(describe("method"))
-    assert len({(one.colour, one.marker) for one in _LOOKS.values()}) == len(_LOOKS)
+    assert {name: (one.colour, one.marker, one.dash) for name, one in LOOKS.items()} == {
+        "lifelong-vae": ("#0173b2", "o", "solid"),
+        "lgm-iclr": ("#0173b2", "P", "dashed"),
+        "lgm-2019": ("#0173b2", "X", "dash-dot"),
+        "generative-replay": ("#de8f05", "s", "dashed"),
+        "avalanche-generative-replay": ("#de8f05", "D", "dotted"),
+        "batch": ("#029e73", "^", "dash-dot"),
+        "naive": ("#949494", "v", "dotted"),
+        "growing-mixture": ("#882255", "D", "solid"),
+        "growing-mixture-student": ("#882255", "o", "dashed"),
+        "growing-cvae": ("#f0a3c4", "s", "solid"),
+        "growing-cvae-labels": ("#f0a3c4", "P", "dashed"),
+        "experts": ("#000000", "*", "dashed"),
+        "exact-replay": ("#56b4e9", "X", "solid"),
+        "avalanche-replay": ("#56b4e9", "o", "dashed"),
+        "ewc": ("#6b3d00", "v", "solid"),
+        "avalanche-ewc": ("#6b3d00", "P", "dashed"),
+        "synaptic-intelligence": ("#6b3d00", "s", "dotted"),
+        "avalanche-gem": ("#332288", "s", "dash-dot"),
+        "avalanche-agem": ("#332288", "X", "dashed"),
+    }
+    assert len({(one.colour, one.marker) for one in LOOKS.values()}) == len(LOOKS)
     by_colour: dict[str, list[Any]] = {}
-    for one in _LOOKS.values():
+    for one in LOOKS.values():
         by_colour.setdefault(one.colour, []).append(one.dash)
     assert all(len(set(dashes)) == len(dashes) for dashes in by_colour.values())
     paper = {"lifelong-vae": "#0173b2", "generative-replay": "#de8f05", "batch": "#029e73", "naive": "#949494"}
@@ -465,7 +683,7 @@ def test_a_variant_keeps_its_methods_colour_and_differs_in_the_rest():
         assert look(label).hollow
     assert look("mine:a=1").colour == look("mine").colour
     assert not look("mine").hollow
-    assert look("mine").marker not in {one.marker for one in _LOOKS.values()}
+    assert look("mine").marker not in {one.marker for one in LOOKS.values()}
     for suite in suites().values():
         assert len({look(method) for method in suite.methods}) == len(suite.methods)
         for a, b in combinations(suite.methods, 2):
@@ -502,13 +720,13 @@ def distances(colours: Iterable[str], sight: np.ndarray) -> Iterator[float]:
 @pytest.mark.parametrize("sight", SIGHT)
 def test_colours_are_told_apart_by_everybody(sight):
     """2.3 is a just noticeable difference; the nearest are the paper's own, batch and naive."""
-    colours = {one.colour for one in _LOOKS.values()}
+    colours = {one.colour for one in LOOKS.values()}
     assert len(colours) == 10
     assert min(distances(colours, SIGHT[sight])) > 10
 
 
 def test_in_grey_methods_differ_in_lightness_or_in_marker_and_dash():
-    for a, b in combinations(_LOOKS.values(), 2):
+    for a, b in combinations(LOOKS.values(), 2):
         if abs(lab(a.colour, SIGHT["normal"])[0] - lab(b.colour, SIGHT["normal"])[0]) < 10:
             assert (a.marker, a.dash) != (b.marker, b.dash), (a, b)
     paper = [look(name) for name in ("lifelong-vae", "generative-replay", "batch", "naive")]

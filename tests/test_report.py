@@ -97,8 +97,8 @@ def file(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def few_figures(monkeypatch):
     """Two kinds of figures, one of lines and one of images: drawing is what takes time."""
 
-    def few(store, kinds=("final", "samples"), scenario=None):
-        return drawings(store, kinds, scenario=scenario)
+    def few(store, kinds=("final", "samples"), **options):
+        return drawings(store, kinds, **options)
 
     monkeypatch.setattr(module, "drawings", few)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.plots import PICTURES
+from lifegen.benchmark.figure_kinds import check_figures
 from lifegen.benchmark.store import Store, load
 from lifegen.benchmark.suite import cells_of, suites
 from lifegen.benchmark.worker import run_cell
@@ -38,7 +37,7 @@ def test_a_suites_cells_exist_and_its_figures_too(name):
         for key, value in suite.smoke.scenario.items():
             assert after.scenario.config[key] == value != before.scenario.config[key]
         assert after.method.name == before.method.name
-    assert set(suite.figures) <= {*describe("metric"), *PICTURES}
+    check_figures(suite)
     assert suite.budget
 
 

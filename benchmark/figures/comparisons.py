@@ -1,4 +1,4 @@
-"""Figures that set methods side by side after the last interval: ranks, forgetting, what quality costs. No torch."""
+"""Figures that set methods side by side after the last interval: ranks, forgetting, the costs of quality."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
 
-from ..cell_folder import StoredCell
 from .drawing import (
     Drawing,
     Scene,
@@ -30,7 +28,7 @@ from .style import look
 
 _QUALITY = "negative_elbo"
 _NUMBER_BYTES = 4
-"""Of a stored number, float32. A stored image takes one a pixel and channel, as in ``exact-replay``."""
+"""Bytes of a stored number, a float32. A stored image takes one byte a pixel and channel."""
 
 
 def final(scene: Scene) -> Iterator[Drawing]:
@@ -102,11 +100,11 @@ def memory(scene: Scene) -> Iterator[Drawing]:
     needed = {"stored_parameters", "stored_samples", _QUALITY}
     if not needed <= set(scene.final.columns):
         return
-    image = _image_bytes(scene)
     images = scene.final["stored_samples"].fillna(0)
-    if image is None and images.any():
+    image_bytes = _image_bytes(scene) if images.any() else 0
+    if image_bytes is None:
         return
-    megabytes = (_NUMBER_BYTES * scene.final["stored_parameters"] + (image or 0) * images) / 1e6
+    megabytes = (_NUMBER_BYTES * scene.final["stored_parameters"] + image_bytes * images) / 1e6
     yield from _trade_off(scene, "memory", megabytes, "memory kept at the end (MB)", "quality against memory",
                           across=("upper",))  # fmt: skip
 
@@ -118,62 +116,18 @@ def compute(scene: Scene) -> Iterator[Drawing]:
         yield from _trade_off(scene, "compute", scene.final["train_seconds"], label, "quality against time")
 
 
-def thresholds(scene: Scene) -> Iterator[Drawing]:
-    """Components at the end, and the negative ELBO, against the threshold of a growing mixture's novelty test."""
-    sweep = threshold_sweep(scene)
-    levels = sorted(sweep["threshold"].unique())
-    if len(levels) < 2:
-        return
-    metrics = ("components", _QUALITY)
-    tables = [estimates(sweep, ["method", "threshold"], metric).assign(metric=metric) for metric in metrics]
-    methods = sorted(sweep["method"].unique())
-    figure, panels = canvas(scene, methods if len(methods) > 1 else (), (1, 2), wide=True)
-    for panel, table, label in zip(panels[0], tables, ("components at the end", axis_label(_QUALITY)), strict=True):
-        for method, group in table.groupby("method"):
-            own = look(str(method))
-            at = [levels.index(one) for one in group["threshold"]]  # equal distances: the last may be infinite
-            panel.plot(at, group["mean"], **own.line, **own.point)
-            panel.fill_between(at, group["low"], group["high"], color=own.colour, alpha=0.2, linewidth=0)
-        panel.set(xlabel="threshold (nats)", ylabel=label, ylim=limits(sweep[str(table["metric"].iloc[0])]))
-        panel.set_xticks(range(len(levels)), [f"{one:g}".replace("inf", "∞") for one in levels])
-    panels[0, 0].yaxis.set_major_locator(MaxNLocator(integer=True))
-    data = pd.concat(tables)
-    yield scene.drawing("thresholds", figure, "threshold of the novelty test", seeds_note(data["n"]), data)
-
-
-def threshold_sweep(scene: Scene) -> pd.DataFrame:
-    """One row per cell of a method with a threshold: method (without its threshold), threshold, components,
-    negative_elbo.
-    """
-    columns = ["method", "threshold", "components", _QUALITY]
-    found = []
-    for cell in scene.cells:
-        threshold = cell.record["method"]["config"].get("threshold")
-        values = [cell.numbers.get(metric) for metric in columns[2:]]
-        if threshold is not None and None not in values:
-            found.append((_without_threshold(cell), float(threshold), *values))
-    return pd.DataFrame(found, columns=columns)
-
-
-def _without_threshold(cell: StoredCell) -> str:
-    label = str(cell.record["method"]["label"])
-    name, _, options = label.partition(":")
-    rest = ",".join(one for one in options.split(",") if one and not one.startswith("threshold="))
-    return name + (f":{rest}" if rest else "") + cell.method.removeprefix(label)
-
-
 def _trade_off(
     scene: Scene, name: str, cost: pd.Series, label: str, what: str, across: tuple[str, ...] = ()
 ) -> Iterator[Drawing]:
     """Quality against a cost on a logarithmic axis, with 95 % t intervals along both.
 
     Args:
-        scene: of what.
-        name: of the drawing.
-        cost: of each row of ``scene.final``.
-        label: of its axis.
-        what: it shows.
-        across: references whose cost isn't measured, or has no meaning: horizontal lines.
+        scene: the scenario to draw.
+        name: the drawing's.
+        cost: the cost of each row of ``scene.final``.
+        label: what to write at its axis.
+        what: what the figure shows.
+        across: references whose cost isn't measured or means nothing, drawn as horizontal lines.
     """
     cells = scene.final.assign(cost=cost).dropna(subset=["cost", _QUALITY])
     costs, qualities = estimates(cells, ["method"], "cost"), estimates(cells, ["method"], _QUALITY)
@@ -210,10 +164,10 @@ def _trade_off(
 
 
 def _on_front(points: np.ndarray) -> np.ndarray:
-    """Which points no other one is as good as in both and better in one; less is better.
+    """Whether each point is on the Pareto front: no other is as good in both numbers and better in one. Less is better.
 
     Args:
-        points: (n, 2); a row of NaN is none.
+        points: (n, 2); a row with a NaN is never on the front.
     """
     as_good = np.all(points[None] <= points[:, None], axis=2)
     better = np.any(points[None] < points[:, None], axis=2)
@@ -222,10 +176,10 @@ def _on_front(points: np.ndarray) -> np.ndarray:
 
 
 def _image_bytes(scene: Scene) -> int | None:
-    """Bytes of one of the scenario's images, one a pixel and channel; None if no cell kept a picture."""
+    """Bytes of one of the scenario's images, one a pixel and channel; None if no cell has a picture."""
     for cell in scene.cells:
-        if (kept := scene.pictures(cell).get("originals")) is not None:
-            return int(np.prod(kept.shape[-3:]))
+        if (originals := scene.pictures(cell).get("originals")) is not None:
+            return int(np.prod(originals.shape[-3:]))
     return None
 
 
@@ -242,7 +196,7 @@ def _best_first(table: pd.DataFrame) -> list[str]:
 
 
 def _rows_height(scene: Scene, methods: list[str]) -> float:
-    """Inches of a figure with a row per method."""
+    """Inches that the panels of a figure with a row per method are high."""
     return (1.75 * max(4, len(methods)) + 6) * scene.style.font / 72
 
 
@@ -253,7 +207,7 @@ def _name_rows(axes: Axes, scene: Scene, methods: list[str]) -> None:
 
 
 def _dots(axes: Axes, table: pd.DataFrame, scene: Scene, metric: str, order: list[str]) -> None:
-    """A row per method: seeds as small dots, the mean with its interval."""
+    """Draw a row per method: its seeds as small dots, and the mean with its interval."""
     size = scene.style.marker
     for row in table.itertuples():
         own, at = look(row.method), order.index(row.method)

@@ -1,4 +1,4 @@
-"""The critical-difference diagram: methods compared over scenarios, where there are enough of them. No torch."""
+"""The critical-difference diagram: methods compared over scenarios, where there are enough of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 
 from ..catalogue import shown
@@ -15,7 +14,8 @@ from ..errors import InputError
 from ..leaderboard import ACROSS
 from ..runs import Runs
 from ..statistics import CriticalDifference
-from .drawing import Drawing, Scene, canvas
+from .drawing import Drawing, Scene, canvas, text_width
+from .matrix import heat_map
 from .style import Style, look
 
 
@@ -33,13 +33,20 @@ def critical_difference(runs: Runs, style: Style) -> Iterator[Drawing]:
     scene = Scene(ACROSS, [], style)
     order = np.argsort(found.mean_ranks, kind="stable")
     names = [methods[i] for i in order]
-    figure, panels = canvas(scene, shape=(1, 2), wide=True, height=0.32 * style.font / 11 * (len(names) + 4))
-    _diagram(panels[0, 0], found, order, names, style)
+    row = 0.32 * style.font / 11
+    figure, panels = canvas(scene, shape=(1, 2), wide=True, height=row * (len(names) + 4))
+    left, right = panels[0]
+    _diagram(left, found, order, names, style)
     p_values = pd.DataFrame(found.p_values[np.ix_(order, order)], names, names)
-    upper = np.triu(np.ones_like(p_values, dtype=bool))
-    sns.heatmap(p_values, mask=upper, ax=panels[0, 1], vmin=0, vmax=0.1, cmap="viridis", annot=len(names) <= 10,
-                fmt=".3f", cbar_kws={"label": "p, corrected", "extend": "max"})  # fmt: skip
-    panels[0, 1].grid(visible=False)
+    below = p_values.where(np.tril(np.ones_like(p_values, dtype=bool), -1)).to_numpy()
+    widest = max(text_width(shown(name), 0.9 * style.font) for name in names)
+    cell = (max(0.3 * style.wide - widest, 0.1 * style.wide) / len(names), row)
+    colours = heat_map(right, below, 0, 0.1, cell, style, form=".3f")
+    figure.colorbar(colours, ax=right, label="p, corrected", extend="max")
+    places = range(len(names))
+    right.set_xticks(places, [shown(name) for name in names], rotation=90)
+    right.set_yticks(places, [shown(name) for name in names])
+    right.set_aspect("auto")
     data = pd.DataFrame(
         [
             {"a": a, "b": b, "rank_a": found.mean_ranks[order[i]], "rank_b": found.mean_ranks[order[j]],

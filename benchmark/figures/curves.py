@@ -1,4 +1,4 @@
-"""Figures over the stream: metrics against intervals and steps. No torch."""
+"""Figures over the stream: metrics against intervals and steps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from .drawing import (
 from .style import look
 
 _OWN_KIND = ("components",)
-"""Metrics that a kind of their own draws."""
+"""Metrics that have a kind of their own, and so no curve among the others."""
 
 
 def curves(scene: Scene) -> Iterator[Drawing]:
@@ -50,7 +50,9 @@ def components(scene: Scene) -> Iterator[Drawing]:
 
 
 def consistency(scene: Scene) -> Iterator[Drawing]:
-    """What codes keep, beside how many are in use: a code that says nothing is perfectly consistent."""
+    """Consistency and retention of codes, beside the number of codes in use: a code that says nothing is perfectly
+    consistent.
+    """
     rows = scene.several
     parts = {metric: rows[rows["metric"] == metric]
              for metric in ("posterior_consistency_past", "code_retention", "code_perplexity")}  # fmt: skip
@@ -144,12 +146,13 @@ def _curve(scene: Scene, metric: str, rows: pd.DataFrame, kind: str) -> Drawing:
 
 
 def _lines(axes: Axes, data: pd.DataFrame, at: pd.Series, markers: bool = True) -> None:
-    """A curve of means within their intervals for each method; one of interval 0 alone goes across.
+    """Draw a curve of means within their intervals for each method; a method with interval 0 alone goes across.
 
     Args:
-        axes: where.
-        data: with the columns method, mean, low and high.
-        at: the place of each of its rows.
+        axes: the panel.
+        data: a table with the columns method, mean, low and high.
+        at: where each of its rows lies on the horizontal axis.
+        markers: whether curves have markers.
     """
     last = at.max()
     alpha = 0.2 if data["method"].nunique() <= FEW else 0.07
@@ -165,7 +168,9 @@ def _lines(axes: Axes, data: pd.DataFrame, at: pd.Series, markers: bool = True) 
 
 
 def _between_intervals(data: pd.DataFrame) -> pd.Series:
-    """Where a trace's steps lie: those of interval i between i − 1 and i; a method of one interval fills the axis."""
+    """Where a trace's steps lie on the axis of intervals: the steps of interval i between i − 1 and i. The steps of a
+    method with one interval fill the axis.
+    """
     by_method = data.groupby("method")
     share = data["step"] / (by_method["step"].transform("max") + 1)
     only = by_method["interval"].transform("max") == 0

@@ -1,11 +1,11 @@
-"""What every figure is made of: what it is drawn from, its panels, its legend and its title. No torch."""
+"""The parts that all figures share: the data they are drawn from, panels, legend and title."""
 
 from __future__ import annotations
 
 import hashlib
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure  # not pyplot: whoever imports this keeps his own backend
+from matplotlib.figure import Figure  # without pyplot, so that neither MPLBACKEND nor a notebook matters
 from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
@@ -21,41 +21,43 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..catalogue import describe_metrics, shown
 from ..cell_folder import StoredCell
+from ..errors import InputError
 from ..statistics import mean_interval
 from ..store import Store
+from .stored_pictures import stored_pictures
 from .style import Style, look
 
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 FEW = 8
-"""Methods that share a panel with bands upon each other, or a legend below it."""
+"""Methods that may share a panel with strong bands, or a legend below it."""
 _LONGEST = 200
-"""Bytes of a file name, before what is put to it."""
+"""Bytes of a file name, without its ending."""
 REFERENCES = {"upper": " ▲", "lower": " ▼"}
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure and what was drawn in it."""
+    """A figure and the data drawn in it."""
 
     kind: str
-    """One of ``plots.KINDS``."""
+    """One of ``figure_kinds.FIGURE_KINDS``."""
     scenario: str
-    """Label."""
+    """The scenario's label."""
     name: str
     """File name without its ending; unique within the scenario."""
     title: str
-    """One line: what it shows, of how many seeds, and what the band is."""
+    """One line that says what it shows, of how many seeds, and what the band is."""
     figure: Figure
     data: pd.DataFrame
-    """What was drawn: a row per point with its interval, or per row of images with where they are from."""
+    """A row per point drawn, with its interval; or a row per row of images, with the cell that they are from."""
     style: Style
 
     def save(self, file: Path | IO[Any], form: str) -> None:
-        """Write the figure; equal data give an equal file.
+        """Write the figure. Equal data give an equal file.
 
         Args:
-            file: where to.
-            form: png, svg or pdf.
+            file: the file to write.
+            form: "png", "svg" or "pdf".
         """
         with self.style.context():  # some settings count when a figure is made, others when it is written
             metadata: dict[str, Any] = {"Title": self.title, **_UNDATED.get(form, {})}
@@ -68,8 +70,10 @@ class Scene:
 
     scenario: str
     cells: Sequence[StoredCell]
-    """The store's current ones, at least one."""
+    """Its current cells."""
     style: Style
+    _without_pictures: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Why pictures couldn't be used, by the cell's name; for those cells whose pictures a figure has asked for."""
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -83,12 +87,12 @@ class Scene:
 
     @cached_property
     def unions(self) -> pd.DataFrame:
-        """Those of :attr:`rows` that belong to no single distribution."""
+        """The rows that belong to no single distribution."""
         return self.rows[self.rows["distribution"].isna()]
 
     @cached_property
     def several(self) -> pd.DataFrame:
-        """Those of :attr:`unions` of cells with more than one interval."""
+        """The rows of :attr:`unions` from cells with more than one interval."""
         return self.unions[self.unions.groupby("cell")["interval"].transform("max") > 0]
 
     @cached_property
@@ -107,20 +111,35 @@ class Scene:
 
     @property
     def first_seeds(self) -> list[StoredCell]:
-        """The cell of each method's lowest seed, by method."""
+        """The cell of each method's lowest seed, in the order of methods' names."""
         first = {cell.method: cell for cell in sorted(self.cells, key=lambda cell: -cell.record["seed"])}
         return [first[method] for method in sorted(first)]
 
     def pictures(self, cell: StoredCell) -> dict[str, np.ndarray]:
-        """A cell's pictures, uint8, by name; empty if it has none."""
-        file = cell.folder / "pictures.npz"
-        if not file.exists():
+        """A cell's pictures by name, as :func:`~.stored_pictures.stored_pictures` has them; empty if none can be used,
+        which :attr:`notes` then say.
+        """
+        try:
+            return stored_pictures(cell)
+        except InputError as error:
+            self._without_pictures[cell.folder.name] = str(error)
             return {}
-        with np.load(file, allow_pickle=False) as kept:
-            return dict(kept)
+
+    @property
+    def notes(self) -> list[str]:
+        """Which cells had no pictures for the figures drawn so far, a line for each reason."""
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in sorted(self._without_pictures.items()):
+            by_reason.setdefault(reason, []).append(name)
+        return [
+            f"{self.scenario}: no pictures of {names[0]}"
+            + (f" and {len(names) - 1} more" if len(names) > 1 else "")
+            + f": {reason}"
+            for reason, names in by_reason.items()
+        ]
 
     def named(self, method: str) -> str:
-        """A method as figures name it: references have their mark."""
+        """A method as figures name it, references with their mark."""
         reference = self._references.get(method)
         return shown(method) + (REFERENCES[reference] if reference else "")
 
@@ -129,15 +148,15 @@ class Scene:
         return {cell.method: reference for cell in self.cells if (reference := cell.record["method"].get("reference"))}
 
     def drawing(self, name: str, figure: Figure, what: str, note: str, data: pd.DataFrame, kind: str = "") -> Drawing:
-        """Put the title in, and make the drawing.
+        """Give a figure its title, and make it a drawing.
 
         Args:
-            name: of its file.
-            figure: with everything but its title.
-            what: it shows.
+            name: the name of its file.
+            figure: everything but its title.
+            what: what it shows.
             note: how many seeds, and what the band is, as :func:`seeds_note` says it.
-            data: what was drawn.
-            kind: of figure, if its name isn't that.
+            data: the data drawn.
+            kind: the kind of figure, where that isn't its name.
         """
         head = f"{self.scenario}: {what}"
         text = head if self.style.titled else ""
@@ -150,13 +169,13 @@ class Scene:
 
 def axis_label(metric: str) -> str:
     """A metric's name in words, with its unit."""
-    known = describe_metrics().get(metric)
-    unit = known.facts.get("unit") if known else None
+    entry = describe_metrics().get(metric)
+    unit = entry.facts.get("unit") if entry else None
     return f"{in_words(metric)} ({unit})" if unit and unit != metric else in_words(metric)
 
 
 def in_words(metric: str) -> str:
-    """A metric's name as one reads it."""
+    """A metric's name as it is read aloud."""
     return metric.replace("_", " ").replace("elbo", "ELBO").replace("nll", "NLL").replace("iwae", "IWAE")
 
 
@@ -170,8 +189,8 @@ def file_name(label: str) -> str:
 
 def estimates(rows: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd.DataFrame:
     """The mean over seeds with its 95 % t interval, one row a group: the columns of ``by``, n, mean, low, high."""
-    found = [(*key, *mean_interval(list(one))) for key, one in rows.groupby(list(by), dropna=False)[value]]
-    table = pd.DataFrame(found, columns=[*by, "n", "mean", "low", "high"])
+    means = [(*key, *mean_interval(list(seeds))) for key, seeds in rows.groupby(list(by), dropna=False)[value]]
+    table = pd.DataFrame(means, columns=[*by, "n", "mean", "low", "high"])
     return table.astype({"mean": float, "low": float, "high": float})
 
 
@@ -179,9 +198,9 @@ def log_axis(axes: Axes, which: Literal["x", "y"], span: float) -> None:
     """Make an axis logarithmic, with plain numbers at its ticks.
 
     Args:
-        axes: where.
-        which: of the two.
-        span: largest value over smallest one.
+        axes: the panel.
+        which: which of its two axes.
+        span: the largest value divided by the smallest.
     """
     axes.set(**{f"{which}scale": "log"})
     axis = axes.xaxis if which == "x" else axes.yaxis
@@ -191,7 +210,7 @@ def log_axis(axes: Axes, which: Literal["x", "y"], span: float) -> None:
 
 
 def seeds_note(n: Iterable[int]) -> str:
-    """How many seeds the estimates of a figure have, and so whether it has intervals."""
+    """The number of seeds behind a figure's estimates, and what its bands are, in words."""
     few, many = min(n), max(n)
     if many == 1:
         return "one seed"
@@ -199,7 +218,7 @@ def seeds_note(n: Iterable[int]) -> str:
 
 
 def limits(values: Iterable[float], log: bool = False) -> tuple[float, float]:
-    """Of an axis that shows every seed's value: the interval of two seeds may reach far beyond, and is cut there."""
+    """The ends of an axis that shows every seed's value. The interval of two seeds may reach far beyond, and is cut."""
     array = np.log10([value for value in values if value > 0]) if log else np.array(list(values))
     low, high = array.min(), array.max()
     margin = 0.12 * (high - low) or (0.1 if log else 0.5 * abs(high) or 1)
@@ -208,12 +227,12 @@ def limits(values: Iterable[float], log: bool = False) -> tuple[float, float]:
 
 
 def line_handle(method: str) -> Line2D:
-    """A method in a legend of curves: dash and marker."""
+    """The handle of a method in a legend of curves: dash and marker."""
     return Line2D([], [], **look(method).line, **look(method).point)
 
 
 def point_handle(method: str) -> Line2D:
-    """A method in a legend of points: its marker alone."""
+    """The handle of a method in a legend of points: its marker alone."""
     return Line2D([], [], linestyle="none", **look(method).point)
 
 
@@ -225,14 +244,14 @@ def canvas(
     """A figure with its panels, and with a legend of methods outside of them.
 
     Args:
-        scene: its style decides the sizes.
-        methods: in the legend; none: no legend.
+        scene: the scenario, whose style decides the sizes.
+        methods: the methods in the legend; without any there is no legend.
         shape: rows and columns of panels.
         wide: whether the figure takes the width of a page.
-        height: of all panels together, inches; by default the style's, for each row of panels.
+        height: inches of all panels together; by default the style's height for each row of panels.
         sharex: whether the panels have one horizontal axis.
         sharey: whether the panels have one vertical axis.
-        handle: what stands for a method in the legend.
+        handle: makes what stands for a method in the legend.
 
     Returns:
         the figure, and its panels, (rows, columns).
@@ -262,8 +281,8 @@ def canvas(
 
 
 def _in_columns(labels: list[str], width: float, size: float) -> tuple[list[str], int, float]:
-    """Labels for as many columns as fit into a width in inches, how many, and their size: one more column is worth
-    smaller letters, or a label in two lines.
+    """Labels, number of columns and size of letters of a legend of this width in inches. For one more column letters
+    may be smaller, or a label may take two lines.
     """
     folded = [label.replace(" (reconstruction)", "\n(reconstruction)") for label in labels]
     chosen = (labels, 1, size)
@@ -280,7 +299,7 @@ def _entry_width(labels: Iterable[str], size: float) -> float:
 
 
 def panel_title(panel: Axes, text: str, width: float, style: Style) -> None:
-    """Over a panel of this width in inches: long ones in two lines or smaller."""
+    """Write a title over a panel of this width in inches; a long one in two lines, or in smaller letters."""
     size = 0.9 * style.font
     if text_width(text, size) > width:
         text = textwrap.fill(text.replace(":", ": ").replace(",", ", "), max(18, int(width * 72 / (0.6 * size))))
@@ -289,7 +308,7 @@ def panel_title(panel: Axes, text: str, width: float, style: Style) -> None:
 
 
 def _set_title(figure: Figure, parts: Sequence[str], style: Style) -> None:
-    """In one line if that fits, else in one for each part, smaller where it must be."""
+    """Write a title in one line if that fits, otherwise in a line for each part, in smaller letters if need be."""
     available = figure.get_figwidth() - 0.2
     one = parts[0] + "".join(f" ({part})" for part in parts[1:])
     lines = [one] if text_width(one, style.font) <= available else list(parts)
@@ -298,13 +317,13 @@ def _set_title(figure: Figure, parts: Sequence[str], style: Style) -> None:
 
 
 def text_width(text: str, size: float) -> float:
-    """Inches that a line of this size in points takes."""
+    """Inches that a line of text takes in letters of this size in points."""
     return _width_of_100(text) * size / 7200
 
 
 @cache
 def _width_of_100(text: str) -> float:
-    """Points that a line of 100 points takes."""
+    """Points that a line of text takes in letters of 100 points."""
     return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=100), ismath=False)[0])
 
 

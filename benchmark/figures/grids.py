@@ -1,4 +1,4 @@
-"""Figures made of images, of each method's first seed. No torch."""
+"""Figures made of images, from each method's lowest seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .drawing import Drawing, Scene, canvas, text_width
 from .style import Style
 
 _MOST_INTERVALS, _MOST_ROWS = 12, 20
-"""Rows of intervals, and of codes or distributions: where there are more, some are shown, evenly spread."""
+"""Rows of intervals, and of codes or distributions. Where there are more, an even choice of them is shown."""
 
 
 def samples(scene: Scene) -> Iterator[Drawing]:
@@ -26,7 +26,7 @@ def samples(scene: Scene) -> Iterator[Drawing]:
 
 
 def samples_over_intervals(scene: Scene) -> Iterator[Drawing]:
-    """Samples of each method after each interval, of the same noise: one row per interval."""
+    """Samples of each method after each interval, all from the same noise, one row per interval."""
     for cell, images in _pictures(scene, "samples_over_intervals"):
         chosen = spread(len(images), _MOST_INTERVALS)
         figure = image_rows(images[chosen], [str(i) for i in chosen], "after interval", scene.style)
@@ -37,7 +37,7 @@ def samples_over_intervals(scene: Scene) -> Iterator[Drawing]:
 def reconstructions(scene: Scene) -> Iterator[Drawing]:
     """Test images, left, and their reconstructions by each method's final model, right, one row per distribution."""
     for cell, rebuilt in _pictures(scene, "reconstructions"):
-        both = np.concatenate([scene.pictures(cell)["originals"], rebuilt], 1)
+        both = np.concatenate([scene.pictures(cell)["originals"], rebuilt], axis=1)
         chosen = spread(len(both), _MOST_ROWS)
         names = [cell.distributions[i] for i in chosen]
         figure = image_rows(both[chosen], names, "", scene.style, split=True)
@@ -54,7 +54,7 @@ def style_grid(scene: Scene) -> Iterator[Drawing]:
 
 
 def spread(n: int, most: int) -> list[int]:
-    """At most so many of n indices, evenly spread, the first and the last among them."""
+    """At most ``most`` of n indices, evenly spread, with the first and the last."""
     return [round(i) for i in np.linspace(0, n - 1, min(n, most))]
 
 
@@ -63,10 +63,10 @@ def image_rows(images: np.ndarray, names: Sequence[str], label: str, style: Styl
 
     Args:
         images: uint8, (rows, images, channels, height, width).
-        names: of the rows.
-        label: of the rows' axis.
+        names: the names of the rows.
+        label: what to write at the rows' axis.
         style: decides the size.
-        split: whether to part the left half from the right.
+        split: whether to draw a line between the left half and the right.
     """
     rows, n, _, height, width = images.shape
     margin = max(text_width(name, 0.9 * style.font) for name in names) + 2.4 * style.font / 72
@@ -90,7 +90,7 @@ def style_panels(grids: np.ndarray, scene: Scene) -> Figure:
 
     Args:
         grids: uint8, (codes, points², channels, height, width), row by row.
-        scene: its style decides the size.
+        scene: the scenario, whose style decides the size.
     """
     points = round(np.sqrt(grids.shape[1]))
     columns = min(len(grids), 4)
@@ -106,13 +106,14 @@ def style_panels(grids: np.ndarray, scene: Scene) -> Figure:
 
 
 def _pictures(scene: Scene, key: str) -> Iterator[tuple[StoredCell, np.ndarray]]:
+    """The cells that have pictures of this name, with these."""
     for cell in scene.first_seeds:
         if (images := scene.pictures(cell).get(key)) is not None:
             yield cell, images
 
 
 def _origin(cell: StoredCell, **rows: Sequence[object]) -> pd.DataFrame:
-    """Where each row of images is from."""
+    """The cell that each row of images is from."""
     return pd.DataFrame({"method": cell.method, "seed": cell.record["seed"], "cell": cell.folder.name, **rows})
 
 

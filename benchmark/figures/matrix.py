@@ -1,4 +1,4 @@
-"""The matrix R[t, j], the negative ELBO on distribution j after interval t, and figures of it. No torch."""
+"""The matrix R[t, j], the negative ELBO on distribution j after interval t, and figures of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .drawing import Drawing, Scene, axis_label, canvas, estimates, panel_title,
 from .style import Style
 
 _MOST_NUMBERS = 10
-"""Columns of a heat map that has its numbers written in."""
+"""Columns of a heat map whose numbers are written into it."""
 
 
 def matrix(scene: Scene) -> Iterator[Drawing]:
@@ -67,11 +67,11 @@ def matrix(scene: Scene) -> Iterator[Drawing]:
 
 
 def matrices(scene: Scene) -> pd.DataFrame:
-    """R of every cell with several intervals: one row each, with the columns method, seed, interval, position,
+    """R of every cell with several intervals, a row per number, with the columns method, seed, interval, position,
     distribution, first and value.
 
-    A distribution's position is its place in the order in which they are first met, its name that place where the
-    seeds differ in it; ``first`` is the interval at which that is.
+    A distribution's position is its place in the order in which distributions are first met, and ``first`` the interval
+    in which it is met. Where seeds differ in this order, its place stands for its name.
     """
     values = scene.rows[(scene.rows["metric"] == "negative_elbo") & scene.rows["distribution"].notna()]
     tables = []
@@ -94,8 +94,8 @@ def matrices(scene: Scene) -> pd.DataFrame:
 
 
 def final_forgetting(scene: Scene) -> pd.DataFrame:
-    """R[T, j] − min_t R[t, j] of every cell with several intervals, a row each: method, seed, position, distribution
-    and value.
+    """R[T, j] − min_t R[t, j] of every cell with several intervals, a row per distribution, with the columns method,
+    seed, position, distribution and value.
     """
     rows = matrices(scene)
     by = ["method", "seed", "position", "distribution"]
@@ -104,33 +104,40 @@ def final_forgetting(scene: Scene) -> pd.DataFrame:
 
 
 def heat_map(
-    axes: Axes, grid: np.ndarray, low: float, high: float, cell: tuple[float, float], style: Style
+    axes: Axes, grid: np.ndarray, low: float, high: float, cell: tuple[float, float], style: Style, form: str = ".0f"
 ) -> AxesImage:
-    """Values as colours, dark ones good, with their numbers where they are few and the cells large enough.
+    """Draw values as colours, dark ones low, and write the numbers in where they are few and the cells large enough.
 
     Args:
-        axes: where.
-        grid: (rows, columns).
-        low: value of the darkest colour.
-        high: value of the lightest; those beyond have it too.
+        axes: the panel.
+        grid: (rows, columns); a NaN stays empty.
+        low: the value of the darkest colour.
+        high: the value of the lightest colour, which larger values have, too.
         cell: inches that a column is wide and a row high.
         style: decides the largest letters.
+        form: the format of the numbers.
     """
     image = axes.imshow(grid, cmap=matplotlib.colormaps["viridis"], vmin=low, vmax=high)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    texts = [f"{value:.0f}" for value in grid.flat if not np.isnan(value)]
+    texts = [format(value, form) for value in grid.flat if not np.isnan(value)]
     widest = max(text_width(text, 10) for text in texts) / 10
     size = min(0.75 * style.font, 0.9 * cell[0] / widest, 0.9 * cell[1] * 72)
     if grid.shape[1] <= _MOST_NUMBERS and size >= 0.45 * style.font:
         for (row, column), value in np.ndenumerate(grid):
             if not np.isnan(value):
                 dark = (value - low) / ((high - low) or 1) < 0.6
-                axes.text(column, row, f"{value:.0f}", ha="center", va="center", fontsize=size,
+                axes.text(column, row, format(value, form), ha="center", va="center", fontsize=size,
                           color="white" if dark else "black")  # fmt: skip
     return image
 
 
 def spread_ticks(n: int, need: float, cell: float) -> list[int]:
-    """Every few of n cells, so that labels of this size don't run into each other."""
+    """The indices of cells that get a label: every k-th of n, so that labels don't run into each other.
+
+    Args:
+        n: number of cells.
+        need: inches that a label takes.
+        cell: inches of a cell.
+    """
     return list(range(0, n, max(1, int(np.ceil(need / cell)))))

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.suite import cells_of
-from lifegen.benchmark.toml_lines import toml_lines
+from lifegen.benchmark.figure_kinds import check_figures
+from lifegen.benchmark.suite import cells_of, suite
 
 from .mutation import changed, damaged, fuzz
 
@@ -33,44 +34,44 @@ def mutate(rng: random.Random) -> dict[str, bytes]:
 
 
 def read(inputs: Mapping[str, bytes]) -> None:
-    """Read a suite and plan its cells. Whatever is refused is refused with its line, and what isn't can be stored."""
+    """Read a suite and plan its cells. A refusal names a key that is there, or a line; a cell can be stored."""
     content = inputs["suite.toml"]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "suite.toml")
         file.write_bytes(content)
         try:
             cells = [*cells_of(str(file)), *cells_of(str(file), smoke=True)]
+            check_figures(suite(str(file)))
         except InputError as refused:
-            text = str(refused).removeprefix(f"suite {file}")
-            assert text.startswith((", line ", ": key ", " can't be read: a number", " has more than")), text
-            if text.startswith(", line "):
-                number = int(text.removeprefix(", line ").partition(",")[0].partition(":")[0].partition(" ")[0])
-                assert 1 <= number <= content.count(b"\n") + 1, text
+            _check_place(str(refused).removeprefix(f"suite {file}"), content)
             raise
-        finally:
-            _check_lines(content)
     for cell in cells:
         assert len(cell.name.encode()) <= 255, cell.name
         assert Path(cell.name).name == cell.name, cell.name
         assert str(cell).isprintable(), cell
 
 
-def _check_lines(content: bytes) -> None:
-    """Every key and element of whatever tomllib reads has a line."""
-    try:
-        text = content.decode()
-        tree = tomllib.loads(text)
-    except (ValueError, RecursionError):
+def _check_place(text: str, content: bytes) -> None:
+    """See whether a refusal says where: which key, which line, or that it is about the whole file."""
+    if text.startswith((": key ", " can't be read: a number", " has more than")):
         return
-    assert not (missing := places(tree) - toml_lines(text).keys()), missing
+    if line := re.match(r", line (\d+): ", text):
+        assert 1 <= int(line[1]) <= content.count(b"\n") + 1, text
+        return
+    tree = tomllib.loads(content.decode())
+    # As an error prints it: a key may have any characters.
+    assert any(text.startswith(str(InputError(f", {path}: "))) for path in places(tree)), text
 
 
-def places(tree: Any, place: tuple[str | int, ...] = ()) -> set[tuple[str | int, ...]]:
-    """Of all keys and elements, down to eight levels."""
-    if len(place) == 8:
-        return set()
-    parts = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    return {one for key, value in parts for one in ((*place, key), *places(value, (*place, key)))}
+def places(tree: Any, path: str = "", levels: int = 4) -> Iterator[str]:
+    """The paths of all keys and elements down to four levels, such as ``methods[3]``; long keys are cut."""
+    if isinstance(tree, dict):
+        parts = [(f"{path}.{key if len(key) <= 40 else key[:40] + '…'}", value) for key, value in tree.items()]
+    else:
+        parts = [(f"{path}[{i}]", value) for i, value in enumerate(tree)] if isinstance(tree, list) else []
+    for place, value in parts if levels else []:
+        yield place.removeprefix(".")
+        yield from places(value, place, levels - 1)
 
 
 def toml(value: Any) -> str:
