@@ -1,8 +1,8 @@
 """Old import paths: stored plug-in texts and authors' files go on naming modules by where they once were.
 
 A cell's record keeps the text of a plug-in file, which is run again on resume and by ``load_model``. So an old path is
-data: it resolves to the *same* module object as the new one, or, where a module was split, to a module that has the
-same names.
+data: it resolves to the same module object as the new one, or, where a module was split, to a module that takes its
+names from the modules that have them now.
 """
 
 from __future__ import annotations
@@ -19,12 +19,10 @@ WHOLE: Mapping[str, str] = {}
 """New path of each module that moved in one piece, by its old path."""
 
 SPLIT: Mapping[str, Mapping[str, Sequence[str]]] = {}
-"""Names by new path, of each module that was split, by its old path."""
+"""Paths of the modules that have its names now, of each module that was split, by its old path."""
 
 
 class _Finder(MetaPathFinder):
-    """Finds modules by the paths that they once had."""
-
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         if name in WHOLE:
             return ModuleSpec(name, _SameModule())
@@ -48,14 +46,15 @@ class _SplitModule(Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        homes = {name: home for home, names in SPLIT[module.__name__].items() for name in names}
+        old = module.__name__
 
-        def getter(name: str) -> Any:
-            if name not in homes:
-                raise AttributeError(f"module {module.__name__!r} has no attribute {name!r}")
-            return getattr(import_module(homes[name]), name)
+        def found(name: str) -> Any:
+            for home in () if name.startswith("__") else map(import_module, SPLIT[old]):
+                if name in vars(home):
+                    return vars(home)[name]
+            raise AttributeError(f"module {old!r} has no attribute {name!r}")
 
-        module.__dict__.update(__getattr__=getter, __all__=list(homes))
+        module.__dict__["__getattr__"] = found
 
 
 def install() -> None:
