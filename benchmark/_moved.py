@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -18,7 +19,7 @@ from typing import Any
 WHOLE: Mapping[str, str] = {}
 """New path of each module that moved in one piece, by its old path."""
 
-SPLIT: Mapping[str, Mapping[str, Sequence[str]]] = {}
+SPLIT: Mapping[str, Sequence[str]] = {}
 """Paths of the modules that have its names now, of each module that was split, by its old path."""
 
 
@@ -46,15 +47,19 @@ class _SplitModule(Loader):
         return None
 
     def exec_module(self, module: ModuleType) -> None:
-        old = module.__name__
+        module.__dict__["__getattr__"] = partial(attribute, module.__name__)
 
-        def found(name: str) -> Any:
-            for home in () if name.startswith("__") else map(import_module, SPLIT[old]):
-                if name in vars(home):
-                    return vars(home)[name]
-            raise AttributeError(f"module {old!r} has no attribute {name!r}")
 
-        module.__dict__["__getattr__"] = found
+def attribute(old: str, name: str) -> Any:
+    """A name of a module that was split, or that is a package now.
+
+    Raises:
+        AttributeError: the module never had it.
+    """
+    for home in () if name.startswith("__") else map(import_module, SPLIT[old]):
+        if name in vars(home):
+            return vars(home)[name]
+    raise AttributeError(f"module {old!r} has no attribute {name!r}")
 
 
 def install() -> None:
