@@ -24,9 +24,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from .environment import home_for_avalanche, own_environment
 from .errors import InputError, unknown
+from .folders import cache_folder
 from .plugin_file import PluginFile
 from .providers import Provided, digest_of, folder_of
 from .providers import provided as all_provided
@@ -299,7 +299,7 @@ def _catalogue() -> tuple[Description, ...]:
 def _cache_file(name: str) -> Path:
     # One file an installation: two environments on one machine don't overwrite each other's.
     place = hashlib.sha256(f"{folder_of('benchmark')} {sys.prefix}".encode()).hexdigest()[:12]
-    return platformdirs.user_cache_path("lifegen") / f"{name}-{place}.json"
+    return cache_folder() / f"{name}-{place}.json"
 
 
 def _keep(file: Path, content: Mapping[str, Any]) -> None:
@@ -339,7 +339,9 @@ def _describe_in_subprocess(modules: Iterable[Provided]) -> list[dict[str, Any]]
         # -P: a torch.py in the current folder must not stand in for the library.
         command = [sys.executable, "-P", "-W", "ignore", "-m", __name__, str(answer), asked]
         try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
+            done = subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=_PATIENCE, env=own_environment()
+            )
         except subprocess.TimeoutExpired:
             raise RuntimeError(f"it takes more than {_PATIENCE} s") from None
         if done.returncode:
@@ -398,4 +400,5 @@ def _describe_entry(entry: Entry) -> Description:
 if __name__ == "__main__":
     # As __main__ this file is a second copy of the module: the registries live in the imported one.
     asked = [Provided(**module) for module in json.loads(sys.argv[2])]
-    Path(sys.argv[1]).write_text(json.dumps([asdict(entry) for entry in _describe_here(asked)]))
+    with home_for_avalanche():
+        Path(sys.argv[1]).write_text(json.dumps([asdict(entry) for entry in _describe_here(asked)]))
