@@ -26,9 +26,9 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
+from .environment import home_for_avalanche, own_environment
 from .errors import InputError, unknown
+from .folders import cache_folder
 from .options import schemas_of
 from .plugin_file import PluginFile
 from .providers import Provided, digest_of, folder_of
@@ -346,7 +346,7 @@ def _catalogue() -> tuple[Description, ...]:
 def _cache_file(name: str) -> Path:
     # One file an installation: two environments on one machine don't overwrite each other's.
     place = hashlib.sha256(f"{folder_of('benchmark')} {sys.prefix}".encode()).hexdigest()[:12]
-    return platformdirs.user_cache_path("lifegen") / f"{name}-{place}.json"
+    return cache_folder() / f"{name}-{place}.json"
 
 
 def _kept(name: str) -> dict[str, Any]:
@@ -411,7 +411,14 @@ def _describe_in_subprocess(modules: Iterable[Provided]) -> list[dict[str, Any]]
     asked = json.dumps([asdict(module) for module in modules])
     try:
         done = subprocess.run(
-            command, input=asked, capture_output=True, text=True, check=False, timeout=_PATIENCE, errors="replace"
+            command,
+            input=asked,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_PATIENCE,
+            errors="replace",
+            env=own_environment(),
         )
         if done.returncode:
             reason = f"Python ended with exit code {done.returncode}: {done.stderr.strip()[-2000:]}"
@@ -507,5 +514,5 @@ if __name__ == "__main__":
     os.dup2(2, 1)
     # As __main__ this file is a second copy of the module: the registries live in the imported one.
     asked = [Provided(**module) for module in json.load(sys.stdin)]
-    with open(answer, "w") as output:
+    with home_for_avalanche(), open(answer, "w") as output:
         json.dump([asdict(entry) for entry in _describe_here(asked)], output)

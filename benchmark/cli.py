@@ -7,13 +7,16 @@ import shlex
 import sys
 from dataclasses import asdict
 from functools import partial
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
 import click
 
 from . import cli_plugins, cli_run
+from .environment import adopt_own_environment
 from .errors import InputError, unknown
+from .folders import NOWHERE, data_folder
 
 KINDS = ("methods", "scenarios", "suites", "metrics")
 
@@ -30,6 +33,10 @@ for command in (*cli_run.COMMANDS, *cli_plugins.COMMANDS):
 
 def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 some cells failed, 2 bad usage or input, 130 interrupted."""
+    adopt_own_environment()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal or file of few characters gets a question mark for a "±"
+            stream.reconfigure(errors="replace")
     try:
         code = cli(standalone_mode=False)
     except InputError as error:
@@ -83,9 +90,9 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
     """Fetch and verify data sets; without a name those below 100 MB (the others: svhn, cifar10, celeba)."""
     from lifegen.scenarios.sources import SOURCES, source
 
-    from .run import default_data_root
-
-    root = (data_root or default_data_root()).expanduser()
+    root = data_folder(data_root)
+    if root.is_relative_to(NOWHERE):
+        raise InputError(NOWHERE.name)
     sources = [source(name) for name in names] or [one for one in SOURCES.values() if one.small]
     failures = []
     for one in sources:

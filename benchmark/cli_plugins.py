@@ -74,10 +74,13 @@ def check(thing: str, data_root: Path | None) -> int:
     `run`.
     """
     from .checks.check import findings, targets
+    from .environment import home_for_avalanche
     from .pool import use_one_thread
 
     use_one_thread()
     warnings.simplefilter("ignore")  # of libraries
+    with home_for_avalanche():
+        import avalanche.benchmarks  # noqa: F401  (for all that imports it later)
     began = perf_counter()
     counts: Counter[str] = Counter()
     for description, options in targets(thing):

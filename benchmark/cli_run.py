@@ -16,6 +16,7 @@ import click
 
 from .cell import PRECISIONS, Cell
 from .errors import InputError
+from .folders import data_folder
 
 if TYPE_CHECKING:
     from .executor import Executor, States
@@ -169,7 +170,7 @@ def run(
     chosen = _chosen(**selection, device=None if on_ray else device)
     cells, path = chosen.cells, chosen.path
     keep_models = keep_models or chosen.keep_models
-    execution = Execution(_data_root(data_root), device, time_limit, keep_models, states, fail_fast)
+    execution = Execution(data_folder(data_root), device, time_limit, keep_models, states, fail_fast)
     runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else _here(jobs, places, device)
     line = shlex.join(["lifegen", *sys.argv[1:]])
     Store.check(path)
@@ -266,7 +267,7 @@ def worker(
     cells = [find(found, key) for key in keys] or asked_for(found)
     todo, failed = missing(cells, found, retry_failed=bool(keys))
     wanted = keep_models or kept_models(found)
-    execution = Execution(_data_root(data_root), device, time_limit, wanted, states)
+    execution = Execution(data_folder(data_root), device, time_limit, wanted, states)
     if todo:
         Local().prepare(todo, execution)
     with shown(todo) as show:
@@ -290,7 +291,7 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
     found = Store.open(store)
     chosen = find(found, cell)
     with tempfile.TemporaryDirectory() as scratch:
-        result = again(found, chosen, Path(scratch, "store"), _data_root(data_root), device)
+        result = again(found, chosen, Path(scratch, "store"), data_folder(data_root), device)
     for what, before, now in result.circumstances:
         click.echo(f"otherwise: {what} was {before}, is {now}")
     for metric, (number, gap) in result.differing.items():
@@ -310,7 +311,7 @@ def doctor(data_root: Path | None, as_json: bool) -> None:
     """Show what a bug report needs: versions, machine, devices, data, broken plug-ins."""
     from .doctor import examine
 
-    found = examine(_data_root(data_root))
+    found = examine(data_folder(data_root))
     if as_json:
         click.echo(json.dumps(found, indent=1))
         return
@@ -357,13 +358,6 @@ def _duration(hours: float) -> str:
 def _check_device(device: str) -> None:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
-
-
-def _data_root(given: Path | None) -> Path:
-    """The folder that was given, else the default one."""
-    from .run import default_data_root
-
-    return (given or default_data_root()).expanduser()
 
 
 def _here(jobs: int | None, places: Sequence[str], device: str) -> Executor:

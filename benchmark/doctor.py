@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .catalogue import describe
+from .environment import own_environment
+from .folders import NOWHERE
 from .machine import processor
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -61,7 +63,7 @@ def _commit() -> str:
     folder = Path(__file__).resolve().parent
     try:
         command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10, env=own_environment())
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.strip() if done.returncode == 0 else "none: an installed package"
@@ -82,7 +84,7 @@ def _gigabytes(number: int) -> str:
 def _asked_of_torch(data_root: Path) -> dict[str, Any]:
     """Found in another process, since looking for CUDA would initialise it here."""
     command = [sys.executable, "-P", "-W", "ignore", "-m", __name__, str(data_root)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=own_environment())
     try:
         found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
@@ -105,7 +107,7 @@ def _inspect(data_root: Path) -> dict[str, Any]:
     for i in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(i)
         found[f"cuda:{i}"] = f"{properties.name}, {_gigabytes(properties.total_memory)}"
-    found["data root"] = str(data_root)
+    found["data root"] = NOWHERE.name if data_root.is_relative_to(NOWHERE) else str(data_root)
     for source in SOURCES.values():
         if source.small:
             try:

@@ -18,13 +18,13 @@ from threading import Thread
 from time import monotonic
 from typing import Any
 
-import platformdirs
 from pebble import ProcessExpired
 
 from .cell import Cell
 from .devices import see
 from .errors import InputError
 from .executor import Event, Execution, Show, unseen
+from .folders import data_folder
 from .pool import pool
 from .store import Store
 
@@ -32,8 +32,8 @@ _POLL_SECONDS = 0.3
 
 
 def default_data_root() -> Path:
-    """Where data sets are: the folder in ``LIFEGEN_DATA``, else one in the user's cache."""
-    return Path(os.environ.get("LIFEGEN_DATA") or platformdirs.user_cache_path("lifegen") / "data").expanduser()
+    """Where data sets are if no folder is given, as :func:`.folders.data_folder` says."""
+    return data_folder()
 
 
 def default_jobs(device: str) -> int:

@@ -254,9 +254,9 @@ def test_files_are_sent_when_they_change_and_in_an_order_in_which_they_fit(tmp_p
 )
 def test_bad_input(tmp_path, options, message, monkeypatch):
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    execution = Execution(tmp_path, device=options.get("device", "auto"))
+    where = {name: value for name, value in options.items() if name != "device"}
     with pytest.raises(InputError, match=message):
-        execution = Execution(tmp_path, device=options.get("device", "auto"))
-        where = {name: value for name, value in options.items() if name != "device"}
         run_on_ray(tiny_cells("naive"), Store.create(tmp_path), execution, **where)
 
 

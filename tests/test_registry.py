@@ -99,7 +99,7 @@ def test_the_catalogue_is_made_anew_when_a_file_changes(monkeypatch, tmp_path):
     digests = iter("aab")
     monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: calls.append(1) or entries)
     monkeypatch.setattr(catalogue, "_digest", lambda: next(digests))
-    monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
     for expected in (1, 1, 2):
         assert catalogue._catalogue.__wrapped__()[0].name == "naive"
         assert len(calls) == expected
@@ -115,7 +115,7 @@ def test_an_import_error_is_remembered_for_minutes_or_until_it_is_looked_at(monk
     mended = {**broken, "version": 1, "error": None}
     answers = iter([[broken], [broken], [mended]])
     monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: next(answers))
-    monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
     for _ in range(2):
         assert catalogue._catalogue.__wrapped__()[0].error
     catalogue.forget_failures()
@@ -138,7 +138,7 @@ def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(monkeypatc
 
 def test_a_home_that_cannot_be_written_to_only_costs_time(monkeypatch):
     monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: [])
-    monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: catalogue.Path("/proc/nowhere"))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: catalogue.Path("/proc/nowhere"))
     assert catalogue._catalogue.__wrapped__() == ()
 
 
