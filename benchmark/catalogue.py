@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import asdict, dataclass, field, replace
@@ -30,7 +31,7 @@ from .environment import home_for_avalanche, own_environment
 from .errors import InputError, unknown
 from .folders import cache_folder
 from .options import schemas_of
-from .plugin_file import PluginFile
+from .plugin_file import PluginFile, expanded
 from .providers import Provided, digest_of, folder_of
 from .providers import provided as all_provided
 from .registry import REGISTRIES, DuplicateError, Entry
@@ -184,7 +185,7 @@ def file_in(text: str) -> tuple[str, str | None, str] | None:
     option = _OPTION.search(text)
     ends = [match.end() for match in _END_OF_FILE.finditer(text)]
     if option:  # that of a thing, whose value ends like a file; or else a part of a folder's name, as very few have
-        ends = [end for end in ends if end < option.end() or os.path.isfile(os.path.expanduser(text[:end]))]
+        ends = [end for end in ends if end < option.end() or os.path.isfile(expanded(text[:end]))]
     for end in ends:
         if behind := _BEHIND_FILE.fullmatch(text, end):
             return text[:end], behind["thing"], behind["rest"] or ""
@@ -218,21 +219,43 @@ def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Desc
     Raises:
         InputError: the file can't be run, doesn't register such a thing, or has the name of what is installed.
     """
-    found = _described_file(file)
+    found = _all_of(file)
     those = [entry for entry in found if entry.kind == kind]
     if not those:
         others = ", ".join(f"{entry.kind} {entry.name}" for entry in found) or "nothing"
         raise InputError(f"{file.name} registers no {kind}, but {others}; @register_{kind}(...) above it does")
-    names = {entry.origin.rpartition(":")[2]: entry for entry in those} | {entry.name: entry for entry in those}
+    # A class that is registered twice, or a function that is made in a loop, doesn't say which one is meant.
+    times = Counter(map(_class_of, those))
+    ways = {one.name if times[_class_of(one)] > 1 else _class_of(one): one for one in those}
+    names = ways | {one.name: one for one in those}
     if thing is not None and thing not in names:
         raise unknown(f"{kind} in {file.name}:", thing, names)
     if thing is None and len(those) > 1:
-        ways = ", ".join(f"{file.name}:{entry.origin.rpartition(':')[2]}" for entry in those)
-        raise InputError(f"{file.name} registers {len(those)} {kind}s: say which, {ways}")
+        which = ", ".join(f"{file.name}:{way}" for way in ways)
+        raise InputError(f"{file.name} registers {len(those)} {kind}s: say which, {which}")
     entry = those[0] if thing is None else names[thing]
     if (installed := describe(kind).get(entry.name)) and not installed.error:
         raise InputError(str(DuplicateError(kind, entry.name, installed.origin, entry.origin)))
     return entry
+
+
+def describe_all(file: PluginFile, thing: str | None = None) -> list[Description]:
+    """Everything that a file registers, or what has one name or class.
+
+    Raises:
+        InputError: the file can't be run, or registers no such thing.
+    """
+    those = [one for one in _all_of(file) if thing in (None, one.name, _class_of(one))]
+    if not those and thing is None:
+        raise InputError(f"{file.name} registers nothing; @register_method(...) above a class does, for example")
+    if not those:
+        raise unknown(f"thing in {file.name}:", str(thing), (one.name for one in _all_of(file)))
+    return those
+
+
+def _class_of(description: Description) -> str:
+    """The class or function of a thing of a file."""
+    return description.origin.rpartition(":")[2]
 
 
 def plug_in_metrics(files: Iterable[PluginFile] = ()) -> tuple[Description, ...]:
@@ -243,12 +266,12 @@ def plug_in_metrics(files: Iterable[PluginFile] = ()) -> tuple[Description, ...]
     """
     found = [one for one in describe("metric").values() if one.provider != "lifegen" and not one.error]
     for file in dict.fromkeys(files):
-        if derived := [one.name for one in _described_file(file) if one.kind == "metric" and one.facts["derived"]]:
+        if derived := [one.name for one in _all_of(file) if one.kind == "metric" and one.facts["derived"]]:
             raise InputError(
                 f"{file.name}: {', '.join(derived)} is derived from stored numbers whenever they are read: that takes"
                 " an installed package (`lifegen new-metric NAME --package`)"
             )
-        names = [one.name for one in _described_file(file) if one.kind == "metric"]
+        names = [one.name for one in _all_of(file) if one.kind == "metric"]
         found += [describe_file(file, "metric", name) for name in names] or [describe_file(file, "metric")]
     by_name: dict[str, Description] = {}
     for one in found:
@@ -258,7 +281,7 @@ def plug_in_metrics(files: Iterable[PluginFile] = ()) -> tuple[Description, ...]
 
 
 @cache
-def _described_file(file: PluginFile) -> tuple[Description, ...]:
+def _all_of(file: PluginFile) -> tuple[Description, ...]:
     """All that a file registers: its own cache keeps those of the newest files."""
     if file.is_loaded:
         return _of_file(file, _describe_file_here(file))

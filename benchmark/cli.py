@@ -56,20 +56,15 @@ def main() -> None:
 
 
 @cli.command("list")
-@click.argument("what", required=False)
+@click.argument("what", required=False, metavar="[methods|scenarios|suites|metrics|NAME|FILE]")
 @click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
 def list_command(what: str | None, as_json: bool) -> None:
-    """Show what there is: methods, scenarios, suites, metrics, or one of them by name with its options."""
+    """Show what there is: methods, scenarios, suites, metrics, or one of them with its options."""
     from .catalogue import forget_failures
 
     forget_failures()
-    kinds = [what] if what in KINDS else list(KINDS)
-    content = {kind: _contents(kind) for kind in kinds}
-    if what is not None and what not in KINDS:
-        named = {kind: {what: entries[what]} for kind, entries in content.items() if what in entries}
-        if not named:
-            raise unknown("name", what, [*KINDS, *(name for entries in content.values() for name in entries)])
-        content = named
+    in_detail = what is not None and what not in KINDS
+    content = _named(str(what)) if in_detail else {kind: _contents(kind) for kind in ([what] if what else KINDS)}
     if as_json:
         click.echo(json.dumps(content, indent=1))
         return
@@ -78,9 +73,9 @@ def list_command(what: str | None, as_json: bool) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120)
     for kind, entries in content.items():
         console.print(_list_table(kind, entries), "")
-        if what in entries:
-            details = _suite_table if kind == "suites" else _options_table
-            console.print(details(entries[what]), "")
+        details = _suite_table if kind == "suites" else _options_table
+        for entry in entries.values() if in_detail else ():
+            console.print(details(entry), "")
 
 
 @cli.command()
@@ -214,6 +209,23 @@ def publish(store: Path, out: Path | None) -> None:
         click.echo(file)
 
 
+def _named(what: str) -> dict[str, dict[str, Any]]:
+    """All that has a name, or that a file registers, by kind."""
+    from .catalogue import describe_all, file_in
+    from .plugin_file import PluginFile
+
+    if named := file_in(what):
+        content: dict[str, dict[str, Any]] = {}
+        for one in describe_all(PluginFile.read(named[0]), named[1]):
+            content.setdefault(f"{one.kind}s", {})[one.name] = asdict(one)
+        return content
+    everything = {kind: _contents(kind) for kind in KINDS}
+    content = {kind: {what: entries[what]} for kind, entries in everything.items() if what in entries}
+    if not content:
+        raise unknown("name", what, [*KINDS, *(name for entries in everything.values() for name in entries)])
+    return content
+
+
 def _contents(kind: str) -> dict[str, dict[str, Any]]:
     if kind == "suites":
         from .suite import suites
@@ -259,7 +271,10 @@ def _options_table(entry: dict[str, Any]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table("option", "default", "meaning", box=None, show_edge=False)
+    from .values import expected
+
+    table = Table("option", "default", "type", "meaning", box=None, show_edge=False)
     for name, schema in entry.get("options", {}).items():
-        table.add_row(name, Text(json.dumps(schema.get("default"))), Text(schema.get("description", "")))
+        default = json.dumps(schema["default"]) if "default" in schema else "must be given"
+        table.add_row(name, *map(Text, (default, expected(schema), schema.get("description", ""))))
     return table

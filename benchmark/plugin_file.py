@@ -26,6 +26,14 @@ _LONGEST = 1_000_000
 _entries: dict[str, list[Entry]] = {}
 
 
+def expanded(path: str | Path) -> Path:
+    """A path whose ``~`` is the home folder; as it is where there is no such home, or no such name."""
+    try:
+        return Path(os.path.expanduser(path))
+    except ValueError:  # a null byte
+        return Path(path)
+
+
 @dataclass(frozen=True)
 class PluginFile:
     """A file's name and text."""
@@ -41,7 +49,7 @@ class PluginFile:
         Raises:
             InputError: it can't be read, or isn't text.
         """
-        path = Path(os.path.expanduser(path))  # Path's own raises an error of its own where there is no such home
+        path = expanded(path)
         if problem := not_a_name(path.stem):
             raise InputError(f"plug-in {brief(str(path))}: the name of its file {problem}")
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from .catalogue import describe, file_in, plug_in_metrics
 from .cell import Cell, plan
 from .choice import choose, configure
 from .errors import InputError, brief, not_a_name, unknown
-from .plugin_file import PluginFile
+from .plugin_file import PluginFile, expanded
 
 _LARGEST = 100_000
 """Bytes that a suite's file may have."""
@@ -160,7 +159,7 @@ def _metric_file(name: str) -> str:
 
 def _beside(chosen: Suite, name: str) -> Suite:
     """A suite whose plug-in files are looked for beside its own file."""
-    folder = Path(os.path.expanduser(name)).parent
+    folder = expanded(name).parent
 
     def placed(texts: list[str]) -> list[str]:
         return [_placed(folder, text) for text in texts]
@@ -173,7 +172,7 @@ def _placed(folder: Path, text: str) -> str:
         return text
     path = named[0]
     # An option's value isn't part of the path, and stays as it is: it may have two slashes.
-    return f"{folder / os.path.expanduser(path)}{text.removeprefix(path)}"
+    return f"{folder / expanded(path)}{text.removeprefix(path)}"
 
 
 def _expanded(text: str) -> list[str]:
@@ -226,7 +225,7 @@ def _content(name: str) -> bytes:
     Raises:
         InputError: it isn't a file, can't be read, is too large, or has a name that no store can have.
     """
-    path = Path(os.path.expanduser(name))
+    path = expanded(name)
     if problem := not_a_name(path.stem):  # its store is named after it
         raise InputError(f"suite {name}: the name of its file {problem}")
     if path.is_dir() or path.is_fifo():

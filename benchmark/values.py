@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from .errors import InputError, brief, unknown
@@ -18,16 +19,18 @@ Schema = Mapping[str, Any]
 
 _MARK = re.compile(r'(?<![^\s=,:\[{])"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 """A quoted text, where a value begins, or a bracket."""
+_OPENING = {"]": "[", "}": "{"}
 _LIMITS = {
     "exclusiveMinimum": "above {}",
     "minimum": "at least {}",
     "exclusiveMaximum": "below {}",
     "maximum": "at most {}",
     "multipleOf": "a multiple of {}",
-    "minItems": "with at least {} elements",
-    "maxItems": "with at most {} elements",
-    "minLength": "of at least {} characters",
-    "maxLength": "of at most {} characters",
+    "minItems": "with at least {} element(s)",
+    "maxItems": "with at most {} element(s)",
+    "uniqueItems": "without repetition",
+    "minLength": "of at least {} character(s)",
+    "maxLength": "of at most {} character(s)",
     "pattern": "that matches {}",
 }
 
@@ -48,29 +51,31 @@ def _closed(text: str) -> dict[int, int]:
     """The end of each quoted text and bracket, by where it begins; a bracket that is never closed is no bracket."""
     closed: dict[int, int] = {}
     opened: list[int] = []
+    depth = {"[": 0, "{": 0}
     for mark in _MARK.finditer(text):
         if mark[0][0] == '"':
             closed[mark.start()] = mark.end()
-        elif mark[0] in "[{":
+        elif mark[0] in depth:
+            depth[mark[0]] += 1
             opened.append(mark.start())
-        elif opened and text[opened[-1]] + mark[0] in ("[]", "{}"):
-            closed[opened.pop()] = mark.end()
+        elif depth[opening := _OPENING[mark[0]]]:
+            while text[begin := opened.pop()] != opening:
+                depth[text[begin]] -= 1
+            depth[opening] -= 1
+            closed[begin] = mark.end()
     return closed
 
 
 def read(text: str, schema: Schema) -> Any:
     """The value that a text stands for: JSON, a list or an object of such texts, or the text itself.
 
-    It is the first of these that the option can take. If it can take none, it is what the text looks like.
+    It is the first of these that the option can take. If it can take none, it is the first that there is.
     """
-    try:
-        looks: Any = json.loads(text, object_pairs_hook=_object)
-    except (ValueError, RecursionError):
-        looks = text
-    for value in (looks, *_collections(text, schema), text):
-        if fits(value, schema):
-            return value
-    return looks
+    values: list[Any] = []
+    with suppress(ValueError, RecursionError):
+        values.append(json.loads(text, object_pairs_hook=_object))
+    values += [*_collections(text, schema), text]
+    return next((value for value in values if fits(value, schema)), values[0])
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -191,7 +196,8 @@ def written(value: Any, schema: Schema) -> str:
     """A value as labels have it, so that reading it gives the value again: quoted where it would be another one."""
     exact = json.dumps(value, separators=(",", ":"))
     plain = value if isinstance(value, str) else exact.removesuffix(".0")
-    is_one = plain == plain.strip() and split(plain) == [plain]
+    # Nor may it open what something behind it would close.
+    is_one = plain == plain.strip() and all(split(f"{plain},{mark}") == [plain, mark] for mark in '"]}')
     same = is_one and fits(again := read(plain, schema), schema) and equal(_canonical(again, schema), value)
     return plain if same else exact
 
@@ -214,7 +220,8 @@ def expected(schema: Schema) -> str:
         words = f"{{{', '.join(fields)}}}"
     elif words == "object":
         words = f"{{name: {expected(_of_field(schema, '')) or 'value'}, ...}}"
-    return " ".join([words, *(phrase.format(schema[key]) for key, phrase in _LIMITS.items() if key in schema)])
+    limits = " and ".join(phrase.format(schema[key]) for key, phrase in _LIMITS.items() if key in schema)
+    return f"{words} {limits}".strip()
 
 
 def _alternatives(schema: Schema) -> list[Schema]:

@@ -16,7 +16,7 @@ from lifegen.benchmark import catalogue
 from lifegen.benchmark.catalogue import Description, describe, describe_one
 from lifegen.benchmark.choice import choose, configure
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.options import Options
+from lifegen.benchmark.options import Options, schemas_of
 from lifegen.benchmark.providers import Provided
 from lifegen.benchmark.registry import Registry
 
@@ -111,7 +111,8 @@ def test_the_catalogue_is_made_anew_when_a_file_changes(monkeypatch, tmp_path):
 
 def test_an_import_error_is_remembered_for_minutes_or_until_it_is_looked_at(monkeypatch, tmp_path):
     """Its cause may be mended where the digest doesn't look, such as a library that is installed later."""
-    broken = {"kind": "method", "name": "mine", "version": 0, "summary": "", "module": "m", "error": "ImportError: x"}
+    broken = {"kind": "method", "name": "mine", "version": 0, "summary": "", "module": "m", "error": "ImportError: x",
+              "provider": "a-package"}  # fmt: skip
     mended = {**broken, "version": 1, "error": None}
     answers = iter([[broken], [broken], [mended]])
     monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: next(answers))
@@ -125,6 +126,139 @@ def test_an_import_error_is_remembered_for_minutes_or_until_it_is_looked_at(monk
     assert not catalogue._catalogue.__wrapped__()[0].error
     catalogue.forget_failures()  # there is none: nothing is looked at again
     assert not catalogue._catalogue.__wrapped__()[0].error
+
+
+PASSING = {
+    "raise MemoryError": True,
+    "open('absent.csv')": True,
+    'raise RuntimeError("can\'t start new thread")': True,
+    "raise ImportError('libtorch_cpu.so: failed to map', path='/a/_C.cpython-311-x86_64-linux-gnu.so')": True,
+    "try:\n    raise MemoryError\nexcept MemoryError as e:\n    raise ImportError('numpy') from e": True,
+    "import a_library_that_nobody_has": False,
+    "from json import a_name_that_is_gone": False,
+    "x =": False,
+    "import sys; sys.exit(3)": False,
+}
+
+
+def test_failures_of_the_moment_are_told_from_errors_of_code(monkeypatch, tmp_path):
+    modules = [Provided("method", f"module_{i}", "a-package", "1", text) for i, text in enumerate(PASSING)]
+    for module in modules:
+        (tmp_path / f"{module.module}.py").write_text(module.name)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    entries = catalogue._describe_in_subprocess(modules)
+    assert all(one["error"] for one in entries)
+    assert {one["name"]: one["passing"] for one in entries} == PASSING
+
+
+@pytest.mark.parametrize(
+    ("failure", "passing"),
+    [("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", True), ("import os; os._exit(3)", False)],
+)
+def test_a_failure_of_the_moment_is_not_kept(failure, passing, monkeypatch, tmp_path):
+    """Such as too little memory: the next command looks again. An error of code is kept for minutes."""
+    (tmp_path / "failing.py").write_text(failure)
+    (tmp_path / "fine.py").write_text("")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    modules = (Provided("method", "fine"), Provided("method", "failing", "a-package", "1", "mine"))
+    monkeypatch.setattr(catalogue, "_provided", lambda: modules)
+    monkeypatch.setattr(catalogue, "_digest", lambda: "a")
+    monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
+    (found,) = catalogue._catalogue.__wrapped__()
+    assert found.error
+    assert found.passing == passing
+    assert bool(catalogue._kept("catalogue")) != passing
+
+
+@pytest.mark.parametrize(
+    ("failure", "reason"),
+    [
+        (
+            "raise ImportError('libtorch_cpu.so: failed to map segment')",
+            r"importing own fails: ImportError: libtorch_cpu",
+        ),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "Python ended with exit code -9"),
+        ("import a_library_that_nobody_has", "ModuleNotFoundError: No module named 'a_library_that_nobody_has'"),
+    ],
+)
+def test_why_lifegens_own_cannot_be_imported_is_said_and_not_kept(failure, reason, monkeypatch, tmp_path):
+    (tmp_path / "own.py").write_text(failure)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(catalogue, "_provided", lambda: (Provided("scenario", "own"),))
+    monkeypatch.setattr(catalogue, "_digest", lambda: "a")
+    monkeypatch.setattr(catalogue, "_catalogue", catalogue._catalogue.__wrapped__)
+    monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: tmp_path / "cache")
+    with pytest.raises(InputError, match=f"lifegen's own scenarios can't be imported: .*{reason}"):
+        choose("scenario", "split-digits")
+    (tmp_path / "own.py").write_text("")
+    assert describe("scenario") == {}
+
+
+def test_a_process_that_cannot_be_started_is_a_reason_too(monkeypatch):
+    def full(*_, **__):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(catalogue.subprocess, "run", full)
+    monkeypatch.setattr(catalogue, "_catalogue", catalogue._catalogue.__wrapped__)
+    monkeypatch.setattr(catalogue, "_kept", lambda name: {})
+    with pytest.raises(InputError, match="own methods can't be imported: OSError: .*Cannot allocate memory"):
+        describe("method")
+
+
+def test_a_full_disk_leaves_no_pieces_of_a_cache(monkeypatch, tmp_path):
+    def full(content, file):
+        file.write("{")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", lambda name: tmp_path)
+    monkeypatch.setattr(catalogue.json, "dump", full)
+    catalogue._keep("catalogue", {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_user_without_a_home_has_no_cache(monkeypatch):
+    def homeless(name):
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.setattr(catalogue.platformdirs, "user_cache_path", homeless)
+    catalogue._keep("catalogue", {"at": 1})
+    assert catalogue._kept("catalogue") == {}
+
+
+PACKAGE_B = """
+from lifegen.benchmark import register_method
+from lifegen.benchmark.options import Options, schemas_of
+
+@register_method("of-b", version=1)
+class OfB:
+    "Of package b."
+    Config = Options
+"""
+PACKAGE_A = """
+print("a module may print")
+from lifegen.benchmark import register_method
+from package_b import OfB
+
+register_method("of-a", version=2)(OfB)
+register_method("bad-options", version=1)(type("Bad", (), {"Config": object, "__module__": "package_b"}))
+"""
+
+
+def test_a_package_provides_what_it_registers_and_not_what_it_imports(monkeypatch, tmp_path):
+    """An imported class that it registers under another name is its own, and its import registers it."""
+    (tmp_path / "package_a.py").write_text(PACKAGE_A)
+    (tmp_path / "package_b.py").write_text(PACKAGE_B)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    modules = [Provided("method", f"package_{name}", f"p-{name}", "1", name) for name in "ab"]
+    entries = {one["name"]: one for one in catalogue._describe_in_subprocess(modules)}
+    facts = {name: (one["provider"], one["module"], one["origin"]) for name, one in entries.items()}
+    assert facts == {
+        "of-b": ("p-b", "package_b", "package_b.OfB"),
+        "of-a": ("p-a", "package_a", "package_a.OfB"),
+        "bad-options": ("p-a", "package_a", "package_a.Bad"),
+    }
+    assert "the options of package_a.Bad can't be described" in entries.pop("bad-options")["error"]
+    assert not any(one["error"] for one in entries.values())
 
 
 def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(monkeypatch, tmp_path):
@@ -172,7 +306,7 @@ class Config(Options):
     order: tuple[int, ...] | str = "sorted"
 
 
-THING = Description("method", "thing", 2, "", "m", Config.model_json_schema()["properties"])
+THING = Description("method", "thing", 2, "", "m", schemas_of(Config))
 
 
 def test_a_choice_has_the_whole_configuration_and_a_label_of_what_was_changed():
