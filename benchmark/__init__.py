@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from .registry import register_method, register_metric, register_scenario
     from .saved_model import load_model
     from .seeds import Seeds
-    from .store import load
     from .stream import Interval, Parts, ScenarioConfig, Stream, make_stream
+    from .table import load
     from .template import GenerativeTemplate, negative_elbo_loss
 
 _HOME = {
@@ -45,7 +45,7 @@ _HOME = {
     "register_scenario": "registry",
     "load_model": "saved_model",
     "Seeds": "seeds",
-    "load": "store",
+    "load": "table",
     "Images": "images",
     "to_unit": "images",
     "Measurement": "measures",

@@ -18,7 +18,7 @@ from .cell import PRECISIONS, Cell
 from .errors import InputError
 
 if TYPE_CHECKING:
-    from .planning import Overview
+    from .overview import Overview
 
 _MOST_SEEDS = 10_000
 
@@ -146,7 +146,7 @@ def run(
     Given with a suite, -s, -m and --seeds replace the suite's own. A cell that was interrupted goes on from its last
     interval boundary; one that has failed is left until --retry failed.
     """
-    from .planning import save_plan
+    from .plans import save_plan
     from .progress import shown
     from .run import default_data_root, default_jobs, missing, prepare
     from .run import run as run_cells
@@ -225,7 +225,8 @@ def run(
 @_JSON
 def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **selection: Any) -> None:
     """Show what `run` with the same options would do, and how long that takes; run nothing."""
-    from .planning import overview, save_plan
+    from .overview import overview
+    from .plans import save_plan
     from .run import missing
     from .store import Store
 
@@ -249,7 +250,7 @@ def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **select
 @_JSON
 def status(store: Path, jobs: int | None, as_json: bool) -> None:
     """Show how far a store is, from any machine that sees it: what is done, running, failed and left, and how long."""
-    from .planning import overview
+    from .overview import overview
     from .store import Store
 
     found = overview(Store.open(store))
@@ -269,7 +270,7 @@ def worker(
 
     Any number of workers, on any machines that see the store, share the work.
     """
-    from .planning import asked_for, find, planned
+    from .plans import asked_for, find_cell, planned
     from .progress import shown
     from .run import default_data_root, missing, prepare
     from .run import run as run_cells
@@ -277,7 +278,7 @@ def worker(
 
     _check_device(device)
     found = Store.open(store)
-    cells = [find(found, key) for key in keys] or asked_for(found)
+    cells = [find_cell(found, key) for key in keys] or asked_for(found)
     todo, failed = missing(cells, found, retry_failed=bool(keys))
     root = (data_root or default_data_root()).expanduser()
     if todo:
@@ -299,14 +300,14 @@ def worker(
 @_DATA
 def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) -> int:
     """Compute CELL (its name or hash, or its beginning) again, and say whether its numbers are the same."""
-    from .planning import find
+    from .plans import find_cell
     from .rerun import rerun as again
     from .run import default_data_root
     from .store import Store
 
     _check_device(device or "auto")
     found = Store.open(store)
-    chosen = find(found, cell)
+    chosen = find_cell(found, cell)
     root = (data_root or default_data_root()).expanduser()
     with tempfile.TemporaryDirectory() as scratch:
         result = again(found, chosen, Path(scratch, "store"), root, device)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .catalogue import describe_metrics
+from .current import Current, current_of
 from .errors import InputError, unknown
 from .figures import comparisons, curves, grids, matrix
 from .figures.critical_difference import critical_difference
 from .figures.drawing import Drawing, Scene, file_name, scenes
 from .figures.style import Style, style_of
-from .runs import Runs, runs_of
+from .scores import Scores, scores_of
 from .store import Store
 
 __all__ = ["KINDS", "PICTURES", "Drawing", "Kind", "drawings", "plot"]
@@ -28,7 +28,7 @@ class Kind:
     """What a scenario must have, as in: it needs this."""
     draw: Callable[[Scene], Iterator[Drawing]] | None = None
     """Every figure of this kind of one scenario; none if it lacks what is needed."""
-    over: Callable[[Runs, Style], Iterator[Drawing]] | None = None
+    over: Callable[[Scores, Style], Iterator[Drawing]] | None = None
     """The same of all scenarios together; raises InputError if there is not enough."""
 
 
@@ -107,12 +107,12 @@ PICTURES = tuple(name for name in KINDS if name != "curves")
 
 
 def drawings(
-    store: Store, kinds: Sequence[str] = (), style: str = "screen", scenario: str | None = None
+    source: Store | Current, kinds: Sequence[str] = (), style: str = "screen", scenario: str | None = None
 ) -> Iterator[Drawing]:
     """Draw a store's figures, one at a time.
 
     Args:
-        store: where the cells are.
+        source: the store that has the cells.
         kinds: names of :data:`KINDS`, or of metrics for one curve each; without one, every kind that the store has the
             data for.
         style: one of ``style.STYLES``.
@@ -122,37 +122,38 @@ def drawings(
         InputError: at once, if something doesn't exist; while drawing, if the store lacks what a kind that was asked
             for needs.
     """
-    metrics = describe_metrics()
+    current = current_of(source)
     for kind in kinds:
-        if kind not in KINDS and kind not in metrics:
-            raise unknown("kind of figure, or metric,", kind, {*KINDS, *metrics})
-    found = scenes(store, style_of(style))
+        if kind not in KINDS and kind not in current.metrics:
+            raise unknown("kind of figure, or metric,", kind, {*KINDS, *current.metrics})
+    found = scenes(current, style_of(style))
     if not found:
+        store = current.store
         raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
     if scenario is not None and scenario not in (labels := [scene.scenario for scene in found]):
         raise unknown("scenario in this store", scenario, labels)
     chosen = [scene for scene in found if scenario in (None, scene.scenario)]
     wanted = [kind for kind in kinds or KINDS if kind not in KINDS or scenario is None or KINDS[kind].draw]
-    return _drawn(store, chosen, wanted, must=bool(kinds))
+    return _drawn(current, chosen, wanted, must=bool(kinds))
 
 
-def _drawn(store: Store, chosen: Sequence[Scene], kinds: Sequence[str], must: bool) -> Iterator[Drawing]:
+def _drawn(current: Current, chosen: Sequence[Scene], kinds: Sequence[str], must: bool) -> Iterator[Drawing]:
     for kind in dict.fromkeys(kinds):
         is_empty = True
         found = KINDS.get(kind, KINDS["curves"])
-        for drawing in _of_kind(store, chosen, found, must):
+        for drawing in _of_kind(current, chosen, found, must):
             if kind in (drawing.kind, drawing.name):
                 is_empty = False
                 yield drawing
         if must and is_empty:
-            raise InputError(f"{store.path} has nothing to draw {kind!r} from: it needs {found.needs}")
+            raise InputError(f"{current.store.path} has nothing to draw {kind!r} from: it needs {found.needs}")
 
 
-def _of_kind(store: Store, chosen: Sequence[Scene], kind: Kind, must: bool) -> Iterator[Drawing]:
+def _of_kind(current: Current, chosen: Sequence[Scene], kind: Kind, must: bool) -> Iterator[Drawing]:
     style = chosen[0].style
     if kind.over:
         try:
-            yield from _in_style(kind.over(runs_of(store), style), style)
+            yield from _in_style(kind.over(scores_of(current), style), style)
         except InputError:
             if must:
                 raise

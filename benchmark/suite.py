@@ -76,7 +76,7 @@ def suites() -> dict[str, Suite]:
     Raises:
         InputError: a file in their folder isn't a suite.
     """
-    return {name: _read(f"{name}.toml", (_folder() / f"{name}.toml").read_bytes()) for name in _names()}
+    return {name: _built_in(name) for name in _names()}
 
 
 def suite(name: str) -> Suite:
@@ -92,6 +92,12 @@ def suite(name: str) -> Suite:
         if Path(name).name != name:
             raise InputError(f"suite {name} isn't a TOML file: its name would end in .toml")
         raise unknown("suite", name, known)
+    return _built_in(name)
+
+
+@cache
+def _built_in(name: str) -> Suite:
+    """A suite that comes with lifegen; its file is read once in a process."""
     return _read(f"{name}.toml", (_folder() / f"{name}.toml").read_bytes())
 
 

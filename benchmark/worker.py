@@ -38,6 +38,7 @@ from .seeds import Seeds
 from .state import State, UnstatableError
 from .store import Store
 from .stream import Stream
+from .summary import registered_summary
 
 States = Literal["resume", "last", "all"]
 
@@ -103,8 +104,8 @@ def run_cell(
         with Store(store).writing(cell.name, cell.record(), keep) as writer, _output_to(writer.folder / "log.txt"):
             try:
                 with products_in("float32", found := find_device(device)):  # but for the training steps
-                    _run(cell, writer, data_root, found, keep_model, states, state)
-                writer.finish(keep_states=states != "resume")
+                    visits = _run(cell, writer, data_root, found, keep_model, states, state)
+                writer.finish(registered_summary(writer.rows, visits), keep_states=states != "resume")
             except _OtherStateError:
                 (writer.folder / STATE).unlink()
             except CellBusyError:  # this process was silent for so long that another one has taken the cell over
@@ -135,7 +136,8 @@ def _run(
     keep_model: bool,
     states: States,
     state: State | None,
-) -> None:
+) -> list[tuple[str, ...]]:
+    """Run a cell up to its last interval; returns the distributions of each interval."""
     seeds = cell.seeds
     seeds.seed_globals()
     stream = build_stream(cell.scenario, seeds, data_root)
@@ -189,6 +191,7 @@ def _run(
     writer.keep("pictures.npz", content.getvalue())
     if keep_model:
         save_model(strategy.model, writer.folder / "model.safetensors")
+    return visits
 
 
 def _save(checkpoint: Checkpoint, files: list[Path], facts: dict[str, Any], samples: list[np.ndarray]) -> str:

@@ -25,9 +25,10 @@ from lifegen.benchmark.errors import InputError, not_a_name
 from lifegen.benchmark.images import Images
 from lifegen.benchmark.registry import Registry
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.store import Store, load
+from lifegen.benchmark.store import Store
 from lifegen.benchmark.stream import ScenarioConfig, avalanche_dataset, images_of, make_stream
 from lifegen.benchmark.suite import cells_of, suite, suites
+from lifegen.benchmark.table import load
 from lifegen.benchmark.toml_lines import toml_lines
 from lifegen.benchmark.worker import run_cell
 from lifegen.scenarios.sources import source

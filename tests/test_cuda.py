@@ -11,6 +11,7 @@ from lifegen.benchmark.cell import plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.store import Store
+from lifegen.benchmark.table import load
 from lifegen.benchmark.worker import build_method, run_cell
 
 from .conftest import tiny
@@ -113,7 +114,7 @@ def compare(cell, tmp_path):
     for device in ("cpu", "cuda"):
         store = Store.create(tmp_path / device)
         assert run_cell(cell, store.path, tmp_path, device, keep_model=True) == "done"
-        tables.append(store.table().set_index(["interval", "distribution", "step", "metric"])["value"])
+        tables.append(load(store.path).set_index(["interval", "distribution", "step", "metric"])["value"])
     cpu, gpu = tables
     assert set(cpu.index) == set(gpu.index)
     for metric in ("real_samples", "synthetic_samples", "optimizer_steps", "stored_parameters"):

@@ -10,11 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from ..cell_folder import StoredCell
+from ..current import CurrentCell
 from .drawing import (
     Drawing,
     Scene,
-    axis_label,
     canvas,
     estimates,
     in_words,
@@ -52,7 +51,7 @@ def final(scene: Scene) -> Iterator[Drawing]:
                 panel.axvline(mean, color=look(method).colour, linestyle="--", linewidth=0.7 * scene.style.line,
                               label=reference)  # fmt: skip
         _dots(panel, data[data["metric"] == metric], scene, metric, order)
-        panel.set(xlabel=axis_label(metric), xlim=limits(scene.final[metric].dropna()))
+        panel.set(xlabel=scene.axis_label(metric), xlim=limits(scene.final[metric].dropna()))
     _name_rows(panels[0, 0], scene, order)
     seeds = scene.final.melt(["method", "seed"], metrics, "metric").dropna(subset=["value"])
     data = data.assign(
@@ -128,7 +127,8 @@ def thresholds(scene: Scene) -> Iterator[Drawing]:
     tables = [estimates(sweep, ["method", "threshold"], metric).assign(metric=metric) for metric in metrics]
     methods = sorted(sweep["method"].unique())
     figure, panels = canvas(scene, methods if len(methods) > 1 else (), (1, 2), wide=True)
-    for panel, table, label in zip(panels[0], tables, ("components at the end", axis_label(_QUALITY)), strict=True):
+    labels = "components at the end", scene.axis_label(_QUALITY)
+    for panel, table, label in zip(panels[0], tables, labels, strict=True):
         for method, group in table.groupby("method"):
             own = look(str(method))
             at = [levels.index(one) for one in group["threshold"]]  # equal distances: the last may be infinite
@@ -155,7 +155,7 @@ def threshold_sweep(scene: Scene) -> pd.DataFrame:
     return pd.DataFrame(found, columns=columns)
 
 
-def _without_threshold(cell: StoredCell) -> str:
+def _without_threshold(cell: CurrentCell) -> str:
     label = str(cell.record["method"]["label"])
     name, _, options = label.partition(":")
     rest = ",".join(one for one in options.split(",") if one and not one.startswith("threshold="))
@@ -204,7 +204,7 @@ def _trade_off(
         axes.errorbar(row.mean_cost, row.mean, **bars, **own.point, linestyle="none", ecolor=own.colour,
                       elinewidth=0.6 * scene.style.line, markersize=1.3 * scene.style.marker)  # fmt: skip
     log_axis(axes, "x", xlim[1] / xlim[0])
-    axes.set(xlim=xlim, ylim=limits(cells[_QUALITY]), xlabel=label, ylabel=axis_label(_QUALITY))
+    axes.set(xlim=xlim, ylim=limits(cells[_QUALITY]), xlabel=label, ylabel=scene.axis_label(_QUALITY))
     note = f"{seeds_note(data['n'])}; grey: Pareto front"
     yield scene.drawing(name, figure, what, note, data)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -19,10 +19,10 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ..catalogue import describe_metrics, shown
-from ..cell_folder import StoredCell
+from ..catalogue import shown
+from ..current import Current, CurrentCell
+from ..metric_facts import MetricFacts, installed_metrics
 from ..statistics import mean_interval
-from ..store import Store
 from .style import Style, look
 
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -67,9 +67,11 @@ class Scene:
     """One scenario of a store, to be drawn in one style."""
 
     scenario: str
-    cells: Sequence[StoredCell]
+    cells: Sequence[CurrentCell]
     """The store's current ones, at least one."""
     style: Style
+    metrics: Mapping[str, MetricFacts] = field(default_factory=installed_metrics)
+    """What is known of metrics."""
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -106,18 +108,18 @@ class Scene:
         )
 
     @property
-    def first_seeds(self) -> list[StoredCell]:
+    def first_seeds(self) -> list[CurrentCell]:
         """The cell of each method's lowest seed, by method."""
         first = {cell.method: cell for cell in sorted(self.cells, key=lambda cell: -cell.record["seed"])}
         return [first[method] for method in sorted(first)]
 
-    def pictures(self, cell: StoredCell) -> dict[str, np.ndarray]:
+    def pictures(self, cell: CurrentCell) -> dict[str, np.ndarray]:
         """A cell's pictures, uint8, by name; empty if it has none."""
-        file = cell.folder / "pictures.npz"
-        if not file.exists():
-            return {}
-        with np.load(file, allow_pickle=False) as kept:
-            return dict(kept)
+        return cell.pictures
+
+    def axis_label(self, metric: str) -> str:
+        """A metric's name in words, with its unit."""
+        return axis_label(metric, self.metrics)
 
     def named(self, method: str) -> str:
         """A method as figures name it: references have their mark."""
@@ -148,10 +150,14 @@ class Scene:
         )
 
 
-def axis_label(metric: str) -> str:
-    """A metric's name in words, with its unit."""
-    known = describe_metrics().get(metric)
-    unit = known.facts.get("unit") if known else None
+def axis_label(metric: str, metrics: Mapping[str, MetricFacts]) -> str:
+    """A metric's name in words, with its unit.
+
+    Args:
+        metric: its name.
+        metrics: what is known of metrics.
+    """
+    unit = metrics[metric].unit if metric in metrics else ""
     return f"{in_words(metric)} ({unit})" if unit and unit != metric else in_words(metric)
 
 
@@ -308,9 +314,9 @@ def _width_of_100(text: str) -> float:
     return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=100), ismath=False)[0])
 
 
-def scenes(store: Store, style: Style) -> list[Scene]:
+def scenes(current: Current, style: Style) -> list[Scene]:
     """The scenarios of a store that have a finished cell, by name."""
-    by_scenario: dict[str, list[StoredCell]] = {}
-    for cell in store.current()[0]:
-        by_scenario.setdefault(cell.record["scenario"]["label"], []).append(cell)
-    return [Scene(label, by_scenario[label], style) for label in sorted(by_scenario)]
+    by_scenario: dict[str, list[CurrentCell]] = {}
+    for cell in current.cells:
+        by_scenario.setdefault(cell.scenario, []).append(cell)
+    return [Scene(label, by_scenario[label], style, current.metrics) for label in sorted(by_scenario)]
