@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from .registry import register_method, register_metric, register_scenario
     from .saved_model import load_model
     from .seeds import Seeds
-    from .store import load
     from .stream import Interval, Parts, ScenarioConfig, Stream, images_of, make_stream
+    from .table import load
     from .template import GenerativeTemplate, count_state, interval_steps, negative_elbo_loss
 
 _HOME = {
@@ -50,7 +50,7 @@ _HOME = {
     "register_scenario": "registry",
     "load_model": "saved_model",
     "Seeds": "seeds",
-    "load": "store",
+    "load": "table",
     "Images": "images",
     "to_unit": "images",
     "Measurement": "measures",

@@ -116,43 +116,6 @@ def describe(kind: str) -> dict[str, Description]:
     return found
 
 
-_learned: dict[str, Description] = {}
-
-
-def learn_metrics(told: Mapping[str, Any]) -> None:
-    """Keep what the record of a cell, or a published folder, says of metrics that needn't be installed here.
-
-    Args:
-        told: by name, each with ``name`` and ``version`` of its provider, and ``facts``.
-    """
-    for name, one in told.items():
-        facts = {key: one["facts"].get(key) for key in ("unit", "better", "over_intervals", "derived", "most")}
-        known = Description(
-            "metric", str(name), 0, "", "", facts=facts, provider=one["name"], provider_version=one["version"]
-        )
-        if (
-            isinstance(facts["unit"], str)
-            and facts["better"] in (None, "lower", "higher")
-            and facts["over_intervals"] in ("last", "sum", "max")
-            and (facts["most"] is None or isinstance(facts["most"], int | float))
-        ):
-            _learned[name] = known
-
-
-def describe_metrics() -> dict[str, Description]:
-    """The installed metrics, and those that :func:`learn_metrics` was told of: for whoever reads results."""
-    installed = {name: one for name, one in describe("metric").items() if not one.error}
-    return _learned | installed
-
-
-@cache
-def load_derived_metrics() -> None:
-    """Import the derived metrics of other packages, for whoever derives them."""
-    for one in describe("metric").values():
-        if one.facts.get("derived") and one.provider != "lifegen" and not one.error:
-            one.entry()
-
-
 def base_name(label: str) -> str:
     """A method's name from its label: without options and precision."""
     return label.partition(":")[0].partition(" ")[0]

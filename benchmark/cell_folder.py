@@ -25,16 +25,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 from filelock import SoftFileLease
 
-from .catalogue import load_derived_metrics
 from .cell import hash_of, identity_of
-from .derived import derive
 from .errors import InputError
-from .plugin_file import files_of
-from .record_check import record_problem, rows_problem
-from .summary import Numbers, described, is_current, summarise
+from .record import DoneRecord, Numbers, Record, Status, read_record
+from .record_check import rows_problem
 
 SCHEMA = 2
 """Of records and of the store. Schema 1 has no digests of rows and record; its cells are read as they are."""
@@ -69,30 +65,48 @@ class Owner(NamedTuple):
 
 @dataclass(frozen=True)
 class StoredCell:
-    """One cell's folder, to read."""
+    """One cell's folder, to read: what lies in it, and nothing that follows from it."""
 
     folder: Path
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """The content of run.json; empty if it can't be read."""
+        """The content of run.json, for those who write it again; empty if it can't be read. Readers take ``facts``."""
         try:
-            content = json.loads(self._text)
+            content = json.loads(self._content[0])
         except (ValueError, RecursionError):
             return {}
         is_whole = isinstance(content, dict) and {"scenario", "method", "seed"} <= content.keys()
         return content if is_whole else {}
 
+    @property
+    def facts(self) -> Record | None:
+        """The content of run.json, typed; None if it isn't a cell's record."""
+        return self._read[0]
+
     @cached_property
-    def _text(self) -> str:
+    def _read(self) -> tuple[Record | None, str]:
+        """The record, or what is wrong with it."""
         try:
-            return (self.folder / "run.json").read_text()
-        except (OSError, ValueError):
-            return ""
+            return read_record(self.record), ""
+        except ValueError as error:
+            return None, str(error)
+
+    @cached_property
+    def _content(self) -> tuple[str, str]:
+        """The text of run.json, and why it can't be read; neither where there is none."""
+        try:
+            return (self.folder / "run.json").read_text(), ""
+        except (FileNotFoundError, NotADirectoryError):
+            return "", ""
+        except OSError as error:
+            return "", error.strerror or type(error).__name__
+        except ValueError:
+            return "", "it isn't UTF-8"
 
     @property
-    def status(self) -> str:
-        """One of "done", "failed", "running", "interrupted", or else "damaged", "incompatible", "foreign"."""
+    def status(self) -> Status:
+        """What has become of it; never "to do" or "stale", which a folder alone doesn't tell."""
         return self.judgement[0]
 
     @property
@@ -101,43 +115,43 @@ class StoredCell:
         return self.judgement[1]
 
     @cached_property
-    def judgement(self) -> tuple[str, str]:
+    def judgement(self) -> tuple[Status, str]:
+        """The status and the reason."""
         record = self.record
         if not record:
-            if (self.folder / "run.json").exists():
-                return "damaged", "run.json can't be read"
+            if problem := self._content[1]:
+                return Status.DAMAGED, f"run.json can't be read: {problem}"
+            if os.path.lexists(self.folder / "run.json"):
+                return Status.DAMAGED, "run.json can't be read: it isn't a cell's record"
             if _NAME.fullmatch(self.folder.name):
-                return "interrupted", "no interval is done"
-            return "foreign", "it isn't a cell's folder"
+                return Status.INTERRUPTED, "no interval is done"
+            return Status.FOREIGN, "it isn't a cell's folder"
         if not isinstance(schema := record.get("schema", 1), int) or schema > SCHEMA:
-            return "incompatible", f"made by a newer lifegen: its schema is {schema}, and {SCHEMA} can be read"
-        try:
-            if "seal" in record and not _is_sealed(self._text):
-                return "damaged", "run.json isn't what was written"
-            if "hash" in record and not (self.folder.name == _name_of(record) and _is_whole(record)):
-                return "damaged", "its name isn't that of what its record says"
-            if problem := record_problem(record):
-                return "damaged", f"run.json isn't a cell's record: {problem}"
-            return self._judged(str(record.get("status")))
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            return "damaged", f"run.json isn't a cell's record ({type(error).__name__}: {error})"
+            return Status.INCOMPATIBLE, f"made by a newer lifegen: its schema is {schema}, and {SCHEMA} can be read"
+        if "seal" in record and not _is_sealed(self._content[0]):
+            return Status.DAMAGED, "run.json isn't what was written"
+        facts, problem = self._read
+        if facts is None:
+            return Status.DAMAGED, f"run.json isn't a cell's record: {problem}"
+        if not _is_identity(record, facts, self.folder.name):
+            return Status.DAMAGED, "its name isn't that of what its record says"
+        return self._judged(facts)
 
-    def _judged(self, status: str) -> tuple[str, str]:
-        record = self.record
-        if status == "done":
+    def _judged(self, facts: Record) -> tuple[Status, str]:
+        if isinstance(facts, DoneRecord):
             size = self.size()
-            if size != (written := record.get("bytes", size)) or size < 0:
-                return "damaged", f"metrics.jsonl has {max(size, 0)} bytes where {written} were written"
-            return "done", ""
-        if status == "failed":
-            return "failed", str(record.get("error", "reason unknown"))
-        if status != "running":
-            return "damaged", f"its status is {status!r}"
-        done, of = self.intervals_done(), len(record.get("visits", ()))
+            if size != (written := size if facts.bytes is None else facts.bytes) or size < 0:
+                return Status.DAMAGED, f"metrics.jsonl has {max(size, 0)} bytes where {written} were written"
+            return Status.DONE, ""
+        if facts.status == Status.FAILED:
+            return Status.FAILED, facts.error
+        if facts.status != Status.RUNNING:
+            return Status.DAMAGED, f"its status is {facts.status!r}"
+        done, of = self.intervals_done(), len(facts.visits)
         how_far = f"{done} of {of} intervals" if of else "no interval is done"
         if self.owner is None:
-            return "interrupted", how_far
-        return "running", f"{how_far}, on {self.owner.host} (process {self.owner.process})"
+            return Status.INTERRUPTED, how_far
+        return Status.RUNNING, f"{how_far}, on {self.owner.host} (process {self.owner.process})"
 
     @cached_property
     def owner(self) -> Owner | None:
@@ -156,36 +170,10 @@ class StoredCell:
         return Owner(host, owner.pid, max(seconds, 0.0))
 
     @property
-    def versions(self) -> dict[str, int]:
-        """The versions that its numbers depend on."""
-        named = {f"{part} {self.record[part]['name']}": self.record[part]["version"] for part in ("scenario", "method")}
-        metrics = {f"metric {name}": number for name, number in self.record["metrics"].items()}
-        return {"the protocol": self.record["protocol"], **named, **metrics}
-
-    @property
-    def texts(self) -> dict[str, str | None]:
-        """As :func:`texts_of` has them; nothing of a folder without a record."""
-        try:
-            return texts_of(self.record) if self.record else {}
-        except (LookupError, TypeError, AttributeError):  # it isn't a cell's record
-            return {}
-
-    @property
-    def method(self) -> str:
-        """The method as tables and figures name it: with its precision, if that isn't float32."""
-        label, precision = self.record["method"]["label"], self.record["precision"]
-        return f"{label} ({precision})" if precision != "float32" else str(label)
-
-    @property
     def model(self) -> Path | None:
         """The final model's file, if it was kept."""
         file = self.folder / "model.safetensors"
         return file if file.exists() else None
-
-    @property
-    def distributions(self) -> list[str]:
-        """The distributions that occur, in the order in which they are first met."""
-        return list(dict.fromkeys(name for visit in self.record["visits"] for name in visit))
 
     def intervals_done(self) -> int:
         """Intervals measured so far. Safe to ask while a worker writes."""
@@ -194,7 +182,8 @@ class StoredCell:
     def last_negative_elbo(self) -> float | None:
         """On the full test, after the last interval measured so far; None if it isn't near the end of the rows."""
         union = {"metric": "negative_elbo", "distribution": None, "step": None}
-        return next((row["value"] for row in self._last_rows() if union.items() <= row.items()), None)
+        values = (row.get("value") for row in self._last_rows() if union.items() <= row.items())
+        return next((value for value in values if isinstance(value, int | float)), None)
 
     def _last_rows(self) -> Iterator[dict[str, Any]]:
         """The rows at the end of the file, the last one first."""
@@ -208,31 +197,8 @@ class StoredCell:
             try:
                 row = json.loads(line)
                 yield row | {"interval": int(row["interval"])}
-            except (ValueError, TypeError, LookupError):  # torn: it is being written, or was cut off
+            except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):  # torn, or being written
                 continue
-
-    @property
-    def numbers(self) -> Numbers:
-        """One number per metric of a cell that is done, those of derived metrics included.
-
-        Raises:
-            InputError: its rows have to be read, and can't be.
-        """
-        kept: Numbers | None = self.record.get("numbers")
-        if kept is not None and is_current(self.record["metrics"]) and self.size() == self.record["bytes"]:
-            return kept
-        load_derived_metrics()
-        return summarise(self._measured(), self.record["visits"], described())
-
-    def rows(self) -> pd.DataFrame:
-        """The rows of a cell that is done, those of derived metrics included.
-
-        Raises:
-            InputError: the file isn't what the record says it is.
-        """
-        load_derived_metrics()
-        measured = self._measured()
-        return pd.DataFrame(measured + derive(measured, self.record["visits"]))
 
     def size(self) -> int:
         """Bytes of its rows; −1 if there is no file."""
@@ -241,23 +207,24 @@ class StoredCell:
         except OSError:
             return -1
 
-    def seconds(self) -> float:
-        """Wall time that the work on a finished cell took, without the time in which it was interrupted."""
-        if "seconds" in self.record:
-            return float(self.record["seconds"])
-        started, finished = (datetime.fromisoformat(self.record[key]) for key in ("started", "finished"))
-        return (finished - started).total_seconds()
+    def measured(self) -> list[dict[str, Any]]:
+        """The rows of a cell that is done, as they were measured.
 
-    def _measured(self) -> list[dict[str, Any]]:
+        Raises:
+            InputError: the file isn't what the record says it is.
+        """
         file = self.folder / "metrics.jsonl"
         try:
+            facts = self.facts
+            if not isinstance(facts, DoneRecord):
+                raise ValueError(f"the cell is {self.status}, not done")
             content = file.read_bytes()
-            if self.record.get("digest", digest(content)) != digest(content):
+            if facts.digest is not None and facts.digest != digest(content):
                 raise ValueError("its digest isn't that of what was written")
             rows: list[dict[str, Any]] = json.loads(b"[" + b",".join(content.splitlines()) + b"]")
-            if len(rows) != self.record["rows"]:
-                raise ValueError(f"it has {len(rows)} rows where {self.record['rows']} were written")
-            if problem := rows_problem(rows, self.record["visits"]):
+            if len(rows) != facts.rows:
+                raise ValueError(f"it has {len(rows)} rows where {facts.rows} were written")
+            if problem := rows_problem(rows, facts.visits):
                 raise ValueError(problem)
         except (OSError, ValueError, RecursionError) as error:
             raise InputError(
@@ -312,11 +279,6 @@ class CellWriter:
         return self._record
 
     @property
-    def rows(self) -> Sequence[Mapping[str, Any]]:
-        """All rows so far."""
-        return self._rows
-
-    @property
     def seconds(self) -> float:
         """Wall time of the work so far, with what :meth:`spent` added."""
         return self._seconds + time.monotonic() - self._began
@@ -361,11 +323,16 @@ class CellWriter:
         self._check()
         write_atomically(self.folder / name, content)
 
+    @property
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """The rows so far, those included that an earlier process has written."""
+        return self._rows
+
     def finish(self, numbers: Numbers | None = None, keep_states: bool = False) -> None:
         """Mark the cell as done.
 
         Args:
-            numbers: one per metric, so that a leaderboard reads no rows; None leaves that to readers.
+            numbers: one per metric, so that a leaderboard needn't read the rows; None leaves that to readers.
             keep_states: whether its states stay.
         """
         self.append([])  # the rows are there, and this process's alone
@@ -400,15 +367,6 @@ class CellWriter:
         record = self._record | {"status": status, **facts}
         write_record(self.folder, record)
         self._record = record
-
-
-def texts_of(record: Mapping[str, Any]) -> dict[str, str | None]:
-    """The digest of the file that a cell's scenario, method and metrics come from; None of what is installed."""
-    texts = {f"{part} {record[part]['name']}": record[part].get("file") for part in ("scenario", "method")}
-    texts |= {f"metric {name}": digest for name, digest in record.get("metric_files", {}).items()}
-    if not all(text is None or isinstance(text, str) for text in texts.values()):
-        raise TypeError("a file's digest is to be a string")
-    return texts
 
 
 def lock_of(folder: Path) -> SoftFileLease:
@@ -450,15 +408,17 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _name_of(record: Mapping[str, Any]) -> str:
-    """The name of the folder of a record's cell."""
-    return "--".join([record["scenario"]["name"], record["method"]["name"], str(record["seed"]), record["hash"]])
-
-
-def _is_whole(record: Mapping[str, Any]) -> bool:
-    """Whether a record's hash is that of the identity that it says, and the files are those that it names."""
-    named = {text for text in texts_of(record).values() if text}
-    return named <= files_of(record).keys() and hash_of(identity_of(record)) == record["hash"]
+def _is_identity(record: Mapping[str, Any], facts: Record, name: str) -> bool:
+    """Whether a folder's name and a record's hash are those of the identity that it says, and the files that it names
+    are in it. A record without a hash, such as one written by hand, is taken at its word.
+    """
+    named = {digest for digest in facts.file_digests.values() if digest}
+    if not named <= record.get("files", {}).keys():
+        return False
+    if facts.hash is None:
+        return True
+    full = "--".join([facts.scenario.name, facts.method.name, str(facts.seed), facts.hash])
+    return name == full and hash_of(identity_of(record)) == facts.hash
 
 
 def _is_alive(process: int) -> bool:

@@ -140,15 +140,15 @@ def leaderboard(
     """Print the leaderboard of a store, or of a published folder: means over seeds and ranks, with 95 % intervals."""
     from . import tables
     from .leaderboard import leaderboard as make
-    from .runs import runs_of
+    from .scores import scores_of
 
-    board = make(runs_of(store), metrics or None, scenarios, across, rank_custom)
+    board = make(scores_of(store), metrics or None, scenarios, across, rank_custom)
     if form == "text":
         tables.print_board(board)
         return
     click.echo(tables.FORMATS[form](board), nl=False)
     if form == "csv":  # it has no place for them
-        for line in tables.below(board):
+        for line in tables.footnotes(board):
             click.echo(line, err=True)
 
 
@@ -200,12 +200,12 @@ def report(store: Path, out: Path | None) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="The folder to write.  [default: results/SUITE or /STORE]")
 def publish(store: Path, out: Path | None) -> None:
     """Write a store's tables, figures, report and the commands that made it into a folder, small enough for git."""
+    from .current import current_of
     from .provenance import suite_of
     from .publish import publish as write
-    from .store import Store
 
-    found = Store.open(store)
-    for file in write(found, out or Path("results", suite_of(found) or found.path.resolve().name)):
+    current = current_of(store)
+    for file in write(current, out or Path("results", suite_of(current) or store.resolve().name)):
         click.echo(file)
 
 

@@ -20,7 +20,7 @@ from .folders import data_folder
 
 if TYPE_CHECKING:
     from .executor import Executor, States
-    from .planning import Overview
+    from .overview import Overview
     from .store import Store
 
 _MOST_SEEDS = 10_000
@@ -154,7 +154,7 @@ def run(
     interval boundary; one that has failed is left until --retry failed.
     """
     from .executor import Execution
-    from .planning import save_plan
+    from .plans import save_plan
     from .progress import shown
     from .run import missing
     from .store import Store
@@ -212,7 +212,8 @@ def run(
 @_JSON
 def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **selection: Any) -> None:
     """Show what `run` with the same options would do, and how long that takes; run nothing."""
-    from .planning import overview, save_plan
+    from .overview import overview
+    from .plans import save_plan
     from .run import missing
     from .store import Store
 
@@ -236,7 +237,7 @@ def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **select
 @_JSON
 def status(store: Path, jobs: int | None, as_json: bool) -> None:
     """Show how far a store is, from any machine that sees it: what is done, running, failed and left, and how long."""
-    from .planning import overview
+    from .overview import overview
     from .store import Store
 
     found = overview(Store.open(store))
@@ -257,14 +258,14 @@ def worker(
     Any number of workers, on any machines that see the store, share the work.
     """
     from .executor import Execution
-    from .planning import asked_for, find, kept_models
+    from .plans import asked_for, find_cell, kept_models
     from .progress import shown
     from .run import Local, missing
     from .store import Store
 
     _check_device(device)
     found = Store.open(store)
-    cells = [find(found, key) for key in keys] or asked_for(found)
+    cells = [find_cell(found, key) for key in keys] or asked_for(found)
     todo, failed = missing(cells, found, retry_failed=bool(keys))
     wanted = keep_models or kept_models(found)
     execution = Execution(data_folder(data_root), device, time_limit, wanted, states)
@@ -283,13 +284,13 @@ def worker(
 @_DATA
 def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) -> int:
     """Compute CELL (its name or hash, or its beginning) again, and say whether its numbers are the same."""
-    from .planning import find
+    from .plans import find_cell
     from .rerun import rerun as again
     from .store import Store
 
     _check_device(device or "auto")
     found = Store.open(store)
-    chosen = find(found, cell)
+    chosen = find_cell(found, cell)
     with tempfile.TemporaryDirectory() as scratch:
         result = again(found, chosen, Path(scratch, "store"), data_folder(data_root), device)
     for what, before, now in result.circumstances:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from .current import Current, current_of
 from .errors import InputError, unknown
-from .runs import Runs, runs_of
+from .scores import Scores, published_scores, scores_of
 from .statistics import LEVEL, CriticalDifference, Paired, critical_difference, holm, paired, t_test, wilcoxon
-from .store import load
+from .store import Store
+from .table import is_published, published_table, table
 
 _NUMBERS = ("n", "difference", "low", "high", "p", "p_holm", "effect", "probability", "correlation", "resolvable")
 
@@ -35,7 +37,11 @@ class Comparison:
 
 
 def compare(
-    source: Path | str, a: str, b: str, metric: str = "negative_elbo", scenarios: Sequence[str] = ()
+    source: Current | Store | Path | str,
+    a: str,
+    b: str,
+    metric: str = "negative_elbo",
+    scenarios: Sequence[str] = (),
 ) -> Comparison:
     """Compare two methods on the seeds that both have.
 
@@ -49,19 +55,19 @@ def compare(
     Raises:
         InputError: a method, metric or scenario isn't there, or no scenario has a seed of both.
     """
-    runs = runs_of(source)
-    runs.check_metrics([metric])
-    methods = set(runs.numbers["method"])
+    scores, of_methods = _opened(source)
+    scores.check_metrics([metric])
+    methods = set(scores.numbers["method"])
     for label in (a, b):
         if label not in methods:
-            raise unknown(f"method in {runs.name}:", label, methods)
-    labels = list(dict.fromkeys(scenarios)) or runs.scenarios
-    tidy = load(source, methods={a, b})
+            raise unknown(f"method in {scores.name}:", label, methods)
+    labels = list(dict.fromkeys(scenarios)) or scores.scenarios
+    tidy = of_methods({a, b})
     tidy = tidy[(tidy["metric"] == metric) & tidy["step"].isna()]
     rows: list[dict[str, Any]] = []
     words: dict[str, tuple[str, ...]] = {}
     for scenario in labels:
-        values = runs.scenario(scenario)
+        values = scores.scenario(scenario)
         values = values[values["metric"] == metric].dropna(subset="value")
         pair = _side_by_side(values, a, b)
         if pair.empty:
@@ -72,13 +78,33 @@ def compare(
                  *_per_distribution(scenario, measured, a, b)]  # fmt: skip
         _correct(found)
         rows += found
-        words[scenario] = tuple(_in_words(a, b, values, pair, found, runs.better(metric)))
+        said = _in_words(a, b, values, pair, found, scores.better(metric))
+        words[scenario] = (*_failures(scores, scenario, (a, b)), *said)
     if not rows:
-        raise InputError(f"{runs.name} has no seed that both {a} and {b} have, with a value of {metric}")
+        raise InputError(f"{scores.name} has no seed that both {a} and {b} have, with a value of {metric}")
     return Comparison(a, b, metric, pd.DataFrame(rows), words)
 
 
-def pairs(runs: Runs, metric: str = "negative_elbo") -> pd.DataFrame:
+def _opened(source: Current | Store | Path | str) -> tuple[Scores, Callable[[Collection[str]], pd.DataFrame]]:
+    """The scores, and what makes the tidy table of some methods: each file is read once."""
+    if isinstance(source, Path | str) and is_published(source):
+        published = published_table(source)
+        return published_scores(published, source), lambda methods: published[published["method"].isin(methods)]
+    current = current_of(source)
+    return scores_of(current), lambda methods: table(current, methods)
+
+
+def _failures(scores: Scores, scenario: str, methods: Sequence[str]) -> list[str]:
+    """A line for each method of which seeds have failed."""
+    counts = {method: scores.seeds[scenario, method] for method in methods if (scenario, method) in scores.seeds}
+    return [
+        f"{count.failed} of {count.asked} seeds of {method} failed: the others may be the easy ones."
+        for method, count in counts.items()
+        if count.failed
+    ]
+
+
+def pairs(scores: Scores, metric: str = "negative_elbo") -> pd.DataFrame:
     """Every pair of methods, per scenario, on the seeds that both have.
 
     Returns:
@@ -87,7 +113,7 @@ def pairs(runs: Runs, metric: str = "negative_elbo") -> pd.DataFrame:
     """
     columns = ["scenario", "a", "b", *_NUMBERS]
     rows: list[dict[str, Any]] = []
-    values = runs.numbers[runs.numbers["metric"] == metric].dropna(subset="value")
+    values = scores.numbers[scores.numbers["metric"] == metric].dropna(subset="value")
     for scenario, group in values.groupby("scenario"):
         found = []
         for a, b in combinations(sorted(group["method"].unique()), 2):
@@ -99,16 +125,17 @@ def pairs(runs: Runs, metric: str = "negative_elbo") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_NUMBERS[1:], float))
 
 
-def over_scenarios(runs: Runs, metric: str = "negative_elbo") -> tuple[list[str], CriticalDifference]:
-    """Competitors that every scenario has, compared over scenarios by their means over seeds.
+def over_scenarios(scores: Scores, metric: str = "negative_elbo") -> tuple[list[str], CriticalDifference]:
+    """Competitors that every scenario has, compared over scenarios by their means over seeds. References, custom
+    methods and methods of which a seed has failed don't compete.
 
     Raises:
         ValueError: there are too few scenarios; the message says how many it takes.
     """
-    values = runs.numbers[runs.numbers["metric"] == metric].dropna(subset="value")
-    values = values[~values["method"].isin({*runs.references, *runs.custom})]
+    values = scores.numbers[scores.numbers["metric"] == metric].dropna(subset="value")
+    values = values[~values["method"].isin({*scores.references, *scores.custom, *scores.failing()})]
     means = values.pivot_table("value", "scenario", "method").dropna(axis="columns")
-    sign = -1 if runs.better(metric) == "higher" else 1
+    sign = -1 if scores.better(metric) == "higher" else 1
     return list(means.columns), critical_difference(sign * means.to_numpy())
 
 

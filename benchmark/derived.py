@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
+from .errors import brief
 from .registry import METRICS, register_metric
 
 Matrix = Mapping[tuple[int, str], float]
@@ -33,8 +34,18 @@ def forward_transfer(R: Matrix, first: Mapping[str, int], T: int) -> float | Non
     return _mean(R[0, j] - R[first[j] - 1, j] for j in first if first[j] >= 1)
 
 
-def derive(rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
-    """The derived metrics of one cell, as rows of its last interval.
+class Derived(NamedTuple):
+    """The derived metrics of one cell."""
+
+    rows: list[dict[str, Any]]
+    """of its last interval"""
+    problems: dict[str, str]
+    """why a metric has no number that should have one, by name"""
+
+
+def derive(rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -> Derived:
+    """Compute the derived metrics of one cell. A metric that raises, or returns something other than a number, costs
+    its own number and no other.
 
     Args:
         rows: the cell's measured rows.
@@ -49,15 +60,32 @@ def derive(rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -
         for row in rows
         if row["metric"] == "negative_elbo" and row["distribution"] is not None
     }
-    if not matrix:
-        return []
-    last = max(interval for interval, _ in matrix)
-    values = {entry.name: entry.target(matrix, first, last) for entry in METRICS if entry.facts["derived"]}
-    return [
-        {"interval": last, "metric": name, "value": value}
-        for name, value in values.items()
-        if value is not None and last > 0
-    ]
+    last = max((interval for interval, _ in matrix), default=0)
+    found = Derived([], {})
+    for entry in METRICS if last > 0 else ():
+        if not entry.facts["derived"]:
+            continue
+        try:
+            value = entry.target(dict(matrix), dict(first), last)
+            if value is None:
+                continue
+            if problem := _not_a_number(value):
+                found.problems[entry.name] = problem
+            else:
+                found.rows.append({"interval": last, "metric": entry.name, "value": float(value)})
+        except (Exception, SystemExit) as error:
+            found.problems[entry.name] = f"it raises {type(error).__name__}: {error}"
+    return found
+
+
+def _not_a_number(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"its value is of type {type(value).__name__}, {brief(value)}: float(...) makes a number of it"
+    try:
+        is_usable = abs(float(value)) < 1e300  # not where it is no number
+    except OverflowError:
+        is_usable = False
+    return "" if is_usable else f"its value is {brief(value)}: return None where it is undefined"
 
 
 def _mean(values: Iterable[float]) -> float | None:

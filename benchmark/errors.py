@@ -16,8 +16,13 @@ class InputError(ValueError):
     """
 
     def __init__(self, text: object) -> None:
-        line = "".join(map(_printable, str(text)))
-        super().__init__(line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …")
+        super().__init__(one_line(text))
+
+
+def one_line(text: object) -> str:
+    """A text as one line that can be printed."""
+    line = "".join(map(_printable, str(text)))
+    return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …"
 
 
 def unknown(kind: str, asked: str, known: Iterable[str]) -> InputError:

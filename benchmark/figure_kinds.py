@@ -12,7 +12,7 @@ from .figures import comparisons, curves, grids, matrix, sweeps
 from .figures.critical_difference import critical_difference
 from .figures.drawing import Drawing, Scene
 from .figures.style import Style
-from .runs import Runs
+from .scores import Scores
 from .suite import Suite
 
 
@@ -26,7 +26,7 @@ class FigureKind:
     """What a store must have for it, as the end of a sentence that begins with "it needs"."""
     draw: Callable[[Scene], Iterator[Drawing]] | None = None
     """Draws the figures of this kind for one scenario; none if something needed is missing."""
-    over: Callable[[Runs, Style], Iterator[Drawing]] | None = None
+    over: Callable[[Scores, Style], Iterator[Drawing]] | None = None
     """Draws those of all scenarios together; raises InputError if there are too few."""
     layout: Literal["open", "folded", "gallery"] = "open"
     """How a page shows it: open, folded away one by one, or folded away together, as images side by side."""

@@ -11,10 +11,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from .catalogue import base_name, describe_metrics
+from .catalogue import base_name
 from .compare import over_scenarios
+from .current import Current, SeedCount
 from .errors import InputError
-from .runs import Runs, runs_of
+from .scores import Scores, scores_of
 from .statistics import (
     FEWEST,
     bootstrap_interval,
@@ -27,7 +28,7 @@ from .statistics import (
 from .store import Store
 
 ACROSS = "across scenarios"
-"""What stands for the scenario where runs of several are put together."""
+"""What stands for the scenario where cells of several are put together."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +69,29 @@ class Board:
 
     table: pd.DataFrame
     """scenario, method, metric, n, mean, low, high, rank, rank_low, rank_high, group; within a scenario: the upper
-    reference, competitors from the best on, the lower reference, custom methods. References and custom methods have no
-    rank, nor have metrics without a better direction."""
+    reference, competitors from the best on, the lower reference, then methods that aren't ranked: those of which a seed
+    has failed, and custom ones. References have no rank either, nor have metrics without a better direction."""
     metrics: tuple[str, ...]
     """in the order asked for; the first ranks"""
-    runs: Runs
+    scores: Scores
     """what it was made from"""
     notes: tuple[str, ...] = field(default=())
     """what was resampled, and what was refused"""
 
+    def seeds(self, scenario: str, method: str) -> SeedCount | None:
+        """The seeds that were asked for and failed, all scenarios together in a table across them; None where all of
+        them are done."""
+        if scenario != ACROSS:
+            return self.scores.seeds.get((scenario, method))
+        values = self.scores.numbers
+        done = values[values["method"] == method].groupby("scenario")["seed"].nunique()
+        counts = [self.scores.seeds.get((label, method), SeedCount(number, 0)) for label, number in done.items()]
+        total = SeedCount(sum(count.asked for count in counts), sum(count.failed for count in counts))
+        return None if total == SeedCount(int(done.sum()), 0) else total
+
 
 def leaderboard(
-    source: Store | Runs,
+    source: Store | Current | Scores,
     metrics: Sequence[str] | None = None,
     scenarios: Sequence[str] = (),
     across: bool = False,
@@ -98,26 +110,26 @@ def leaderboard(
     Raises:
         InputError: there is nothing to rank, or a metric or scenario isn't there.
     """
-    runs = source if isinstance(source, Runs) else runs_of(source)
+    scores = source if isinstance(source, Scores) else scores_of(source)
     if metrics:
-        runs.check_metrics(metrics)
+        scores.check_metrics(metrics)
     if scenarios:
-        runs = replace(runs, numbers=pd.concat([runs.scenario(label) for label in dict.fromkeys(scenarios)]))
-    values = runs.numbers.dropna(subset="value")
+        scores = replace(scores, numbers=pd.concat([scores.scenario(label) for label in dict.fromkeys(scenarios)]))
+    values = scores.numbers.dropna(subset="value")
     measured = set(values["metric"].unique())
     nonzero = set(values.loc[values["value"] != 0, "metric"].unique())
     there = {one.metric for one in COLUMNS if one.metric in (measured if one.zero else nonzero)}
     default = ["negative_elbo"] if across else [one.metric for one in COLUMNS if one.metric and one.metric in there]
     chosen = tuple(dict.fromkeys(metrics or default))
     values = values[values["metric"].isin(chosen)]
-    unranked = set(runs.references) | (set() if rank_custom else runs.custom)
+    unranked = set(scores.references) | (set() if rank_custom else scores.custom)
     make = _across if across else _per_scenario
-    rows, notes = make(runs, values, unranked)
+    rows, notes = make(scores, values, unranked)
     if not rows:
         raise InputError(" ".join(notes) or f"no cell has a value of {', '.join(chosen)} in these scenarios")
     # Floats even where all intervals are missing, so that a missing one is always NaN.
     table = pd.DataFrame(rows, columns=_FIELDS).astype(dict.fromkeys(_FIELDS[4:], float))
-    return Board(_ordered(table, chosen, runs, unranked, across), chosen, runs, tuple(notes))
+    return Board(_ordered(table, chosen, scores, unranked, across), chosen, scores, (*notes, *scores.notes))
 
 
 _FIELDS = ["scenario", "method", "metric", "n", "mean", "low", "high", "rank", "rank_low", "rank_high", "group"]
@@ -125,14 +137,15 @@ _Rows = list[tuple[str | float | None, ...]]
 _NO_RANK = (None, None, None, None)
 
 
-def _per_scenario(runs: Runs, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows, list[str]]:
+def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows, list[str]]:
     rows: _Rows = []
     for (scenario, metric), group in values.groupby(["scenario", "metric"]):
         by_method = {str(method): [one.to_numpy()] for method, one in group.groupby("method")["value"]}
-        better, most = _direction(metric)
+        better, most = scores.better(metric), scores.most(metric)
+        resting = unranked | scores.failing([scenario])
         places = {} if better is None else ranks(
             {method: [np.minimum(one, most) for one in groups] for method, groups in by_method.items()
-             if method not in unranked}, _mean, lower_is_better=better == "lower",
+             if method not in resting}, _mean, lower_is_better=better == "lower",
         )  # fmt: skip
         rows += [
             (scenario, method, metric, *mean_interval(groups[0].tolist()), *places.get(method, _NO_RANK))
@@ -144,25 +157,26 @@ def _per_scenario(runs: Runs, values: pd.DataFrame, unranked: set[str]) -> tuple
     return rows, [what, *_notes_on_ranks(rows)]
 
 
-def _across(runs: Runs, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows, list[str]]:
+def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows, list[str]]:
     rows: _Rows = []
     notes: list[str] = []
+    resting = unranked | scores.failing()
     for metric, group in values.groupby("metric"):
-        scores: dict[str, dict[str, pd.Series]] = {}
+        scaled: dict[str, dict[str, pd.Series]] = {}
         for scenario, one in group.groupby("scenario"):
             try:
-                scores[str(scenario)] = _scores(one, runs, str(metric))
+                scaled[str(scenario)] = _scaled(one, scores, str(metric))
             except ValueError as error:
                 notes.append(f"{metric} of {scenario} isn't in it: {error}.")
-        if not scores:
+        if not scaled:
             continue
-        everywhere = set.intersection(*map(set, scores.values()))
-        if absent := sorted(set().union(*scores.values()) - everywhere):
+        everywhere = set.intersection(*map(set, scaled.values()))
+        if absent := sorted(set().union(*scaled.values()) - everywhere):
             notes.append(f"{metric}: not in every scenario, so not in it: {', '.join(absent)}.")
         by_method: dict[str, list[np.ndarray]] = {method: [] for method in sorted(everywhere)}
-        for scenario in sorted(scores):
+        for scenario in sorted(scaled):
             # Equal seeds for all: else a method with more seeds where it does well would win.
-            found = pd.DataFrame({method: scores[scenario][method] for method in by_method})
+            found = pd.DataFrame({method: scaled[scenario][method] for method in by_method})
             common = found.dropna()
             if len(common) < len(found):
                 notes.append(f"{metric} of {scenario}: {len(common)} of {len(found)} seeds, those that all have.")
@@ -171,17 +185,17 @@ def _across(runs: Runs, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows
         if min(len(one) for groups in by_method.values() for one in groups) == 0:
             notes.append(f"{metric}: there is a scenario without a seed that all have.")
             continue
-        competing = {method: groups for method, groups in by_method.items() if method not in unranked}
+        competing = {method: groups for method, groups in by_method.items() if method not in resting}
         places = ranks(competing, interquartile_mean, lower_is_better=False)
         rows += [
             (ACROSS, method, metric, *bootstrap_interval(groups, interquartile_mean), *places.get(method, _NO_RANK))
             for method, groups in by_method.items()
         ]
-        notes.append(f"{metric}: {len(scores)} scenarios, {', '.join(sorted(scores))}.")
+        notes.append(f"{metric}: {len(scaled)} scenarios, {', '.join(sorted(scaled))}.")
     if not rows:
         return rows, notes
     try:
-        over_scenarios(runs)
+        over_scenarios(scores)
     except ValueError as refused:
         notes.append(f"Negative ELBO isn't compared by ranks over scenarios: {refused}.")
     else:
@@ -215,16 +229,16 @@ def _notes_on_ranks(rows: _Rows) -> list[str]:
     return notes
 
 
-def _scores(values: pd.DataFrame, runs: Runs, metric: str) -> dict[str, pd.Series]:
+def _scaled(values: pd.DataFrame, scores: Scores, metric: str) -> dict[str, pd.Series]:
     """Each method's values in one scenario on the references' scale, by seed."""
-    better, most = _direction(metric)
+    better, most = scores.better(metric), scores.most(metric)
     if better is None:
         raise ValueError("neither lower nor higher is better")
     values = values.assign(value=values["value"].clip(upper=most))
     by_method = {str(method): one.set_index("seed")["value"] for method, one in values.groupby("method")}
     found = {}
     for which in ("lower", "upper"):
-        names = [method for method in by_method if runs.references.get(method) == which]
+        names = [method for method in by_method if scores.references.get(method) == which]
         plain = [method for method in names if method == base_name(method)] or names
         if len(plain) != 1:
             raise ValueError(f"it takes one {which} reference, and there are {len(plain)} with a value")
@@ -235,31 +249,28 @@ def _scores(values: pd.DataFrame, runs: Runs, metric: str) -> dict[str, pd.Serie
     return {method: pd.Series(normalised(one.to_numpy(), lower, upper), one.index) for method, one in by_method.items()}
 
 
-def _direction(metric: str) -> tuple[str | None, float]:
-    """ "lower", "higher" or None, and the value beyond which nothing is better."""
-    known = describe_metrics().get(metric)
-    facts = known.facts if known else {}
-    most = facts.get("most")
-    return facts.get("better"), float("inf") if most is None else float(most)
-
-
 def _mean(values: np.ndarray) -> np.ndarray:
     return np.asarray(values.mean(axis=-1))
 
 
-def _ordered(table: pd.DataFrame, metrics: Sequence[str], runs: Runs, unranked: set[str], across: bool) -> pd.DataFrame:
+def _ordered(
+    table: pd.DataFrame, metrics: Sequence[str], scores: Scores, unranked: set[str], across: bool
+) -> pd.DataFrame:
     """As :class:`Board` says; methods without a rank by the first metric's mean, best first, then by name."""
-    block = {"upper": 0, "lower": 2}
-    of_block = {
-        method: block[runs.references[method]] if method in runs.references else 3 if method in unranked else 1
-        for method in table["method"].unique()
-    }
+    places = {"upper": 0, "lower": 2}
+    pairs = [(str(scenario), str(method)) for scenario, method in zip(table["scenario"], table["method"], strict=True)]
+    failing = {scenario: scores.failing(None if across else [scenario]) for scenario, _ in set(pairs)}
     first = table[table["metric"] == metrics[0]].set_index(["scenario", "method"])
-    pairs = list(zip(table["scenario"], table["method"], strict=True))
-    better = "higher" if across else _direction(metrics[0])[0]
+    better = "higher" if across else scores.better(metrics[0])
     sign = {"lower": 1.0, "higher": -1.0}.get(str(better), 0.0)
+
+    def block(scenario: str, method: str) -> int:
+        if method in scores.references:
+            return places[scores.references[method]]
+        return 3 if method in failing[scenario] else 4 if method in unranked else 1
+
     columns = {
-        "_block": [of_block[method] for _, method in pairs],
+        "_block": [block(*pair) for pair in pairs],
         "_rank": [first["rank"].get(pair, np.inf) for pair in pairs],
         "_mean": [sign * first["mean"][pair] if pair in first.index else np.inf for pair in pairs],
         "_metric": table["metric"].map(list(metrics).index),

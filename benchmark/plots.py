@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from .catalogue import describe_metrics
+from .current import Current, current_of
 from .errors import InputError, unknown
 from .figure_kinds import FIGURE_KINDS, FigureKind, figure_name
 from .figures.drawing import Drawing, Scene, file_name, scenes
 from .figures.style import Style, style_of
-from .runs import runs_of
+from .scores import scores_of
 from .store import Store
 
 __all__ = ["Drawing", "drawings", "plot"]
 
 
 def drawings(
-    store: Store,
+    source: Store | Current,
     kinds: Sequence[str] = (),
     style: str = "screen",
     scenario: str | None = None,
@@ -26,7 +26,7 @@ def drawings(
     """Draw a store's figures, one at a time.
 
     Args:
-        store: where the cells are.
+        source: where the cells are.
         kinds: names of :data:`~.figure_kinds.FIGURE_KINDS`, or of metrics for one curve each; by default every kind
             that the store has the data for.
         style: one of ``style.STYLES``.
@@ -37,10 +37,11 @@ def drawings(
         InputError: at once, if something doesn't exist; while drawing, if the store lacks what a kind that was asked
             for needs.
     """
-    metrics = describe_metrics()
-    names = list(dict.fromkeys(figure_name(name, metrics) for name in kinds))
-    every = scenes(store, style_of(style))
+    current = current_of(source)
+    names = list(dict.fromkeys(figure_name(name, current.metrics) for name in kinds))
+    every = scenes(current, style_of(style))
     if not every:
+        store = current.store
         raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
     if scenario is not None and scenario not in (labels := [scene.scenario for scene in every]):
         raise unknown("scenario in this store", scenario, labels)
@@ -48,11 +49,11 @@ def drawings(
     wanted = {name: FIGURE_KINDS.get(name, FIGURE_KINDS["curves"]) for name in names or FIGURE_KINDS}
     if scenario is not None:
         wanted = {name: kind for name, kind in wanted.items() if kind.draw}
-    return _drawn(store, chosen, wanted, bool(kinds), note)
+    return _drawn(current, chosen, wanted, bool(kinds), note)
 
 
 def _drawn(
-    store: Store, chosen: Sequence[Scene], kinds: dict[str, FigureKind], must: bool, note: Callable[[str], None]
+    current: Current, chosen: Sequence[Scene], kinds: dict[str, FigureKind], must: bool, note: Callable[[str], None]
 ) -> Iterator[Drawing]:
     """The figures of kinds by name; a metric's name stands for those curves that have it.
 
@@ -61,23 +62,23 @@ def _drawn(
     """
     for name, kind in kinds.items():
         is_empty = True
-        for drawing in _of_kind(store, chosen, kind, must):
+        for drawing in _of_kind(current, chosen, kind, must):
             if name in (drawing.kind, drawing.name):
                 is_empty = False
                 yield drawing
         if must and is_empty:
             reasons = "".join(f"; {line}" for scene in chosen for line in scene.notes)
-            raise InputError(f"{store.path} has nothing to draw {name!r} from: it needs {kind.needs}{reasons}")
+            raise InputError(f"{current.store.path} has nothing to draw {name!r} from: it needs {kind.needs}{reasons}")
     for scene in chosen:
         for line in scene.notes:
             note(line)
 
 
-def _of_kind(store: Store, chosen: Sequence[Scene], kind: FigureKind, must: bool) -> Iterator[Drawing]:
+def _of_kind(current: Current, chosen: Sequence[Scene], kind: FigureKind, must: bool) -> Iterator[Drawing]:
     style = chosen[0].style
     if kind.over:
         try:
-            yield from _in_style(kind.over(runs_of(store), style), style)
+            yield from _in_style(kind.over(scores_of(current), style), style)
         except InputError:
             if must:
                 raise

@@ -5,63 +5,67 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from .cell_folder import StoredCell
-from .plugin_file import files_of
+from .current import Current, current_of
+from .plugin_file import PluginFile, files_of
+from .record import Method, Record, Scenario, Status
 from .store import Store
 from .suite import cells_of, suites
 
 
-def suite_of(store: Store) -> str | None:
+def suite_of(source: Current | Store) -> str | None:
     """The suite that the store holds in full and nothing else, if there is one."""
-    names = {cell.folder.name for cell in store.cells()}
+    current = current_of(source)
+    names = {cell.folder.name for cell in current.stored}
     return next((name for name in suites() if _suite_cells(name) == names), None)
 
 
-def commands(store: Store) -> list[str]:
+def commands(source: Current | Store) -> list[str]:
     """The ``lifegen run`` lines that make the cells of a store: a suite's, where the store has the whole suite, and one
     for each set of scenarios × methods × seeds of the others."""
-    cells = [cell for cell in store.cells() if cell.status not in ("damaged", "incompatible", "foreign")]
-    measured = {files_of(cell.record)[digest].name for cell in cells for digest in
-                cell.record.get("metric_files", {}).values()}  # fmt: skip
+    current = current_of(source)
+    unusable = (Status.DAMAGED, Status.INCOMPATIBLE, Status.FOREIGN)
+    cells = [(cell, cell.facts) for cell in current.stored if cell.facts and cell.status not in unusable]
+    measured = {files_of(cell.record)[digest].name for cell, facts in cells for digest in facts.metric_files.values()}
     metrics = "".join(f" --metric {shlex.quote(name)}" for name in sorted(measured))
     lines = []
     while cells:
-        names = {cell.folder.name for cell in cells}
+        names = {cell.folder.name for cell, _ in cells}
         of_suites = {name: wanted for name in suites() if (wanted := _suite_cells(name)) and wanted <= names}
         if not of_suites:
             break
         name = max(of_suites, key=lambda one: len(of_suites[one]))
-        lines.append(f"lifegen run --suite {name}{metrics} --out {out(store)}")
-        cells = [cell for cell in cells if cell.folder.name not in of_suites[name]]
-    return lines + [_line(*key, [*group], f"{metrics} --out {out(store)}") for key, group in _blocks(cells).items()]
+        lines.append(f"lifegen run --suite {name}{metrics} --out {out(current)}")
+        cells = [(cell, facts) for cell, facts in cells if cell.folder.name not in of_suites[name]]
+    return lines + [_line(*key, [*group], f"{metrics} --out {out(current)}") for key, group in _blocks(cells).items()]
 
 
-def out(store: Store) -> str:
+def out(source: Current | Store) -> str:
     """Where the commands write, as a word of a command line: the store's name in ``runs``."""
+    store = source if isinstance(source, Store) else source.store
     return shlex.quote(Path("runs", store.path.resolve().name).as_posix())
 
 
-def circumstances(store: Store) -> pd.DataFrame:
+def circumstances(source: Current | Store) -> pd.DataFrame:
     """What the cells that are shown were made on: one row per machine and set of versions, with the number of cells,
     the hours that they took together, and the first and the last day."""
     rows = []
-    for cell in store.current()[0]:
-        record = cell.record
-        started, finished = (datetime.fromisoformat(record[key]) for key in ("started", "finished"))
+    for cell in current_of(source).cells:
+        facts = cell.facts
+        first, last = facts.days
         rows.append(
             {
-                "device": record["device"],
-                **record.get("machine", {}),
-                **record.get("versions", {}),
-                "hours": cell.seconds() / 3600,
-                "first": started.date().isoformat(),
-                "last": finished.date().isoformat(),
+                "device": facts.device,
+                **facts.machine,
+                **facts.software,
+                "hours": facts.work_seconds / 3600,
+                "first": first,
+                "last": last,
             }
         )
     if not rows:
@@ -72,15 +76,18 @@ def circumstances(store: Store) -> pd.DataFrame:
     return table.groupby(alike, dropna=False).agg(**totals).reset_index()
 
 
-def versions(store: Store) -> dict[str, int]:
+def versions(source: Current | Store) -> dict[str, int]:
     """The versions that the numbers shown depend on: of the protocol, scenarios, methods and metrics."""
-    return {part: number for cell in store.current()[0] for part, number in sorted(cell.versions.items())}
+    found: dict[str, int] = {}
+    for cell in current_of(source).cells:
+        found |= dict(sorted(cell.facts.all_versions.items()))
+    return found
 
 
-def files(store: Store) -> dict[str, str]:
+def files(source: Current | Store) -> dict[str, str]:
     """The texts of the files that scenarios, methods and metrics of the cells that are shown come from, by name; with
     their digests where names are the same."""
-    found = {digest: file for cell in store.current()[0] for digest, file in files_of(cell.record).items()}
+    found = {digest: file for cell in current_of(source).cells for digest, file in files_of(cell.record).items()}
     times = Counter(file.name for file in found.values())
     return {
         file.name if times[file.name] == 1 else f"{file.name.removesuffix('.py')}-{digest}.py": file.text
@@ -88,25 +95,27 @@ def files(store: Store) -> dict[str, str]:
     }
 
 
-def _suite_cells(name: str) -> set[str]:
+@cache
+def _suite_cells(name: str) -> frozenset[str]:
+    """The names of the cells of a suite that comes with lifegen; none if it names an extension that isn't here."""
     try:
-        return {cell.name for cell in cells_of(name)}
-    except ValueError:  # it names a plug-in that isn't installed here
-        return set()
+        return frozenset(cell.name for cell in cells_of(name))
+    except ValueError:
+        return frozenset()
 
 
 _Key = tuple[tuple[str, ...], tuple[int, ...], str]
 
 
-def _blocks(cells: Iterable[StoredCell]) -> dict[_Key, dict[str, None]]:
+def _blocks(cells: Iterable[tuple[StoredCell, Record]]) -> dict[_Key, dict[str, None]]:
     """Methods by the scenarios, seeds and precision that they were run with."""
-    runs: dict[tuple[str, str], set[tuple[str, int]]] = {}
-    for cell in cells:
-        record: dict[str, Any] = cell.record
-        key = _named(record, "method"), record["precision"]
-        runs.setdefault(key, set()).add((_named(record, "scenario"), record["seed"]))
+    asked: dict[tuple[str, str], set[tuple[str, int]]] = {}
+    for cell, facts in cells:
+        files_by_digest = files_of(cell.record)
+        method, scenario = (_named(part, files_by_digest) for part in (facts.method, facts.scenario))
+        asked.setdefault((method, facts.precision), set()).add((scenario, facts.seed))
     blocks: dict[_Key, dict[str, None]] = {}
-    for (method, precision), pairs in runs.items():
+    for (method, precision), pairs in asked.items():
         by_scenario: dict[str, set[int]] = {}
         for scenario, seed in pairs:
             by_scenario.setdefault(scenario, set()).add(seed)
@@ -118,10 +127,10 @@ def _blocks(cells: Iterable[StoredCell]) -> dict[_Key, dict[str, None]]:
     return blocks
 
 
-def _named(record: Mapping[str, Any], part: str) -> str:
+def _named(part: Scenario | Method, files_by_digest: Mapping[str, PluginFile]) -> str:
     """What the command line calls a cell's scenario or method."""
-    label, file = record[part]["label"], files_of(record).get(record[part].get("file", ""))
-    return f"{file.name}:{label}" if file else str(label)
+    file = files_by_digest.get(part.file or "")
+    return f"{file.name}:{part.label}" if file else part.label
 
 
 def _line(scenarios: Sequence[str], seeds: Sequence[int], precision: str, methods: Sequence[str], end: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, groupby
 from pathlib import Path
@@ -20,30 +20,34 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from . import tables
-from .catalogue import describe, describe_metrics, shown
-from .cell_folder import StoredCell, write_atomically
+from .catalogue import describe, shown
+from .cell_folder import write_atomically
 from .compare import pairs
+from .current import Current, CurrentCell, current_of
 from .errors import InputError
 from .figure_kinds import FIGURE_KINDS
 from .figures.drawing import axis_label, in_words
 from .inline import PageFigure, page_figure
 from .leaderboard import Board, leaderboard
+from .metric_facts import MetricFacts
 from .plots import Drawing, drawings
 from .provenance import circumstances, commands, versions
-from .runs import Runs, runs_of
+from .record import Status
+from .scores import Scores, scores_of
 from .statistics import LEVEL, coverage, wilcoxon_needs
 from .store import Store
 
 _RANKING = "negative_elbo"
+_STATUSES = tuple(status for status in Status if status != Status.TO_DO)
 _SPREADS = ((1,), (1, 1, 1), (1, 0.1, 0.1))
 """Standard deviations in the scenarios of simulated data, to see how often intervals are right."""
 
 
-def report(store: Store, file: Path | None = None) -> Path:
+def report(source: Store | Current, file: Path | None = None) -> Path:
     """Write a store's report: one HTML file that needs nothing else.
 
     Args:
-        store: what to report.
+        source: the store to report.
         file: where to; ``report.html`` in the store by default.
 
     Returns:
@@ -52,8 +56,9 @@ def report(store: Store, file: Path | None = None) -> Path:
     Raises:
         InputError: the store has no finished cell, one of its cells can't be read, or the file can't be written.
     """
-    file = Path(file or store.path / "report.html")
-    runs = runs_of(store)
+    current = current_of(source)
+    file = Path(file or current.store.path / "report.html")
+    scores = scores_of(current)
     _check_writable(file)  # before the minutes that the figures take
     environment = Environment(
         loader=PackageLoader("lifegen.benchmark"),
@@ -63,7 +68,7 @@ def report(store: Store, file: Path | None = None) -> Path:
         lstrip_blocks=True,
     )
     environment.filters["breakable"] = _breakable
-    page = environment.get_template("report.html.j2").render(_content(store, runs))
+    page = environment.get_template("report.html.j2").render(_content(current, scores))
     try:
         write_atomically(file, page)
     except OSError as error:
@@ -86,14 +91,14 @@ def _unwritable(file: Path, error: OSError) -> InputError:
     return InputError(f"{file} can't be written: {error.strerror or error}")
 
 
-def _content(store: Store, runs: Runs) -> dict[str, Any]:
+def _content(current: Current, scores: Scores) -> dict[str, Any]:
     """What the template names."""
-    board = leaderboard(runs)
-    boards = [_table(one, f"board-{number}") for number, one in enumerate(tables.printed(board), 1)]
-    across, across_notes = _across(runs) if len(runs.scenarios) > 1 else (None, ())
-    cells = _Cells.of(store)
-    scenes = list(_scenes(store, runs))
-    tests = list(_tests(runs, board))
+    board = leaderboard(scores)
+    boards = [_table(one, f"board-{number}") for number, one in enumerate(tables.tables_of(board), 1)]
+    across, across_notes = _across(scores) if len(scores.scenarios) > 1 else (None, ())
+    cells = _Cells.of(current)
+    scenes = list(_scenes(current, scores))
+    tests = list(_tests(scores, board))
     general = [("conclusions", "What can be concluded"), ("coverage", "How often intervals are right")]
     contents = [
         ("what", "What was run", []),
@@ -104,12 +109,12 @@ def _content(store: Store, runs: Runs) -> dict[str, Any]:
         ("provenance", "Provenance", [("versions", "Versions"), ("glossary", "Metrics")]),
     ]
     return {
-        "name": store.path.resolve().name,
+        "name": current.store.path.resolve().name,
         "contents": [{"anchor": anchor, "title": title, "parts": parts} for anchor, title, parts in contents],
         "scenarios": list(cells.scenarios()),
         "counts": cells.counts(),
-        "methods": cells.methods(runs),
-        "commands": commands(store),
+        "methods": cells.methods(scores),
+        "commands": commands(current),
         "boards": boards,
         "legend": tables.legend(board),
         "notes": board.notes,
@@ -117,15 +122,16 @@ def _content(store: Store, runs: Runs) -> dict[str, Any]:
         "across_notes": across_notes,
         "scenes": scenes,
         "ranking": in_words(_RANKING),
-        "unit": describe_metrics()[_RANKING].facts["unit"],
+        "unit": scores.metrics[_RANKING].unit,
         "tests": tests,
-        "conclusions": _conclusions(runs),
+        "conclusions": _conclusions(scores),
         "coverage": [(n, *(f"{100 * coverage(n, spreads):.1f} %" for spreads in _SPREADS)) for n in (3, 5, 10)],
         "left_out": cells.left_out,
-        "custom": sorted(runs.custom),
-        "circumstances": _circumstances(circumstances(store)),
-        "versions": _versions(versions(store)),
-        "glossary": _glossary(runs),
+        "statuses": [(status, status.sentence) for status in Status if status in cells.statuses],
+        "custom": sorted(scores.custom),
+        "circumstances": _circumstances(circumstances(current)),
+        "versions": _versions(versions(current)),
+        "glossary": _glossary(scores),
     }
 
 
@@ -164,59 +170,61 @@ def _seeds(numbers: pd.Series) -> str:
 class _Cells:
     """The store's cells by what became of them."""
 
-    shown: list[StoredCell]
+    shown: Sequence[CurrentCell]
     left_out: list[dict[str, str]] = field(default_factory=list)
-    by_scenario: dict[str, Counter[str]] = field(default_factory=dict)
+    by_scenario: dict[str, Counter[Status]] = field(default_factory=dict)
 
     @staticmethod
-    def of(store: Store) -> _Cells:
-        kept, reasons = store.current()
-        found = _Cells(kept)
-        for cell in kept:
-            found._count(cell, "done")
-        for name, reason in reasons.items():
-            cell = store.cell(name)
-            status = "stale" if cell.status == "done" else cell.status
-            found._count(cell, status)
-            found.left_out.append({"name": name, "status": status, "reason": reason.removeprefix(f"{status}: ")})
+    def of(current: Current) -> _Cells:
+        found = _Cells(current.cells)
+        for cell in current.cells:
+            found._count(cell.scenario, Status.DONE)
+        labels = {cell.folder.name: cell.facts.scenario.label if cell.facts else "" for cell in current.stored}
+        for name, (status, reason) in current.left_out.items():
+            found._count(labels[name] or "(can’t be read)", status)
+            found.left_out.append({"name": name, "status": status, "reason": reason})
         return found
 
-    def _count(self, cell: StoredCell, status: str) -> None:
-        label = cell.record["scenario"]["label"] if cell.record else "(can’t be read)"
+    def _count(self, label: str, status: Status) -> None:
         self.by_scenario.setdefault(label, Counter())[status] += 1
+
+    @property
+    def statuses(self) -> set[Status]:
+        """Those that occur among the cells that aren't shown."""
+        return {status for numbers in self.by_scenario.values() for status in numbers} - {Status.DONE}
 
     def counts(self, label: str | None = None) -> dict[str, int]:
         """How many cells of a scenario, or of all, have each status that occurs; "done" and "failed" always."""
-        total: Counter[str] = sum(self.by_scenario.values(), Counter())
+        total: Counter[Status] = sum(self.by_scenario.values(), Counter())
         number = total if label is None else self.by_scenario[label]
-        order = ("done", "running", "interrupted", "failed", "stale", "damaged", "incompatible", "foreign")
-        return {status: number[status] for status in order if total[status] or status in ("done", "failed")}
+        return {str(status): number[status] for status in _STATUSES
+                if total[status] or status in (Status.DONE, Status.FAILED)}  # fmt: skip
 
     def scenarios(self) -> Iterator[dict[str, Any]]:
         known = describe("scenario")
         for label in sorted(self.by_scenario):
-            cells = [cell for cell in self.shown if cell.record["scenario"]["label"] == label]
-            facts = cells[0].record["scenario"] if cells else {"name": "", "track": "–"}
+            cells = [cell for cell in self.shown if cell.scenario == label]
+            scenario = cells[0].facts.scenario if cells else None
             yield {
                 "label": label,
-                "summary": known[facts["name"]].summary if facts["name"] in known else "",
-                "track": facts["track"],
-                "intervals": max((len(cell.record["visits"]) for cell in cells), default="–"),
+                "summary": known[scenario.name].summary if scenario and scenario.name in known else "",
+                "track": scenario.track if scenario else "–",
+                "intervals": max((len(cell.facts.visits) for cell in cells), default="–"),
                 "methods": len({cell.method for cell in cells}),
-                "seeds": ", ".join(map(str, sorted({cell.record["seed"] for cell in cells}))) or "–",
+                "seeds": ", ".join(map(str, sorted({cell.seed for cell in cells}))) or "–",
                 "counts": self.counts(label),
             }
 
-    def methods(self, runs: Runs) -> list[dict[str, str]]:
+    def methods(self, scores: Scores) -> list[dict[str, Any]]:
         known = describe("method")
         found = {}
         for cell in self.shown:
-            fact = cell.record["method"]
+            method = cell.facts.method
             found[cell.method] = {
                 "name": shown(cell.method),
-                "summary": known[fact["name"]].summary if fact["name"] in known else "",
-                "uses": ", ".join(runs.uses[cell.method]).replace("-", " ") or "–",
-                "version": fact["version"],
+                "summary": known[method.name].summary if method.name in known else "",
+                "uses": ", ".join(scores.uses[cell.method]).replace("-", " ") or "–",
+                "version": method.version,
             }
         return [found[method] for method in sorted(found)]
 
@@ -224,7 +232,7 @@ class _Cells:
 # Leaderboards
 
 
-def _table(one: tables.Printed, anchor: str) -> dict[str, Any]:
+def _table(one: tables.TextTable, anchor: str) -> dict[str, Any]:
     """A table in blocks: what is sorted stays within its block."""
     blocks = [(kind, list(lines)) for kind, lines in groupby(one.lines, key=lambda line: line.kind)]
     title = tables.title(one.scenario)
@@ -237,38 +245,40 @@ def _table(one: tables.Printed, anchor: str) -> dict[str, Any]:
     }
 
 
-def _across(runs: Runs) -> tuple[dict[str, Any] | None, Sequence[str]]:
+def _across(scores: Scores) -> tuple[dict[str, Any] | None, Sequence[str]]:
     """The table across scenarios with its notes; or none, and why."""
     try:
-        board = leaderboard(runs, across=True)
+        board = leaderboard(scores, across=True)
     except InputError as error:
         return None, (f"There is no table across scenarios: {error}",)
-    (one,) = tables.printed(board)
+    (one,) = tables.tables_of(board)
     return _table(one, "across"), board.notes
 
 
 # Figures
 
 
-def _scenes(store: Store, runs: Runs) -> Iterator[dict[str, Any]]:
+def _scenes(current: Current, scores: Scores) -> Iterator[dict[str, Any]]:
     """The figures by scenario and kind; and those over scenarios, or why there are none."""
     numbers = count(1)
-    for place, label in enumerate(runs.scenarios, 1):
+    for place, label in enumerate(scores.scenarios, 1):
         notes: list[str] = []
-        by_kind = groupby(drawings(store, scenario=label, note=notes.append), key=lambda drawing: drawing.kind)
-        kinds = [_kind(f"figures-{place}", kind, group, numbers) for kind, group in by_kind]
+        by_kind = groupby(drawings(current, scenario=label, note=notes.append), key=lambda drawing: drawing.kind)
+        kinds = [_kind(f"figures-{place}", kind, group, numbers, scores.metrics) for kind, group in by_kind]
         yield {"anchor": f"figures-{place}", "label": label, "kinds": kinds, "reasons": notes}
-    if len(runs.scenarios) > 1:
+    if len(scores.scenarios) > 1:
         kinds, reasons = [], []
         for kind in (name for name, kind in FIGURE_KINDS.items() if kind.over):
             try:
-                kinds.append(_kind("figures-across", kind, drawings(store, [kind]), numbers))
+                kinds.append(_kind("figures-across", kind, drawings(current, [kind]), numbers, scores.metrics))
             except InputError as refused:
                 reasons.append(f"{in_words(kind).capitalize()}: {refused}.")
         yield {"anchor": "figures-across", "label": "Across scenarios", "kinds": kinds, "reasons": reasons}
 
 
-def _kind(anchor: str, kind: str, drawn: Iterable[Drawing], numbers: Iterator[int]) -> dict[str, Any]:
+def _kind(
+    anchor: str, kind: str, drawn: Iterable[Drawing], numbers: Iterator[int], metrics: Mapping[str, MetricFacts]
+) -> dict[str, Any]:
     """The figures of one kind, by how its layout shows them; the curve of the metric that ranks is always open."""
     layout = FIGURE_KINDS[kind].layout
     ranking_first = sorted(drawn, key=lambda drawing: drawing.name != _RANKING)
@@ -281,7 +291,9 @@ def _kind(anchor: str, kind: str, drawn: Iterable[Drawing], numbers: Iterator[in
         "label": in_words(kind).capitalize(),
         "summary": FIGURE_KINDS[kind].summary,
         "open": by_layout["open"],
-        "folded": [(axis_label(figure.name.removeprefix(f"{kind}-")), figure) for figure in by_layout["folded"]],
+        "folded": [
+            (axis_label(figure.name.removeprefix(f"{kind}-"), metrics), figure) for figure in by_layout["folded"]
+        ],
         "gallery": by_layout["gallery"],
     }
 
@@ -289,10 +301,10 @@ def _kind(anchor: str, kind: str, drawn: Iterable[Drawing], numbers: Iterator[in
 # Tests
 
 
-def _tests(runs: Runs, board: Board) -> Iterator[dict[str, Any]]:
+def _tests(scores: Scores, board: Board) -> Iterator[dict[str, Any]]:
     """Each scenario's pairs of methods: in words, as a grid, as a table."""
-    unit = describe_metrics()[_RANKING].facts["unit"]
-    for place, (label, found) in enumerate(pairs(runs, _RANKING).groupby("scenario"), 1):
+    unit = scores.metrics[_RANKING].unit
+    for place, (label, found) in enumerate(pairs(scores, _RANKING).groupby("scenario"), 1):
         of_scenario = board.table[board.table["scenario"] == label]
         methods = [one for one in of_scenario["method"].unique() if one in {*found["a"], *found["b"]}]
         yield {
@@ -366,8 +378,8 @@ def _signed(value: float, form: str = ".2f") -> str:
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
-def _conclusions(runs: Runs) -> list[str]:
-    seeds = runs.numbers.groupby(["scenario", "method"])["seed"].nunique()
+def _conclusions(scores: Scores) -> list[str]:
+    seeds = scores.numbers.groupby(["scenario", "method"])["seed"].nunique()
     lines = [
         "Can: which of two methods has the better value on this stream, with these options and this budget, where the "
         "corrected p is below 0.05.",
@@ -421,15 +433,10 @@ def _versions(numbers: dict[str, int]) -> list[tuple[str, str]]:
     ]
 
 
-def _glossary(runs: Runs) -> list[dict[str, str]]:
-    there = set(runs.numbers["metric"])
-    known = {name: entry for name, entry in describe_metrics().items() if name in there}
+def _glossary(scores: Scores) -> list[dict[str, str]]:
+    there = set(scores.numbers["metric"])
     return [
-        {
-            "name": name,
-            "summary": entry.summary,
-            "unit": entry.facts["unit"] or "–",
-            "better": entry.facts["better"] or "–",
-        }
-        for name, entry in known.items()
+        {"name": name, "summary": facts.summary, "unit": facts.unit or "–", "better": facts.better or "–"}
+        for name, facts in scores.metrics.items()
+        if name in there
     ]

@@ -58,7 +58,7 @@ def rerun(store: Store, cell: Cell, scratch: Path, data_root: Path, device: str 
         raise InputError(
             f"cell {cell.name} is {before.status}{f' ({before.reason})' if before.reason else ''}, not done"
         )
-    before.rows()  # raises where they can't be read
+    before.measured()  # raises where they can't be read
     device = device or ("cpu" if before.record["device"] == "cpu" else "cuda")
     prepare([cell], data_root, device)
     (event,) = run([cell], Store.create(scratch), Execution(data_root, device))

@@ -26,6 +26,7 @@ from .errors import InputError
 from .executor import Event, Execution, Show, unseen
 from .folders import data_folder
 from .pool import pool
+from .staleness import installed_versions, outdated
 from .store import Store
 
 _POLL_SECONDS = 0.3
@@ -44,20 +45,21 @@ def default_jobs(device: str) -> int:
 
 
 def missing(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> tuple[list[Cell], list[Cell]]:
-    """The cells that are to run: those that aren't done in the store, but for those that have failed, unless these are
-    wanted; and those that have failed and are left.
+    """The cells to run, and the failed ones that are left alone unless they are to be tried again. A finished cell runs
+    anew if one of its metrics has a newer version now.
 
     Raises:
         InputError: a newer lifegen has made one of them.
     """
     todo, failed = [], []
+    installed = installed_versions()
     for cell in cells:
         stored = store.cell(cell.name)
         if stored.status == "incompatible":
             raise InputError(f"{stored.folder}: {stored.reason}; upgrade lifegen, or choose another --out")
         if stored.status == "failed" and not retry_failed:
             failed.append(cell)
-        elif stored.status != "done":
+        elif stored.status != "done" or (stored.facts and outdated(stored.facts, installed)):
             todo.append(cell)
     return todo, failed
 

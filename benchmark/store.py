@@ -1,9 +1,9 @@
-"""The store: a folder of cells, each with its record and its rows. Everything else is derived from it. No torch.
+"""The store: a folder of cells, each with its record and its rows. Nothing is derived here. No torch.
 
     STORE/lifegen.json     marks the folder as a store; schema version
     STORE/cells/NAME/      one cell, as ``cell_folder`` says
     STORE/plans/ID.json    cells that were asked for, and the command that did
-    STORE/set-aside/       what was found damaged where a cell was to be written
+    STORE/set-aside/       what was found damaged or stale where a cell was to be written, each with why.txt
 
 Rows of a cell whose status isn't "done" never reach a table. Merging stores is copying folders.
 """
@@ -14,19 +14,14 @@ import json
 import os
 import tempfile
 import time
-import warnings
-import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
-from .catalogue import describe, learn_metrics
-from .cell import PROTOCOL
 from .cell_folder import (
     LEASE_SECONDS,
     SCHEMA,
@@ -35,11 +30,12 @@ from .cell_folder import (
     CellWriter,
     StoredCell,
     lock_of,
-    texts_of,
     write_atomically,
     write_record,
 )
 from .errors import InputError
+from .record import Status
+from .staleness import outdated
 
 MARK = "lifegen.json"
 """Makes a folder a store."""
@@ -47,10 +43,6 @@ PUBLISHED = "measurements.parquet"
 """The tidy table in a published folder."""
 _NOBODY_SECONDS = 4.0
 """Wait for a lock without an owner, which is given up when it hasn't changed for two seconds."""
-COLUMNS = [
-    "scenario", "method", "seed", "interval", "distribution", "step", "metric", "value",
-    "track", "precision", "device", "cell",
-]  # fmt: skip
 
 
 class Store:
@@ -70,6 +62,8 @@ class Store:
         mark = store.path / MARK
         try:
             schema = json.loads(mark.read_text())["schema"]
+        except PermissionError as error:
+            raise InputError(f"{mark} can't be read: {error.strerror}") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             if mark.exists():
                 what = f"""can't be used: {MARK} is damaged; a store's has {{"schema": {SCHEMA}}} in it"""
@@ -128,97 +122,24 @@ class Store:
         return StoredCell(self.path / "cells" / name)
 
     def cells(self) -> list[StoredCell]:
-        """All cells, by name."""
-        return [StoredCell(folder) for folder in sorted(self.path.glob("cells/*")) if folder.is_dir()]
+        """All cells, by name.
 
-    def current(self) -> tuple[list[StoredCell], dict[str, str]]:
-        """The finished cells of the newest versions; and of each other cell why it is left out.
-
-        Cells of different versions of the protocol, a scenario, a method or a metric are never mixed, nor are those of
-        different texts of a file, and none is shown that is older than what is installed.
+        Raises:
+            InputError: the folder that has them can't be read.
         """
-        cells, left_out = [], {}
-        stored = self.cells()
-        # A text that has nothing to show yet, such as a first try that failed, doesn't take the place of another.
-        texts = self.newest_texts([cell for cell in stored if cell.status == "done"])
-        for cell in stored:
-            if old := [part for part, text in cell.texts.items() if texts.get(part, text) != text]:
-                left_out[cell.folder.name] = f"stale: its {' and '.join(old)} is of another text of its file"
-            elif cell.status == "done":
-                cells.append(cell)
-            else:
-                left_out[cell.folder.name] = f"{cell.status}: {cell.reason}"
-        newest = _installed()
-        for cell in cells:
-            learn_metrics(cell.record.get("plug-in metrics", {}))
-            for part, number in cell.versions.items():
-                newest[part] = max(number, newest.get(part, number))
-        for cell in list(cells):
-            if old := [part for part, number in cell.versions.items() if number < newest[part]]:
-                cells.remove(cell)
-                parts = ", ".join(f"{part} is version {cell.versions[part]}, not {newest[part]}" for part in old)
-                left_out[cell.folder.name] = f"stale: its {parts}; the command that made it makes it anew"
-        fullest: dict[tuple[str, str, int], StoredCell] = {}
-        for cell in sorted(cells, key=_options):
-            fullest[cell.record["scenario"]["label"], cell.method, cell.record["seed"]] = cell
-        kept = {cell.folder for cell in fullest.values()}
-        for cell in list(cells):
-            if cell.folder not in kept:
-                cells.remove(cell)
-                left_out[cell.folder.name] = (
-                    "made before one of its options or metrics existed; the store has it with that as well"
-                )
-        return cells, left_out
-
-    def newest_texts(self, cells: Sequence[StoredCell]) -> dict[str, str | None]:
-        """The text of each scenario, method and metric that some cells have: none of what is installed, else the file
-        that was asked for last."""
-        started: dict[str, dict[str | None, str]] = {}
-        asked: dict[str, dict[str | None, str]] = {}
-
-        def note(times: dict[str, dict[str | None, str]], texts: Mapping[str, str | None], when: str) -> None:
-            for part, text in texts.items():
-                of_part = times.setdefault(part, {})
-                of_part[text] = max(when, of_part.get(text, ""))
-
-        for cell in cells:
-            note(started, cell.texts, str(cell.record.get("started", "")))
-        if any(len(times) > 1 for times in started.values()):
-            for _, plan in self.plans():
-                for record in plan["cells"].values():
-                    note(asked, texts_of(record), plan.get("asked", ""))
-        newest = {}
-        for part, times in started.items():
-            # When a text was asked for last; when a cell of it was begun, only of stores without such a plan: workers
-            # begin cells of old plans, too.
-            when = {text: asked.get(part, {}).get(text, began) for text, began in times.items()}
-            newest[part] = max(when, key=when.__getitem__)
-        for kind in ("scenario", "method", "metric"):
-            newest |= {part: None for name, one in describe(kind).items()
-                       if not one.error and (part := f"{kind} {name}") in newest}  # fmt: skip
-        return newest
-
-    def plans(self, unreadable: list[str] | None = None) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """The plans that were saved in the store, with their files.
-
-        Args:
-            unreadable: gets those that can't be read, and why.
-        """
-        for file in sorted((self.path / "plans").glob("*.json")):
-            try:
-                plan = json.loads(file.read_text())
-                for record in plan["cells"].values():
-                    texts_of(record)
-                yield file, plan
-            except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-                if unreadable is not None:
-                    unreadable.append(f"{file}: {type(error).__name__}: {error}")
+        try:
+            names = sorted(entry.name for entry in os.scandir(self.path / "cells") if os.path.isdir(entry))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise InputError(f"{self.path / 'cells'} can't be read: {error.strerror or error}") from None
+        return [self.cell(name) for name in names]
 
     @contextmanager
     def writing(
         self, name: str, record: Mapping[str, Any], keep: Callable[[Path], int] = lambda folder: 0
     ) -> Iterator[CellWriter]:
-        """Write a cell. What is damaged in its place is set aside.
+        """Write a cell. What is damaged or stale in its place is set aside.
 
         Args:
             name: the cell's.
@@ -232,7 +153,9 @@ class Store:
         """
         with self.holding(name) as lock:
             cell = self.cell(name)
-            yield CellWriter(cell.folder, record, lock, keep(cell.folder) if cell.record else 0)
+            # Rows of an older version of a metric aren't gone on with: newer ones would be mixed with them.
+            may_go_on = cell.facts is not None and not outdated(cell.facts)
+            yield CellWriter(cell.folder, record, lock, keep(cell.folder) if may_go_on else 0)
 
     @contextmanager
     def holding(self, name: str) -> Iterator[SoftFileLease]:
@@ -244,12 +167,15 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         with _locked(folder) as lock:
             cell = self.cell(name)
-            if cell.status == "done":
-                raise CellDoneError(name)
-            if cell.status == "incompatible":
+            if cell.status == Status.INCOMPATIBLE:
                 raise InputError(f"{folder}: {cell.reason}")
-            if cell.status in ("damaged", "foreign"):
+            if cell.status in (Status.DAMAGED, Status.FOREIGN):
                 self._set_aside(folder, cell.reason)
+            elif cell.status == Status.DONE:
+                why = outdated(cell.facts) if cell.facts else ""
+                if not why:
+                    raise CellDoneError(name)
+                self._set_aside(folder, f"stale: its {why}")
             yield lock
 
     def _set_aside(self, folder: Path, why: str) -> None:
@@ -274,83 +200,12 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with _locked(folder, patience=5):  # a killed process is there until its parent has heard of it
-                if self.cell(name).status in ("failed", "running", "interrupted"):  # running: by this lock
-                    # What it was cut off from may go on one day: nothing but its status changes.
+                # Running: by this lock. What it was cut off from may go on one day: nothing but its status changes.
+                if self.cell(name).status in (Status.FAILED, Status.RUNNING, Status.INTERRUPTED):
                     failed = {**record, "schema": SCHEMA, **self.cell(name).record, "status": "failed", "error": error}
                     write_record(folder, failed)
         except CellBusyError:
             return
-
-    def table(self, methods: Collection[str] | None = None) -> pd.DataFrame:
-        """All rows of the :meth:`current` cells, one measurement a row, with what identifies their cell.
-
-        Args:
-            methods: whose cells; all by default.
-
-        Raises:
-            InputError: a cell that says it is done can't be read.
-        """
-        cells, left_out = self.current()
-        if damaged := {name: why for name, why in left_out.items() if why.startswith("damaged")}:
-            name, why = next(iter(damaged.items()))
-            how_many = "1 damaged cell is" if len(damaged) == 1 else f"{len(damaged)} damaged cells are"
-            warnings.warn(f"{how_many} left out of the table: {name}: {why}", stacklevel=2)
-        tables = []
-        for cell in cells:
-            if methods is not None and cell.method not in methods:
-                continue
-            record = cell.record
-            identity = {
-                "scenario": record["scenario"]["label"],
-                "method": cell.method,
-                "track": record["scenario"]["track"],
-                "precision": record["precision"],
-                "device": record["device"],
-                "seed": record["seed"],
-                "cell": cell.folder.name,
-            }
-            tables.append(cell.rows().assign(**identity))
-        if not tables:
-            return pd.DataFrame(columns=COLUMNS)
-        return pd.concat(tables, ignore_index=True)[COLUMNS]
-
-
-def load(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFrame:
-    """The tidy table of a store, or of what was published from one: one measurement a row.
-
-    Args:
-        path: the store's folder, a published one, or a published ``.parquet`` or ``.csv.gz`` file.
-        methods: labels of those to read; all by default.
-
-    Returns:
-        columns scenario, method, seed, interval, distribution, step, metric, value, track, precision, device, cell;
-        the rows of derived metrics belong to a cell's last interval. Unfinished, failed and stale cells have no rows.
-
-    Raises:
-        InputError: there is no store at this path, or one of its cells can't be read.
-    """
-    path = Path(path)
-    file = path / PUBLISHED if (path / PUBLISHED).exists() else path
-    if not file.name.endswith((".parquet", ".csv", ".csv.gz")):
-        return Store.open(path).table(methods)
-    try:
-        if file.suffix == ".parquet":
-            table = pd.read_parquet(file)
-        else:  # only an empty field is none: a distribution may be called "None"
-            table = pd.read_csv(file, dtype={"distribution": str}, keep_default_na=False, na_values=[""])
-        table = table[COLUMNS]
-    except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
-        raise InputError(f"{file} isn't a published table: {error}") from None
-    return table if methods is None else table[table["method"].isin(methods)].reset_index(drop=True)
-
-
-def _installed() -> dict[str, int]:
-    """The versions that a cell would have now, but for metrics that are derived on reading."""
-    versions = {"the protocol": PROTOCOL}
-    for kind in ("scenario", "method", "metric"):
-        entries = describe(kind).items()
-        versions |= {f"{kind} {name}": entry.version for name, entry in entries if not entry.facts.get("derived")}
-    return versions
 
 
 @contextmanager
@@ -381,7 +236,3 @@ def _locked(folder: Path, patience: float = 0) -> Iterator[SoftFileLease]:
         raise CellBusyError(folder.name) from None
     with held:
         yield lock
-
-
-def _options(cell: StoredCell) -> int:
-    return sum(len(cell.record[part]["config"]) for part in ("scenario", "method")) + len(cell.record["metrics"])

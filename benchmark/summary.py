@@ -5,31 +5,25 @@ No torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
 from typing import Any
 
-from .catalogue import describe, describe_metrics
 from .derived import derive
+from .record import Numbers
 from .registry import METRICS
 
-Numbers = dict[str, float | None]
 
-
-def summarise(
-    rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]], over_intervals: Mapping[str, str]
-) -> Numbers:
+def summarise(rows: Iterable[Mapping[str, Any]], over_intervals: Mapping[str, str]) -> Numbers:
     """A cell's number of each metric, from its rows without distribution: the last, the sum or the maximum over the
     intervals, as the metric says; None where it is undefined after the last one. A trace over steps has none.
 
     Args:
-        rows: all that were measured.
-        visits: the distributions of each interval.
+        rows: all of the cell's, measured and derived.
         over_intervals: "last", "sum" or "max", by metric; "last" for others.
     """
     rows = list(rows)
     last = max((row["interval"] for row in rows), default=0)
     numbers: Numbers = {}
-    for row in [*rows, *derive(rows, visits)]:
+    for row in rows:
         if row.get("distribution") is not None or row.get("step") is not None:
             continue
         metric, value = row["metric"], row["value"]
@@ -44,22 +38,11 @@ def summarise(
     return numbers
 
 
-def described() -> dict[str, str]:
-    """How each metric is put together over intervals, without importing the metrics."""
-    return {name: entry.facts.get("over_intervals", "last") for name, entry in describe_metrics().items()}
-
-
 def registered_summary(rows: Sequence[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -> Numbers | None:
-    """:func:`summarise` by the metrics that are registered in this process; None if some of the rows' aren't."""
+    """A finished cell's numbers by the metrics that are registered in this process; None if some of the rows' aren't,
+    or if a derived metric fails: then they are made on reading, where there is a place to say so."""
     how = {entry.name: entry.facts["over_intervals"] for entry in METRICS}
-    return summarise(rows, visits, how) if all(row["metric"] in how for row in rows) else None
-
-
-def is_current(metrics: Mapping[str, int]) -> bool:
-    """Whether numbers that were made with these versions of metrics have every derived metric as it is now."""
-    return all(metrics.get(name) == version for name, version in _derived_versions().items())
-
-
-@cache
-def _derived_versions() -> dict[str, int]:
-    return {name: entry.version for name, entry in describe("metric").items() if entry.facts.get("derived")}
+    if not all(row["metric"] in how for row in rows):
+        return None
+    derived = derive(rows, visits)
+    return None if derived.problems else summarise([*rows, *derived.rows], how)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Iterator, Mapping
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,19 @@ from rich.text import Text
 
 from .catalogue import shown
 from .compare import Comparison
+from .current import SeedCount
+from .errors import one_line
 from .leaderboard import ACROSS, COLUMNS, Board, Column
 
 _REFERENCE = {"upper": "▲", "lower": "▼"}
 _USES = {"past-data": ("●", "keeps real images of the past"), "labels": ("◆", "is told the labels")}
 _CUSTOM = "✎"
+_FAILED = "✗"
 _IN_LATEX = {"±": r"$\pm$", "▲": r"$\blacktriangle$", "▼": r"$\blacktriangledown$", "●": r"$\bullet$",
-             "◆": r"$\blacklozenge$", "✎": r"$\ast$", "–": "--"}  # fmt: skip
+             "◆": r"$\blacklozenge$", "✎": r"$\ast$", "✗": r"$\times$", "–": "--", "|": r"\textbar{}"}  # fmt: skip
+_IN_MARKDOWN = re.compile(r"[\\|*\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown would take for markup; an underscore within a word is none."""
+_IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Line:
     name: str
     """as printed, with its marks"""
     kind: str
-    """ "upper" or "lower" reference, "custom", or "competitor" """
+    """ "upper" or "lower" reference, "custom", "failed", or "competitor" """
     texts: tuple[str, ...]
     """one per column"""
     values: tuple[float | None, ...]
@@ -42,7 +49,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Printed:
+class TextTable:
     """One scenario's table, as text."""
 
     scenario: str
@@ -50,7 +57,7 @@ class Printed:
     lines: tuple[Line, ...]
 
 
-def printed(board: Board) -> Iterator[Printed]:
+def tables_of(board: Board) -> Iterator[TextTable]:
     """The tables of a leaderboard, one per scenario: means over seeds ± half of their 95 % intervals."""
     known = {column.metric: column for column in COLUMNS if column.metric}
     for scenario, rows in board.table.groupby("scenario", sort=False):
@@ -65,38 +72,44 @@ def printed(board: Board) -> Iterator[Printed]:
         lines = []
         for method, group in rows.groupby("method", sort=False):
             by_metric = group.set_index("metric")
-            seeds = int(group["n"].max())
-            found = [_cell(by_metric, column, board, seeds) for column in columns]
-            name, kind = _named(str(method), board)
+            n = int(group["n"].max())
+            count = board.seeds(str(scenario), str(method))
+            found = [_cell(by_metric, column, board, n, count) for column in columns]
+            name, kind = _named(str(method), board, has_failed=bool(count and count.failed))
             lines.append(Line(str(method), name, kind, tuple(one[0] for one in found), tuple(one[1] for one in found)))
-        yield Printed(str(scenario), tuple(column.title for column in columns), tuple(lines))
+        yield TextTable(str(scenario), tuple(column.title for column in columns), tuple(lines))
 
 
 def legend(board: Board) -> list[str]:
     """What the marks in the tables mean, as far as they occur."""
     methods = set(map(str, board.table["method"]))
+    scores = board.scores
     lines = []
-    if methods & set(board.runs.references):
+    if methods & set(scores.references):
         lines.append("▲ upper and ▼ lower reference: they frame the table and don't compete")
     for use, (mark, meaning) in _USES.items():
-        if any(use in board.runs.uses[method] for method in methods - set(board.runs.references)):
+        if any(use in scores.uses[method] for method in methods - set(scores.references)):
             lines.append(f"{mark} {meaning}")
-    if methods & board.runs.custom:
+    if methods & scores.custom:
         text = f"{_CUSTOM} options of the user's own"
-        if board.table.loc[board.table["method"].isin(board.runs.custom), "rank"].isna().all():
+        if board.table.loc[board.table["method"].isin(scores.custom), "rank"].isna().all():
             text += ": not ranked (--rank-custom ranks them), since no suite says that they were fixed before"
         lines.append(text)
+    lines_of = set(zip(map(str, board.table["scenario"]), map(str, board.table["method"]), strict=True))
+    if any((count := board.seeds(*line)) and count.failed for line in lines_of):
+        lines.append(f"{_FAILED} some of its seeds failed: not ranked, since those that are left may be the easy ones")
     return lines
 
 
-def left_out(board: Board) -> list[str]:
+def left_out_lines(board: Board) -> list[str]:
     """The cells that aren't in it, each with the reason."""
-    return [f"{name}: {' '.join(reason.split())}" for name, reason in board.runs.left_out.items()]
+    return [one_line(f"{name}: {' '.join(reason.split())}") for name, reason in board.scores.left_out.items()]
 
 
-def below(board: Board) -> list[str]:
+def footnotes(board: Board) -> list[str]:
     """All that stands below the tables."""
-    return [*legend(board), *board.notes, *(f"left out: {text}" for text in left_out(board))]
+    left_out = (f"left out: {text}" for text in left_out_lines(board))
+    return [*legend(board), *map(one_line, board.notes), *left_out]
 
 
 def title(scenario: str) -> str:
@@ -109,21 +122,20 @@ def title(scenario: str) -> str:
 def print_board(board: Board) -> None:
     """Print one table per scenario."""
     console = Console(highlight=False)
-    for one in printed(board):
+    for one in tables_of(board):
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
         table.add_column("method", no_wrap=True)
         for head in one.titles:
-            table.add_column(head, justify="right", no_wrap=True)
+            table.add_column(Text(head), justify="right", no_wrap=True)
         for line in one.lines:
-            table.add_row(Text(line.name), *line.texts, style=None if line.kind == "competitor" else "dim")
+            style = None if line.kind == "competitor" else "dim"
+            table.add_row(*map(Text, (line.name, *line.texts)), style=style)
         _widen(console, table)
         console.print(Text(title(one.scenario), style="bold"))
         console.print(table)
         console.print()
-    for text in [*legend(board), *board.notes]:
-        console.print(Text(text))
-    for text in left_out(board):
-        console.print(Text(f"left out: {text}", style="yellow"))
+    for text in footnotes(board):
+        console.print(Text(text, style="yellow" if text.startswith("left out: ") else ""))
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -134,13 +146,13 @@ def print_comparison(comparison: Comparison) -> None:
         rows = comparison.table[comparison.table["scenario"] == scenario]
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for head in ("", a, b, "difference", "95 % interval", "p (Holm)"):
-            table.add_column(head, justify="right" if head else "left", no_wrap=True)
+            table.add_column(Text(head), justify="right" if head else "left", no_wrap=True)
         for row in rows.to_dict("records"):
             where = "end" if row["what"] == "end" else f"{row['what']} {_place(row)}"
             interval = "–" if pd.isna(row["low"]) else f"{row['low']:.4g} to {row['high']:.4g}"
             p_value = "–" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}"
             numbers = (f"{row[key]:.4g}" for key in ("mean_a", "mean_b", "difference"))
-            table.add_row(where, *numbers, interval, p_value)
+            table.add_row(*map(Text, (where, *numbers, interval, p_value)))
         _widen(console, table)
         console.print(Text(f"{scenario}: {comparison.metric} of {a} and {b}", style="bold"))
         for text in lines:
@@ -162,42 +174,86 @@ def _place(row: Mapping[Hashable, Any]) -> str:
 
 
 def to_csv(board: Board) -> str:
-    """The board's table; numbers in full, nothing where there is no interval or rank."""
-    return str(board.table.to_csv(index=False))
+    """The board's table; numbers in full, nothing where there is no interval or rank. Where seeds are missing, the
+    columns ``asked`` and ``failed`` say how many each method was run with, and how many of these failed.
+    """
+    return str(_with_seeds(board).to_csv(index=False))
 
 
-def to_json(board: Board) -> str:
+def to_json(board: Board, files: Sequence[str] | None = None) -> str:
     """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``metrics``, what is known of
-    those of plug-ins; ``left_out``; ``notes``."""
-    content = {
-        "rows": json.loads(board.table.to_json(orient="records", double_precision=15)),
-        "references": dict(board.runs.references),
-        "uses": dict(board.runs.uses),
-        "custom": sorted(board.runs.custom),
-        "metrics": dict(board.runs.metrics),
-        "left_out": dict(board.runs.left_out),
+    those of extensions; ``left_out``; ``notes``; and ``seeds``, where a method lacks some.
+
+    Args:
+        board: the leaderboard.
+        files: names of the files of extensions that are published beside it, as ``files``.
+    """
+    scores = board.scores
+    content: dict[str, Any] = {
+        "rows": json.loads(_with_seeds(board).to_json(orient="records", double_precision=15)),
+        "references": dict(scores.references),
+        "uses": dict(scores.uses),
+        "custom": sorted(scores.custom),
+        "metrics": {name: metric.model_dump() for name, metric in scores.extensions.items()},
+        "left_out": dict(scores.left_out),
         "notes": list(board.notes),
     }
+    if scores.seeds:
+        content["seeds"] = [
+            {"scenario": scenario, "method": method, "asked": count.asked, "failed": count.failed}
+            for (scenario, method), count in scores.seeds.items()
+        ]
+    if files is not None:
+        content["files"] = list(files)
     return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def _with_seeds(board: Board) -> pd.DataFrame:
+    """The board's table, with how many seeds were asked for and failed where any are missing."""
+    table = board.table
+    lines = zip(table["scenario"], table["method"], table["n"], strict=True)
+    counts = [(board.seeds(scenario, method), n) for scenario, method, n in lines]
+    if not any(count for count, _ in counts):
+        return table
+    return table.assign(
+        asked=[count.asked if count else int(n) for count, n in counts],
+        failed=[count.failed if count else 0 for count, _ in counts],
+    )
 
 
 def to_markdown(board: Board) -> str:
     """Tables, with marks, notes and what is left out below."""
-    tables = [f"**{title(one.scenario)}**\n\n{_tabulated(one, 'pipe')}\n" for one in printed(board)]
-    return "\n".join([*tables, *(f"- {text}" for text in below(board))]) + "\n"
+    tables = [
+        f"**{in_markdown(title(one.scenario))}**\n\n{_tabulated(one, 'pipe', in_markdown)}\n"
+        for one in tables_of(board)
+    ]
+    return "\n".join([*tables, *(f"- {in_markdown(text, with_code=True)}" for text in footnotes(board))]) + "\n"
+
+
+def in_markdown(text: str, with_code: bool = False) -> str:
+    """A text as Markdown that shows it as it is.
+
+    Args:
+        text: one line.
+        with_code: whether what stands between backticks is to be shown as code.
+    """
+    for character, entity in _IN_HTML.items():
+        text = text.replace(character, entity)
+    text = _IN_MARKDOWN.sub(r"\\\g<0>", text)
+    return text if with_code else text.replace("`", r"\`")
 
 
 def to_latex(board: Board) -> str:
     r"""Tables for ``\input``, with booktabs and amssymb."""
     tables = []
-    for one in printed(board):
+    for one in tables_of(board):
         text = _tabulated(one, "latex_booktabs")
         for mark, command in _IN_LATEX.items():
             text = text.replace(mark, command)
         tables.append(f"% {title(one.scenario)}\n{text}\n")
     return (
         "% needs \\usepackage{booktabs,amssymb}\n"
-        + "\n".join([*tables, *(f"% {text}" for text in below(board))])
+        + "\n".join([*tables, *(f"% {text}" for text in footnotes(board))])
         + "\n"
     )
 
@@ -206,8 +262,8 @@ def to_html(board: Board) -> str:
     """Plain tables, without a page around them; ``lifegen report`` makes a page."""
     from html import escape
 
-    tables = [f"<h3>{escape(title(one.scenario))}</h3>\n{_tabulated(one, 'html')}\n" for one in printed(board)]
-    return "\n".join([*tables, "<ul>", *(f"<li>{escape(text)}</li>" for text in below(board)), "</ul>"]) + "\n"
+    tables = [f"<h3>{escape(title(one.scenario))}</h3>\n{_tabulated(one, 'html')}\n" for one in tables_of(board)]
+    return "\n".join([*tables, "<ul>", *(f"<li>{escape(text)}</li>" for text in footnotes(board)), "</ul>"]) + "\n"
 
 
 FORMATS = {
@@ -220,34 +276,47 @@ FORMATS = {
 """Beside text."""
 
 
-def _tabulated(one: Printed, form: str) -> str:
+def _tabulated(one: TextTable, form: str, escaped: Callable[[str], str] = str) -> str:
     from tabulate import tabulate
 
-    heads = ["method", *(head.replace("\n", " ") for head in one.titles)]
-    rows = [[line.name, *line.texts] for line in one.lines]
+    heads = ["method", *(escaped(head.replace("\n", " ")) for head in one.titles)]
+    rows = [[escaped(line.name), *line.texts] for line in one.lines]  # the texts are numbers
     align = ["left", *["right"] * len(one.titles)]
     return str(tabulate(rows, heads, tablefmt=form, disable_numparse=True, colalign=align))
 
 
-def _named(method: str, board: Board) -> tuple[str, str]:
+def _named(method: str, board: Board, has_failed: bool) -> tuple[str, str]:
     """How a method is printed, and what kind of line it has."""
-    if reference := board.runs.references.get(method):
-        return f"{shown(method)} {_REFERENCE[reference]}", reference
-    marks = [mark for use, (mark, _) in _USES.items() if use in board.runs.uses[method]]
-    custom = method in board.runs.custom
-    return " ".join([shown(method), *marks, *([_CUSTOM] if custom else [])]), "custom" if custom else "competitor"
+    failed = [_FAILED] if has_failed else []
+    if reference := board.scores.references.get(method):
+        return " ".join([shown(method), _REFERENCE[reference], *failed]), reference
+    marks = [mark for use, (mark, _) in _USES.items() if use in board.scores.uses[method]]
+    custom = [_CUSTOM] if method in board.scores.custom else []
+    kind = "failed" if failed else "custom" if custom else "competitor"
+    return " ".join([shown(method), *marks, *custom, *failed]), kind
 
 
-def _cell(by_metric: pd.DataFrame, column: Column, board: Board, seeds: int) -> tuple[str, float | None]:
-    """A column's text, and what it sorts by."""
+def _cell(
+    by_metric: pd.DataFrame, column: Column, board: Board, n: int, count: SeedCount | None
+) -> tuple[str, float | None]:
+    """A column's text, and what it sorts by.
+
+    Args:
+        by_metric: the method's rows of the board.
+        column: which.
+        board: the whole.
+        n: seeds that the method has.
+        count: seeds that it was asked for with, if some of them aren't done.
+    """
     if column.what == "n":
-        return str(seeds), seeds
+        is_across = (by_metric["scenario"] == ACROSS).all()
+        return _seeds(n, count, is_across), n
     metric = column.metric or board.metrics[0]
     if metric not in by_metric.index:
         return "–", None
     row = by_metric.loc[metric]
     if column.what == "estimate":
-        text = _score(row) if row["scenario"] == ACROSS else _number(row, column, seeds)
+        text = _score(row) if row["scenario"] == ACROSS else _number(row, column, n)
         return text, float(row["mean"])
     if pd.isna(row[column.what]):
         return "–", None
@@ -256,6 +325,16 @@ def _cell(by_metric: pd.DataFrame, column: Column, board: Board, seeds: int) -> 
     if column.what == "rank" and not pd.isna(row["rank_low"]):
         text += f" [{row['rank_low']:.0f}–{row['rank_high']:.0f}]"
     return text, value
+
+
+def _seeds(n: int, count: SeedCount | None, is_across: bool) -> str:
+    """How many seeds a line has, of how many, and how many failed. Across scenarios ``n`` is the fewest in one of them,
+    and the others count all scenarios."""
+    if count is None:
+        return str(n)
+    if is_across:
+        return f"{n} ({count.failed} of {count.asked} failed)" if count.failed else f"{n} (of {count.asked} in all)"
+    return f"{n} of {count.asked}" + (f" ({count.failed} failed)" if count.failed else "")
 
 
 def _score(row: pd.Series) -> str:

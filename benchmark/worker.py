@@ -153,7 +153,8 @@ def _run(
     keep_model: bool,
     states: States,
     state: State | None,
-) -> None:
+) -> list[tuple[str, ...]]:
+    """Run a cell up to its last interval; returns the distributions of each interval."""
     seeds = cell.seeds
     seeds.seed_globals()
     stream = build_stream(cell.scenario, seeds, data_root)

@@ -20,6 +20,8 @@ from lifegen.benchmark.pool import PRELOADED
 from lifegen.benchmark.rerun import TIMED
 from lifegen.benchmark.store import Store
 
+from .stores import numbers_of
+
 TOUCHES = ("open", "os.rename", "os.remove", "os.truncate", "os.mkdir", "os.rmdir")
 """What Python audits before it does it to a file."""
 TINY = "split-digits:steps=4,classes_per_interval=2,test_images=40,importance_draws=5,importance_images=5"
@@ -74,11 +76,12 @@ def outcome(store: Store, one: Cell) -> dict[str, Any]:
     """All of a finished cell that is to be equal between runs."""
     stored = store.cell(one.name)
     assert stored.status == "done", (stored.judgement, log(store, one))
+    numbers = numbers_of(store, one.name)
     pictures = np.load(stored.folder / "pictures.npz")
     record = stored.record
     return {
         "rows": [row for row in map(json.loads, _lines(stored.folder)) if row["metric"] not in TIMED],
-        "numbers": {name: value for name, value in stored.numbers.items() if name not in TIMED},
+        "numbers": {name: value for name, value in numbers.items() if name not in TIMED},
         "pictures": {name: (pictures[name].shape, pictures[name].tobytes()) for name in pictures.files},
         "facts": {key: record[key] for key in ("visits", "device", "execution", "metrics", "hash", "versions")},
     }

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from lifegen.benchmark.current import CurrentCell, current_of
+from lifegen.benchmark.record import Numbers
 from lifegen.benchmark.store import Store
+
+
+def shown(store: Store) -> tuple[list[CurrentCell], dict[str, str]]:
+    """The cells of a store that are shown, and why the others aren't."""
+    current = current_of(store)
+    return list(current.cells), {name: str(why) for name, why in current.left_out.items()}
+
+
+def numbers_of(store: Store, name: str) -> Numbers:
+    """The numbers of a cell that is shown."""
+    return next(cell.numbers for cell in shown(store)[0] if cell.folder.name == name)
 
 
 def write(store: Store, method: str, seed: int, final: float, *, version: int = 1, reference: str | None = None,

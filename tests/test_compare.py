@@ -12,7 +12,7 @@ from scipy import stats
 
 from lifegen.benchmark.compare import compare, over_scenarios, pairs
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.runs import runs_of
+from lifegen.benchmark.scores import scores_of
 from lifegen.benchmark.statistics import holm
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.tables import print_comparison
@@ -135,7 +135,7 @@ def test_what_is_not_there_is_refused(store):
 
 
 def test_every_pair_is_there_once_with_corrected_tests(store):
-    found = pairs(runs_of(store))
+    found = pairs(scores_of(store))
     assert [(row.a, row.b) for row in found.itertuples()] == [("batch", "good"), ("batch", "naive"), ("good", "naive")]
     assert list(found["p_holm"]) == pytest.approx(holm(list(found["p"])))
     assert found["difference"].iloc[2] == pytest.approx(-20)
@@ -148,10 +148,10 @@ def test_over_scenarios_takes_enough_of_them(tmp_path):
         for method, value in (("a", 10), ("b", 11), ("c", 50)):
             write(store, method, 0, value + generator.normal(), scenario=f"split-{i}")
     with pytest.raises(ValueError, match="takes 7 scenarios"):
-        over_scenarios(runs_of(store))
+        over_scenarios(scores_of(store))
     for method, value in (("a", 10), ("b", 11), ("c", 50), ("only-here", 1)):
         write(store, method, 0, value, scenario="split-6")
-    methods, found = over_scenarios(runs_of(store))
+    methods, found = over_scenarios(scores_of(store))
     assert methods == ["a", "b", "c"]
     assert found.mean_ranks[2] == 3
 

@@ -13,8 +13,9 @@ def derived(matrix: dict[str, list[float]], first: dict[str, int]) -> dict[str, 
         for t, j, value in [*entries, *((t, None, 0.0) for t in range(intervals))]
     ]
     made = derive(rows, [[j for j in first if first[j] == t] for t in range(intervals)])
-    assert {row["interval"] for row in made} <= {intervals - 1}
-    return {row["metric"]: row["value"] for row in made}
+    assert not made.problems
+    assert {row["interval"] for row in made.rows} <= {intervals - 1}
+    return {row["metric"]: row["value"] for row in made.rows}
 
 
 def test_one_class_after_another():

@@ -5,20 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from lifegen.benchmark import leaderboard as module
 from lifegen.benchmark.cell_folder import write_record
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.leaderboard import ACROSS, COLUMNS, Board, Column, leaderboard
-from lifegen.benchmark.runs import runs_of
+from lifegen.benchmark.metric_facts import MetricFacts
+from lifegen.benchmark.scores import scores_of
 from lifegen.benchmark.statistics import bootstrap_interval, coverage, interquartile_mean
 from lifegen.benchmark.store import Store
-from lifegen.benchmark.tables import FORMATS, left_out, print_board, printed, to_csv, to_html, to_json, to_latex
+from lifegen.benchmark.tables import FORMATS, left_out_lines, print_board, tables_of, to_csv, to_html, to_json, to_latex
 
 from .stores import write
 from .test_run import lifegen
@@ -112,13 +113,13 @@ def test_a_metric_without_a_better_direction_ranks_nothing(tmp_path):
     assert order(leaderboard(store, ["negative_elbo"])) == ["b", "c", "a"]
 
 
-def test_what_lies_beyond_perfect_ranks_as_perfect(tmp_path, monkeypatch):
+def test_what_lies_beyond_perfect_ranks_as_perfect(tmp_path):
     """Retention above 1 is a code that sharpened, not a better memory."""
-    monkeypatch.setattr(module, "_direction", lambda metric: ("higher", 30.0))
     store = Store.create(tmp_path)
     for name, value in (("b", 40.0), ("a", 30.0), ("c", 20.0)):
         write(store, name, 0, value)
-    board = leaderboard(store, ["negative_elbo"])
+    scores = replace(scores_of(store), metrics={"negative_elbo": MetricFacts(better="higher", most=30.0)})
+    board = leaderboard(scores, ["negative_elbo"])
     assert [line(board, name)["rank"] for name in "abc"] == [1, 1, 3]
     assert line(board, "b")["mean"] == 40
 
@@ -260,8 +261,8 @@ def test_cells_that_are_not_done_are_listed_not_ranked(store, capsys):
     write(store, "good", 8, 1, status="cut off")
     board = leaderboard(store)
     assert line(board, "good")["n"] == 3
-    assert "split-x-good-1-7: failed: ValueError: boom" in left_out(board)
-    assert "split-x-good-1-8: interrupted: 3 of 3 intervals" in left_out(board)
+    assert "split-x-good-1-7: failed: ValueError: boom" in left_out_lines(board)
+    assert "split-x-good-1-8: interrupted: 3 of 3 intervals" in left_out_lines(board)
     for form in ("markdown", "latex", "html", "json"):
         assert "boom" in FORMATS[form](board)
     print_board(board)
@@ -272,13 +273,13 @@ def test_cells_of_an_older_version_are_stale(store):
     write(store, "good", 0, 10, version=2)
     board = leaderboard(store)
     assert line(board, "good")["mean"] == 10
-    assert sum("stale: its method good is version 1, not 2" in text for text in left_out(board)) == 3
+    assert sum("stale: its method good is version 1, not 2" in text for text in left_out_lines(board)) == 3
 
 
 def test_cells_that_are_older_than_what_is_installed_are_stale(store):
     """naive is installed as version 1."""
     write(store, "naive", 9, 1, version=0)
-    assert any("stale: its method naive is version 0, not 1" in text for text in left_out(leaderboard(store)))
+    assert any("stale: its method naive is version 0, not 1" in text for text in left_out_lines(leaderboard(store)))
 
 
 def test_a_cell_from_before_an_option_existed_is_not_a_second_seed(tmp_path):
@@ -293,7 +294,8 @@ def test_a_cell_from_before_an_option_existed_is_not_a_second_seed(tmp_path):
         writer.finish()
     board = leaderboard(store, ["negative_elbo"])
     assert board.table["n"].tolist() == [2]
-    assert any("from-before: made before one of its options or metrics existed" in line for line in left_out(board))
+    why = "from-before: stale: made before one of its options or metrics existed"
+    assert any(why in line for line in left_out_lines(board))
     older = json.loads((tmp_path / "cells" / "from-before" / "run.json").read_text())
     older["metrics"] = {"negative_elbo": 1}  # of other metrics as well: still the same seed
     write_record(tmp_path / "cells" / "from-before", older)
@@ -314,10 +316,10 @@ def test_asking_twice_changes_nothing(store):
     assert twice.table.equals(leaderboard(store, ["negative_elbo"]).table)
 
 
-def test_a_metric_that_is_not_installed_ranks_nothing(store, monkeypatch):
-    known = {name: entry for name, entry in module.describe_metrics().items() if name != "negative_elbo"}
-    monkeypatch.setattr(module, "describe_metrics", lambda: known)
-    assert leaderboard(store, ["negative_elbo"]).table["rank"].isna().all()
+def test_a_metric_that_is_not_installed_ranks_nothing(store):
+    scores = scores_of(store)
+    known = {name: facts for name, facts in scores.metrics.items() if name != "negative_elbo"}
+    assert leaderboard(replace(scores, metrics=known), ["negative_elbo"]).table["rank"].isna().all()
 
 
 def test_an_error_of_several_lines_is_one_line(store):
@@ -325,7 +327,7 @@ def test_an_error_of_several_lines_is_one_line(store):
     failed = store.cell("split-x-good-1-7")
     write_record(failed.folder, failed.record | {"error": "ValueError: boom\n  at the end"})
     board = leaderboard(Store(store.path))
-    assert left_out(board) == ["split-x-good-1-7: failed: ValueError: boom at the end"]
+    assert left_out_lines(board) == ["split-x-good-1-7: failed: ValueError: boom at the end"]
     assert all(line.startswith(("%", "\\", " ")) or not line for line in to_latex(board).splitlines())
 
 
@@ -343,9 +345,9 @@ def test_what_cannot_be_shown_is_refused(store, tmp_path):
     with pytest.raises(InputError, match="no finished cell.*1 left out, the first, .*failed: ValueError: boom"):
         leaderboard(empty)
     with pytest.raises(InputError, match="doesn't exist; `lifegen run --out"):
-        runs_of(tmp_path / "nothing")
+        scores_of(tmp_path / "nothing")
     with pytest.raises(InputError, match="isn't a lifegen store$"):
-        runs_of(Path(__file__))
+        scores_of(Path(__file__))
 
 
 # Printed forms
@@ -413,7 +415,7 @@ def test_a_column_is_one_entry(store, monkeypatch):
     extra = Column("peak_memory_mb", "peak\nmemory", 0)
     for name in ("leaderboard", "tables"):
         monkeypatch.setattr(f"lifegen.benchmark.{name}.COLUMNS", (*COLUMNS, extra))
-    (one,) = printed(leaderboard(store))
+    (one,) = tables_of(leaderboard(store))
     assert one.titles[-1] == "peak\nmemory"
     assert one.lines[0].texts[-1] == "500"
 
@@ -457,8 +459,11 @@ def test_a_reconstruction_is_called_one(tmp_path, capsys):
 
 def test_the_command_has_every_form_and_csv_keeps_to_rows(store):
     write(store, "good", 7, 1, status="failed")
+    for seed in range(3):
+        write(store, "other", seed, 40 + seed)
     done = lifegen("leaderboard", str(store.path), "--format", "csv", "--metric", "negative_elbo", "-s", "split-x")
-    assert len(done.stdout.splitlines()) == 4
+    assert len(done.stdout.splitlines()) == 5
     assert "left out: split-x-good-1-7: failed" in done.stderr
     text = lifegen("leaderboard", str(store.path)).stdout
     assert "1 [1–1]" in text
+    assert "good ✗" in text

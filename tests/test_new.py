@@ -17,6 +17,8 @@ from lifegen.benchmark.scaffold import new
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.worker import run_cell
 
+from .stores import numbers_of
+
 NAMES = {"method": "my-method", "scenario": "my-scenario", "metric": "my_metric"}
 
 
@@ -47,7 +49,7 @@ def test_the_method_that_is_written_forgets_less_than_fine_tuning(folder):
     cells = plan([scenario], [choose("method", "my_method.py"), choose("method", "naive")], [0])
     for cell in cells:
         assert run_cell(cell, store.path, folder, "cpu") == "done", store.cell(cell.name).record.get("error")
-    mine, naive = (store.cell(cell.name).numbers for cell in cells)
+    mine, naive = (numbers_of(store, cell.name) for cell in cells)
     assert mine["forgetting"] < naive["forgetting"] - 1
     assert mine["negative_elbo"] < naive["negative_elbo"]
 

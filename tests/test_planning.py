@@ -17,7 +17,8 @@ from lifegen.benchmark.choice import choose
 from lifegen.benchmark.devices import slots
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.executor import Execution
-from lifegen.benchmark.planning import asked_for, find, overview, planned, save_plan
+from lifegen.benchmark.overview import overview
+from lifegen.benchmark.plans import asked_for, find_cell, planned, save_plan
 from lifegen.benchmark.rerun import compare_cells
 from lifegen.benchmark.run import run
 from lifegen.benchmark.store import Store
@@ -90,11 +91,11 @@ def test_cells_are_found_by_any_part_that_tells_them_apart(tmp_path):
     for cell in cells:
         name = cell.name.rpartition("--")[2]
         for key in (cell.name, name, name[:8], cell.name[:-6]):
-            assert find(store, key).name == cell.name
+            assert find_cell(store, key).name == cell.name
     with pytest.raises(InputError, match="is the beginning of 2 cells"):
-        find(store, "split-digits--naive")
+        find_cell(store, "split-digits--naive")
     with pytest.raises(InputError, match="unknown cell"):
-        find(store, "split-fish")
+        find_cell(store, "split-fish")
 
 
 def test_every_status_is_told_with_its_reason(tmp_path):
@@ -131,7 +132,7 @@ def test_cells_of_older_versions_are_stale(tmp_path, monkeypatch):
     store = Store.create(tmp_path / "s")
     (cell,) = tiny_cells("naive")
     finished(store, cell, 5)
-    monkeypatch.setattr("lifegen.benchmark.store._installed", lambda: {"method naive": 2})
+    monkeypatch.setattr("lifegen.benchmark.current.installed_versions", lambda: {"method naive": 2})
     (item,) = overview(store).items
     assert item.status == "stale"
     assert "method naive is version 1, not 2" in item.reason
@@ -155,11 +156,11 @@ def test_interrupted_time_does_not_count(tmp_path):
     store = Store.create(tmp_path / "s")
     (cell,) = tiny_cells("naive")
     stored = finished(store, cell, 10)
-    assert 10 <= stored.seconds() < 60
+    assert 10 <= stored.facts.work_seconds < 60
     old = {**stored.record, "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:01:00+00:00"}
     del old["seconds"]  # as schema 1 has it
     (stored.folder / "run.json").write_text(json.dumps(old))
-    assert store.cell(cell.name).seconds() == 60
+    assert store.cell(cell.name).facts.work_seconds == 60
 
 
 def test_plan_status_worker_and_rerun_on_the_command_line(tmp_path):

@@ -16,17 +16,19 @@ from lifegen.benchmark.catalogue import Description, _describe_safely, describe_
 from lifegen.benchmark.cell import Cell, cell_of, plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.planning import asked_for, overview, save_plan
+from lifegen.benchmark.overview import overview
+from lifegen.benchmark.plans import asked_for, save_plan
 from lifegen.benchmark.plugin_file import PluginFile, files_of
 from lifegen.benchmark.providers import Provided, provided
 from lifegen.benchmark.publish import publish
 from lifegen.benchmark.rerun import rerun
 from lifegen.benchmark.run import missing
-from lifegen.benchmark.runs import runs_of
+from lifegen.benchmark.scores import scores_of
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.suite import cells_of
 from lifegen.benchmark.worker import run_cell
 
+from .stores import shown
 from .tiny_scenarios import chosen
 
 METHOD = (Path(__file__).parent / "plugin_package" / "src" / "lifegen_test_plugins" / "methods.py").read_text()
@@ -122,14 +124,14 @@ def test_texts_of_one_file_are_never_mixed(folder):
 
     first = run(METHOD, 0, 1)
     second = run(METHOD + "# edited\n", 0)
-    shown, left_out = store.current()
-    assert [cell.folder.name for cell in shown] == [second[0].name]
+    cells, left_out = shown(store)
+    assert [cell.folder.name for cell in cells] == [second[0].name]
     assert set(left_out) == {cell.name for cell in first}
     assert all("method anchored is of another text of its file" in why for why in left_out.values())
     assert overview(store).counts == {"done": 1, "stale": 2}
     run(METHOD, 0, 1)
-    shown, left_out = store.current()
-    assert {cell.folder.name for cell in shown} == {cell.name for cell in first}
+    cells, left_out = shown(store)
+    assert {cell.folder.name for cell in cells} == {cell.name for cell in first}
 
 
 def test_cells_of_a_file_whose_method_is_now_installed_are_stale(folder, monkeypatch):
@@ -137,8 +139,8 @@ def test_cells_of_a_file_whose_method_is_now_installed_are_stale(folder, monkeyp
     (cell,) = plan([chosen()], [choose("method", "mine.py:width=8")], [0])
     assert run_cell(cell, store.path, folder, "cpu") == "done"
     installed = Description("method", "anchored", 1, "", "some.module", origin="some.module.Anchored")
-    monkeypatch.setattr("lifegen.benchmark.store.describe", lambda kind: {"anchored": installed})
-    assert "another text" in store.current()[1][cell.name]
+    monkeypatch.setattr("lifegen.benchmark.current.describe", lambda kind: {"anchored": installed})
+    assert "another text" in shown(store)[1][cell.name]
 
 
 def test_a_record_with_another_text_is_damaged(folder):
@@ -219,7 +221,7 @@ def test_metrics_of_a_file_are_measured_beside_the_others(folder):
     record = store.cell(cell.name).record
     assert record["metrics"]["negative_elbo_best"] == 2
     assert cell_of(record) == cell
-    values = store.table().query("metric == 'negative_elbo_best'")["value"]
+    values = load(store.path).query("metric == 'negative_elbo_best'")["value"]
     assert len(values) == 2
     (folder / "empty.py").write_text("")
     with pytest.raises(InputError, match="registers no metric"):
@@ -235,9 +237,9 @@ def test_a_scenario_a_method_and_a_metric_of_files_on_the_command_line(folder):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "stripes:steps=3 anchored:width=8 seed 0: done in" in done.stdout
     assert "negative ELBO" in done.stdout
-    shown = subprocess.run([*LIFEGEN, "leaderboard", "runs/default", "--metric", "negative_elbo_best"],
+    board = subprocess.run([*LIFEGEN, "leaderboard", "runs/default", "--metric", "negative_elbo_best"],
                            capture_output=True, text=True, check=True).stdout  # fmt: skip
-    assert "anchored:width=8" in shown
+    assert "anchored:width=8" in board
     for name in ("mine.py", "stripes.py", "metric.py"):
         (folder / name).unlink()
     again = subprocess.run([*LIFEGEN, "worker", "runs/default"], capture_output=True, text=True, check=False)
@@ -287,9 +289,9 @@ def test_texts_of_a_metric_are_never_mixed_either(folder):
 
     first = run("1", 0)
     assert run("(1 / 0)", 0, 1) == []
-    assert [cell.folder.name for cell in store.current()[0]] == [first[0].name]
+    assert [cell.folder.name for cell in shown(store)[0]] == [first[0].name]
     (third,) = run("100", 1)
-    assert [cell.folder.name for cell in store.current()[0]] == [third.name]
+    assert [cell.folder.name for cell in shown(store)[0]] == [third.name]
     assert {cell.name for cell in asked_for(store)} == {third.name}
 
 
@@ -322,13 +324,14 @@ def test_readers_know_a_metric_of_a_file_from_the_records(folder, monkeypatch):
     store = Store.create(folder / "s")
     for cell in cells_of(None, *asked, metrics=["metric.py"]):
         assert run_cell(cell, store.path, folder, "cpu") == "done"
-    in_store = runs_of(store)
+    in_store = scores_of(store)
     publish(store, folder / "published")
     assert (folder / "published" / "metric.py").read_text() == text
     assert "--metric metric.py" in (folder / "published" / "README.md").read_text()
-    monkeypatch.setattr("lifegen.benchmark.catalogue._learned", {})
-    published = runs_of(folder / "published")
-    values = [runs.numbers.query("metric == 'negative_elbo_best'")["value"].tolist() for runs in (in_store, published)]
+    published = scores_of(folder / "published")
+    values = [
+        scores.numbers.query("metric == 'negative_elbo_best'")["value"].tolist() for scores in (in_store, published)
+    ]
     assert values[0] == pytest.approx(values[1])
     assert in_store.better("negative_elbo_best") == published.better("negative_elbo_best") == "higher"
 

@@ -19,6 +19,7 @@ from lifegen.benchmark.precision import products_in, resolve, rounds
 from lifegen.benchmark.run import prepare
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.store import Store
+from lifegen.benchmark.table import load
 from lifegen.benchmark.worker import run_cell
 
 from .conftest import tiny
@@ -112,4 +113,4 @@ def test_cells_of_two_precisions_are_two_lines_of_a_leaderboard(tmp_path, monkey
         single.method.label,
         f"{single.method.label} (bfloat16)",
     ]
-    assert set(store.table()["precision"]) == {"float32", "bfloat16"}
+    assert set(load(store.path)["precision"]) == {"float32", "bfloat16"}

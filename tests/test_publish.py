@@ -13,7 +13,7 @@ from lifegen.benchmark import load
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.leaderboard import leaderboard
 from lifegen.benchmark.publish import publish
-from lifegen.benchmark.runs import runs_of
+from lifegen.benchmark.scores import scores_of
 from lifegen.benchmark.store import PUBLISHED, Store
 from lifegen.benchmark.suite import cells_of
 from lifegen.benchmark.tables import to_csv, to_markdown
@@ -104,7 +104,7 @@ def test_what_needs_the_store_says_so(folder):
 
 def test_a_published_table_ranks_as_the_store_does(store, folder):
     """Also of plug-ins that aren't installed, with the user's own suites, and what is left out."""
-    published, stored = runs_of(folder), runs_of(store)
+    published, stored = scores_of(folder), scores_of(store)
     pd.testing.assert_frame_equal(leaderboard(published).table, leaderboard(store).table)
     assert stored.custom == {"anchored:strength=3"}
     for name in ("references", "uses", "custom", "left_out"):
@@ -113,7 +113,7 @@ def test_a_published_table_ranks_as_the_store_does(store, folder):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_published_leaderboards_follow_from_the_published_measurements(folder):
-    made = pd.read_csv(io.StringIO(to_csv(leaderboard(runs_of(folder)))))
+    made = pd.read_csv(io.StringIO(to_csv(leaderboard(scores_of(folder)))))
     pd.testing.assert_frame_equal(made, pd.read_csv(folder / "leaderboard.csv"), rtol=1e-12)
 
 
@@ -127,7 +127,7 @@ def test_published_folders_hold_their_suite(folder):
 def test_the_readmes_tables_are_the_published_ones(name):
     page = (ROOT / "README.md").read_text()
     (command,) = re.findall(rf"lifegen leaderboard results/{name} (.*) -->", page)
-    table = to_markdown(leaderboard(runs_of(ROOT / "results" / name), re.findall(r"--metric (\S+)", command)))
+    table = to_markdown(leaderboard(scores_of(ROOT / "results" / name), re.findall(r"--metric (\S+)", command)))
     assert "\n".join(line for line in table.splitlines() if line.startswith("|")) in page
 
 

@@ -21,6 +21,7 @@ from lifegen.benchmark.cell_folder import write_record
 from lifegen.benchmark.cli import cli
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.plots import drawings
+from lifegen.benchmark.record import Status
 from lifegen.benchmark.report import report
 from lifegen.benchmark.store import Store
 
@@ -81,7 +82,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     write(store, "ewc", 0, 41, threshold=3)
     write(store, "single", 0, 40, options="codes=1", intervals=1)
     write(store, EVIL, 0, 44)
-    write(store, "good", 7, 30, status="failed")
+    write(store, "lost", 7, 30, status="failed")
     write(store, "good", 8, 30, status="running")
     write(store, "fresh", 0, 30, version=2)
     write(store, "fresh", 0, 30, version=1)
@@ -121,6 +122,9 @@ def test_it_says_what_is_left_out_and_why(page):
                  "method fresh is version 1, not 2"):  # fmt: skip
         assert text in page.text
     assert "1 interrupted, 1 failed, 1 stale" in page.text
+    for status in (Status.INTERRUPTED, Status.FAILED, Status.STALE):
+        assert status.sentence in page.text
+    assert "3 of 4" in page.text  # seeds of good
 
 
 def test_it_has_every_figure_with_its_caption_and_data(page, store):

@@ -42,7 +42,7 @@ def test_a_cell_of_every_method_has_every_metric_on_real_digits(name, tmp_path):
     store = Store.create(tmp_path)
     (cell,) = tiny_cells(name)
     assert run_cell(cell, store.path, tmp_path, "cpu", keep_model=True) == "done", store.cell(cell.name).record["error"]
-    table = store.table()
+    table = load(store.path)
     last = table[(table["interval"] == table["interval"].max()) & table["distribution"].isna() & table["step"].isna()]
     values = last.set_index("metric")["value"]
     bounds = {"negative_elbo", "negative_elbo_valid", "negative_elbo_group", "iwae_nll", "iwae_nll_group"}
@@ -76,7 +76,7 @@ def test_cells_run_in_processes_and_land_in_the_store(tmp_path):
     assert [event.kind for event in last] == ["done"] * 4
     assert {event.kind for event in events} >= {"started", "interval", "done"}
     assert missing(cells, store) == ([], [])
-    table = store.table()
+    table = load(store.path)
     assert set(table["method"]) == {
         f"{name}:width=8" for name in ("naive", "generative-replay", "lifelong-vae", "batch")
     }
@@ -98,7 +98,7 @@ def test_equal_seeds_give_equal_numbers_in_any_process(tmp_path):
     for cell in cells:
         assert run_cell(cell, two.path, tmp_path, "cpu") == "done"
     assert numbers(one) == numbers(two)
-    seeds = one.table().query("metric == 'negative_elbo' and interval == 1 and distribution.isna()")
+    seeds = load(one.path).query("metric == 'negative_elbo' and interval == 1 and distribution.isna()")
     assert seeds["value"].nunique() == 2
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -18,8 +20,15 @@ from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.cell import Cell, plan
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.store import COLUMNS, CellBusyError, CellDoneError, Store, write_atomically
-from lifegen.benchmark.summary import described, summarise
+from lifegen.benchmark.leaderboard import leaderboard
+from lifegen.benchmark.metric_facts import installed_metrics
+from lifegen.benchmark.registry import METRICS, register_metric
+from lifegen.benchmark.scores import scores_of
+from lifegen.benchmark.store import CellBusyError, CellDoneError, Store, write_atomically
+from lifegen.benchmark.summary import registered_summary, summarise
+from lifegen.benchmark.table import COLUMNS
+
+from .stores import numbers_of, shown
 
 
 def record(
@@ -45,11 +54,15 @@ def rows(interval: int, value: float = 1.0) -> list[dict[str, object]]:
     return [row(None, value), row("a", value + interval), row("b", value - interval)]
 
 
+EXPECTED = {"negative_elbo": 1.0, "forgetting": 1.0, "backward_transfer": -1.0, "forward_transfer": 0.0}
+"""The numbers of two intervals of such rows."""
+
+
 def fill(store: Store, name: str, **facts: object) -> None:
     with store.writing(name, record(**facts)) as writer:
         for interval in range(2):
             writer.append(rows(interval))
-        writer.finish()
+        writer.finish(registered_summary(writer.rows, [["a"], ["b"]]))
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -80,7 +93,7 @@ def test_only_finished_cells_reach_the_table(tmp_path):
     assert {cell.folder.name: cell.status for cell in store.cells()} == {
         "done": "done", "cut-off": "interrupted", "failed": "failed", "foreign": "foreign",
     }  # fmt: skip
-    assert set(store.table()["cell"]) == {"done"}
+    assert set(load(store.path)["cell"]) == {"done"}
     assert store.cell("cut-off").intervals_done() == 1
 
 
@@ -89,7 +102,7 @@ def test_starting_a_cell_again_drops_its_old_rows(tmp_path):
     with store.writing("cell", record()) as writer:
         writer.append(rows(0, value=99.0))
     fill(store, "cell")
-    assert store.table()["value"].max() < 99
+    assert load(store.path)["value"].max() < 99
 
 
 def test_a_finished_cell_is_never_started_again(tmp_path):
@@ -108,17 +121,17 @@ def test_cells_of_different_versions_are_never_mixed(tmp_path, newer):
     store = Store.create(tmp_path / "s")
     fill(store, "old", seed=0)
     fill(store, "new", seed=1, **{newer: 2})
-    cells, left_out = store.current()
+    cells, left_out = shown(store)
     assert [cell.folder.name for cell in cells] == ["new"]
     assert "stale" in left_out["old"]
-    assert set(store.table()["cell"]) == {"new"}
+    assert set(load(store.path)["cell"]) == {"new"}
 
 
 def test_versions_of_different_methods_are_independent(tmp_path):
     store = Store.create(tmp_path / "s")
     fill(store, "one", method="naive", version=1)
     fill(store, "two", method="batch", version=2)
-    assert len(store.current()[0]) == 2
+    assert len(shown(store)[0]) == 2
 
 
 def test_a_store_that_lost_its_empty_folder_is_empty(tmp_path):
@@ -135,12 +148,12 @@ def test_a_cell_that_says_it_is_done_but_has_lost_rows_is_never_read(tmp_path):
     for damage in ("".join(lines[:-1]), "".join(lines)[:-9]):
         file.write_text(damage)
         assert store.cell("cell").status == "damaged"
-        assert "bytes where" in store.current()[1]["cell"]
+        assert "bytes where" in shown(store)[1]["cell"]
         with pytest.warns(UserWarning, match="1 damaged cell .*bytes where"):
-            assert store.table().empty
+            assert load(store.path).empty
     file.write_text("".join(lines).replace("2.0", "3.0"))  # of the same length: no status tells
     with pytest.raises(InputError, match="cells/cell.*digest"):
-        store.table()
+        load(store.path)
 
 
 @settings(max_examples=60, deadline=None)
@@ -208,7 +221,7 @@ def test_merging_stores_is_copying_folders(tmp_path):
     fill(one, "cell-0", seed=0)
     fill(two, "cell-1", seed=1)
     shutil.copytree(two.path / "cells" / "cell-1", one.path / "cells" / "cell-1")
-    assert set(one.table()["seed"]) == {0, 1}
+    assert set(load(one.path)["seed"]) == {0, 1}
 
 
 def test_what_is_not_a_store_is_refused(tmp_path):
@@ -260,30 +273,98 @@ def test_the_numbers_in_a_record_are_those_of_its_rows_and_are_made_anew_where_t
     store = Store.create(tmp_path / "s")
     fill(store, "cell")
     derived = {name: one.version for name, one in describe("metric").items() if one.facts["derived"]}
-    expected = {"negative_elbo": 1.0, "forgetting": 1.0, "backward_transfer": -1.0, "forward_transfer": 0.0}
     file = tmp_path / "s" / "cells" / "cell" / "run.json"
-    kept = json.loads(file.read_text())
-    assert kept["numbers"] == expected == store.cell("cell").numbers
+    kept = {key: value for key, value in json.loads(file.read_text()).items() if key != "seal"}
+    assert kept["numbers"] == EXPECTED == numbers_of(store, "cell")
 
     def numbers_after(**changed: object) -> dict[str, float | None]:
         file.write_text(json.dumps(kept | {"numbers": {"negative_elbo": 7.0}} | changed))
-        return store.cell("cell").numbers
+        return numbers_of(store, "cell")
 
     assert numbers_after(metrics=derived) == {"negative_elbo": 7.0}
-    assert numbers_after(metrics={}) == expected  # from before a derived metric existed
-    assert numbers_after(metrics=derived | {"forgetting": 0}) == expected  # from before it changed
-    assert numbers_after(metrics=derived, bytes=3) == expected
+    assert numbers_after(metrics={}) == EXPECTED  # from before a derived metric existed
+    assert numbers_after(metrics=derived | {"forgetting": 0}) == EXPECTED  # from before it changed
     file.write_text(json.dumps({key: value for key, value in kept.items() if key not in ("numbers", "bytes")}))
-    assert store.cell("cell").numbers == expected
+    assert numbers_of(store, "cell") == EXPECTED
 
 
-def test_a_metric_that_fails_at_the_end_loses_nothing(tmp_path, monkeypatch):
+@pytest.fixture
+def derived_metric() -> Iterator[Callable[[object], None]]:
+    """Registers a derived metric that returns what it is given, or raises it."""
+    before = [entry.name for entry in METRICS]
+
+    def register(answer: object) -> None:
+        def odd_one(R, first, T):  # noqa: N803
+            if isinstance(answer, BaseException):
+                raise answer
+            R.clear()  # which costs no other metric its matrix
+            return answer
+
+        register_metric("odd_one", version=1, derived=True)(odd_one)
+
+    yield register
+    METRICS.keep(before)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (ZeroDivisionError("division\nby zero"), "it raises ZeroDivisionError: division by zero"),
+        (SystemExit(3), "it raises SystemExit: 3"),
+        (float("nan"), "its value is nan: return None where it is undefined"),
+        (-float("inf"), "its value is -inf"),
+        (10**400, "its value is 1000"),
+        ("1.5", "its value is of type str, '1.5': float"),
+        (True, "its value is of type bool"),
+        (np.float32(1.5), "its value is of type float32"),
+        (np.array([1.0, 2.0]), "its value is of type ndarray"),
+        (type("Mute", (), {"__repr__": lambda self: 1 / 0})(), "it raises ZeroDivisionError"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else "",
+)
+def test_a_derived_metric_that_fails_costs_its_own_number_and_says_why(tmp_path, derived_metric, answer, reason):
     store = Store.create(tmp_path / "s")
-    monkeypatch.setattr("lifegen.benchmark.cell_folder.registered_summary", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        fill(store, "cell")
+    derived_metric(answer)
+    fill(store, "cell")
     assert store.cell("cell").status == "done"
-    assert store.cell("cell").numbers["forgetting"] == 1.0
+    assert "numbers" not in store.cell("cell").record  # they are made on reading, where a note has its place
+    assert numbers_of(store, "cell") == EXPECTED
+    board = leaderboard(store)
+    assert any(note.startswith(f"odd_one has no number in 1 cell: {reason}") for note in board.notes), board.notes
+    assert all(note.isprintable() for note in board.notes)
+    with pytest.warns(UserWarning, match="odd_one has no number in 1 cell"):
+        assert set(load(store.path)["metric"]) == {"negative_elbo", *EXPECTED}
+
+
+def test_a_derived_metric_may_return_a_float_of_numpy_or_nothing(tmp_path, derived_metric):
+    store = Store.create(tmp_path / "s")
+    derived_metric(np.float64(1.5))
+    fill(store, "cell")
+    assert store.cell("cell").record["numbers"] == EXPECTED | {"odd_one": 1.5}
+    derived_metric(None)
+    fill(store, "other", seed=1)
+    assert store.cell("other").record["numbers"] == EXPECTED
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_numbers_of_a_derived_metric_that_is_gone_are_those_of_its_newest_version(tmp_path, version):
+    """They can't be made anew here, and those of two versions mustn't meet."""
+    store = Store.create(tmp_path / "s")
+    derived = {name: one.version for name, one in describe("metric").items() if one.facts["derived"]}
+    facts = {"unit": "nats", "better": "higher", "over_intervals": "last", "derived": True, "most": None}
+    about = {"plug-in metrics": {"gone": {"name": "a-package", "version": "1", "facts": facts}}}
+    for seed in (0, 1):
+        fill(store, f"cell-{seed}", seed=seed)
+        file = store.cell(f"cell-{seed}").folder / "run.json"
+        kept = {key: value for key, value in json.loads(file.read_text()).items() if key != "seal"}
+        kept |= about | {"metrics": derived | {"gone": 2 if seed else version}, "numbers": EXPECTED | {"gone": 7.0}}
+        if seed:  # its other numbers are to be made anew
+            kept["metrics"]["forgetting"] = 0
+        file.write_text(json.dumps(kept))
+    cells, left_out = shown(store)
+    assert not left_out  # a derived metric makes nothing stale
+    assert [cell.numbers.get("gone") for cell in cells] == [7.0 if version == 2 else None, 7.0]
+    assert scores_of(store).better("gone") == "higher"
 
 
 def test_a_worker_writes_no_number_of_a_metric_that_it_does_not_know(tmp_path):
@@ -291,9 +372,10 @@ def test_a_worker_writes_no_number_of_a_metric_that_it_does_not_know(tmp_path):
     with store.writing("cell", record()) as writer:
         unknown = {"interval": 0, "distribution": None, "step": None, "metric": "of_a_plug_in", "value": 2.0}
         writer.append([*rows(0), *rows(1), unknown | {"interval": 1}])
-        writer.finish()
+        assert registered_summary(writer.rows, [["a"], ["b"]]) is None
+        writer.finish(None)
     assert "numbers" not in store.cell("cell").record
-    assert store.cell("cell").numbers["of_a_plug_in"] == 2.0
+    assert numbers_of(store, "cell")["of_a_plug_in"] == 2.0
 
 
 def test_numbers_are_the_last_the_sum_or_the_most_over_intervals():
@@ -306,6 +388,6 @@ def test_numbers_are_the_last_the_sum_or_the_most_over_intervals():
         row(2, "gradient_norm", 1.0, step=4),
         row(2, "negative_elbo", 9.0, distribution="a"),
     ]
-    assert summarise(rows, [], described()) == {
+    assert summarise(rows, {name: facts.over_intervals for name, facts in installed_metrics().items()}) == {
         "real_samples": 6.0, "peak_memory_mb": 3.0, "divergence": 1.0, "code_retention": None,
     }  # fmt: skip

@@ -7,8 +7,9 @@ import pytest
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.figure_kinds import check_figures
-from lifegen.benchmark.store import Store, load
+from lifegen.benchmark.store import Store
 from lifegen.benchmark.suite import cells_of, suites
+from lifegen.benchmark.table import load
 from lifegen.benchmark.worker import run_cell
 
 from .small_data import small_data

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from .drawing import (
     Drawing,
     Scene,
-    axis_label,
     canvas,
     estimates,
     in_words,
@@ -50,7 +49,7 @@ def final(scene: Scene) -> Iterator[Drawing]:
                 panel.axvline(mean, color=look(method).colour, linestyle="--", linewidth=0.7 * scene.style.line,
                               label=reference)  # fmt: skip
         _dots(panel, data[data["metric"] == metric], scene, metric, order)
-        panel.set(xlabel=axis_label(metric), xlim=limits(scene.final[metric].dropna()))
+        panel.set(xlabel=scene.axis_label(metric), xlim=limits(scene.final[metric].dropna()))
     _name_rows(panels[0, 0], scene, order)
     seeds = scene.final.melt(["method", "seed"], metrics, "metric").dropna(subset=["value"])
     data = data.assign(
@@ -158,7 +157,7 @@ def _trade_off(
         axes.errorbar(row.mean_cost, row.mean, **bars, **own.point, linestyle="none", ecolor=own.colour,
                       elinewidth=0.6 * scene.style.line, markersize=1.3 * scene.style.marker)  # fmt: skip
     log_axis(axes, "x", xlim[1] / xlim[0])
-    axes.set(xlim=xlim, ylim=limits(cells[_QUALITY]), xlabel=label, ylabel=axis_label(_QUALITY))
+    axes.set(xlim=xlim, ylim=limits(cells[_QUALITY]), xlabel=label, ylabel=scene.axis_label(_QUALITY))
     note = f"{seeds_note(data['n'])}; grey: Pareto front"
     yield scene.drawing(name, figure, what, note, data)
 

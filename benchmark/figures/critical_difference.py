@@ -12,14 +12,14 @@ from ..catalogue import shown
 from ..compare import over_scenarios
 from ..errors import InputError
 from ..leaderboard import ACROSS
-from ..runs import Runs
+from ..scores import Scores
 from ..statistics import CriticalDifference
 from .drawing import Drawing, Scene, canvas, text_width
 from .matrix import heat_map
 from .style import Style, look
 
 
-def critical_difference(runs: Runs, style: Style) -> Iterator[Drawing]:
+def critical_difference(scores: Scores, style: Style) -> Iterator[Drawing]:
     """Mean ranks of the competitors over scenarios, those joined that don't differ (Wilcoxon's test with Holm's
     correction; Demšar 2006, Benavoli et al. 2016), and beside it the p-value of every pair.
 
@@ -27,7 +27,7 @@ def critical_difference(runs: Runs, style: Style) -> Iterator[Drawing]:
         InputError: there are too few scenarios or methods; the message says how many it takes.
     """
     try:
-        methods, found = over_scenarios(runs)
+        methods, found = over_scenarios(scores)
     except ValueError as refused:
         raise InputError(str(refused)) from None
     scene = Scene(ACROSS, [], style)
@@ -54,7 +54,7 @@ def critical_difference(runs: Runs, style: Style) -> Iterator[Drawing]:
             for i, a in enumerate(names) for j, b in enumerate(names) if i < j
         ]
     )  # fmt: skip
-    n = runs.numbers["scenario"].nunique()
+    n = scores.numbers["scenario"].nunique()
     what = f"mean rank of negative ELBO over {n} scenarios; joined: no difference (Wilcoxon, Holm)"
     yield scene.drawing("critical_difference", figure, what, f"Friedman p = {found.friedman:.2g}", data)
 

@@ -17,7 +17,6 @@ from .drawing import (
     FEW,
     Drawing,
     Scene,
-    axis_label,
     canvas,
     estimates,
     in_words,
@@ -66,7 +65,7 @@ def consistency(scene: Scene) -> Iterator[Drawing]:
     for panel, (metric, table) in zip(panels[0], data.items(), strict=True):
         _lines(panel, table, table["interval"])
         panel.set(xlabel="after interval", ylim=limits(parts[metric]["value"]))
-        panel_title(panel, axis_label(metric), width, scene.style)
+        panel_title(panel, scene.axis_label(metric), width, scene.style)
         panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     together = pd.concat([table.assign(metric=metric) for metric, table in data.items()])
     yield scene.drawing("consistency", figure, "do codes keep their meaning?", seeds_note(together["n"]), together)
@@ -136,7 +135,7 @@ def _curve(scene: Scene, metric: str, rows: pd.DataFrame, kind: str) -> Drawing:
     figure, panels = canvas(scene, sorted(data["method"].unique()))
     axes = panels[0, 0]
     _lines(axes, data, _between_intervals(data) if is_trace else data["interval"], markers=not is_trace)
-    axes.set(xlabel="after interval", ylabel=axis_label(metric), ylim=limits(rows["value"]))
+    axes.set(xlabel="after interval", ylabel=scene.axis_label(metric), ylim=limits(rows["value"]))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if rows["value"].abs().max() >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 300k

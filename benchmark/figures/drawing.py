@@ -19,11 +19,11 @@ from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from ..catalogue import describe_metrics, shown
-from ..cell_folder import StoredCell
+from ..catalogue import shown
+from ..current import Current, CurrentCell
 from ..errors import InputError
+from ..metric_facts import MetricFacts, installed_metrics
 from ..statistics import mean_interval
-from ..store import Store
 from .stored_pictures import stored_pictures
 from .style import Style, look
 
@@ -69,9 +69,11 @@ class Scene:
     """One scenario of a store, to be drawn in one style."""
 
     scenario: str
-    cells: Sequence[StoredCell]
-    """Its current cells."""
+    cells: Sequence[CurrentCell]
+    """The store's current ones, at least one."""
     style: Style
+    metrics: Mapping[str, MetricFacts] = field(default_factory=installed_metrics)
+    """What is known of metrics."""
     _without_pictures: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Why pictures couldn't be used, by the cell's name; for those cells whose pictures a figure has asked for."""
 
@@ -110,12 +112,12 @@ class Scene:
         )
 
     @property
-    def first_seeds(self) -> list[StoredCell]:
+    def first_seeds(self) -> list[CurrentCell]:
         """The cell of each method's lowest seed, in the order of methods' names."""
         first = {cell.method: cell for cell in sorted(self.cells, key=lambda cell: -cell.record["seed"])}
         return [first[method] for method in sorted(first)]
 
-    def pictures(self, cell: StoredCell) -> dict[str, np.ndarray]:
+    def pictures(self, cell: CurrentCell) -> dict[str, np.ndarray]:
         """A cell's pictures by name, as :func:`~.stored_pictures.stored_pictures` has them; empty if none can be used,
         which :attr:`notes` then say.
         """
@@ -137,6 +139,10 @@ class Scene:
             + f": {reason}"
             for reason, names in by_reason.items()
         ]
+
+    def axis_label(self, metric: str) -> str:
+        """A metric's name in words, with its unit."""
+        return axis_label(metric, self.metrics)
 
     def named(self, method: str) -> str:
         """A method as figures name it, references with their mark."""
@@ -167,10 +173,14 @@ class Scene:
         )
 
 
-def axis_label(metric: str) -> str:
-    """A metric's name in words, with its unit."""
-    entry = describe_metrics().get(metric)
-    unit = entry.facts.get("unit") if entry else None
+def axis_label(metric: str, metrics: Mapping[str, MetricFacts]) -> str:
+    """A metric's name in words, with its unit.
+
+    Args:
+        metric: its name.
+        metrics: what is known of metrics.
+    """
+    unit = metrics[metric].unit if metric in metrics else ""
     return f"{in_words(metric)} ({unit})" if unit and unit != metric else in_words(metric)
 
 
@@ -327,9 +337,9 @@ def _width_of_100(text: str) -> float:
     return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=100), ismath=False)[0])
 
 
-def scenes(store: Store, style: Style) -> list[Scene]:
+def scenes(current: Current, style: Style) -> list[Scene]:
     """The scenarios of a store that have a finished cell, by name."""
-    by_scenario: dict[str, list[StoredCell]] = {}
-    for cell in store.current()[0]:
-        by_scenario.setdefault(cell.record["scenario"]["label"], []).append(cell)
-    return [Scene(label, by_scenario[label], style) for label in sorted(by_scenario)]
+    by_scenario: dict[str, list[CurrentCell]] = {}
+    for cell in current.cells:
+        by_scenario.setdefault(cell.scenario, []).append(cell)
+    return [Scene(label, by_scenario[label], style, current.metrics) for label in sorted(by_scenario)]

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..cell_folder import StoredCell
+from ..current import CurrentCell
 from .drawing import Drawing, Scene, canvas, text_width
 from .style import Style
 
@@ -105,19 +105,19 @@ def style_panels(grids: np.ndarray, scene: Scene) -> Figure:
     return figure
 
 
-def _pictures(scene: Scene, key: str) -> Iterator[tuple[StoredCell, np.ndarray]]:
+def _pictures(scene: Scene, key: str) -> Iterator[tuple[CurrentCell, np.ndarray]]:
     """The cells that have pictures of this name, with these."""
     for cell in scene.first_seeds:
         if (images := scene.pictures(cell).get(key)) is not None:
             yield cell, images
 
 
-def _origin(cell: StoredCell, **rows: Sequence[object]) -> pd.DataFrame:
+def _origin(cell: CurrentCell, **rows: Sequence[object]) -> pd.DataFrame:
     """The cell that each row of images is from."""
     return pd.DataFrame({"method": cell.method, "seed": cell.record["seed"], "cell": cell.folder.name, **rows})
 
 
-def _drawing(scene: Scene, kind: str, cell: StoredCell, figure: Figure, what: str, data: pd.DataFrame) -> Drawing:
+def _drawing(scene: Scene, kind: str, cell: CurrentCell, figure: Figure, what: str, data: pd.DataFrame) -> Drawing:
     name = f"{kind}-{cell.method}"
     who = scene.named(cell.method)
     note = f"seed {cell.record['seed']}" if scene.style.titled else f"{who}, seed {cell.record['seed']}"

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from .drawing import Drawing, Scene, axis_label, canvas, estimates, panel_title, seeds_note, text_width
+from .drawing import Drawing, Scene, canvas, estimates, panel_title, seeds_note, text_width
 from .style import Style
 
 _MOST_NUMBERS = 10
@@ -59,7 +59,7 @@ def matrix(scene: Scene) -> Iterator[Drawing]:
             panels.flat[i].tick_params(labelbottom=True)
     for line in panels:
         line[0].set_ylabel("after interval")
-    figure.colorbar(colours, ax=list(figure.axes), label=axis_label("negative_elbo"), extend="max",
+    figure.colorbar(colours, ax=list(figure.axes), label=scene.axis_label("negative_elbo"), extend="max",
                     aspect=14 * lines + 6)  # fmt: skip
     what = "negative ELBO on each distribution; framed: first met"
     note = seeds_note(data["n"]).partition(",")[0]

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..cell_folder import StoredCell
+from ..current import CurrentCell
 from ..errors import InputError
 
 _NAMES = ("samples", "originals", "reconstructions", "samples_over_intervals", "style_grid")
 _SHAPE = "(rows, images, channels, height, width)"
 
 
-def stored_pictures(cell: StoredCell) -> dict[str, np.ndarray]:
+def stored_pictures(cell: CurrentCell) -> dict[str, np.ndarray]:
     """A cell's pictures by name, uint8, (rows, images, channels, height, width) each, as ``pictures`` describes them.
 
     Raises:

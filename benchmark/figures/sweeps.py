@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from ..cell_folder import StoredCell
+from ..current import CurrentCell
 from .drawing import Drawing, Scene, axis_label, canvas, estimates, in_words, limits, seeds_note, text_width
 from .matrix import spread_ticks
 from .style import look
@@ -49,7 +49,7 @@ def sweeps(scene: Scene) -> dict[str, pd.DataFrame]:
     return {option: pd.DataFrame(rows[option], columns=["method", "level", *_METRICS]) for option in sorted(rows)}
 
 
-def _variants(cells: list[StoredCell]) -> Iterator[tuple[str, list[tuple[StoredCell, float]]]]:
+def _variants(cells: list[CurrentCell]) -> Iterator[tuple[str, list[tuple[CurrentCell, float]]]]:
     """The cells of one method that differ in one option alone, each with its number there; and that option."""
     configs = [cell.record["method"]["config"] for cell in cells]
     names = dict.fromkeys(option for config in configs for option in config)
@@ -77,7 +77,7 @@ def _number(value: Any) -> float | None:
     return number if is_number else None
 
 
-def _without(cell: StoredCell, option: str) -> str:
+def _without(cell: CurrentCell, option: str) -> str:
     """A cell's method as figures name it, without one of its options."""
     label = str(cell.record["method"]["label"])
     name, _, text = label.partition(":")

@@ -17,7 +17,10 @@ from unittest.mock import patch
 from lifegen.benchmark import load, provenance
 from lifegen.benchmark.cell import plan
 from lifegen.benchmark.choice import choose
-from lifegen.benchmark.runs import runs_of
+from lifegen.benchmark.current import current_of
+from lifegen.benchmark.leaderboard import leaderboard
+from lifegen.benchmark.overview import overview
+from lifegen.benchmark.scores import scores_of
 from lifegen.benchmark.store import Store
 
 from .mutation import changed, damaged, fuzz
@@ -94,14 +97,15 @@ def read(inputs: Mapping[str, bytes]) -> None:
             for cell in store.cells():
                 assert isinstance(cell.status, str)
                 assert isinstance(cell.reason, str)
-            shown, left_out = store.current()
-            assert len(shown) + len(left_out) == 2
+            current = current_of(store)
+            assert len(current.cells) + len(current.left_out) == 2
             table = load(path)
-            assert table["cell"].nunique() == len(shown)
-            is_stale = any(why.startswith("stale") for why in left_out.values())  # beside a newer version
+            assert table["cell"].nunique() == len(current.cells)
+            is_stale = any(why.status == "stale" for why in current.left_out.values())  # beside a newer version
             whole = table[table["cell"] != folder.name]
             assert len(whole) > 15 or is_stale, "the whole cell isn't read as before"
-            runs_of(path)
+            leaderboard(scores_of(path))
+            assert len(overview(store).items) == 2
             with patch.multiple(provenance, suites=dict, _suite_cells=set):  # they take most of the time
                 provenance.commands(store)
             provenance.circumstances(store)
