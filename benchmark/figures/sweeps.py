@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from ..current import CurrentCell
-from .drawing import Drawing, Scene, axis_label, canvas, estimates, in_words, limits, seeds_note, text_width
+from .drawing import Drawing, Scene, canvas, estimates, in_words, limits, seeds_note, text_width
 from .matrix import spread_ticks
 from .style import look
 
@@ -102,7 +102,7 @@ def _drawing(scene: Scene, option: str, sweep: pd.DataFrame, metrics: list[str])
             at = [levels.index(level) for level in group["level"]]
             panel.plot(at, group["mean"], **own.line, **own.point)
             panel.fill_between(at, group["low"], group["high"], color=own.colour, alpha=0.2, linewidth=0)
-        panel.set(xlabel=in_words(option), ylabel=axis_label(metric), ylim=limits(sweep[metric].dropna()))
+        panel.set(xlabel=in_words(option), ylabel=scene.axis_label(metric), ylim=limits(sweep[metric].dropna()))
         space = 0.8 * figure.get_figwidth() / len(metrics) / len(levels)
         ticks = spread_ticks(len(levels), max(text_width(name, scene.style.font) for name in names), space)
         panel.set_xticks(ticks, [names[i] for i in ticks])
