@@ -14,7 +14,7 @@ from .commits.checkout import ROOT
 from .commits.imports import all_imports, imports, modules
 from .commits.layout import circles
 
-LEAVES = {"errors", "files", "folders", "machine", "processes", "seeds", "_moved"}
+LEAVES = {"_moved", "environment", "errors", "files", "folders", "processes", "seeds"}
 FLOORS = (
     LEAVES,
     {"contracts"},
@@ -26,7 +26,7 @@ FLOORS = (
     {"authoring"},
     {"cli", "façade"},
 )
-"""Packages of ``benchmark/``, from the ground up. Those of one floor don't import each other."""
+"""Packages of ``benchmark/``, from the ground up. Those of one floor don't import each other, but for the leaves."""
 HEAVY = {"contracts", "training", "measuring", "running", "authoring"}
 """Packages whose modules may import torch and Avalanche when they are imported."""
 LIGHT_IN_HEAVY = {
@@ -63,6 +63,7 @@ def test_a_package_imports_lower_floors_only():
         if (here := room(one.importer)) != (there := room(one.imported))
         and not {here, there} & {"methods", "scenarios"}
         and floors[there] >= floors[here]
+        and not {here, there} <= LEAVES
     ]
     assert upwards == []
 
