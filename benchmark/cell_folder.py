@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import re
-import socket
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -32,6 +32,7 @@ from .catalogue import load_derived_metrics
 from .cell import hash_of, identity_of
 from .derived import derive
 from .errors import InputError
+from .lock import is_dead
 from .plugin_file import files_of
 from .record_check import record_problem, rows_problem
 from .summary import Numbers, described, is_current, summarise
@@ -149,11 +150,10 @@ class StoredCell:
             return None
         if owner is None:
             return None
-        host = owner.hostname.partition("?")[0]
         # An age below zero, of a clock that goes ahead, tells no more than a great one.
-        if abs(seconds) > 2 * LEASE_SECONDS or (host == socket.gethostname() and not _is_alive(owner.pid)):
+        if abs(seconds) > 2 * LEASE_SECONDS or is_dead(owner.hostname, owner.pid, owner.start):
             return None
-        return Owner(host, owner.pid, max(seconds, 0.0))
+        return Owner(owner.hostname.partition("?")[0], owner.pid, max(seconds, 0.0))
 
     @property
     def versions(self) -> dict[str, int]:
@@ -439,7 +439,8 @@ def _seal(text: str) -> str:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace a file by one that is complete on the disk: a reader sees the old content or the new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Not by the process's number, which a process in another container or on another machine may have as well.
+    temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}")
     try:
         with temporary.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -459,15 +460,6 @@ def _is_whole(record: Mapping[str, Any]) -> bool:
     """Whether a record's hash is that of the identity that it says, and the files are those that it names."""
     named = {text for text in texts_of(record).values() if text}
     return named <= files_of(record).keys() and hash_of(identity_of(record)) == record["hash"]
-
-
-def _is_alive(process: int) -> bool:
-    with suppress(PermissionError):
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return False
-    return True
 
 
 def _now() -> str:
