@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 import re
-import socket
+import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -29,6 +29,7 @@ from filelock import SoftFileLease
 
 from .cell import hash_of, identity_of
 from .errors import InputError
+from .lock import is_dead
 from .record import DoneRecord, Numbers, Record, Status, read_record
 from .record_check import rows_problem
 
@@ -163,11 +164,10 @@ class StoredCell:
             return None
         if owner is None:
             return None
-        host = owner.hostname.partition("?")[0]
         # An age below zero, of a clock that goes ahead, tells no more than a great one.
-        if abs(seconds) > 2 * LEASE_SECONDS or (host == socket.gethostname() and not _is_alive(owner.pid)):
+        if abs(seconds) > 2 * LEASE_SECONDS or is_dead(owner.hostname, owner.pid, owner.start):
             return None
-        return Owner(host, owner.pid, max(seconds, 0.0))
+        return Owner(owner.hostname.partition("?")[0], owner.pid, max(seconds, 0.0))
 
     @property
     def model(self) -> Path | None:
@@ -397,7 +397,8 @@ def _seal(text: str) -> str:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Replace a file by one that is complete on the disk: a reader sees the old content or the new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Not by the process's number, which a process in another container or on another machine may have as well.
+    temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}")
     try:
         with temporary.open("wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -419,15 +420,6 @@ def _is_identity(record: Mapping[str, Any], facts: Record, name: str) -> bool:
         return True
     full = "--".join([facts.scenario.name, facts.method.name, str(facts.seed), facts.hash])
     return name == full and hash_of(identity_of(record)) == facts.hash
-
-
-def _is_alive(process: int) -> bool:
-    with suppress(PermissionError):
-        try:
-            os.kill(process, 0)
-        except ProcessLookupError:
-            return False
-    return True
 
 
 def _now() -> str:

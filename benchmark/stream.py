@@ -39,14 +39,14 @@ class ScenarioConfig(Options):
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of each distribution's training images that is held out, the last ones."""
     test_images: PositiveInt | None = None
-    """Most test images: a fixed sample in which distributions have equal shares, and of validation images likewise;
-    null: all."""
+    """Most test images: a fixed sample in which distributions have equal shares, but for those that have fewer images;
+    of validation images likewise. null: all."""
     track: Literal["bernoulli-grey", "bernoulli-binarised", "discretised-logistic"] = "bernoulli-grey"
     """Likelihood of the pixels: on grey levels, on images binarised once, or on 8-bit values."""
     importance_draws: PositiveInt = 500
     """Draws of the importance-weighted bound at the end."""
     importance_images: PositiveInt = 100
-    """Test images of each distribution, its first, that this bound is computed on, at most."""
+    """Test images of each distribution, its first, that this bound is computed on; all of one that has fewer."""
 
     def lengths(self, intervals: int, seeds: Seeds) -> list[int]:
         """Steps of each interval, or their limits: the same for every method."""
@@ -333,17 +333,30 @@ def _pixels(x: Tensor) -> str:
 
 
 def _sampled(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:
-    """With n test images in all, or fewer if a distribution lacks some, and at most as many for validation. The first
-    distributions get one more where n can't be divided."""
+    """With n test images in all, or all that there are, and likewise n validation images."""
     if n < len(distributions):
         raise InputError(f"test_images={n} is less than one for each of {len(distributions)} distributions")
-    least = min(len(parts.test.x) for parts in distributions.values())
-    sampled = {}
-    for i, (name, parts) in enumerate(distributions.items()):
-        share = min(n // len(distributions) + (i < n % len(distributions)), least)
-        valid = parts.valid.spread(min(share, len(parts.valid.x)))
-        sampled[name] = Parts(parts.train, valid, parts.test.spread(share))
-    return sampled
+    valid = _shares(n, [len(parts.valid.x) for parts in distributions.values()])
+    test = _shares(n, [len(parts.test.x) for parts in distributions.values()])
+    return {
+        name: Parts(parts.train, parts.valid.spread(v), parts.test.spread(t))
+        for (name, parts), v, t in zip(distributions.items(), valid, test, strict=True)
+    }
+
+
+def _shares(n: int, sizes: Sequence[int]) -> list[int]:
+    """How many of n images each of some parts gives: equally many, and the first ones one more where n can't be
+    divided. A part that has fewer gives all it has, and the others share the rest: a rare distribution must not make
+    the whole sample small.
+    """
+    shares = [0] * len(sizes)
+    while n and (has_more := [i for i, size in enumerate(sizes) if shares[i] < size]):
+        equal = max(1, n // len(has_more))
+        for i in has_more:
+            given = min(equal, sizes[i] - shares[i], n)
+            shares[i] += given
+            n -= given
+    return shares
 
 
 def _binarised(images: Images, distribution: str, part: int) -> Images:

@@ -26,32 +26,32 @@ class RotatedConfig(ScenarioConfig):
     intervals: PositiveInt = 70
     """Intervals: the distribution of each is drawn uniformly, so distributions come back."""
     test_images: PositiveInt | None = 10_000
-    """Most test images: a fixed sample in which distributions have equal shares, and of validation images likewise;
-    null: all."""
+    """Most test images: a fixed sample in which distributions have equal shares, but for those that have fewer images;
+    of validation images likewise. null: all."""
 
 
 class RotatedDigitsConfig(RotatedConfig):
     steps: PositiveInt = 300
     """Optimiser steps per interval: exactly so many, at least (random), or at most (early-stopping)."""
     test_images: PositiveInt | None = None
-    """Most test images: a fixed sample in which distributions have equal shares, and of validation images likewise;
-    null: all."""
+    """Most test images: a fixed sample in which distributions have equal shares, but for those that have fewer images;
+    of validation images likewise. null: all."""
 
 
 class PermutedConfig(ScenarioConfig):
     permutations: PositiveInt = 10
     """Fixed permutations of the pixels, equal for all seeds, that follow the original."""
     test_images: PositiveInt | None = 10_000
-    """Most test images: a fixed sample in which distributions have equal shares, and of validation images likewise;
-    null: all."""
+    """Most test images: a fixed sample in which distributions have equal shares, but for those that have fewer images;
+    of validation images likewise. null: all."""
 
 
 class PermutedDigitsConfig(PermutedConfig):
     steps: PositiveInt = 300
     """Optimiser steps per interval: exactly so many, at least (random), or at most (early-stopping)."""
     test_images: PositiveInt | None = None
-    """Most test images: a fixed sample in which distributions have equal shares, and of validation images likewise;
-    null: all."""
+    """Most test images: a fixed sample in which distributions have equal shares, but for those that have fewer images;
+    of validation images likewise. null: all."""
 
 
 @register_scenario("rotated-mnist", version=1, config=RotatedConfig, data=("mnist",))

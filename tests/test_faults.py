@@ -30,6 +30,7 @@ from lifegen.benchmark.cell import Cell
 from lifegen.benchmark.cell_folder import CellBusyError, CellDoneError, StoredCell, write_record
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.executor import Execution
+from lifegen.benchmark.lock import is_alive
 from lifegen.benchmark.run import run
 from lifegen.benchmark.store import Store
 from lifegen.benchmark.table import load
@@ -504,7 +505,7 @@ def _hammer(path: Path, seed: int) -> None:
             holder = int(flag.read_text() or 0) if flag.exists() else 0
         except ValueError:
             holder = 0
-        if holder and holder != os.getpid() and cell_folder._is_alive(holder):
+        if holder and holder != os.getpid() and is_alive(holder):
             (path.parent / "two at once").touch()
         flag.write_text(str(os.getpid()))
         append(self, rows)

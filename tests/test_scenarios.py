@@ -11,7 +11,7 @@ import torch
 
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import tensor_view
+from lifegen.benchmark.stream import Parts, ScenarioConfig, _shares, make_stream, tensor_view
 from lifegen.scenarios.celeba import CelebAConfig, celeba_attributes
 from lifegen.scenarios.cross_domain import (
     CrossDomainConfig,
@@ -34,7 +34,7 @@ from lifegen.scenarios.transformed import (
     rotated_mnist,
 )
 
-from .conftest import tiny
+from .conftest import parts, tiny
 from .small_data import TEST, TRAIN, small_data
 
 __all__ = ["small_data"]
@@ -101,11 +101,27 @@ def test_the_test_sample_is_balanced_fixed_and_spread():
         assert len(sampled.images("valid", name).x) == min(len(few), len(whole.images("valid", name).x))
 
 
-def test_a_test_sample_stays_balanced_where_a_distribution_has_too_few():
-    stream = split_digits(SplitDigitsConfig(test_images=1000, class_order=(0, 8)), Seeds(0), NOWHERE)
-    whole = split_digits(SplitDigitsConfig(class_order=(0, 8)), Seeds(0), NOWHERE)
-    least = min(len(whole.images("test", name).x) for name in "08")
-    assert [len(stream.images("test", name).x) for name in "08"] == [least] * 2
+@pytest.mark.parametrize(
+    ("n", "sizes", "shares"),
+    [
+        (10, [9, 9, 9], [4, 3, 3]),  # enough everywhere: the first ones have one more
+        (200, [71, 71, 72, 71, 1], [50, 50, 50, 49, 1]),  # a rare one doesn't make the sample small
+        (20, [2, 30, 4, 30], [2, 7, 4, 7]),
+        (9, [1, 3, 30], [1, 3, 5]),  # again where the others' new share is too much for one of them
+        (1000, [35, 34], [35, 34]),
+    ],
+)
+def test_shares_of_a_sample_are_equal_as_far_as_there_are_images(n, sizes, shares):
+    assert _shares(n, sizes) == shares
+
+
+def test_a_rare_distribution_gives_all_it_has_to_a_test_sample():
+    everything = {name: parts(name) for name in "abc"}  # 5 images for validation, 11 for tests
+    everything["b"] = Parts(*(part.select(slice(0, 2)) for part in everything["b"]))
+    stream = make_stream(everything, "abc", ScenarioConfig(test_images=12), Seeds(0))
+    assert [len(stream.images("test", name).x) for name in "abc"] == [5, 2, 5]
+    assert [len(stream.images("valid", name).x) for name in "abc"] == [5, 2, 5]
+    assert torch.equal(stream.images("test", "a").x, everything["a"].test.spread(5).x)
 
 
 def test_a_test_sample_of_less_than_one_image_each_is_refused():
