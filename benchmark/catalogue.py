@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
@@ -30,7 +30,10 @@ from .errors import InputError, unknown
 from .plugin_file import PluginFile
 from .providers import Provided, digest_of, folder_of
 from .providers import provided as all_provided
-from .registry import REGISTRIES, DuplicateError, Entry
+from .registry import REGISTRIES, SOURCES, DuplicateError, Entry
+
+if TYPE_CHECKING:
+    from .data_sources import Source
 
 _FILE = re.compile(r"(?P<file>[^:]*\.py)(:(?P<thing>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?=:|$))?(:(?P<rest>.*))?", re.DOTALL)
 """``file.py``, ``file.py:Class``, and either with ``:option=value,...``"""
@@ -77,7 +80,8 @@ class Description:
 
 
 def describe(kind: str) -> dict[str, Description]:
-    """Everything of one kind ("method", "scenario", "metric") that is installed, in the order of registration, by name.
+    """Everything of one kind ("method", "scenario", "metric", "data source") that is installed, by name, in the order
+    of registration.
 
     What can't be used is last, and named after its package where a usable thing has its name.
     """
@@ -171,12 +175,24 @@ def describe_one(kind: str, name: str) -> Description:
     return known[name]
 
 
+def source(name: str) -> Source:
+    """A data source by name: one that is installed, or that a plug-in file has registered in this process.
+
+    Raises:
+        InputError: it doesn't exist, or can't be used.
+    """
+    registered = {entry.name: entry for entry in SOURCES}
+    entry = registered[name] if name in registered else describe_one(SOURCES.kind, name).entry()
+    found: Source = entry.target(name)
+    return found
+
+
 def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Description:
     """What a file registers.
 
     Args:
         file: the file.
-        kind: "method", "scenario" or "metric".
+        kind: "method", "scenario", "metric" or "data source".
         thing: the class or function, or the name that it is registered under; None if there is one only.
 
     Raises:
@@ -186,7 +202,8 @@ def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Desc
     those = [entry for entry in found if entry.kind == kind]
     if not those:
         others = ", ".join(f"{entry.kind} {entry.name}" for entry in found) or "nothing"
-        raise InputError(f"{file.name} registers no {kind}, but {others}; @register_{kind}(...) above it does")
+        decorator = f"@register_{kind.split()[-1]}(...)"
+        raise InputError(f"{file.name} registers no {kind}, but {others}; {decorator} above it does")
     names = {entry.origin.rpartition(":")[2]: entry for entry in those} | {entry.name: entry for entry in those}
     if thing is not None and thing not in names:
         raise unknown(f"{kind} in {file.name}:", thing, names)
@@ -194,8 +211,9 @@ def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Desc
         ways = ", ".join(f"{file.name}:{entry.origin.rpartition(':')[2]}" for entry in those)
         raise InputError(f"{file.name} registers {len(those)} {kind}s: say which, {ways}")
     entry = those[0] if thing is None else names[thing]
-    if (installed := describe(kind).get(entry.name)) and not installed.error:
-        raise InputError(str(DuplicateError(kind, entry.name, installed.origin, entry.origin)))
+    for one in (entry, *(one for one in found if one.kind == SOURCES.kind)):  # which come with it
+        if (installed := describe(one.kind).get(one.name)) and not installed.error:
+            raise InputError(str(DuplicateError(one.kind, one.name, installed.origin, one.origin)))
     return entry
 
 

@@ -72,7 +72,7 @@ def _modules(package: str) -> list[str]:
 def digest_of(modules: Sequence[Provided]) -> str:
     """A hash of all whose change may change what modules register. None of them is imported."""
     benchmark = folder_of("benchmark")
-    names = ["catalogue", "providers", "registry", "options", "method", "stream"]
+    names = ["catalogue", "providers", "registry", "options", "method", "stream", "data_sources"]
     names += [module.rpartition(".")[2] for module in _METRICS]
     files = [benchmark / f"{name}.py" for name in names]
     for package in ("methods", "scenarios"):

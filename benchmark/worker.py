@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from pydantic import ValidationError
 
-from .catalogue import Description
+from .catalogue import Description, source
 from .cell import Cell
 from .cell_folder import STATE, CellBusyError, CellDoneError, CellWriter
 from .checkpoint import Checkpoint, rows_kept
@@ -56,8 +56,6 @@ def prepare(
     Raises:
         InputError: something can't be had.
     """
-    from lifegen.scenarios.sources import source
-
     found = find_device(device)
     for precision in precisions:
         resolve(precision, found)

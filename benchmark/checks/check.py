@@ -54,7 +54,7 @@ def targets(text: str) -> list[tuple[Description, Mapping[str, Any]]]:
 
 
 def _with_options(kind: str, text: str) -> tuple[Description, Mapping[str, Any]]:
-    if kind == "metric":
+    if kind in ("metric", "data source"):
         return find(kind, text)[0], {}
     choice = choose(kind, text)
     defaults = {key: schema.get("default") for key, schema in choice.description.options.items()}
@@ -72,6 +72,10 @@ def findings(description: Description, options: Mapping[str, Any], data_root: Pa
         from .scenario import check_scenario
 
         return check_scenario(entry, options, data_root)
+    if entry.kind == "data source":
+        from .source import check_source
+
+        return check_source(entry, data_root)
     from .metric import check_metric
 
     return check_metric(entry)
