@@ -2,7 +2,8 @@
 
 For whoever adds a method: ``Method``, ``register_method``, ``GenerativeModel``, ``GenerativeTemplate``, ``Seeds``,
 ``images_of``, ``count_state``, ``interval_steps``, ``check``, ``check_method``.
-For whoever adds a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``.
+For whoever adds a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``, ``source``.
+For whoever adds a data source: ``Source``, ``LabelledData``, ``register_source``.
 For whoever adds a metric: ``Measurement``, ``Row``, ``register_metric``.
 For whoever reads results: ``load``, ``load_model``.
 """
@@ -11,8 +12,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .catalogue import source
     from .checks.check import check
     from .checks.method import GateError, check_method
+    from .data_sources import LabelledData, Source
     from .errors import InputError, brief, unknown
     from .images import Images, to_unit
     from .measures import Measurement, Row
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
     from .model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo, responsibilities
     from .options import Options
     from .plugin_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
-    from .registry import register_method, register_metric, register_scenario
+    from .registry import register_method, register_metric, register_scenario, register_source
     from .saved_model import load_model
     from .seeds import Seeds
     from .stream import Interval, Parts, ScenarioConfig, Stream, images_of, make_stream
@@ -28,6 +31,9 @@ if TYPE_CHECKING:
     from .template import GenerativeTemplate, count_state, interval_steps, negative_elbo_loss
 
 _HOME = {
+    "source": "catalogue",
+    "LabelledData": "data_sources",
+    "Source": "data_sources",
     "InputError": "errors",
     "brief": "errors",
     "unknown": "errors",
@@ -48,6 +54,7 @@ _HOME = {
     "register_method": "registry",
     "register_metric": "registry",
     "register_scenario": "registry",
+    "register_source": "registry",
     "load_model": "saved_model",
     "Seeds": "seeds",
     "load": "table",

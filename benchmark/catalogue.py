@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .environment import home_for_avalanche, own_environment
 from .errors import InputError, unknown
@@ -34,7 +34,10 @@ from .options import schemas_of
 from .plugin_file import PluginFile, expanded
 from .providers import Provided, digest_of, folder_of
 from .providers import provided as all_provided
-from .registry import REGISTRIES, DuplicateError, Entry
+from .registry import REGISTRIES, SOURCES, DuplicateError, Entry
+
+if TYPE_CHECKING:
+    from .data_sources import Source
 
 _END_OF_FILE = re.compile(r"\.py(?=:|\Z)")
 _OPTION = re.compile(r":\s*[^\W\d]\w*\s*=")
@@ -95,7 +98,8 @@ class _OwnError(Exception):
 
 
 def describe(kind: str) -> dict[str, Description]:
-    """Everything of one kind ("method", "scenario", "metric") that is installed, in the order of registration, by name.
+    """Everything of one kind ("method", "scenario", "metric", "data source") that is installed, by name, in the order
+    of registration.
 
     Things of other packages that can't be used are last, and named after their package where a usable thing has their
     name.
@@ -171,12 +175,24 @@ def describe_one(kind: str, name: str) -> Description:
     return known[name]
 
 
+def source(name: str) -> Source:
+    """A data source by name: one that is installed, or that a plug-in file has registered in this process.
+
+    Raises:
+        InputError: it doesn't exist, or can't be used.
+    """
+    registered = {entry.name: entry for entry in SOURCES}
+    entry = registered[name] if name in registered else describe_one(SOURCES.kind, name).entry()
+    found: Source = entry.target(name)
+    return found
+
+
 def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Description:
     """What a file registers.
 
     Args:
         file: the file.
-        kind: "method", "scenario" or "metric".
+        kind: "method", "scenario", "metric" or "data source".
         thing: the class or function, or the name that it is registered under; None if there is one only.
 
     Raises:
@@ -186,7 +202,8 @@ def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Desc
     those = [entry for entry in found if entry.kind == kind]
     if not those:
         others = ", ".join(f"{entry.kind} {entry.name}" for entry in found) or "nothing"
-        raise InputError(f"{file.name} registers no {kind}, but {others}; @register_{kind}(...) above it does")
+        decorator = f"@register_{kind.split()[-1]}(...)"
+        raise InputError(f"{file.name} registers no {kind}, but {others}; {decorator} above it does")
     # A class that is registered twice, or a function that is made in a loop, doesn't say which one is meant.
     times = Counter(map(_class_of, those))
     ways = {one.name if times[_class_of(one)] > 1 else _class_of(one): one for one in those}
@@ -197,8 +214,9 @@ def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Desc
         which = ", ".join(f"{file.name}:{way}" for way in ways)
         raise InputError(f"{file.name} registers {len(those)} {kind}s: say which, {which}")
     entry = those[0] if thing is None else names[thing]
-    if (installed := describe(kind).get(entry.name)) and not installed.error:
-        raise InputError(str(DuplicateError(kind, entry.name, installed.origin, entry.origin)))
+    for one in (entry, *(one for one in found if one.kind == SOURCES.kind)):  # which come with it
+        if (installed := describe(one.kind).get(one.name)) and not installed.error:
+            raise InputError(str(DuplicateError(one.kind, one.name, installed.origin, one.origin)))
     return entry
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+import warnings
 from dataclasses import asdict
 from functools import partial
 from io import TextIOWrapper
@@ -79,20 +80,27 @@ def list_command(what: str | None, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("names", nargs=-1, metavar="[NAME|FILE]...")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
 def data(names: tuple[str, ...], data_root: Path | None) -> None:
     """Fetch and verify data sets; without a name those below 100 MB (the others: svhn, cifar10, celeba)."""
-    from lifegen.scenarios.sources import SOURCES, source
+    from .catalogue import describe, find
 
+    warnings.simplefilter("ignore")  # of libraries
     root = data_folder(data_root)
     if root.is_relative_to(NOWHERE):
         raise InputError(NOWHERE.name)
-    sources = [source(name) for name in names] or [one for one in SOURCES.values() if one.small]
+    sources = []
+    for text in names:
+        source, options = find("data source", text)
+        if options:
+            raise InputError(f"data source {source.name!r} has no options, such as {options!r}")
+        sources.append(source)
+    sources = sources or [source for source in describe("data source").values() if source.facts["small"]]
     failures = []
-    for one in sources:
+    for source in sources:
         try:
-            click.echo(f"{one.name}: {one.fetch(root)}")
+            click.echo(f"{source.name}: {source.entry().target(source.name).fetch(root)}")
         except InputError as error:
             failures.append(error)
     if failures:

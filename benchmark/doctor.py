@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-from .catalogue import describe
+from .catalogue import describe, source
 from .environment import own_environment
 from .folders import NOWHERE
 from .machine import processor
@@ -95,8 +95,6 @@ def _asked_of_torch(data_root: Path) -> dict[str, Any]:
 def _inspect(data_root: Path) -> dict[str, Any]:
     import torch
 
-    from lifegen.scenarios.sources import SOURCES
-
     from .errors import InputError
 
     found: dict[str, Any] = {
@@ -108,13 +106,13 @@ def _inspect(data_root: Path) -> dict[str, Any]:
         properties = torch.cuda.get_device_properties(i)
         found[f"cuda:{i}"] = f"{properties.name}, {_gigabytes(properties.total_memory)}"
     found["data root"] = NOWHERE.name if data_root.is_relative_to(NOWHERE) else str(data_root)
-    for source in SOURCES.values():
-        if source.small:
+    for name, known in describe("data source").items():
+        if known.facts["small"]:
             try:
-                data = source.load(data_root)
-                found[f"data: {source.name}"] = f"{len(data.train.x) + len(data.test.x):,} images"
+                data = source(name).load(data_root)
+                found[f"data: {name}"] = f"{len(data.train.x) + len(data.test.x):,} images"
             except InputError:
-                found[f"data: {source.name}"] = f"not here; `lifegen data {source.name}` fetches it"
+                found[f"data: {name}"] = f"not here; `lifegen data {name}` fetches it"
     found["Avalanche"] = "found" if importlib.util.find_spec("avalanche") else "MISSING"
     return found
 

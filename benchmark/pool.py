@@ -14,7 +14,7 @@ from typing import Any
 
 from pebble import ProcessPool
 
-PRELOADED = ["lifegen.benchmark._preload", "lifegen.methods.models.method", "lifegen.scenarios.parts"]
+PRELOADED = ["lifegen.benchmark._preload", "lifegen.methods.models.method", "lifegen.scenarios.data_sets"]
 """Besides libraries, what methods and scenarios are made of; none of themselves, since a plug-in's import may do
 anything."""
 

@@ -72,7 +72,17 @@ def _modules(package: str) -> list[str]:
 def digest_of(modules: Sequence[Provided]) -> str:
     """A hash of all whose change may change what modules register. None of them is imported."""
     benchmark = folder_of("benchmark")
-    names = ["catalogue", "providers", "registry", "looks", "options", "method", "stream", "plugin_file"]
+    names = [
+        "catalogue",
+        "providers",
+        "registry",
+        "looks",
+        "options",
+        "method",
+        "stream",
+        "plugin_file",
+        "data_sources",
+    ]
     names += [module.rpartition(".")[2] for module in _METRICS]
     files = [benchmark / f"{name}.py" for name in names]
     for package in ("methods", "scenarios"):

@@ -1,4 +1,4 @@
-"""Where methods, scenarios and metrics register themselves: one decorator each, no other file to edit.
+"""Where methods, scenarios, metrics and data sources register themselves: one decorator each, no other file to edit.
 
 Nothing here imports torch or Avalanche.
 """
@@ -18,9 +18,11 @@ from .errors import InputError, unknown
 from .looks import Look, checked_look
 
 if TYPE_CHECKING:
+    from .data_sources import Source
     from .options import Options
 
 T = TypeVar("T")
+MakesSource = TypeVar("MakesSource", bound="Callable[[str], Source]")
 
 _LONGEST = 60
 """Characters of a name: the folder of a cell is named after its scenario and its method."""
@@ -40,7 +42,7 @@ class Entry:
     name: str
     version: int
     target: Any
-    """The method's class, the scenario's function, the metric's function."""
+    """The method's class, the scenario's function, the metric's function, the data source's class or function."""
     config: type[Options] | None
     """The class of its options, where it has any."""
     facts: Mapping[str, Any]
@@ -162,7 +164,8 @@ def _running_module() -> str:
 METHODS = Registry("method", r"[a-z0-9]+(-[a-z0-9]+)*", "my-method")
 SCENARIOS = Registry("scenario", r"[a-z0-9]+(-[a-z0-9]+)*", "my-scenario")
 METRICS = Registry("metric", r"[a-z0-9]+(_[a-z0-9]+)*", "my_metric")
-REGISTRIES = {registry.kind: registry for registry in (METHODS, SCENARIOS, METRICS)}
+SOURCES = Registry("data source", r"[a-z0-9]+(-[a-z0-9]+)*", "my-images")
+REGISTRIES = {registry.kind: registry for registry in (METHODS, SCENARIOS, METRICS, SOURCES)}
 
 
 def register_method(
@@ -266,6 +269,23 @@ def register_metric(
     def decorate(target: Callable[..., T]) -> Callable[..., T]:
         facts = {"unit": unit, "better": better, "over_intervals": over_intervals, "derived": derived, "most": most}
         METRICS.add(name, version, target, None, **facts)
+        return target
+
+    return decorate
+
+
+def register_source(name: str, *, small: bool = True) -> Callable[[MakesSource], MakesSource]:
+    """Register a :class:`~lifegen.benchmark.Source`: its class, or a function that makes one from its name.
+
+    A source has no version: that of the scenarios that use it says whether numbers may have changed.
+
+    Args:
+        name: lower-case words joined by hyphens.
+        small: whether ``lifegen data`` fetches it where nobody asks for it by name.
+    """
+
+    def decorate(target: MakesSource) -> MakesSource:
+        SOURCES.add(name, 0, target, None, small=small)
         return target
 
     return decorate

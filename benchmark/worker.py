@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from .build import build_method, build_stream, data_of, find_device
-from .catalogue import Description
+from .catalogue import Description, source
 from .cell import Cell
 from .cell_folder import STATE, CellBusyError, CellDoneError, CellWriter
 from .checkpoint import Checkpoint, Kept, kept_in
@@ -54,8 +54,6 @@ def prepare(
     Raises:
         InputError: something can't be had.
     """
-    from lifegen.scenarios.sources import source
-
     found = find_device(device)
     for precision in precisions:
         resolve(precision, found)

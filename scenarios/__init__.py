@@ -1,1 +1,1 @@
-"""The scenarios, one file a family, on the data sources of ``sources``."""
+"""The scenarios, one file a family, on the data sources of ``data_sets``."""

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from lifegen.benchmark import Images, ScenarioConfig, Seeds, Stream, make_stream, register_scenario, unknown
 
-from .parts import held_out
-from .sources import source
+from .data_sets import source
+from .holding_out import held_out
 
 
 class CelebAConfig(ScenarioConfig):

@@ -12,8 +12,8 @@ from torchvision.transforms.v2.functional import resize
 
 from lifegen.benchmark import Parts, ScenarioConfig, Seeds, Stream, make_stream, register_scenario
 
-from .parts import held_out
-from .sources import source
+from .data_sets import source
+from .holding_out import held_out
 
 Grey = Literal["mnist", "fashion-mnist", "inverted-fashion-mnist", "flipped-mnist"]
 Domain = Literal[Grey, "svhn", "cifar10"]

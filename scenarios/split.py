@@ -8,10 +8,10 @@ from typing import Literal
 import torch
 from pydantic import PositiveInt
 
-from lifegen.benchmark import InputError, ScenarioConfig, Seeds, Stream, make_stream, register_scenario
+from lifegen.benchmark import InputError, LabelledData, ScenarioConfig, Seeds, Stream, make_stream, register_scenario
 
-from .parts import class_parts
-from .sources import LabelledData, source
+from .data_sets import source
+from .holding_out import class_parts
 
 
 class SplitConfig(ScenarioConfig):

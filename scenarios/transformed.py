@@ -14,10 +14,20 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import rotate
 
-from lifegen.benchmark import Images, InputError, Parts, ScenarioConfig, Seeds, Stream, make_stream, register_scenario
+from lifegen.benchmark import (
+    Images,
+    InputError,
+    LabelledData,
+    Parts,
+    ScenarioConfig,
+    Seeds,
+    Stream,
+    make_stream,
+    register_scenario,
+)
 
-from .parts import class_parts, held_out
-from .sources import LabelledData, source
+from .data_sets import source
+from .holding_out import class_parts, held_out
 
 
 class RotatedConfig(ScenarioConfig):

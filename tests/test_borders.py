@@ -32,7 +32,7 @@ from lifegen.benchmark.stream import ScenarioConfig, avalanche_dataset, images_o
 from lifegen.benchmark.suite import cells_of, suite, suites
 from lifegen.benchmark.table import load
 from lifegen.benchmark.worker import run_cell
-from lifegen.scenarios.sources import source
+from lifegen.scenarios.data_sets import source
 from lifegen.scenarios.transformed import RotatedDigitsConfig, rotated_digits
 
 from .conftest import images, parts, tiny

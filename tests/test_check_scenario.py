@@ -25,7 +25,7 @@ from lifegen.benchmark.registry import SCENARIOS, Entry
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Interval, Parts, ScenarioConfig, Stream, TensorImages, make_stream
 from lifegen.scenarios import split
-from lifegen.scenarios.sources import source
+from lifegen.scenarios.data_sets import source
 
 __all__ = ["split"]  # registers split-mnist
 

@@ -20,9 +20,8 @@ from lifegen.benchmark.catalogue import describe
 from lifegen.benchmark.choice import choose
 from lifegen.benchmark.cli import KINDS, cli
 from lifegen.benchmark.figure_kinds import FIGURE_KINDS
-from lifegen.benchmark.registry import METHODS, METRICS, SCENARIOS
+from lifegen.benchmark.registry import REGISTRIES
 from lifegen.benchmark.suite import suite, suites
-from lifegen.scenarios.sources import SOURCES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -61,7 +60,7 @@ def test_the_code_of_a_page_runs_in_its_order(page, tmp_path, monkeypatch, capsy
                 assert not runner.failures, capsys.readouterr().out
                 names |= session.globs
     finally:
-        for registry in (METHODS, SCENARIOS, METRICS):
+        for registry in REGISTRIES.values():
             for name in [entry.name for entry in registry if entry.target.__module__ == module]:
                 del registry._entries[name]
 
@@ -138,7 +137,7 @@ def check_command(arguments: list[str], own: set[str]) -> None:
     for kind in given.get("kinds", ()):
         if kind not in FIGURE_KINDS and kind not in describe("metric"):
             raise ValueError(f"no kind of figure {kind}")
-    if name == "data" and not set(given["names"]) <= {*SOURCES, "NAME"}:
+    if name == "data" and not set(given["names"]) <= {*describe("data source"), "NAME", "FILE"}:
         raise ValueError(f"no such data: {given['names']}")
     if name == "list" and (what := given["what"]) and not what.isupper():
         entries = [*KINDS, *suites(), *(one for kind in ("method", "scenario", "metric") for one in describe(kind))]

@@ -31,7 +31,7 @@ from lifegen.benchmark.stream import ScenarioConfig, Stream
 from lifegen.benchmark.template import GenerativeTemplate, count_state
 from lifegen.methods.models.stock import StockMethod
 from lifegen.methods.naive import Naive
-from lifegen.scenarios.avalanche import register_benchmark, stream_of
+from lifegen.scenarios.from_avalanche import register_benchmark, stream_of
 
 from .conftest import tiny
 from .small_data import small_data  # noqa: F401  (a fixture)

@@ -23,7 +23,7 @@ from lifegen.scenarios.cross_domain import (
     fashion_to_mnist,
     svhn_to_mnist,
 )
-from lifegen.scenarios.sources import source
+from lifegen.scenarios.data_sets import source
 from lifegen.scenarios.split import SplitDigitsConfig, split_digits
 from lifegen.scenarios.transformed import (
     PermutedDigitsConfig,

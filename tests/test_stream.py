@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream, images_of, tensor_view
-from lifegen.scenarios.sources import source
+from lifegen.scenarios.data_sets import source
 from lifegen.scenarios.split import SplitConfig, SplitDigitsConfig, split_digits, split_fashion_mnist, split_mnist
 
 from .conftest import tiny

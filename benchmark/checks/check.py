@@ -38,6 +38,10 @@ def findings(description: Description, options: Mapping[str, Any], data_root: Pa
         from .scenario import check_scenario
 
         return check_scenario(entry, options, data_root)
+    if entry.kind == "data source":
+        from .source import check_source
+
+        return check_source(entry, data_root)
     from .metric import check_metric
 
     return check_metric(entry)

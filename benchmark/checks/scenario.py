@@ -13,6 +13,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from ..catalogue import source
 from ..errors import InputError
 from ..images import Images
 from ..registry import Entry
@@ -92,8 +93,6 @@ class Builder:
         Raises:
             Stopped: they can't be had.
         """
-        from lifegen.scenarios.sources import source
-
         self.entry = entry
         self._root = data_root
         try:
@@ -284,9 +283,7 @@ def _disjoint(parts: Mapping[str, Parts]) -> Finding:
             seen = f"{name!r}: {n:,} of the {len(small):,} images of its {one} or {other} part are in both"
             if n > max(1, MOST_REPEATED * len(small)):
                 expected = f"at most {MOST_REPEATED:.0%} of the smaller part: real data may hold some images twice"
-                look = (
-                    "how images are divided: held_out and class_parts of lifegen.scenarios.parts do it without overlap"
-                )
+                look = "how images are divided: held_out and class_parts of lifegen.scenarios.holding_out do it right"
                 return Finding(_DISJOINT, "broken", expected, seen, look)
             few += [seen] if n else []
     return Finding(_DISJOINT, "note" if few else "kept", seen="; ".join(few))

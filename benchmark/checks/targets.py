@@ -37,7 +37,7 @@ def targets(text: str) -> list[tuple[Description, Mapping[str, Any]]]:
 
 
 def _with_options(kind: str, text: str) -> tuple[Description, Mapping[str, Any]]:
-    if kind == "metric":
+    if kind in ("metric", "data source"):
         return find(kind, text)[0], {}
     choice = choose(kind, text)
     defaults = {key: schema.get("default") for key, schema in choice.description.options.items()}

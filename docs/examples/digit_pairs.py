@@ -11,7 +11,7 @@ from avalanche.benchmarks.utils import as_classification_dataset
 from sklearn.datasets import load_digits
 from torch.utils.data import TensorDataset
 
-from lifegen.scenarios.avalanche import register_benchmark
+from lifegen.scenarios.from_avalanche import register_benchmark
 
 
 @register_benchmark("digit-pairs", version=1)

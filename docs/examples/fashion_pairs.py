@@ -8,7 +8,7 @@ Avalanche's default transforms normalise; pixels are to stay in [0, 1].
 from avalanche.benchmarks.classic import SplitFMNIST
 from torchvision.transforms import ToTensor
 
-from lifegen.scenarios.avalanche import register_benchmark
+from lifegen.scenarios.from_avalanche import register_benchmark
 
 PIXELS = {"train_transform": ToTensor(), "eval_transform": ToTensor()}
 

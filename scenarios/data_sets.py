@@ -1,14 +1,13 @@
-"""Where images come from: the embedded digits, and torchvision's data sets under the data root."""
+"""lifegen's data sources: the embedded digits, and torchvision's data sets under the data root."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 from urllib.error import URLError
 
 import numpy as np
@@ -16,52 +15,16 @@ import torch
 from PIL import Image
 from torchvision import datasets
 
-from lifegen.benchmark import Images, InputError, unknown
+from lifegen.benchmark import Images, InputError, LabelledData, Source, register_source
+from lifegen.benchmark import source as source  # imported from here, it finds these data sets without the index
 
 
-class LabelledData(NamedTuple):
-    """A whole data set."""
-
-    train: Images
-    test: Images
-    classes: tuple[str, ...]
-    """Class names, by label."""
-
-
-class Source(ABC):
-    """A data set that can be fetched once and then loaded by any number of processes."""
-
-    name: str
-    small: bool = True
-    """Whether it is fetched where nobody asks for it by name."""
-
-    @abstractmethod
-    def fetch(self, root: Path) -> str:
-        """Put the data under the root if they aren't there, and verify their checksums.
-
-        Returns:
-            what is there, in a few words.
-
-        Raises:
-            InputError: the data are missing and can't be downloaded, or are damaged.
-        """
-
-    @abstractmethod
-    def load(self, root: Path) -> LabelledData:
-        """Read the data, and see whether images and labels have the shapes and values of this data set.
-
-        Raises:
-            InputError: they aren't there, can't be read, or aren't this data set.
-        """
-
-
+@register_source("digits")
 class Digits(Source):
     """The 1,797 real 8 × 8 digits inside scikit-learn (UCI, Alpaydin and Kaynak 1998): nothing to download.
 
     Pixels are stored as round(v · 255 / 16). The test part is every fifth image of each class, in the original order.
     """
-
-    name = "digits"
 
     def fetch(self, root: Path) -> str:
         return "1,797 images, embedded"
@@ -94,14 +57,14 @@ class TorchvisionSource(Source):
         """Describe the data set.
 
         Args:
-            name: of the source.
+            name: the name that the source is registered under.
             folder: under the data root.
             files: what the folder needs, in words.
             shape: channels, height and width of an image.
             classes: class names, by label.
             checksums: md5 of the originals, by name within the folder.
         """
-        self.name = name
+        super().__init__(name)
         self._place = folder
         self._files = files
         self._shape = shape
@@ -189,17 +152,44 @@ class MNISTLike(TorchvisionSource):
         return LabelledData(train, test, self._classes)
 
 
+# Checksums are of the unpacked originals.
+
+
+@register_source("mnist")
+def mnist(name: str) -> Source:
+    """Handwritten digits, 28 × 28 grey (LeCun et al. 1998)."""
+    checksums = {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    }
+    return MNISTLike(name, datasets.MNIST, checksums, tuple(map(str, range(10))))
+
+
+@register_source("fashion-mnist")
+def fashion_mnist(name: str) -> Source:
+    """Garments in the layout of MNIST, 28 × 28 grey (Xiao et al. 2017)."""
+    checksums = {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    }
+    classes = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
+    return MNISTLike(name, datasets.FashionMNIST, checksums, classes)
+
+
+@register_source("svhn", small=False)
 class SVHN(TorchvisionSource):
     """Street View House Numbers, cropped digits, 32 × 32 RGB (Netzer et al. 2011).
 
     torchvision verifies its files before it reads them, each time.
     """
 
-    small = False
-
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         checksums = {file: md5 for _, file, md5 in map(datasets.SVHN.split_list.get, ("train", "test"))}
-        super().__init__("svhn", "SVHN", [*checksums], (3, 32, 32), tuple(map(str, range(10))), checksums)
+        super().__init__(name, "SVHN", [*checksums], (3, 32, 32), tuple(map(str, range(10))), checksums)
 
     def _parts(self, root: Path, download: bool) -> LabelledData:
         folder = str(self._folder(root))
@@ -208,19 +198,18 @@ class SVHN(TorchvisionSource):
         return LabelledData(train, test, self._classes)
 
 
+@register_source("cifar10", small=False)
 class CIFAR10(TorchvisionSource):
     """CIFAR-10, 32 × 32 RGB (Krizhevsky 2009).
 
     torchvision verifies its files before it reads them, each time: they are pickles, which might run code.
     """
 
-    small = False
-
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         kind, classes = datasets.CIFAR10, ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse",
                                            "ship", "truck")  # fmt: skip
         checksums = dict([*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])])
-        super().__init__("cifar10", f"CIFAR10/{kind.base_folder}", [*checksums], (3, 32, 32), classes, checksums)
+        super().__init__(name, f"CIFAR10/{kind.base_folder}", [*checksums], (3, 32, 32), classes, checksums)
 
     def _parts(self, root: Path, download: bool) -> LabelledData:
         folder = str(self._folder(root).parent)
@@ -232,6 +221,7 @@ class CIFAR10(TorchvisionSource):
         return LabelledData(train, test, self._classes)
 
 
+@register_source("celeba", small=False)
 class CelebA(TorchvisionSource):
     """CelebA's aligned faces (Liu et al. 2015), at 64 × 64 RGB: the middle 148 × 148 pixels, scaled down.
 
@@ -243,12 +233,11 @@ class CelebA(TorchvisionSource):
     SIDE = 64
     SIZE = (178, 218)
     """Width and height of a face as it comes"""
-    small = False
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         checksums = {file: md5 for _, md5, file in datasets.CelebA.file_list if file.endswith(".txt")}
         files = ["img_align_celeba/", *checksums]
-        super().__init__("celeba", datasets.CelebA.base_folder, files, (3, self.SIDE, self.SIDE), (), checksums)
+        super().__init__(name, datasets.CelebA.base_folder, files, (3, self.SIDE, self.SIDE), (), checksums)
 
     def _parts(self, root: Path, download: bool) -> LabelledData:
         parts = [
@@ -325,47 +314,3 @@ def _described(values: torch.Tensor) -> str:
 
 
 _md5 = partial(hashlib.md5, usedforsecurity=False)
-_FASHION = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle-boot")
-# Checksums are of the unpacked originals.
-SOURCES: dict[str, Source] = {
-    source.name: source
-    for source in (
-        Digits(),
-        MNISTLike(
-            "mnist",
-            datasets.MNIST,
-            {
-                "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-                "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-                "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-                "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
-            },
-            tuple(map(str, range(10))),
-        ),
-        MNISTLike(
-            "fashion-mnist",
-            datasets.FashionMNIST,
-            {
-                "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
-                "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
-                "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
-                "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
-            },
-            _FASHION,
-        ),
-        SVHN(),
-        CIFAR10(),
-        CelebA(),
-    )
-}
-
-
-def source(name: str) -> Source:
-    """A data source by name.
-
-    Raises:
-        InputError: there is none of this name.
-    """
-    if name not in SOURCES:
-        raise unknown("data source", name, SOURCES)
-    return SOURCES[name]

@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lifegen.benchmark import Images, InputError, Parts
-
-from .sources import LabelledData
+from lifegen.benchmark import Images, InputError, LabelledData, Parts
 
 
 def class_parts(data: LabelledData, group: Sequence[int], validation: float) -> Parts:

@@ -1,7 +1,7 @@
 """Any Avalanche benchmark as a scenario: one line in a file of one's own.
 
     from avalanche.benchmarks.classic import SplitMNIST
-    from lifegen.scenarios.avalanche import register_benchmark
+    from lifegen.scenarios.from_avalanche import register_benchmark
 
     raw = {"train_transform": None, "eval_transform": None}
     register_benchmark("mnist-pairs", lambda data_root: SplitMNIST(5, seed=0, dataset_root=data_root, **raw), version=1)
@@ -42,7 +42,7 @@ from lifegen.benchmark import (
     register_scenario,
 )
 
-from .parts import held_out
+from .holding_out import held_out
 
 B = TypeVar("B", bound=Callable[..., Any])
 
