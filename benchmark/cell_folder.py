@@ -1,4 +1,4 @@
-"""The folder of one cell: what it says, and the one process that writes it. No torch.
+"""The folder of one cell, to read.
 
 run.json             what is constant in the cell, and its status; replaced atomically
 metrics.jsonl        one row per measurement, on the disk after every interval
@@ -11,57 +11,28 @@ lock                 there as long as a process writes the cell: who, renewed ev
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-import secrets
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
-
-from filelock import SoftFileLease
+from typing import Any
 
 from .cell import hash_of, identity_of
 from .errors import InputError
-from .lock import is_dead
-from .record import DoneRecord, Numbers, Record, Status, read_record
+from .files import digest
+from .lock import Owner, owner_of
+from .record import DoneRecord, Record, Status, is_sealed, read_record
 from .record_check import rows_problem
 
 SCHEMA = 2
 """Of records and of the store. Schema 1 has no digests of rows and record; its cells are read as they are."""
-LEASE_SECONDS = 45.0
-"""A lock that hasn't been renewed for so long is free: its owner, on another machine, is dead or cut off."""
 STATE = "state.safetensors"
 _NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+--\d+--[0-9a-f]{12}")
-_TEMPORARY = re.compile(r"\..+\.\d+")
-"""What :func:`write_atomically` leaves if its process is killed."""
 _TAIL = 2**16
 """Bytes at a file's end that have its last rows: to watch a cell must not cost more the longer it runs."""
-_END = "\n}"
-_SEAL = ',\n "seal": "'
-
-
-class CellBusyError(Exception):
-    """Another process is running this cell."""
-
-
-class CellDoneError(Exception):
-    """Another process has finished this cell in the meantime."""
-
-
-class Owner(NamedTuple):
-    """Who writes a cell."""
-
-    host: str
-    process: int
-    seconds: float
-    """Since it last said that it is alive, by this machine's clock."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +100,7 @@ class StoredCell:
             return Status.FOREIGN, "it isn't a cell's folder"
         if not isinstance(schema := record.get("schema", 1), int) or schema > SCHEMA:
             return Status.INCOMPATIBLE, f"made by a newer lifegen: its schema is {schema}, and {SCHEMA} can be read"
-        if "seal" in record and not _is_sealed(self._content[0]):
+        if "seal" in record and not is_sealed(self._content[0]):
             return Status.DAMAGED, "run.json isn't what was written"
         facts, problem = self._read
         if facts is None:
@@ -157,17 +128,7 @@ class StoredCell:
     @cached_property
     def owner(self) -> Owner | None:
         """The process that writes the cell now, as far as can be seen from here."""
-        try:
-            seconds = time.time() - (self.folder / "lock").stat().st_mtime
-            owner = SoftFileLease(self.folder / "lock", lease_duration=LEASE_SECONDS).owner
-        except (OSError, ValueError):
-            return None
-        if owner is None:
-            return None
-        # An age below zero, of a clock that goes ahead, tells no more than a great one.
-        if abs(seconds) > 2 * LEASE_SECONDS or is_dead(owner.hostname, owner.pid, owner.start):
-            return None
-        return Owner(owner.hostname.partition("?")[0], owner.pid, max(seconds, 0.0))
+        return owner_of(self.folder)
 
     @property
     def model(self) -> Path | None:
@@ -233,182 +194,6 @@ class StoredCell:
         return rows
 
 
-class CellWriter:
-    """Writes one cell. Only the process that holds the cell's lock has one."""
-
-    def __init__(self, folder: Path, record: Mapping[str, Any], lock: SoftFileLease, keep: int = 0) -> None:
-        """Begin, or go on.
-
-        Args:
-            folder: the cell's.
-            record: what is known of the cell.
-            lock: held by this process.
-            keep: bytes of rows that are kept, from the beginning; 0 begins the cell anew.
-        """
-        self.folder = folder
-        self._lock = lock
-        self._rows: list[dict[str, Any]] = []
-        # Of what this process has written or gone on from: what another one puts into the file is told from it.
-        self._bytes = 0
-        self._digest = hashlib.blake2b(digest_size=16)
-        self._began = time.monotonic()
-        self._seconds = 0.0
-        for name in filter(_TEMPORARY.fullmatch, os.listdir(folder)):  # of a file that was being replaced
-            (folder / name).unlink()
-        if keep:
-            with (folder / "metrics.jsonl").open("r+b") as file:
-                file.truncate(keep)
-                content = file.read()
-            self._rows = [json.loads(line) for line in content.splitlines()]
-            self._bytes = len(content)
-            self._digest.update(content)
-            before = StoredCell(folder).record
-            again = [*before.get("resumed", ()), {"at": _now(), "after": self._rows[-1]["interval"]}]
-            # What a failure has left in it is gone.
-            self._record = {key: before[key] for key in before if key not in ("error", "finished")}
-            self._write("running", resumed=again)
-            return
-        self._record = dict(record) | {"schema": SCHEMA}
-        for leftover in (*folder.glob("*.safetensors"), folder / "metrics.jsonl", folder / "pictures.npz"):
-            leftover.unlink(missing_ok=True)
-        self._write("running", started=_now())
-
-    @property
-    def record(self) -> Mapping[str, Any]:
-        """What the cell's record says now."""
-        return self._record
-
-    @property
-    def seconds(self) -> float:
-        """Wall time of the work so far, with what :meth:`spent` added."""
-        return self._seconds + time.monotonic() - self._began
-
-    def spent(self, seconds: float) -> None:
-        """Add the time that an earlier process has spent."""
-        self._seconds = seconds
-
-    def boundary(self) -> dict[str, Any]:
-        """What a state says of the rows that belong to it, and of the time spent."""
-        self._check()
-        return {"cell": self.folder.name, **self._written(), "seconds": self.seconds}
-
-    def note(self, **facts: Any) -> None:
-        """Add to the record what is known only now."""
-        self._write("running", **facts)
-
-    def append(self, rows: list[dict[str, Any]]) -> None:
-        """Append rows; they are on the disk when this returns.
-
-        Raises:
-            CellBusyError: the lock was lost; another process has taken the cell over.
-        """
-        content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
-        self._check()
-        with (self.folder / "metrics.jsonl").open("ab") as file:
-            if file.tell() != self._bytes:
-                raise CellBusyError(self.folder.name)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        self._rows += rows
-        self._bytes += len(content)
-        self._digest.update(content)
-
-    def keep(self, name: str, content: bytes) -> None:
-        """Put a file into the cell's folder, whole or not at all.
-
-        Raises:
-            CellBusyError: the lock was lost.
-        """
-        self._check()
-        write_atomically(self.folder / name, content)
-
-    @property
-    def rows(self) -> Sequence[Mapping[str, Any]]:
-        """The rows so far, those included that an earlier process has written."""
-        return self._rows
-
-    def finish(self, numbers: Numbers | None = None, keep_states: bool = False) -> None:
-        """Mark the cell as done.
-
-        Args:
-            numbers: one per metric, so that a leaderboard needn't read the rows; None leaves that to readers.
-            keep_states: whether its states stay.
-        """
-        self.append([])  # the rows are there, and this process's alone
-        facts = {"numbers": numbers} if numbers else {}
-        self._write(
-            "done",
-            finished=_now(),
-            seconds=round(self.seconds, 3),
-            rows=len(self._rows),
-            **self._written(),
-            **facts,
-        )
-        if not keep_states:
-            for state in self.folder.glob("state*.safetensors"):
-                with suppress(OSError):  # the cell is done, and says so
-                    state.unlink()
-
-    def fail(self, error: str) -> None:
-        """Mark the cell as failed, unless it is done."""
-        if self._record["status"] != "done":
-            self._write("failed", finished=_now(), error=error)
-
-    def _written(self) -> dict[str, Any]:
-        return {"bytes": self._bytes, "digest": self._digest.hexdigest()}
-
-    def _check(self) -> None:
-        if not self._lock.is_lock_held_by_us:
-            raise CellBusyError(self.folder.name)
-
-    def _write(self, status: str, **facts: Any) -> None:
-        self._check()
-        record = self._record | {"status": status, **facts}
-        write_record(self.folder, record)
-        self._record = record
-
-
-def lock_of(folder: Path) -> SoftFileLease:
-    """The lock of a cell's folder: held by one process, renewed as long as that lives, free when it is dead."""
-    return SoftFileLease(folder / "lock", lease_duration=LEASE_SECONDS)
-
-
-def digest(content: bytes) -> str:
-    """What tells whether a file's content is what was written."""
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Replace a cell's run.json. Its last entry, the seal, is the digest of all before: a change is noticed."""
-    text = json.dumps({key: value for key, value in record.items() if key != "seal"}, indent=1)
-    write_atomically(folder / "run.json", text.removesuffix(_END) + _seal(text))
-
-
-def _is_sealed(text: str) -> bool:
-    content = text.rpartition(_SEAL)[0]
-    return text == content + _seal(content + _END)
-
-
-def _seal(text: str) -> str:
-    """What stands in place of the end of a sealed text."""
-    return f'{_SEAL}{digest(text.encode())}"{_END}'
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file by one that is complete on the disk: a reader sees the old content or the new."""
-    # Not by the process's number, which a process in another container or on another machine may have as well.
-    temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _is_identity(record: Mapping[str, Any], facts: Record, name: str) -> bool:
     """Whether a folder's name and a record's hash are those of the identity that it says, and the files that it names
     are in it. A record without a hash, such as one written by hand, is taken at its word.
@@ -420,7 +205,3 @@ def _is_identity(record: Mapping[str, Any], facts: Record, name: str) -> bool:
         return True
     full = "--".join([facts.scenario.name, facts.method.name, str(facts.seed), facts.hash])
     return name == full and hash_of(identity_of(record)) == facts.hash
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,4 +1,4 @@
-"""Whether the process that a lock names is known to be dead. No torch."""
+"""The lock of a cell's folder: one process writes a cell, and others see which one, and whether it is still alive."""
 
 from __future__ import annotations
 
@@ -6,14 +6,94 @@ import os
 import re
 import socket
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
+
+from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
 _FIRST = 0xEFFFFFFC
 """Linux's number of the PID namespace that it starts with, which a lock doesn't name."""
 _FIRST_OF_TIME = 0xEFFFFFFA
 _HOST = re.compile(r"(?P<name>[^?]*)(\?pidns-(?P<namespace>[0-9a-f]+))?")
 """A host as filelock writes it down, with the PID namespace if it isn't the first one."""
+
+
+LEASE_SECONDS = 45.0
+"""A lock that hasn't been renewed for so long is free: its owner, on another machine, is dead or cut off."""
+
+
+_NOBODY_SECONDS = 4.0
+"""Wait for a lock without an owner, which is given up when it hasn't changed for two seconds."""
+
+
+class CellBusyError(Exception):
+    """Another process is running this cell."""
+
+
+class CellDoneError(Exception):
+    """Another process has finished this cell in the meantime."""
+
+
+class Owner(NamedTuple):
+    """The process that writes a cell."""
+
+    host: str
+    process: int
+    seconds: float
+    """Since it last said that it is alive, by this machine's clock."""
+
+
+def lock_of(folder: Path) -> SoftFileLease:
+    """The lock of a cell's folder: held by one process, renewed as long as that lives, free when it is dead."""
+    return SoftFileLease(folder / "lock", lease_duration=LEASE_SECONDS)
+
+
+def owner_of(folder: Path) -> Owner | None:
+    """The process that writes a cell now, as far as can be seen from here."""
+    try:
+        seconds = time.time() - (folder / "lock").stat().st_mtime
+        owner = lock_of(folder).owner
+    except (OSError, ValueError):
+        return None
+    if owner is None:
+        return None
+    # An age below zero, of a clock that goes ahead, tells no more than a great one.
+    if abs(seconds) > 2 * LEASE_SECONDS or is_dead(owner.hostname, owner.pid, owner.start):
+        return None
+    return Owner(owner.hostname.partition("?")[0], owner.pid, max(seconds, 0.0))
+
+
+@contextmanager
+def locked(folder: Path, patience: float = 0) -> Iterator[SoftFileLease]:
+    """Hold a cell's lock; wait so many seconds for it.
+
+    Raises:
+        CellBusyError: another process holds it.
+    """
+    lock = lock_of(folder)
+    wait = patience
+    with suppress(OSError):
+        mark = (folder / "lock").stat()
+        if not mark.st_size:
+            # Of schema 1, or of a process that was killed before it wrote who it is. An empty lock is never given up; a
+            # line without an owner is, and changes nothing for one that is being written: it ends in a line as well.
+            with (folder / "lock").open("ab") as file:
+                file.write(b"\n")
+        # A dead owner on this machine is recognised at once. One elsewhere is given up when its lock hasn't been
+        # renewed for a whole lease, which is waited for where it is likely: clocks differ, so its age doesn't tell.
+        if lock.owner is None:
+            wait = _NOBODY_SECONDS
+        elif abs(time.time() - mark.st_mtime) > LEASE_SECONDS:
+            wait = 1.5 * LEASE_SECONDS
+    try:
+        held = lock.acquire(timeout=wait)
+    except (Timeout, LeaseSettingsMismatch):
+        raise CellBusyError(folder.name) from None
+    with held:
+        yield lock
 
 
 def is_dead(host: str, process: int, start: int | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from .files import digest
 from .plugin_file import files_of
 
 _MOST = 1_000_000
@@ -251,3 +253,24 @@ def _validated(kind: type[_Model], content: Any) -> _Model:
         place = ".".join(map(str, first["loc"]))
         problem = first["msg"].removeprefix("Value error, ")
         raise ValueError(f"{place}: {problem}" if place else problem) from None
+
+
+_END = "\n}"
+_SEAL = ',\n "seal": "'
+
+
+def sealed(record: Mapping[str, Any]) -> str:
+    """The text of a record. Its last entry, the seal, is the digest of all before, so that a change is noticed."""
+    text = json.dumps({key: value for key, value in record.items() if key != "seal"}, indent=1)
+    return text.removesuffix(_END) + _seal(text)
+
+
+def is_sealed(text: str) -> bool:
+    """Whether a record's text is what :func:`sealed` made."""
+    content = text.rpartition(_SEAL)[0]
+    return text == content + _seal(content + _END)
+
+
+def _seal(text: str) -> str:
+    """The end of a sealed text, in place of its own."""
+    return f'{_SEAL}{digest(text.encode())}"{_END}'

@@ -13,27 +13,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
+from filelock import SoftFileLease
 
-from .cell_folder import (
-    LEASE_SECONDS,
-    SCHEMA,
-    CellBusyError,
-    CellDoneError,
-    CellWriter,
-    StoredCell,
-    lock_of,
-    write_atomically,
-    write_record,
-)
+from .cell_folder import SCHEMA, StoredCell
+from .cell_writer import CellWriter, write_record
 from .errors import InputError
+from .files import write_atomically
+from .lock import CellBusyError, CellDoneError, locked
 from .record import Status
 from .staleness import outdated
 
@@ -41,8 +33,6 @@ MARK = "lifegen.json"
 """Makes a folder a store."""
 PUBLISHED = "measurements.parquet"
 """The tidy table in a published folder."""
-_NOBODY_SECONDS = 4.0
-"""Wait for a lock without an owner, which is given up when it hasn't changed for two seconds."""
 
 
 class Store:
@@ -165,7 +155,7 @@ class Store:
             with suppress(FileNotFoundError):  # another process was faster
                 folder.rename(self._aside(name, "it isn't a folder") / name)
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder) as lock:
+        with locked(folder) as lock:
             cell = self.cell(name)
             if cell.status == Status.INCOMPATIBLE:
                 raise InputError(f"{folder}: {cell.reason}")
@@ -199,40 +189,10 @@ class Store:
         folder = self.path / "cells" / name
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with _locked(folder, patience=5):  # a killed process is there until its parent has heard of it
+            with locked(folder, patience=5):  # a killed process is there until its parent has heard of it
                 # Running: by this lock. What it was cut off from may go on one day: nothing but its status changes.
                 if self.cell(name).status in (Status.FAILED, Status.RUNNING, Status.INTERRUPTED):
                     failed = {**record, "schema": SCHEMA, **self.cell(name).record, "status": "failed", "error": error}
                     write_record(folder, failed)
         except CellBusyError:
             return
-
-
-@contextmanager
-def _locked(folder: Path, patience: float = 0) -> Iterator[SoftFileLease]:
-    """Hold a cell's lock; wait so many seconds for it.
-
-    Raises:
-        CellBusyError: another process holds it.
-    """
-    lock = lock_of(folder)
-    wait = patience
-    with suppress(OSError):
-        mark = (folder / "lock").stat()
-        if not mark.st_size:
-            # Of schema 1, or of a process that was killed before it wrote who it is. An empty lock is never given up; a
-            # line without an owner is, and changes nothing for one that is being written: it ends in a line as well.
-            with (folder / "lock").open("ab") as file:
-                file.write(b"\n")
-        # A dead owner on this machine is recognised at once. One elsewhere is given up when its lock hasn't been
-        # renewed for a whole lease, which is waited for where it is likely: clocks differ, so its age doesn't tell.
-        if lock.owner is None:
-            wait = _NOBODY_SECONDS
-        elif abs(time.time() - mark.st_mtime) > LEASE_SECONDS:
-            wait = 1.5 * LEASE_SECONDS
-    try:
-        held = lock.acquire(timeout=wait)
-    except (Timeout, LeaseSettingsMismatch):
-        raise CellBusyError(folder.name) from None
-    with held:
-        yield lock
