@@ -371,11 +371,9 @@ def test_an_option_may_have_the_name_of_a_column(tmp_path):
 
 
 @pytest.fixture
-def registered():
+def registered(monkeypatch):
     """Methods that a test registers are forgotten after it."""
-    names = [one.name for one in METHODS]
-    yield
-    METHODS.keep(names)
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))
 
 
 @pytest.mark.parametrize(

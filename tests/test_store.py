@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
@@ -289,9 +289,9 @@ def test_the_numbers_in_a_record_are_those_of_its_rows_and_are_made_anew_where_t
 
 
 @pytest.fixture
-def derived_metric() -> Iterator[Callable[[object], None]]:
-    """Registers a derived metric that returns what it is given, or raises it."""
-    before = [entry.name for entry in METRICS]
+def derived_metric(monkeypatch: pytest.MonkeyPatch) -> Callable[[object], None]:
+    """Registers a derived metric that returns what it is given, or raises it, for as long as a test lasts."""
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
 
     def register(answer: object) -> None:
         def odd_one(R, first, T):  # noqa: N803
@@ -302,8 +302,7 @@ def derived_metric() -> Iterator[Callable[[object], None]]:
 
         register_metric("odd_one", version=1, derived=True)(odd_one)
 
-    yield register
-    METRICS.keep(before)
+    return register
 
 
 @pytest.mark.parametrize(
