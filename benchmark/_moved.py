@@ -65,4 +65,4 @@ def attribute(old: str, name: str) -> Any:
 def install() -> None:
     """Let old paths be imported in this process."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.append(_Finder())
+        sys.meta_path.insert(0, _Finder())  # first: below an old package the new one's files would be found again
