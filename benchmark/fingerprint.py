@@ -33,6 +33,8 @@ Places = dict[str, Hashable]
 Fingerprint = dict[str, Places]
 """The places of each object, by its name in messages."""
 
+SETTINGS = "global settings"
+"""The name of what all arithmetic of the process depends on."""
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), Enum, np.generic, torch.dtype, torch.device, torch.Size)
 _ELSEWHERE = (BaseTemplate, CLScenario, CLStream, CLExperience)
 """Objects that plugins refer to, and that don't belong to them."""
@@ -103,7 +105,7 @@ def fingerprint(
         "the stream's intervals": walk.intervals(stream),
         **{name: walk.places(value) for name, value in results.items()},
         **{f"the global generator of {name}": {"": state} for name, state in global_states().items()},
-        "global settings": _settings(),
+        SETTINGS: _settings(),
     }
 
 

@@ -10,22 +10,29 @@ def odd_row(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str | Non
     """What is wrong with the first row that can't be a measurement of a cell of such visits, or None."""
     names = {name for visit in visits for name in visit}
     for number, row in enumerate(rows, 1):
-        try:
-            interval, distribution, step = row["interval"], row["distribution"], row["step"]
-            is_whole = (
-                type(interval) is int
-                and 0 <= interval < len(visits)
-                and (distribution is None or distribution in names)
-                and (step is None or type(step) is int)
-                and type(row["metric"]) is str
-                and row["metric"].isprintable()
-                and _is_number(row["value"])
-            )
-        except (LookupError, TypeError):
-            is_whole = False
-        if not is_whole:
-            return f"row {number} isn't a measurement of this cell: {str(row)[:200]}"
+        if problem := _row_problem(row, len(visits), names):
+            return f"row {number} isn't a measurement of this cell: {problem}: {str(row)[:200]}"
     return None
+
+
+def _row_problem(row: Any, intervals: int, distributions: Collection[str]) -> str:
+    """Why something can't be a row of a cell; empty if it can."""
+    try:
+        interval, distribution, step, metric = row["interval"], row["distribution"], row["step"], row["metric"]
+        value = row["value"]
+    except (LookupError, TypeError):
+        return "it lacks one of interval, distribution, step, metric and value"
+    if type(interval) is not int or not 0 <= interval < intervals:
+        return f"its interval isn't one of 0 to {intervals - 1}"
+    if not (distribution is None or (isinstance(distribution, str) and distribution in distributions)):
+        return "its distribution isn't one of the cell's"
+    if not (step is None or type(step) is int):
+        return f"its step is a {type(step).__name__}, not a whole number"
+    if type(metric) is not str or not metric.isprintable():
+        return "its metric isn't a name"
+    if type(value) not in (int, float):
+        return f"its value is a {type(value).__name__}, not a number"
+    return "" if _is_number(value) else "its value isn't finite, or has more than 300 digits"
 
 
 def rows_problem(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str | None:

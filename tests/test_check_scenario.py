@@ -277,6 +277,12 @@ def pins(config, seeds, data_root):
     return built(config)
 
 
+def repeats_a_role(config, seeds, data_root):
+    """Draws the order of its intervals from what will be the order of the images."""
+    order = torch.randperm(2, generator=seeds.generator("data-order", 0)).tolist()
+    return built(config, "".join("ab"[i] for i in order))
+
+
 def of_no_likelihood(config, seeds, data_root):
     """A track that there isn't."""
     stream = built(config)
@@ -327,6 +333,7 @@ BROKEN: list[tuple[Any, str, str, str]] = [
     (shuffled(lambda: random.sample(range(5), 5)), scenario._GLOBALS, "interval . is", "seeds.generator"),
     (shuffled(lambda: np.random.permutation(5)), scenario._GLOBALS, "interval . is", "seeds.generator"),  # noqa: NPY002
     (pins, scenario._GLOBALS, "of torch is in the same state after seed 0 and after seed 1", "constant"),
+    (repeats_a_role, scenario._ROLES, "from the role 'data-order', as others do", "docstring of Seeds lists"),
     (of_no_likelihood, scenario._TRAINED, "ValidationError.*poisson|track.*poisson", "track that the models"),
     (slow, scenario._FAST, "s$", "whole tensors"),
 ]  # fmt: skip

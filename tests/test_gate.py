@@ -339,6 +339,33 @@ def test_what_draws_from_global_generators_is_caught_and_of_stock_plugins_it_is_
     assert [(one.status, "EWCPlugin" in one.seen) for one in notes] == [("note", True)]
 
 
+class DrawsARole(Counts):
+    """Draws from a role, at its first use, as what needs the device does."""
+
+    def __init__(self, seeds, *role) -> None:
+        super().__init__()
+        self.seeds, self.role = seeds, role
+
+    def before_backward(self, strategy, **_):
+        torch.rand(1, generator=self.seeds.generator(*self.role))
+        super().before_backward(strategy)
+
+
+@pytest.mark.parametrize("role", ["data-order", "latent-noise", "global", "visits", "mine"])
+def test_a_seed_role_that_is_somebody_elses_is_refused(role):
+    """It would draw the same numbers: the batches' order, for example, and its own."""
+
+    class Tested(VAEMethod):
+        """Draws from a role."""
+
+        def plugins(self, stream, seeds):
+            return [*super().plugins(stream, seeds), DrawsARole(seeds, role, 0)]
+
+    refused = [one for one in findings(entry(Tested, reference="lower")) if one.status == "broken"]
+    assert [one.promise for one in refused] == ["it draws from seed roles of its own"] * (role != "mine")
+    assert all(f"the role {role!r}" in one.seen for one in refused)
+
+
 class Writes(Counts):
     """Changes the images that its experience holds."""
 

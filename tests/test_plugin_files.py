@@ -299,10 +299,12 @@ def test_texts_of_a_metric_are_never_mixed_either(folder):
     ("text", "message"),
     [
         ("import torch; torch.rand(1); yield Row(1.0)", "negative_elbo_best changes the global generator of torch"),
-        ("m.model.train(); yield Row(1.0)", "changes the model's mode"),
+        ("m.model.train(); yield Row(1.0)", "changes the model's training mode"),
+        ("m.strategy.optimizer.param_groups[0]['lr'] /= 2; yield Row(1.0)", r"changes the optimiser \(group 0\.lr\)"),
         ("next(m.model.parameters()).add_(1); yield Row(1.0)", "changes the model's weights"),
         ('yield Row(1.0, "zebra")', "isn't a measurement of this cell: .*zebra"),
         ("yield 1.0", "negative_elbo_best yields 1.0, which isn't a Row"),
+        ("yield Row(1.0); yield Row(2.0)", "metric negative_elbo_best yields several rows of distribution None, step"),
         ('yield Row(float("nan"))', "negative_elbo_best is nan"),
     ],
 )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.images import to_unit
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.stream import Stream, images_of, tensor_view
 from lifegen.scenarios.data_sets import source
@@ -210,3 +211,13 @@ def test_a_view_with_transforms_is_no_plain_one():
     for dataset in (turned, turned.freeze_transforms()):
         assert tensor_view(dataset) is None
         assert torch.equal(images_of(dataset)[0], 255 - images_of(plain)[0])
+
+
+def test_images_in_unit_range_are_a_copy_also_of_floats():
+    floats = torch.tensor([0.0, 51.0, 255.0])
+    kept = floats.clone()
+    assert torch.equal(to_unit(floats), torch.tensor([0.0, 0.2, 1.0]))
+    assert torch.equal(floats, kept)
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_unit(levels), levels.float() / 255)
+    assert to_unit(levels).dtype == torch.float32

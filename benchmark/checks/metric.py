@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ..fingerprint import Watch
+from ..fingerprint import SETTINGS, Watch
 from ..images import Images
 from ..measures import Evaluator, Measurement, own_metrics
 from ..registry import METRICS, Entry
@@ -97,8 +97,9 @@ def _measured(entry: Entry) -> Iterator[Finding]:
         for problem in problems:
             if problem.promise not in told:
                 told.add(problem.promise)
-                yield problem._replace(seen=f"{moment.where}: {problem.seen}")
-        _, bound_seconds = _rows(METRICS["negative_elbo"], moment, moment.measurement())
+                yield problem
+        with torch.inference_mode():
+            _, bound_seconds = _rows(METRICS["negative_elbo"], moment, moment.measurement())
         looks.append(_Look(kept, rows, seconds, bound_seconds))
     for promise in (_RUNS, _ROWS, _FINITE, _ONCE, _TRACE):
         if promise not in told:
@@ -173,6 +174,8 @@ def _measured_twice(entry: Entry, moment: _Moment) -> tuple[list[Row], float, li
     watch = Watch(first.fingerprint)
     rows, seconds = _rows(entry, moment, first)
     changed = watch.changes()
+    if any(one.startswith(SETTINGS) for one in changed):  # with others, nothing else can be measured
+        raise Stopped(_trace(entry, moment, changed))
     Seeds(1).seed_globals()  # as if something else had run before
     second = moment.measurement()
     for own in own_metrics():  # in a run they come first, and leave what all metrics share
@@ -181,23 +184,27 @@ def _measured_twice(entry: Entry, moment: _Moment) -> tuple[list[Row], float, li
     watch = Watch(second.fingerprint)
     again, _ = _rows(entry, moment, second)
     changed += [one for one in watch.changes() if one not in changed]
-    problems = list(_wrong_rows(entry, rows, moment.evaluator.stream))
+    problems = list(_wrong_rows(entry, rows, moment))
     if changed:
-        look = (
-            f"{entry.origin}: works on copies (copy.deepcopy(m.model), x.clone()), leaves eval() alone, and draws from "
-            "a generator of its own, such as Seeds(0).generator('my-metric')"
-        )
-        problems.append(broken(_TRACE, "as before", f"changed: {', '.join(changed)}", look))
+        problems.append(_trace(entry, moment, changed))
     if _comparable(again) != _comparable(rows) and entry.facts["unit"] not in _CIRCUMSTANCES:
         look = (
             f"{entry.origin}: draws from a generator with a fixed seed, such as Seeds(0).generator('my-metric'), made "
             "anew in each call, and keeps nothing from call to call"
         )
-        problems.append(broken(_TWICE, *_first_difference(rows, again), look))
+        expected, seen = _first_difference(rows, again)
+        problems.append(broken(_TWICE, expected, f"{moment.where}: {seen}", look))
     return rows, seconds, problems
 
 
-@torch.inference_mode()
+def _trace(entry: Entry, moment: _Moment, changed: list[str]) -> Finding:
+    look = (
+        f"{entry.origin}: works on copies (copy.deepcopy(m.model), x.clone()), leaves eval() alone, and draws from a "
+        "generator of its own, such as Seeds(0).generator('my-metric')"
+    )
+    return broken(_TRACE, "as before", f"{moment.where}: changed: {', '.join(changed)}", look)
+
+
 def _rows(entry: Entry, moment: _Moment, measurement: Measurement) -> tuple[list[Row], float]:
     """What a metric yields, and the seconds that it takes.
 
@@ -216,22 +223,23 @@ def _rows(entry: Entry, moment: _Moment, measurement: Measurement) -> tuple[list
     raise Stopped(broken(_ROWS, "a generator of Rows", f"{rows!r:.80}", f"{entry.origin}: yield Row(value)"))
 
 
-def _wrong_rows(entry: Entry, rows: Sequence[Any], stream: Stream) -> Iterator[Finding]:
+def _wrong_rows(entry: Entry, rows: Sequence[Any], moment: _Moment) -> Iterator[Finding]:
     """Broken promises of what was yielded: the first of each kind."""
     for row in rows:
-        if problem := row_problem(row, stream.distributions):
+        if problem := row_problem(row, moment.evaluator.stream.distributions):
             look = f"{entry.origin}: yield Row(value), Row(value, distribution) or Row(value, step=step)"
             expected = "Row(float, a name of m.stream.distributions or None, int or None)"
-            yield broken(_ROWS, expected, problem, look)
+            yield broken(_ROWS, expected, f"{moment.where}: {problem}", look)
             return
     for row in rows:
         if not math.isfinite(row.value):
             look = f"{entry.origin}: yield no row where it is undefined"
-            yield broken(_FINITE, "a finite value, or no row", in_words(row), look)
+            yield broken(_FINITE, "a finite value, or no row", f"{moment.where}: {in_words(row)}", look)
             break
     for row in repeated(rows)[:1]:
         look = f"{entry.origin}: one row is the union's, Row(value); others name their distribution or step"
-        yield broken(_ONCE, "one row", f"several of distribution {row.distribution!r}, step {row.step}", look)
+        seen = f"{moment.where}: several of distribution {row.distribution!r}, step {row.step}"
+        yield broken(_ONCE, "one row", seen, look)
 
 
 def _comparable(rows: Iterable[Any]) -> list[str]:
@@ -290,6 +298,7 @@ def _direction(entry: Entry) -> Finding:
 def _damaged(entry: Entry, track: str) -> tuple[float | None, list[float]]:
     """The metric of a trained model, and of the same with more and more noise on its weights."""
 
+    @torch.inference_mode()
     def value(moment: _Moment) -> float | None:
         return _mean(_rows(entry, moment, moment.measurement())[0])
 

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
-from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
-from ..catalogue import source
-from ..errors import InputError
 from ..images import Images
 from ..registry import Entry
-from ..seeds import Seeds, global_states
-from ..stream import Interval, Parts, ScenarioConfig, Stream, make_stream, tensor_view
-from . import Finding, of_documentation
-from .common import SMALL, Stopped, begun, changes, digest, made, raised, to_the_end
+from ..seeds import HARNESS_ROLES, METHOD_ROLES, Seeds
+from ..stream import Interval, Parts, Stream
+from .building import BUILT as _BUILT
+from .building import MET as _MET
+from .building import Build, Builder, Content, content_of, difference_of, named, other_images, parts_of
+from .common import SMALL, begun, changes, made, small_stream
+from .findings import Finding, Stopped, broken, of_documentation, raised, to_the_end, verdict
+from .roles import own_roles
 
 MOST_SECONDS = 60.0
 """To build a stream a second time, when what it caches is there: every cell builds it anew."""
@@ -32,11 +32,9 @@ NARROW = 64
 _SAMPLE = 500
 """Images of a part whose levels are looked at one by one."""
 
-_BUILT = "it builds a stream from its options"
 _FAST = f"a stream is built in at most {MOST_SECONDS:.0f} s"
 _NUMBERED = "intervals are numbered from 0"
 _STEPS = "every interval has steps"
-_MET = "every distribution is met, and has train, valid and test images"
 _NEW = "is_new says whether a distribution was not met before"
 _IMAGES = "images are uint8, all of one shape, with a label each"
 _RANGE = "images use the range from 0 to 255"
@@ -45,6 +43,7 @@ _KEPT = "building a stream leaves the images of an earlier one alone"
 _TWICE = "the same seed gives the same stream"
 _SEEDS = "another seed gives the same images of each distribution"
 _GLOBALS = "the global generators are neither used nor set"
+_ROLES = "it draws from seed roles of its own"
 _TRAINED = "naive trains on its first two intervals, and all measurements are finite"
 
 
@@ -66,85 +65,10 @@ def check_scenario(
 
 
 def _promises(entry: Entry, options: Mapping[str, Any], data_root: Path) -> Iterator[Finding]:
-    yield from of_documentation(entry)
+    yield of_documentation(entry)
     if options:
         Builder(entry, {}, data_root).build(0, 0)
     yield from _looked_at(Builder(entry, options, data_root))
-
-
-# Building
-
-
-class _Build(NamedTuple):
-    """What building a stream took and did."""
-
-    seconds: float
-    before: dict[str, bytes]
-    """States of the global generators"""
-    after: dict[str, bytes]
-
-
-class Builder:
-    """Builds a scenario's stream again and again."""
-
-    def __init__(self, entry: Entry, options: Mapping[str, Any], data_root: Path) -> None:
-        """Validate the options, and fetch the data.
-
-        Raises:
-            Stopped: they can't be had.
-        """
-        self.entry = entry
-        self._root = data_root
-        try:
-            assert entry.config is not None  # register_scenario demands it
-            self.config: Any = entry.config.model_validate(options)
-            sources = [source(name) for name in entry.data(self.config)] if entry.data else []
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "options"
-            seen = f"{where}: {first['msg'].removeprefix('Value error, ')}"
-            look = f"the fields and validators of {entry.config.__name__}" if entry.config else ""
-            raise Stopped(Finding(_BUILT, "broken", "options that fit together", seen, look)) from None
-        except (Exception, SystemExit) as error:
-            hint = "register_scenario(data=...) names data sources, or is a function of the options that does"
-            raise Stopped(raised(_BUILT, error, entry, hint)) from None
-        try:
-            for one in sources:
-                one.fetch(data_root)
-        except InputError as error:  # which the scenario can't help
-            raise Stopped(Finding(_BUILT, "skipped", seen=str(error))) from None
-
-    def build(self, seed: int, ground: int) -> tuple[Stream, _Build]:
-        """Build the stream of a seed.
-
-        Args:
-            seed: which.
-            ground: what the global generators are seeded with before.
-
-        Raises:
-            Stopped: there is none.
-        """
-        Seeds(ground, "check").seed_globals()
-        before = global_states()
-        began = perf_counter()
-        try:
-            stream = self.entry.target(self.config, Seeds(seed, self.entry.name), self._root)
-        except (Exception, SystemExit) as error:
-            found = raised(_BUILT, error, self.entry)._replace(expected=f"a stream of seed {seed}")
-            raise Stopped(found) from None
-        seconds = perf_counter() - began
-        if not isinstance(stream, Stream):
-            look = f"the end of {self.entry.origin}: return make_stream(distributions, visits, config, seeds)"
-            raise Stopped(Finding(_BUILT, "broken", "a Stream", f"a {type(stream).__name__}", look))
-        return stream, _Build(seconds, before, global_states())
-
-    def trace(self, seed: int, ground: int) -> tuple[_Fingerprint, _Build]:
-        """:meth:`build`, with what is to be known of a stream that may be large."""
-        stream, build = self.build(seed, ground)
-        return _fingerprint(stream), build
-
-
-# Looking
 
 
 def _looked_at(builder: Builder) -> Iterator[Finding]:
@@ -156,10 +80,10 @@ def _looked_at(builder: Builder) -> Iterator[Finding]:
     yield Finding("what the stream is", "note", seen=_counts(stream, parts))
     yield _range(parts)
     yield _disjoint(parts)
-    first = _fingerprint(stream)
+    first = content_of(stream)
     second, again = builder.trace(seed=0, ground=1)
     yield _fast(min(build.seconds, again.seconds), builder.entry)
-    yield _left_alone(first, _fingerprint(stream))
+    yield _left_alone(first, content_of(stream))
     # Where two streams differ, two more tell whether the global generators are why: in this order, so that what comes
     # and goes from call to call isn't taken for it.
     is_global = second != first and [builder.trace(seed=0, ground=ground)[0] for ground in (1, 0)] == [second, first]
@@ -167,67 +91,40 @@ def _looked_at(builder: Builder) -> Iterator[Finding]:
     third, other = builder.trace(seed=1, ground=0)
     yield _other_seed(first, third, builder.config)
     # Nothing is said of the first build: what it imports may draw.
-    yield _globals(again, other, _difference(first, second) if is_global else "", builder.entry)
+    yield _globals(again, other, difference_of(first, second) if is_global else "", builder.entry)
+    yield own_roles(_ROLES, builder.seeds, HARNESS_ROLES | METHOD_ROLES)
     yield _trained(stream, builder.entry)
-
-
-def parts_of(stream: Stream) -> dict[str, Parts]:
-    """The parts of each distribution.
-
-    Raises:
-        Stopped: some are missing, or aren't lifegen's.
-    """
-    look = "make_stream makes all parts of a stream: return what it returns"
-    found: dict[str, dict[str, Images]] = {}
-    for part in Parts._fields:
-        for one in stream.streams[part]:
-            images = tensor_view(one.dataset) if isinstance(one, Interval) else None
-            if not isinstance(one, Interval) or images is None:
-                seen = f"a {type(one).__name__} of other data"
-                raise Stopped(Finding(_BUILT, "broken", f"in its {part} stream: Intervals of tensors", seen, look))
-            found.setdefault(one.distribution, {})[part] = images
-    missing = [
-        f"{name!r} has no {part} images"
-        for name, images in found.items()
-        for part in Parts._fields
-        if part not in images or not len(images[part].x)
-    ]
-    if missing:
-        raise Stopped(Finding(_MET, "broken", "all parts of each", "; ".join(missing), look))
-    return {name: Parts(**images) for name, images in found.items()}
 
 
 def _intervals(stream: Stream) -> Iterator[Finding]:
     train: list[Interval] = list(stream.train_stream)
-    look = "Intervals that make_stream hasn't made: a fresh one for each visit, numbered in their order"
-
-    def finding(promise: str, is_kept: bool, expected: str, seen: Iterable[object]) -> Finding:
-        return Finding(promise) if is_kept else Finding(promise, "broken", expected, ", ".join(map(str, seen)), look)
-
     numbers, steps = [one.interval for one in train], [one.steps for one in train]
-    is_numbered = numbers == [one.current_experience for one in train] == list(range(len(train)))
-    yield finding(_NUMBERED, is_numbered, f"0 to {len(train) - 1}", numbers)
-    yield finding(_STEPS, all(isinstance(n, int) and n > 0 for n in steps), "whole numbers above 0", steps)
     visits = [one.distribution for one in train]
     met = list(dict.fromkeys(visits))
     tests = [[one.distribution for one in stream.streams[part]] for part in ("valid", "test")]
-    is_met = all(names == met for names in tests)
-    yield finding(_MET, is_met, f"one valid and one test part each, as they are met: {', '.join(met)}", tests[1])
     new = [name not in visits[:i] for i, name in enumerate(visits)]
     told = [one.is_new for one in train]
-    yield finding(_NEW, told == new, ", ".join(map(str, new)), told)
+    order = list(range(len(train)))
+    for promise, is_kept, expected, seen in (
+        (_NUMBERED, numbers == [one.current_experience for one in train] == order, f"0 to {len(train) - 1}", numbers),
+        (_STEPS, all(isinstance(n, int) and n > 0 for n in steps), "whole numbers above 0", steps),
+        (_MET, tests == [met, met], f"one valid and one test part each, as they are met: {', '.join(met)}", tests[1]),
+        (_NEW, told == new, ", ".join(map(str, new)), told),
+    ):
+        look = "Intervals that make_stream hasn't made: a fresh one for each visit, numbered in their order"
+        yield verdict(promise, is_kept, expected, ", ".join(map(str, seen)), look)
 
 
 def _images(parts: Mapping[str, Parts]) -> Finding:
     shape = next(iter(parts.values())).train.x.shape[1:]
     for name, three in parts.items():
-        for part, (x, y) in _named(three):
+        for part, (x, y) in named(three):
             fits = x.dtype == torch.uint8 and x.ndim == 4 and x.shape[1:] == shape
             if not fits or y.dtype != torch.int64 or y.shape != x.shape[:1]:
                 expected = f"uint8 (n, {', '.join(map(str, shape))}), and int64 labels (n,)"
                 seen = f"{part} part of {name!r}: {_kind(x)}, labels {_kind(y)}"
                 look = "make_stream refuses such images: return what it returns"
-                raise Stopped(Finding(_IMAGES, "broken", expected, seen, look))
+                raise Stopped(broken(_IMAGES, expected, seen, look))
     return Finding(_IMAGES)
 
 
@@ -259,23 +156,23 @@ def _range(parts: Mapping[str, Parts]) -> Finding:
     if black:
         look = "floats in [0, 1] that became bytes as they were? x.mul(255).round().byte() makes levels of them"
         seen = f"the largest pixel of {', '.join(map(repr, black))} is {max(brightest[name] for name in black)}"
-        return Finding(_RANGE, "broken", "bright pixels up to 255", seen, look)
+        return broken(_RANGE, "bright pixels up to 255", seen, look)
     if max(brightest.values()) - darkest < NARROW:
         look = "levels of another scale, such as 0 to 16, or normalised images? Scale them so that the brightest is 255"
         seen = f"all pixels are {darkest} to {max(brightest.values())}"
-        return Finding(_RANGE, "broken", "more of the range", seen, look)
+        return broken(_RANGE, "more of the range", seen, look)
     samples = [images.spread(min(len(images.x), _SAMPLE)).x for three in parts.values() for images in three]
     levels = sorted(set().union(*(sample.unique().tolist() for sample in samples)))
     if levels != [0, 255] and all(level <= 3 or level >= 253 for level in levels):
         look = "normalised images, whose negative values became 255, 254 and so on? Leave them as they are in the files"
-        return Finding(_RANGE, "broken", "levels between", f"the only levels are {levels}", look)
+        return broken(_RANGE, "levels between", f"the only levels are {levels}", look)
     return Finding(_RANGE, seen=f"{darkest} to {max(brightest.values())}")
 
 
 def _disjoint(parts: Mapping[str, Parts]) -> Finding:
     few = []
     for name, three in parts.items():
-        hashes = {part: [blake2b(row, digest_size=8).digest() for row in _rows(x)] for part, (x, _) in _named(three)}
+        hashes = {part: [blake2b(row, digest_size=8).digest() for row in _rows(x)] for part, (x, _) in named(three)}
         for one, other in (("valid", "train"), ("test", "train"), ("test", "valid")):
             small, large = sorted((hashes[one], hashes[other]), key=len)
             known = set(large)
@@ -283,8 +180,11 @@ def _disjoint(parts: Mapping[str, Parts]) -> Finding:
             seen = f"{name!r}: {n:,} of the {len(small):,} images of its {one} or {other} part are in both"
             if n > max(1, MOST_REPEATED * len(small)):
                 expected = f"at most {MOST_REPEATED:.0%} of the smaller part: real data may hold some images twice"
-                look = "how images are divided: held_out and class_parts of lifegen.scenarios.holding_out do it right"
-                return Finding(_DISJOINT, "broken", expected, seen, look)
+                look = (
+                    "how images are divided: held_out and class_parts of lifegen.scenarios.holding_out do it without"
+                    " overlap"
+                )
+                return broken(_DISJOINT, expected, seen, look)
             few += [seen] if n else []
     return Finding(_DISJOINT, "note" if few else "kept", seen="; ".join(few))
 
@@ -294,80 +194,29 @@ def _rows(x: Tensor) -> np.ndarray:
     return np.ascontiguousarray(x.flatten(1).numpy())
 
 
-# Comparing
-
-
-class _Fingerprint(NamedTuple):
-    """What makes a stream the same as another."""
-
-    track: str
-    visits: list[tuple[str, int]]
-    """Distribution and steps of each interval"""
-    images: dict[tuple[str, str], tuple[int, bytes, bytes]]
-    """Number of images, digests of images and labels, by distribution and part"""
-
-
-def _fingerprint(stream: Stream) -> _Fingerprint:
-    visits = [(one.distribution, one.steps) for one in stream.train_stream]
-    parts = parts_of(stream)
-    images = {(name, part): (len(x), digest(x), digest(y)) for name in parts for part, (x, y) in _named(parts[name])}
-    return _Fingerprint(stream.track, visits, images)
-
-
-def _named(parts: Parts) -> Iterator[tuple[str, Images]]:
-    return zip(parts._fields, parts, strict=True)
-
-
-def _difference(one: _Fingerprint, other: _Fingerprint) -> str:
-    """The first difference of two streams in words; empty if there is none."""
-    if one.track != other.track:
-        return f"track {one.track}, then {other.track}"
-    if len(one.visits) != len(other.visits):
-        return f"{len(one.visits)} intervals, then {len(other.visits)}"
-    for i, (visit, again) in enumerate(zip(one.visits, other.visits, strict=True)):
-        if visit != again:
-            return f"interval {i} is {visit[1]} steps of {visit[0]!r}, then {again[1]} of {again[0]!r}"
-    return next(_other_images(one, other), "")
-
-
-def _other_images(one: _Fingerprint, other: _Fingerprint) -> Iterator[str]:
-    """How the parts that two streams have in common differ."""
-    for (name, part), found in one.images.items():
-        again = other.images.get((name, part), found)
-        what = [word for word, a, b in zip(("number", "images", "labels"), found, again, strict=True) if a != b]
-        if what:
-            yield f"the {part} part of {name!r} differs in its {what[0]}"
-
-
 def _fast(seconds: float, entry: Entry) -> Finding:
-    if seconds <= MOST_SECONDS:
-        return Finding(_FAST, seen=f"{seconds:.2f} s")
-    look = (
-        f"{entry.origin}: whole tensors in place of loops over images; keep what takes long in a file of the data root"
-    )
-    return Finding(
-        _FAST, "broken", f"at most {MOST_SECONDS:.0f} s: every cell builds it anew", f"{seconds:.0f} s", look
-    )
+    expected = f"at most {MOST_SECONDS:.0f} s: every cell builds it anew"
+    look = f"{entry.origin}: whole tensors in place of loops over images; keep slow results in a file of the data root"
+    found = verdict(_FAST, seconds <= MOST_SECONDS, expected, f"{seconds:.0f} s", look)
+    return found._replace(seen=found.seen or f"{seconds:.2f} s")
 
 
-def _left_alone(before: _Fingerprint, after: _Fingerprint) -> Finding:
-    if not (seen := _difference(before, after)):
-        return Finding(_KEPT)
+def _left_alone(before: Content, after: Content) -> Finding:
+    seen = difference_of(before, after)
     look = "a tensor that outlives the call is written into (x.add_, x[...] = ..., out=): clone it first"
-    return Finding(_KEPT, "broken", "the same images as before", f"after building another: {seen}", look)
+    return verdict(_KEPT, not seen, "the same images as before", f"after building another: {seen}", look)
 
 
-def _twice(first: _Fingerprint, again: _Fingerprint) -> Finding:
-    if not (seen := _difference(first, again)):
-        return Finding(_TWICE)
+def _twice(first: Content, again: Content) -> Finding:
+    seen = difference_of(first, again)
     look = (
         "what isn't a function of options and seeds: a generator without a seed, the clock, the order of a set or of "
         "files in a folder, tensors of a module that are written into; draw from seeds.generator('some-role')"
     )
-    return Finding(_TWICE, "broken", "the same intervals and images", seen, look)
+    return verdict(_TWICE, not seen, "the same intervals and images", seen, look)
 
 
-def _other_seed(one: _Fingerprint, other: _Fingerprint, config: Any) -> Finding:
+def _other_seed(one: Content, other: Content, config: Any) -> Finding:
     common = one.images.keys() & other.images.keys()
     if not common:
         return Finding(_SEEDS, "skipped", seen="seeds 0 and 1 visit no distribution in common")
@@ -375,20 +224,20 @@ def _other_seed(one: _Fingerprint, other: _Fingerprint, config: Any) -> Finding:
     is_sampled = getattr(config, "test_images", None) is not None
     resized = {key for key in common if is_sampled and key[1] != "train" and one.images[key][0] != other.images[key][0]}
     rest = one._replace(images={key: found for key, found in one.images.items() if key not in resized})
-    if seen := next(_other_images(rest, other), ""):
+    if seen := next(other_images(rest, other), ""):
         look = (
             "images, their split and their order don't come from the seed: draw them from Seeds(0).generator(...); the "
             "order of intervals, their lengths and which distributions are visited may"
         )
         expected = "a distribution that is the same under its name, so that seeds can be compared"
-        return Finding(_SEEDS, "broken", expected, f"seeds 0 and 1: {seen}", look)
+        return broken(_SEEDS, expected, f"seeds 0 and 1: {seen}", look)
     if resized:
         seen = f"test_images gives {len(resized)} valid and test samples another size, which weren't compared"
         return Finding(_SEEDS, "note", seen=seen)
     return Finding(_SEEDS)
 
 
-def _globals(first: _Build, other: _Build, difference: str, entry: Entry) -> Finding:
+def _globals(first: Build, other: Build, difference: str, entry: Entry) -> Finding:
     """Compare two builds of different seeds, after the global generators were seeded differently.
 
     Args:
@@ -403,22 +252,18 @@ def _globals(first: _Build, other: _Build, difference: str, entry: Entry) -> Fin
         "Avalanche benchmark takes a fixed_class_order"
     )
     if difference:
-        return Finding(_GLOBALS, "broken", "the same stream whatever ran before", difference, look)
+        return broken(_GLOBALS, "the same stream whatever ran before", difference, look)
     if pinned := [name for name in moved if first.after[name] == other.after[name]]:
         seen = f"the global generator of {', '.join(pinned)} is in the same state after seed 0 and after seed 1"
         look = (
             "manual_seed or seed with a constant, also as seed=... of an Avalanche benchmark: what plug-ins draw from "
             f"the global generators would be the same for all seeds; {look}"
         )
-        return Finding(_GLOBALS, "broken", "generators as they were", seen, look)
+        return broken(_GLOBALS, "generators as they were", seen, look)
     if moved:
-        return Finding(
-            _GLOBALS, "note", seen=f"it changes that of {', '.join(moved)}; the stream is the same nonetheless"
-        )
+        seen = f"it changes that of {', '.join(moved)}; the stream is the same nonetheless"
+        return Finding(_GLOBALS, "note", seen=seen)
     return Finding(_GLOBALS)
-
-
-# Training
 
 
 def _trained(stream: Stream, entry: Entry) -> Finding:
@@ -432,11 +277,13 @@ def _trained(stream: Stream, entry: Entry) -> Finding:
 def _small(stream: Stream) -> Stream:
     """The first two intervals with few images and steps."""
     visits = [one.distribution for one in stream.train_stream][:2]
-    parts = {
-        name: Parts(*(images.spread(min(12, len(images.x))) for images in parts_of(stream)[name])) for name in visits
-    }
+    parts = parts_of(stream)
+
+    def images(name: str, part: int, n: int) -> Images:
+        return parts[name][part].spread(min(n, len(parts[name][part].x)))
+
     options = {"steps": 3, "track": stream.track, "importance_draws": 2, "importance_images": 2}
-    return make_stream(parts, visits, ScenarioConfig.model_validate(options), Seeds(0))
+    return small_stream(visits, images, sizes=(12, 12, 12), **options)
 
 
 def _measured(stream: Stream) -> list[dict[str, Any]]:
