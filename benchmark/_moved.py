@@ -19,8 +19,14 @@ from typing import Any
 WHOLE: Mapping[str, str] = {}
 """New path of each module that moved in one piece, by its old path."""
 
-SPLIT: Mapping[str, Sequence[str]] = {}
+SPLIT: dict[str, Sequence[str]] = {}
 """Paths of the modules that have its names now, of each module that was split, by its old path."""
+
+
+PACKAGES: dict[str, Sequence[str]] = {
+    "lifegen.benchmark.store": ["lifegen.benchmark.store.store", "lifegen.benchmark.reading.table"],
+}
+"""The same for modules whose old path is that of a package now."""
 
 
 class _Finder(MetaPathFinder):
@@ -56,7 +62,7 @@ def attribute(old: str, name: str) -> Any:
     Raises:
         AttributeError: the module never had it.
     """
-    for home in () if name.startswith("__") else map(import_module, SPLIT[old]):
+    for home in () if name.startswith("__") else map(import_module, (SPLIT | PACKAGES)[old]):
         if name in vars(home):
             return vars(home)[name]
     raise AttributeError(f"module {old!r} has no attribute {name!r}")

@@ -128,7 +128,7 @@ def test_old_paths_are_the_same_modules():
     for old, new in _moved.WHOLE.items():
         assert import_module(old) is import_module(new)
         assert import_module(new).__spec__.name == new
-    for old, homes in _moved.SPLIT.items():
+    for old, homes in (_moved.SPLIT | _moved.PACKAGES).items():
         for home in map(import_module, homes):
             own = [name for name, value in vars(home).items() if getattr(value, "__module__", "") == home.__name__]
             for name in own:
