@@ -23,9 +23,7 @@ SPLIT: dict[str, Sequence[str]] = {}
 """Paths of the modules that have its names now, of each module that was split, by its old path."""
 
 
-PACKAGES: dict[str, Sequence[str]] = {
-    "lifegen.benchmark.store": ["lifegen.benchmark.store.store", "lifegen.benchmark.reading.table"],
-}
+PACKAGES: dict[str, Sequence[str]] = {}
 """The same for modules whose old path is that of a package now."""
 
 
