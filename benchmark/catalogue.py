@@ -164,7 +164,7 @@ def describe_one(kind: str, name: str) -> Description:
     known = describe(kind)
     if name not in known:
         names = (entry.name for entry in known.values() if not entry.error)
-        hint = f" A file of yours ends in .py: {name}.py" if Path(f"{name}.py").exists() else ""
+        hint = f" A file of yours ends in .py: {name}.py" if os.path.isfile(f"{name}.py") else ""
         raise InputError(f"{unknown(kind, name, names)}{hint}")
     if error := known[name].error:
         raise InputError(f"{kind} {name!r} can't be used: {error}")

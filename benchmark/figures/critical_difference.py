@@ -34,18 +34,17 @@ def critical_difference(runs: Runs, style: Style) -> Iterator[Drawing]:
     order = np.argsort(found.mean_ranks, kind="stable")
     names = [methods[i] for i in order]
     row = 0.32 * style.font / 11
-    figure, panels = canvas(scene, shape=(1, 2), wide=True, height=row * (len(names) + 4))
+    longest = max(text_width(name, 0.9 * style.font) for name in names)
+    figure, panels = canvas(scene, shape=(1, 2), wide=True, height=row * (len(names) + 2) + longest)
     left, right = panels[0]
     _diagram(left, found, order, names, style)
     p_values = pd.DataFrame(found.p_values[np.ix_(order, order)], names, names)
     below = p_values.where(np.tril(np.ones_like(p_values, dtype=bool), -1)).to_numpy()
-    widest = max(text_width(shown(name), 0.9 * style.font) for name in names)
-    cell = (max(0.3 * style.wide - widest, 0.1 * style.wide) / len(names), row)
+    cell = (max(0.45 * style.wide - longest, 0.2 * style.wide) / len(names), row)
     colours = heat_map(right, below, 0, 0.1, cell, style, form=".3f")
     figure.colorbar(colours, ax=right, label="p, corrected", extend="max")
-    places = range(len(names))
-    right.set_xticks(places, [shown(name) for name in names], rotation=90)
-    right.set_yticks(places, [shown(name) for name in names])
+    right.set_xticks(range(len(names)), names, rotation=90)
+    right.set_yticks(range(len(names)), names)
     right.set_aspect("auto")
     data = pd.DataFrame(
         [
