@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -71,7 +71,7 @@ def suites() -> dict[str, Suite]:
     Raises:
         InputError: a file in their folder isn't a suite.
     """
-    return {name: _built_in(_folder() / f"{name}.toml") for name in _names()}
+    return {name: _built_in(_folder(), name) for name in _names()}
 
 
 def suite(name: str) -> Suite:
@@ -87,7 +87,7 @@ def suite(name: str) -> Suite:
         if Path(name).name != name:
             raise InputError(f"suite {name} isn't a TOML file: its name would end in .toml")
         raise unknown("suite", name, names)
-    return _built_in(_folder() / f"{name}.toml")
+    return _built_in(_folder(), name)
 
 
 @cache
@@ -214,9 +214,8 @@ def _names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
 
 
-@cache
-def _built_in(file: Traversable) -> Suite:
-    return _read(file.name, file.read_bytes())
+def _built_in(folder: Traversable, name: str) -> Suite:
+    return _read(f"{name}.toml", (folder / f"{name}.toml").read_bytes())
 
 
 def _content(name: str) -> bytes:
@@ -243,6 +242,7 @@ def _content(name: str) -> bytes:
     return content
 
 
+@lru_cache(maxsize=64)  # more than come with lifegen: publishing asks for each many times
 def _read(name: str, content: bytes) -> Suite:
     """A suite, checked as far as its text alone allows.
 

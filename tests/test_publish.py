@@ -32,8 +32,9 @@ def store(tmp_path_factory) -> Store:
         write(store, "lifelong-vae", seed, 30 + seed**2)
         write(store, "batch", seed, 20 - seed, reference="upper", intervals=1, uses=("past-data",))
     write(store, "ewc", 0, 1, status="failed")
-    write(store, "anchored", 0, 40, options="strength=2", suite="mine.toml", uses=("labels",))  # a plug-in
-    write(store, "anchored", 0, 41, options="strength=3")
+    write(store, "anchored", 0, 40, options="strength=2", suite="mine.toml", uses=("labels",), threshold="off")
+    write(store, "anchored", 0, 41, options="strength=3", threshold="on")  # a plug-in, with options of its own
+    (store.cell("split-x-anchored-1-0-strength=3").folder / "pictures.npz").write_bytes(b"torn")
     return store
 
 
@@ -51,7 +52,11 @@ def test_a_folder_has_all_that_it_promises(folder):
     assert "lifegen run -s split-x -m" in page
     assert "lifelong-vae" in page
     assert "left out: split-x-ewc-1-0: failed: ValueError: boom" in page
-    assert (folder / "report.html").read_text().lstrip().startswith("<!doctype html>")
+    report = (folder / "report.html").read_text()
+    assert report.lstrip().startswith("<!doctype html>")
+    assert "no pictures of split-x-anchored-1-0-strength=3: pictures.npz can&#39;t be read: it isn&#39;t" in report
+    drawn = {file.name for file in (folder / "figures").iterdir()}
+    assert drawn == {f"{name}.png" for name in ("negative_elbo", "final", "matrix", "forgetting", "consistency")}
 
 
 def test_both_tidy_tables_are_the_stores(store, folder):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 
 from ..catalogue import shown
@@ -14,8 +15,7 @@ from ..errors import InputError
 from ..leaderboard import ACROSS
 from ..scores import Scores
 from ..statistics import CriticalDifference
-from .drawing import Drawing, Scene, canvas, text_width
-from .matrix import heat_map
+from .drawing import Drawing, Scene, canvas
 from .style import Style, look
 
 
@@ -33,20 +33,13 @@ def critical_difference(scores: Scores, style: Style) -> Iterator[Drawing]:
     scene = Scene(ACROSS, [], style)
     order = np.argsort(found.mean_ranks, kind="stable")
     names = [methods[i] for i in order]
-    row = 0.32 * style.font / 11
-    figure, panels = canvas(scene, shape=(1, 2), wide=True, height=row * (len(names) + 4))
-    left, right = panels[0]
-    _diagram(left, found, order, names, style)
+    figure, panels = canvas(scene, shape=(1, 2), wide=True, height=0.32 * style.font / 11 * (len(names) + 4))
+    _diagram(panels[0, 0], found, order, names, style)
     p_values = pd.DataFrame(found.p_values[np.ix_(order, order)], names, names)
-    below = p_values.where(np.tril(np.ones_like(p_values, dtype=bool), -1)).to_numpy()
-    widest = max(text_width(shown(name), 0.9 * style.font) for name in names)
-    cell = (max(0.3 * style.wide - widest, 0.1 * style.wide) / len(names), row)
-    colours = heat_map(right, below, 0, 0.1, cell, style, form=".3f")
-    figure.colorbar(colours, ax=right, label="p, corrected", extend="max")
-    places = range(len(names))
-    right.set_xticks(places, [shown(name) for name in names], rotation=90)
-    right.set_yticks(places, [shown(name) for name in names])
-    right.set_aspect("auto")
+    upper = np.triu(np.ones_like(p_values, dtype=bool))
+    sns.heatmap(p_values, mask=upper, ax=panels[0, 1], vmin=0, vmax=0.1, cmap="viridis", annot=len(names) <= 10,
+                fmt=".3f", cbar_kws={"label": "p, corrected", "extend": "max"})  # fmt: skip
+    panels[0, 1].grid(visible=False)
     data = pd.DataFrame(
         [
             {"a": a, "b": b, "rank_a": found.mean_ranks[order[i]], "rank_b": found.mean_ranks[order[j]],
