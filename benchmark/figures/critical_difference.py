@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 
 from ..catalogue import shown
@@ -33,6 +32,8 @@ def critical_difference(scores: Scores, style: Style) -> Iterator[Drawing]:
     scene = Scene(ACROSS, [], style)
     order = np.argsort(found.mean_ranks, kind="stable")
     names = [methods[i] for i in order]
+    import seaborn as sns  # it imports pyplot, which chooses a backend: only where this figure is drawn
+
     figure, panels = canvas(scene, shape=(1, 2), wide=True, height=0.32 * style.font / 11 * (len(names) + 4))
     _diagram(panels[0, 0], found, order, names, style)
     p_values = pd.DataFrame(found.p_values[np.ix_(order, order)], names, names)

@@ -37,7 +37,7 @@ def sweeps(scene: Scene) -> dict[str, pd.DataFrame]:
     """The cells of variants that differ in one option alone, and in numbers, by option: a row each, with the columns
     method (without this option), level, components and negative_elbo.
     """
-    by_method: defaultdict[tuple[str, str], list[StoredCell]] = defaultdict(list)
+    by_method: defaultdict[tuple[str, str], list[CurrentCell]] = defaultdict(list)
     for cell in scene.cells:
         by_method[cell.record["method"]["name"], cell.record["precision"]].append(cell)
     rows: defaultdict[str, list[tuple[Any, ...]]] = defaultdict(list)
@@ -56,7 +56,7 @@ def _variants(cells: list[CurrentCell]) -> Iterator[tuple[str, list[tuple[Curren
     texts = [{option: json.dumps(config.get(option), sort_keys=True) for option in names} for config in configs]
     varied = [option for option in names if len({text[option] for text in texts}) > 1]
     for option in varied:
-        by_rest: defaultdict[tuple[str, ...], list[tuple[StoredCell, float]]] = defaultdict(list)
+        by_rest: defaultdict[tuple[str, ...], list[tuple[CurrentCell, float]]] = defaultdict(list)
         for cell, config, text in zip(cells, configs, texts, strict=True):
             if (level := _number(config.get(option))) is not None:
                 by_rest[tuple(text[other] for other in varied if other != option)].append((cell, level))
