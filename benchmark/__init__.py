@@ -11,69 +11,77 @@ For whoever reads results: ``load``, ``load_model``.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from . import _moved
+
 if TYPE_CHECKING:
-    from .catalogue import source
-    from .checks.check import check
-    from .checks.method import GateError, check_method
-    from .data_sources import LabelledData, Source
+    from .authoring.checks.check import check
+    from .authoring.checks.method import GateError, check_method
+    from .contracts.data_sources import LabelledData, Source
+    from .contracts.images import Images, to_unit
+    from .contracts.model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo, responsibilities
+    from .contracts.options import Options
+    from .contracts.registry import register_method, register_metric, register_scenario, register_source
+    from .contracts.stream import Interval, Parts, ScenarioConfig, Stream, images_of, make_stream
+    from .discovery.index import source
     from .errors import InputError, brief, unknown
-    from .images import Images, to_unit
-    from .measures import Measurement, Row
-    from .method import Method
-    from .model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo, responsibilities
-    from .options import Options
-    from .plugin_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
-    from .registry import register_method, register_metric, register_scenario, register_source
-    from .saved_model import load_model
+    from .measuring.avalanche_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
+    from .measuring.evaluator import Evaluator
+    from .measuring.measurement import Measurement
+    from .measuring.rows import Row
+    from .reading.table import load
+    from .running.saved_model import load_model
     from .seeds import Seeds
-    from .stream import Interval, Parts, ScenarioConfig, Stream, images_of, make_stream
-    from .table import load
-    from .template import GenerativeTemplate, count_state, interval_steps, negative_elbo_loss
+    from .training.counting import count_state, interval_steps
+    from .training.method import Method
+    from .training.template import GenerativeTemplate, negative_elbo_loss
 
 _HOME = {
-    "source": "catalogue",
-    "LabelledData": "data_sources",
-    "Source": "data_sources",
+    "source": "discovery.index",
+    "LabelledData": "contracts.data_sources",
+    "Source": "contracts.data_sources",
     "InputError": "errors",
     "brief": "errors",
     "unknown": "errors",
-    "check": "checks.check",
-    "GateError": "checks.method",
-    "check_method": "checks.method",
-    "Method": "method",
-    "Bound": "model",
-    "GenerativeModel": "model",
-    "LogWeights": "model",
-    "importance_bound": "model",
-    "negative_elbo": "model",
-    "responsibilities": "model",
-    "Options": "options",
-    "NegativeELBO": "plugin_metrics",
-    "PosteriorConsistency": "plugin_metrics",
-    "SampleCounts": "plugin_metrics",
-    "register_method": "registry",
-    "register_metric": "registry",
-    "register_scenario": "registry",
-    "register_source": "registry",
-    "load_model": "saved_model",
+    "check": "authoring.checks.check",
+    "GateError": "authoring.checks.method",
+    "check_method": "authoring.checks.method",
+    "Method": "training.method",
+    "Bound": "contracts.model",
+    "GenerativeModel": "contracts.model",
+    "LogWeights": "contracts.model",
+    "importance_bound": "contracts.model",
+    "negative_elbo": "contracts.model",
+    "responsibilities": "contracts.model",
+    "Options": "contracts.options",
+    "NegativeELBO": "measuring.avalanche_metrics",
+    "PosteriorConsistency": "measuring.avalanche_metrics",
+    "SampleCounts": "measuring.avalanche_metrics",
+    "register_method": "contracts.registry",
+    "register_metric": "contracts.registry",
+    "register_scenario": "contracts.registry",
+    "register_source": "contracts.registry",
+    "load_model": "running.saved_model",
     "Seeds": "seeds",
-    "load": "table",
-    "Images": "images",
-    "to_unit": "images",
-    "Measurement": "measures",
-    "Row": "measures",
-    "Interval": "stream",
-    "Parts": "stream",
-    "ScenarioConfig": "stream",
-    "Stream": "stream",
-    "images_of": "stream",
-    "make_stream": "stream",
-    "GenerativeTemplate": "template",
-    "count_state": "template",
-    "interval_steps": "template",
-    "negative_elbo_loss": "template",
+    "load": "reading.table",
+    "Images": "contracts.images",
+    "to_unit": "contracts.images",
+    "Evaluator": "measuring.evaluator",
+    "Measurement": "measuring.measurement",
+    "Row": "measuring.rows",
+    "Interval": "contracts.stream",
+    "Parts": "contracts.stream",
+    "ScenarioConfig": "contracts.stream",
+    "Stream": "contracts.stream",
+    "images_of": "contracts.stream",
+    "make_stream": "contracts.stream",
+    "GenerativeTemplate": "training.template",
+    "count_state": "training.counting",
+    "interval_steps": "training.counting",
+    "negative_elbo_loss": "training.template",
 }
 __all__ = sorted(_HOME)
+
+_moved.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -16,14 +16,113 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
-WHOLE: Mapping[str, str] = {}
+WHOLE: Mapping[str, str] = {
+    "lifegen.benchmark._preload": "lifegen.benchmark.running.preload",
+    "lifegen.benchmark.capture": "lifegen.benchmark.training.capture",
+    "lifegen.benchmark.catalogue": "lifegen.benchmark.discovery.index",
+    "lifegen.benchmark.cell": "lifegen.benchmark.cells.cell",
+    "lifegen.benchmark.checkpoint": "lifegen.benchmark.running.checkpoint",
+    "lifegen.benchmark.checks": "lifegen.benchmark.authoring.checks",
+    "lifegen.benchmark.checks.check": "lifegen.benchmark.authoring.checks.check",
+    "lifegen.benchmark.checks.common": "lifegen.benchmark.authoring.checks.common",
+    "lifegen.benchmark.checks.method": "lifegen.benchmark.authoring.checks.method",
+    "lifegen.benchmark.checks.metric": "lifegen.benchmark.authoring.checks.metric",
+    "lifegen.benchmark.checks.scenario": "lifegen.benchmark.authoring.checks.scenario",
+    "lifegen.benchmark.choice": "lifegen.benchmark.cells.spec",
+    "lifegen.benchmark.cli_plugins": "lifegen.benchmark.cli.authoring",
+    "lifegen.benchmark.cli_run": "lifegen.benchmark.cli.running",
+    "lifegen.benchmark.compare": "lifegen.benchmark.reading.compare",
+    "lifegen.benchmark.derived": "lifegen.benchmark.measuring.derived",
+    "lifegen.benchmark.doctor": "lifegen.benchmark.cli.doctor",
+    "lifegen.benchmark.early_stopping": "lifegen.benchmark.training.early_stopping",
+    "lifegen.benchmark.figures": "lifegen.benchmark.reporting.figures",
+    "lifegen.benchmark.figures.comparisons": "lifegen.benchmark.reporting.figures.comparisons",
+    "lifegen.benchmark.figures.critical_difference": "lifegen.benchmark.reporting.figures.critical_difference",
+    "lifegen.benchmark.figures.curves": "lifegen.benchmark.reporting.figures.curves",
+    "lifegen.benchmark.figures.drawing": "lifegen.benchmark.reporting.figures.drawing",
+    "lifegen.benchmark.figures.grids": "lifegen.benchmark.reporting.figures.grids",
+    "lifegen.benchmark.figures.matrix": "lifegen.benchmark.reporting.figures.matrix",
+    "lifegen.benchmark.figures.style": "lifegen.benchmark.reporting.figures.style",
+    "lifegen.benchmark.finite_loss": "lifegen.benchmark.training.finite_loss",
+    "lifegen.benchmark.images": "lifegen.benchmark.contracts.images",
+    "lifegen.benchmark.inline": "lifegen.benchmark.reporting.page_figures",
+    "lifegen.benchmark.leaderboard": "lifegen.benchmark.reading.leaderboard",
+    "lifegen.benchmark.method": "lifegen.benchmark.training.method",
+    "lifegen.benchmark.model": "lifegen.benchmark.contracts.model",
+    "lifegen.benchmark.on_ray": "lifegen.benchmark.running.ray",
+    "lifegen.benchmark.options": "lifegen.benchmark.contracts.options",
+    "lifegen.benchmark.pictures": "lifegen.benchmark.measuring.pictures",
+    "lifegen.benchmark.plots": "lifegen.benchmark.reporting.plots",
+    "lifegen.benchmark.plugin_file": "lifegen.benchmark.discovery.plugin_file",
+    "lifegen.benchmark.plugin_metrics": "lifegen.benchmark.measuring.avalanche_metrics",
+    "lifegen.benchmark.pool": "lifegen.benchmark.processes",
+    "lifegen.benchmark.precision": "lifegen.benchmark.training.precision",
+    "lifegen.benchmark.progress": "lifegen.benchmark.cli.progress",
+    "lifegen.benchmark.provenance": "lifegen.benchmark.reading.provenance",
+    "lifegen.benchmark.providers": "lifegen.benchmark.discovery.entry_points",
+    "lifegen.benchmark.publish": "lifegen.benchmark.reporting.publish",
+    "lifegen.benchmark.record_check": "lifegen.benchmark.store.row_check",
+    "lifegen.benchmark.registry": "lifegen.benchmark.contracts.registry",
+    "lifegen.benchmark.report": "lifegen.benchmark.reporting.report",
+    "lifegen.benchmark.rerun": "lifegen.benchmark.running.rerun",
+    "lifegen.benchmark.run": "lifegen.benchmark.running.local",
+    "lifegen.benchmark.saved_model": "lifegen.benchmark.running.saved_model",
+    "lifegen.benchmark.scaffold": "lifegen.benchmark.authoring.scaffold",
+    "lifegen.benchmark.state": "lifegen.benchmark.running.state",
+    "lifegen.benchmark.statistics": "lifegen.benchmark.reading.statistics",
+    "lifegen.benchmark.stream": "lifegen.benchmark.contracts.stream",
+    "lifegen.benchmark.suite": "lifegen.benchmark.cells.suite",
+    "lifegen.benchmark.summary": "lifegen.benchmark.reading.summary",
+    "lifegen.benchmark.tables": "lifegen.benchmark.reporting.tables",
+    "lifegen.benchmark.worker": "lifegen.benchmark.running.worker",
+    "lifegen.scenarios.avalanche": "lifegen.scenarios.from_avalanche",
+    "lifegen.scenarios.parts": "lifegen.scenarios.holding_out",
+}
 """New path of each module that moved in one piece, by its old path."""
 
-SPLIT: dict[str, Sequence[str]] = {}
+SPLIT: dict[str, Sequence[str]] = {
+    "lifegen.benchmark.cell_folder": [
+        "lifegen.benchmark.store.cell_folder",
+        "lifegen.benchmark.store.cell_writer",
+        "lifegen.benchmark.store.lock",
+        "lifegen.benchmark.files",
+    ],
+    "lifegen.benchmark.measures": [
+        "lifegen.benchmark.measuring.measurement",
+        "lifegen.benchmark.measuring.evaluator",
+        "lifegen.benchmark.measuring.rows",
+        "lifegen.benchmark.measuring.bounds",
+        "lifegen.benchmark.measuring.codes",
+        "lifegen.benchmark.measuring.costs",
+        "lifegen.benchmark.measuring.information",
+    ],
+    "lifegen.benchmark.planning": ["lifegen.benchmark.store.plans", "lifegen.benchmark.reading.overview"],
+    "lifegen.benchmark.runs": ["lifegen.benchmark.reading.scores"],
+    "lifegen.benchmark.template": [
+        "lifegen.benchmark.training.template",
+        "lifegen.benchmark.training.counting",
+        "lifegen.benchmark.training.loader",
+    ],
+    "lifegen.methods.avalanche_plugins": [
+        "lifegen.methods.avalanche_ewc",
+        "lifegen.methods.synaptic_intelligence",
+        "lifegen.methods.avalanche_agem",
+        "lifegen.methods.avalanche_gem",
+        "lifegen.methods.avalanche_replay",
+        "lifegen.methods.avalanche_generative_replay",
+    ],
+    "lifegen.scenarios.sources": [
+        "lifegen.scenarios.data_sets",
+        "lifegen.benchmark.contracts.data_sources",
+        "lifegen.benchmark.discovery.index",
+    ],
+}
 """Paths of the modules that have its names now, of each module that was split, by its old path."""
 
 
-PACKAGES: dict[str, Sequence[str]] = {}
+PACKAGES: dict[str, Sequence[str]] = {
+    "lifegen.benchmark.store": ["lifegen.benchmark.store.store", "lifegen.benchmark.reading.table"],
+}
 """The same for modules whose old path is that of a package now."""
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from avalanche.core import SupervisedPlugin
 
-from lifegen.benchmark.catalogue import Description
-from lifegen.benchmark.choice import Choice
-from lifegen.benchmark.registry import register_method
+from lifegen.benchmark.cells.spec import Choice
+from lifegen.benchmark.contracts.registry import register_method
+from lifegen.benchmark.contracts.stream import Stream
+from lifegen.benchmark.discovery.index import Description
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
 from lifegen.methods.models.method import VAEMethod
 from lifegen.methods.models.vae import CodeStyleVAE
 

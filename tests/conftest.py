@@ -12,9 +12,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: share
 import pytest
 import torch
 
-from lifegen.benchmark.images import Images
+from lifegen.benchmark.contracts.images import Images
+from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, Stream, make_stream
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
 from lifegen.methods.models.vae import CodeStyleVAE
 
 torch.set_num_threads(1)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from lifegen.benchmark.cell import Cell
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.pool import PRELOADED
-from lifegen.benchmark.rerun import TIMED
-from lifegen.benchmark.store import Store
+from lifegen.benchmark.cells.cell import Cell
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.processes import PRELOADED
+from lifegen.benchmark.running.rerun import TIMED
+from lifegen.benchmark.store.store import Store
 
 from .stores import numbers_of
 
@@ -52,7 +52,7 @@ def run_in_store(one: Cell, store: Path, touches: Path | None = None, die_at: in
     """
     import torch
 
-    from lifegen.benchmark.worker import run_cell
+    from lifegen.benchmark.running.worker import run_cell
 
     torch.set_num_threads(1)
     seen: list[str] = []

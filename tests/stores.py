@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lifegen.benchmark.current import CurrentCell, current_of
-from lifegen.benchmark.record import Numbers
-from lifegen.benchmark.store import Store
+from lifegen.benchmark.reading.current import CurrentCell, current_of
+from lifegen.benchmark.store.record import Numbers
+from lifegen.benchmark.store.store import Store
 
 
 def shown(store: Store) -> tuple[list[CurrentCell], dict[str, str]]:

@@ -7,9 +7,10 @@ import torch
 from avalanche.training.plugins import EWCPlugin, SynapticIntelligencePlugin
 from scipy.optimize import minimize
 
-from lifegen.benchmark.registry import METHODS
+from lifegen.benchmark.contracts.registry import METHODS
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.template import GenerativeTemplate, count_state
+from lifegen.benchmark.training.counting import count_state
+from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.methods.avalanche_agem import AvalancheAGEM
 from lifegen.methods.avalanche_ewc import AvalancheEWC
 from lifegen.methods.avalanche_gem import _GEM, AvalancheGEM

@@ -18,20 +18,20 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.cell import Cell
-from lifegen.benchmark.choice import Choice, choose
-from lifegen.benchmark.cli import cli
+from lifegen.benchmark.cells.cell import Cell
+from lifegen.benchmark.cells.spec import Choice, choose
+from lifegen.benchmark.cells.suite import cells_of, suite, suites
+from lifegen.benchmark.cli.main import cli
+from lifegen.benchmark.contracts.images import Images
+from lifegen.benchmark.contracts.registry import Registry
+from lifegen.benchmark.contracts.stream import ScenarioConfig, avalanche_dataset, images_of, make_stream
+from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.errors import InputError, not_a_name
-from lifegen.benchmark.figure_kinds import check_figures
-from lifegen.benchmark.images import Images
-from lifegen.benchmark.registry import Registry
+from lifegen.benchmark.reading.table import load
+from lifegen.benchmark.reporting.figure_kinds import check_figures
+from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.stream import ScenarioConfig, avalanche_dataset, images_of, make_stream
-from lifegen.benchmark.suite import cells_of, suite, suites
-from lifegen.benchmark.table import load
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.store.store import Store
 from lifegen.scenarios.data_sets import source
 from lifegen.scenarios.transformed import RotatedDigitsConfig, rotated_digits
 
@@ -182,7 +182,7 @@ def test_what_replaces_a_suites_lists_is_all_that_is_checked(tmp_path):
 def test_one_broken_suite_leaves_the_others_alone(tmp_path, monkeypatch):
     (tmp_path / "good.toml").write_text(SUITE)
     (tmp_path / "bad.toml").write_text("seeds = 3")
-    monkeypatch.setattr("lifegen.benchmark.suite._folder", lambda: tmp_path)
+    monkeypatch.setattr("lifegen.benchmark.cells.suite._folder", lambda: tmp_path)
     assert suite("good").seeds == [0, 1]
     with pytest.raises(InputError, match="bad.toml"):
         suites()
@@ -258,7 +258,7 @@ def test_pixels_of_foreign_data_sets_are_looked_at(monkeypatch):
     assert torch.equal(images_of(both), torch.cat([X, X]))
     for wrong in (torch.nan, -0.1, 255.0):
         foreign = [(torch.full((1, 2, 2), 0.5), 0), (torch.full((1, 2, 2), wrong), 0)]
-        monkeypatch.setattr("lifegen.benchmark.stream.tensor_view", lambda _: None)
+        monkeypatch.setattr("lifegen.benchmark.contracts.stream.tensor_view", lambda _: None)
         with pytest.raises(InputError, match=r"in \[0, 1\]; found: float32"):
             images_of(foreign)
 

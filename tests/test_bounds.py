@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lifegen.benchmark.model import LogWeights, importance_bound, negative_elbo
+from lifegen.benchmark.contracts.model import LogWeights, importance_bound, negative_elbo
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods.models.vae import CodeStyleVAE, Noise
 

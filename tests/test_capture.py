@@ -8,11 +8,11 @@ from avalanche.core import SupervisedPlugin
 from avalanche.evaluation.metrics import loss_metrics
 from avalanche.training.plugins import EvaluationPlugin
 
-from lifegen.benchmark.build import build_method
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.early_stopping import EarlyStoppingPlugin
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.template import GenerativeTemplate
+from lifegen.benchmark.training.early_stopping import EarlyStoppingPlugin
+from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.methods.models.vae import CodeStyleVAE
 
 from .conftest import tiny

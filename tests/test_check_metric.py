@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from lifegen.benchmark import derived, measures
-from lifegen.benchmark.checks import Finding, metric
-from lifegen.benchmark.checks.metric import check_metric
-from lifegen.benchmark.measures import Row
-from lifegen.benchmark.registry import METRICS, Entry
+from lifegen.benchmark import measures
+from lifegen.benchmark.authoring.checks import Finding, metric
+from lifegen.benchmark.authoring.checks.metric import check_metric
+from lifegen.benchmark.contracts.registry import METRICS, Entry
+from lifegen.benchmark.measuring import derived
+from lifegen.benchmark.measuring.rows import Row
 from lifegen.benchmark.seeds import Seeds
 
 FACTS = {"unit": "", "better": None, "over_intervals": "last", "derived": False, "most": None}

@@ -16,14 +16,14 @@ import pytest
 import torch
 from avalanche.benchmarks import nc_benchmark
 
-from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.checks import Finding, scenario
-from lifegen.benchmark.checks.scenario import check_scenario
-from lifegen.benchmark.images import Images
-from lifegen.benchmark.options import Options
-from lifegen.benchmark.registry import SCENARIOS, Entry
+from lifegen.benchmark.authoring.checks import Finding, scenario
+from lifegen.benchmark.authoring.checks.scenario import check_scenario
+from lifegen.benchmark.contracts.images import Images
+from lifegen.benchmark.contracts.options import Options
+from lifegen.benchmark.contracts.registry import SCENARIOS, Entry
+from lifegen.benchmark.contracts.stream import Interval, Parts, ScenarioConfig, Stream, TensorImages, make_stream
+from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Interval, Parts, ScenarioConfig, Stream, TensorImages, make_stream
 from lifegen.scenarios import split
 from lifegen.scenarios.data_sets import source
 

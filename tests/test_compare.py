@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lifegen.benchmark.compare import compare, over_scenarios, pairs
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.scores import scores_of
-from lifegen.benchmark.statistics import holm
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.tables import print_comparison
+from lifegen.benchmark.reading.compare import compare, over_scenarios, pairs
+from lifegen.benchmark.reading.scores import scores_of
+from lifegen.benchmark.reading.statistics import holm
+from lifegen.benchmark.reporting.tables import print_comparison
+from lifegen.benchmark.store.store import Store
 
 from .stores import write
 from .test_run import lifegen

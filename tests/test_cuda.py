@@ -9,13 +9,13 @@ import pytest
 import torch
 from avalanche.core import SupervisedPlugin
 
-from lifegen.benchmark.build import build_method
-from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.cell import Cell, plan
-from lifegen.benchmark.choice import choose
+from lifegen.benchmark.cells.cell import Cell, plan
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.discovery.index import describe
+from lifegen.benchmark.running.build import build_method
+from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.store.store import Store
 
 from .conftest import tiny
 from .test_run import tiny_cells

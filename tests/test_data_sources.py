@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from lifegen.benchmark import check, source
-from lifegen.benchmark.catalogue import describe, find
-from lifegen.benchmark.cli import cli
+from lifegen.benchmark.cli.main import cli
+from lifegen.benchmark.discovery.index import describe, find
 from lifegen.benchmark.errors import InputError
 from lifegen.scenarios.data_sets import Digits
 

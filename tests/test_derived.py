@@ -2,7 +2,7 @@
 
 import pytest
 
-from lifegen.benchmark.derived import derive
+from lifegen.benchmark.measuring.derived import derive
 
 
 def derived(matrix: dict[str, list[float]], first: dict[str, int]) -> dict[str, float]:

@@ -16,12 +16,12 @@ import pytest
 
 from lifegen import benchmark
 from lifegen.benchmark import check
-from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.cli import KINDS, cli
-from lifegen.benchmark.figure_kinds import FIGURE_KINDS
-from lifegen.benchmark.registry import REGISTRIES
-from lifegen.benchmark.suite import suite, suites
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.suite import suite, suites
+from lifegen.benchmark.cli.main import KINDS, cli
+from lifegen.benchmark.contracts.registry import REGISTRIES
+from lifegen.benchmark.discovery.index import describe
+from lifegen.benchmark.reporting.figure_kinds import FIGURE_KINDS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lifegen.benchmark.images import to_unit
+from lifegen.benchmark.cells.suite import suites
+from lifegen.benchmark.contracts.images import to_unit
+from lifegen.benchmark.contracts.stream import images_of
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import images_of
-from lifegen.benchmark.suite import suites
-from lifegen.benchmark.template import GenerativeTemplate, count_state
+from lifegen.benchmark.training.counting import count_state
+from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.methods import ewc
 from lifegen.methods.ewc import EWC, EWCPlugin, fisher_information
 from lifegen.methods.models.vae import CodeStyleVAE, TrainingNoise

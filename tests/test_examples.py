@@ -16,9 +16,9 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from lifegen.benchmark import check_method
-from lifegen.benchmark.registry import METHODS, SCENARIOS
+from lifegen.benchmark.contracts.registry import METHODS, SCENARIOS
+from lifegen.benchmark.contracts.stream import Stream
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
 
 from .conftest import tiny
 from .small_data import small_data  # noqa: F401  (a fixture)

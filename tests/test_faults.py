@@ -24,17 +24,18 @@ from filelock import SoftFileLease
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lifegen.benchmark import cell_folder
-from lifegen.benchmark import store as store_module
-from lifegen.benchmark.cell import Cell
-from lifegen.benchmark.cell_folder import CellBusyError, CellDoneError, StoredCell, write_record
+from lifegen.benchmark.cells.cell import Cell
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.executor import Execution
-from lifegen.benchmark.lock import is_alive
-from lifegen.benchmark.run import run
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.table import load
-from lifegen.benchmark.worker import _output_to, run_cell
+from lifegen.benchmark.reading.table import load
+from lifegen.benchmark.running.executor import Execution
+from lifegen.benchmark.running.local import run
+from lifegen.benchmark.running.worker import _output_to, run_cell
+from lifegen.benchmark.store import cell_folder
+from lifegen.benchmark.store import store as store_module
+from lifegen.benchmark.store.cell_folder import StoredCell
+from lifegen.benchmark.store.cell_writer import write_record
+from lifegen.benchmark.store.lock import CellBusyError, CellDoneError, is_alive
+from lifegen.benchmark.store.store import Store
 
 from .faults import cell, outcome, run_in_store, start
 from .stores import numbers_of, shown
@@ -264,12 +265,12 @@ def test_a_state_made_by_other_code_is_not_gone_on_from(stores, tmp_path, monkey
     store = copy_of(stores["interrupted"], tmp_path / "s")
     if what == "other library":
         monkeypatch.setattr(
-            "lifegen.benchmark.worker.version", lambda name: "99" if name == "torch" else "1", raising=True
+            "lifegen.benchmark.running.worker.version", lambda name: "99" if name == "torch" else "1", raising=True
         )
         reason = "it was made with another version of"
     else:
-        monkeypatch.setattr("lifegen.benchmark.state._in_module", lambda name: None)
-        monkeypatch.setattr("lifegen.benchmark.checkpoint.Checkpoint.write", lambda *_: 0)
+        monkeypatch.setattr("lifegen.benchmark.running.state._in_module", lambda name: None)
+        monkeypatch.setattr("lifegen.benchmark.running.checkpoint.Checkpoint.write", lambda *_: 0)
         reason = "the state doesn't fit what it is to be restored to"
     assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
     said = capsys.readouterr().out

@@ -19,13 +19,13 @@ import torch
 from avalanche.core import SupervisedPlugin
 from torch import nn
 
-from lifegen.benchmark.checks import metric
-from lifegen.benchmark.checks.metric import check_metric
-from lifegen.benchmark.fingerprint import Watch, fingerprint
-from lifegen.benchmark.images import to_unit
-from lifegen.benchmark.measures import Measurement
-from lifegen.benchmark.registry import Entry
-from lifegen.benchmark.rows import Row
+from lifegen.benchmark.authoring.checks import metric
+from lifegen.benchmark.authoring.checks.metric import check_metric
+from lifegen.benchmark.contracts.images import to_unit
+from lifegen.benchmark.contracts.registry import Entry
+from lifegen.benchmark.measuring.fingerprint import Watch, fingerprint
+from lifegen.benchmark.measuring.measurement import Measurement
+from lifegen.benchmark.measuring.rows import Row
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods.models.vae import CodeStyleVAE
 

@@ -13,11 +13,11 @@ from avalanche.core import SupervisedPlugin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifegen.benchmark.build import build_method
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.finite_loss import DivergedError, FiniteLossPlugin
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.template import GenerativeTemplate
+from lifegen.benchmark.training.finite_loss import DivergedError, FiniteLossPlugin
+from lifegen.benchmark.training.template import GenerativeTemplate
 
 from .conftest import tiny
 from .recorded_graph import RecordedGraph

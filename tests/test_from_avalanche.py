@@ -24,11 +24,12 @@ from avalanche.core import SupervisedPlugin
 from avalanche.training import plugins as avalanche_plugins
 from torch.utils.data import TensorDataset
 
+from lifegen.benchmark.contracts.registry import SCENARIOS
+from lifegen.benchmark.contracts.stream import ScenarioConfig, Stream
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.registry import SCENARIOS
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import ScenarioConfig, Stream
-from lifegen.benchmark.template import GenerativeTemplate, count_state
+from lifegen.benchmark.training.counting import count_state
+from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.methods.models.stock import StockMethod
 from lifegen.methods.naive import Naive
 from lifegen.scenarios.from_avalanche import register_benchmark, stream_of

@@ -14,12 +14,12 @@ from avalanche.training.plugins import SynapticIntelligencePlugin
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.checks.method import GateError, check_method, findings
-from lifegen.benchmark.method import Method
-from lifegen.benchmark.model import GenerativeModel, LogWeights
-from lifegen.benchmark.registry import METHODS, Entry
-from lifegen.benchmark.stream import tensor_view
+from lifegen.benchmark.authoring.checks.method import GateError, check_method, findings
+from lifegen.benchmark.contracts.model import GenerativeModel, LogWeights
+from lifegen.benchmark.contracts.registry import METHODS, Entry
+from lifegen.benchmark.contracts.stream import tensor_view
+from lifegen.benchmark.discovery.index import describe
+from lifegen.benchmark.training.method import Method
 from lifegen.methods.models.method import VAEMethod
 from lifegen.methods.models.plugins import ResetOptimizerPlugin
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lifegen.benchmark.build import build_stream
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.images import to_unit
-from lifegen.benchmark.model import group_bounds, negative_elbo
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.contracts.images import to_unit
+from lifegen.benchmark.contracts.model import group_bounds, negative_elbo
+from lifegen.benchmark.contracts.stream import Stream
+from lifegen.benchmark.running.build import build_stream
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
-from lifegen.benchmark.template import count_state
+from lifegen.benchmark.training.counting import count_state
 from lifegen.methods.growing_cvae import CategoriesPlugin, GrowingCVAE, GrowingCVAELabels, SelfMemoryPlugin
 from lifegen.methods.models.conditional_vae import ConditionalVAE
 from lifegen.methods.models.vae import Noise

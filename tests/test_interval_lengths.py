@@ -10,10 +10,10 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import ValidationError
 
-from lifegen.benchmark.early_stopping import EarlyStoppingPlugin
+from lifegen.benchmark.contracts.stream import ScenarioConfig
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import ScenarioConfig
-from lifegen.benchmark.template import interval_steps
+from lifegen.benchmark.training.counting import interval_steps
+from lifegen.benchmark.training.early_stopping import EarlyStoppingPlugin
 from lifegen.methods.lifelong_vae import LifelongVAE
 from lifegen.methods.naive import Naive
 

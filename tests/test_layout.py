@@ -133,3 +133,24 @@ def test_old_paths_are_the_same_modules():
             own = {name for name, value in vars(home).items() if getattr(value, "__module__", "") == home.__name__}
             for name in (name for name in own if not name.startswith("_")):
                 assert getattr(import_module(old), name) is getattr(home, name)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from lifegen.benchmark.measures import DRAWS, Evaluator, Means, Measurement, Row",
+        "from lifegen.benchmark.registry import register_method, register_metric, register_scenario",
+        "from lifegen.benchmark.template import GenerativeTemplate, count_state, interval_steps",
+        "from lifegen.benchmark.stream import Interval, Parts, ScenarioConfig, Stream, images_of, make_stream",
+        "from lifegen.benchmark.store import Store, load",
+        "from lifegen.benchmark.cli import main",
+        "import lifegen.benchmark.plugin_metrics",
+        "from lifegen.scenarios.parts import class_parts, held_out",
+        "from lifegen.scenarios.sources import LabelledData, Source, source",
+        "from lifegen.scenarios.avalanche import register_benchmark",
+        "from lifegen.methods.avalanche_plugins import AvalancheEWC, AvalancheReplay, SynapticIntelligence",
+        "from lifegen.methods.models.stock import StockMethod",
+    ],
+)
+def test_an_import_that_authors_have_written_works(line):
+    exec(line, {})

@@ -12,14 +12,23 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lifegen.benchmark.cell_folder import write_record
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.leaderboard import ACROSS, COLUMNS, Board, Column, leaderboard
-from lifegen.benchmark.metric_facts import MetricFacts
-from lifegen.benchmark.scores import scores_of
-from lifegen.benchmark.statistics import bootstrap_interval, coverage, interquartile_mean
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.tables import FORMATS, left_out_lines, print_board, tables_of, to_csv, to_html, to_json, to_latex
+from lifegen.benchmark.reading.leaderboard import ACROSS, COLUMNS, Board, Column, leaderboard
+from lifegen.benchmark.reading.metric_facts import MetricFacts
+from lifegen.benchmark.reading.scores import scores_of
+from lifegen.benchmark.reading.statistics import bootstrap_interval, coverage, interquartile_mean
+from lifegen.benchmark.reporting.tables import (
+    FORMATS,
+    left_out_lines,
+    print_board,
+    tables_of,
+    to_csv,
+    to_html,
+    to_json,
+    to_latex,
+)
+from lifegen.benchmark.store.cell_writer import write_record
+from lifegen.benchmark.store.store import Store
 
 from .stores import write
 from .test_run import lifegen

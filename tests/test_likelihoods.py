@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import logistic
 
-from lifegen.benchmark.model import importance_bound, negative_elbo
+from lifegen.benchmark.contracts.model import importance_bound, negative_elbo
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods.models.likelihoods import LIKELIHOODS, DiscretisedLogistic
 from lifegen.methods.models.vae import CodeStyleVAE
@@ -87,7 +87,7 @@ def test_a_model_of_8_bit_values_leaves_the_mass_of_a_density(bound):
 
 
 def test_bits_per_dimension_exist_where_they_mean_something(tmp_path):
-    from lifegen.benchmark.measures import Evaluator
+    from lifegen.benchmark.measuring.evaluator import Evaluator
     from lifegen.methods.naive import Naive
 
     from .conftest import tiny

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lifegen.benchmark.images import Images
-from lifegen.benchmark.measures import Evaluator
-from lifegen.benchmark.model import GenerativeModel, LogWeights
-from lifegen.benchmark.registry import METRICS
+from lifegen.benchmark.contracts.images import Images
+from lifegen.benchmark.contracts.model import GenerativeModel, LogWeights
+from lifegen.benchmark.contracts.registry import METRICS
+from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, Stream, make_stream
+from lifegen.benchmark.measuring.evaluator import Evaluator
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
 from lifegen.methods.batch import Batch
 from lifegen.methods.growing_mixture import GrowingMixture
 from lifegen.methods.lifelong_vae import LifelongVAE

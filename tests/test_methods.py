@@ -12,10 +12,11 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import ValidationError
 
-from lifegen.benchmark.method import Method
+from lifegen.benchmark.contracts.stream import Stream
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream
-from lifegen.benchmark.template import GenerativeTemplate, count_state
+from lifegen.benchmark.training.counting import count_state
+from lifegen.benchmark.training.method import Method
+from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.methods.batch import Batch
 from lifegen.methods.generative_replay import GenerativeReplay, TeacherPlugin
 from lifegen.methods.lifelong_vae import LifelongVAE

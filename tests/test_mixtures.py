@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lifegen.benchmark.images import to_unit
-from lifegen.benchmark.model import (
+from lifegen.benchmark.contracts.images import to_unit
+from lifegen.benchmark.contracts.model import (
     GenerativeModel,
     LogWeights,
     group_bounds,
@@ -19,9 +19,10 @@ from lifegen.benchmark.model import (
     negative_elbo,
     responsibilities,
 )
-from lifegen.benchmark.saved_model import load_model, save_model
+from lifegen.benchmark.running.saved_model import load_model, save_model
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.template import GenerativeTemplate, count_state
+from lifegen.benchmark.training.counting import count_state
+from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.methods.experts import Experts
 from lifegen.methods.growing_mixture import GrowingMixture, GrowingPlugin, discrepancies
 from lifegen.methods.growing_mixture_student import DistilledMixture, GrowingMixtureStudent

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from lifegen.benchmark import check
-from lifegen.benchmark.cell import plan
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.cli import cli
+from lifegen.benchmark.authoring.scaffold import new
+from lifegen.benchmark.cells.cell import plan
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.scaffold import new
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.running.worker import run_cell
+from lifegen.benchmark.store.store import Store
 
 from .stores import numbers_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lifegen.benchmark.scaffold import new
+from lifegen.benchmark.authoring.scaffold import new
 
 from .fresh_environment import FOLDERS, ROOT, Environment, built, fresh_environment
 

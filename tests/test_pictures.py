@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from lifegen.benchmark import load_model
+from lifegen.benchmark.contracts.model import GenerativeModel
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.model import GenerativeModel
-from lifegen.benchmark.pictures import GRID, RECONSTRUCTIONS, SAMPLES, take_pictures
-from lifegen.benchmark.saved_model import save_model
+from lifegen.benchmark.measuring.pictures import GRID, RECONSTRUCTIONS, SAMPLES, take_pictures
+from lifegen.benchmark.running.saved_model import save_model
+from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.store.store import Store
 from lifegen.methods.models.vae import CodeStyleVAE
 
 from .conftest import SHAPE, tiny

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from lifegen.benchmark.cell import Cell, cell_of, plan
-from lifegen.benchmark.cell_folder import StoredCell
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.devices import slots
+from lifegen.benchmark.cells.cell import Cell, cell_of, plan
+from lifegen.benchmark.cells.spec import choose
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.executor import Execution
-from lifegen.benchmark.overview import overview
-from lifegen.benchmark.plans import asked_for, find_cell, planned, save_plan
-from lifegen.benchmark.rerun import compare_cells
-from lifegen.benchmark.run import run
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.reading.overview import overview
+from lifegen.benchmark.running.devices import slots
+from lifegen.benchmark.running.executor import Execution
+from lifegen.benchmark.running.local import run
+from lifegen.benchmark.running.rerun import compare_cells
+from lifegen.benchmark.running.worker import run_cell
+from lifegen.benchmark.store.cell_folder import StoredCell
+from lifegen.benchmark.store.plans import asked_for, find_cell, planned, save_plan
+from lifegen.benchmark.store.store import Store
 
 from .bad_methods import bad
 from .test_run import LIFEGEN, TINY, lifegen, tiny_cells
@@ -132,7 +132,7 @@ def test_cells_of_older_versions_are_stale(tmp_path, monkeypatch):
     store = Store.create(tmp_path / "s")
     (cell,) = tiny_cells("naive")
     finished(store, cell, 5)
-    monkeypatch.setattr("lifegen.benchmark.current.installed_versions", lambda: {"method naive": 2})
+    monkeypatch.setattr("lifegen.benchmark.reading.current.installed_versions", lambda: {"method naive": 2})
     (item,) = overview(store).items
     assert item.status == "stale"
     assert "method naive is version 1, not 2" in item.reason

@@ -22,18 +22,19 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
 
-from lifegen.benchmark.catalogue import Description, describe
-from lifegen.benchmark.cell_folder import digest, write_record
+from lifegen.benchmark.cells.suite import suites
+from lifegen.benchmark.contracts.looks import DASHES, MARKERS
+from lifegen.benchmark.contracts.registry import METHODS, register_method
+from lifegen.benchmark.discovery.index import Description, describe
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.figures.comparisons import _on_front
-from lifegen.benchmark.figures.drawing import Drawing, Scene
-from lifegen.benchmark.figures.grids import image_rows, spread, style_panels
-from lifegen.benchmark.figures.style import STYLES, DrawnLook, look
-from lifegen.benchmark.looks import DASHES, MARKERS
-from lifegen.benchmark.plots import drawings, plot
-from lifegen.benchmark.registry import METHODS, register_method
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.suite import suites
+from lifegen.benchmark.files import digest
+from lifegen.benchmark.reporting.figures.comparisons import _on_front
+from lifegen.benchmark.reporting.figures.drawing import Drawing, Scene
+from lifegen.benchmark.reporting.figures.grids import image_rows, spread, style_panels
+from lifegen.benchmark.reporting.figures.style import STYLES, DrawnLook, look
+from lifegen.benchmark.reporting.plots import drawings, plot
+from lifegen.benchmark.store.cell_writer import write_record
+from lifegen.benchmark.store.store import Store
 
 IMAGE = 64
 """Bytes of an image in a store of these tests."""
@@ -405,7 +406,7 @@ def test_a_method_may_say_how_it_looks_and_everything_it_can_say_is_drawn(regist
 
     register_method("good", version=1, look={"colour": "#ABCDEF", "marker": "h"})(Mine)
     described = Description("method", "good", 1, "", "m", facts=json.loads(json.dumps(dict(METHODS["good"].facts))))
-    monkeypatch.setattr("lifegen.benchmark.figures.style.describe", lambda kind: {"good": described})
+    monkeypatch.setattr("lifegen.benchmark.reporting.figures.style.describe", lambda kind: {"good": described})
     assert look("good").line == {"color": "#ABCDEF", "linestyle": "-"}
     assert (look("good:a=1").colour, look("good:a=1").hollow) == ("#ABCDEF", True)
     line = lines(drawn(store, "curves", "negative_elbo").figure)["good"]

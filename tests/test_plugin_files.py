@@ -12,21 +12,21 @@ from pathlib import Path
 import pytest
 
 from lifegen.benchmark import load
-from lifegen.benchmark.catalogue import Description, _describe_safely, describe_file, file_in, plug_in_metrics
-from lifegen.benchmark.cell import Cell, cell_of, plan
-from lifegen.benchmark.choice import choose
+from lifegen.benchmark.cells.cell import Cell, cell_of, plan
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.suite import cells_of
+from lifegen.benchmark.discovery.entry_points import Provided, provided
+from lifegen.benchmark.discovery.index import Description, _describe_safely, describe_file, file_in, plug_in_metrics
+from lifegen.benchmark.discovery.plugin_file import PluginFile, files_of
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.overview import overview
-from lifegen.benchmark.plans import asked_for, save_plan
-from lifegen.benchmark.plugin_file import PluginFile, files_of
-from lifegen.benchmark.providers import Provided, provided
-from lifegen.benchmark.publish import publish
-from lifegen.benchmark.rerun import rerun
-from lifegen.benchmark.run import missing
-from lifegen.benchmark.scores import scores_of
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.suite import cells_of
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.reading.overview import overview
+from lifegen.benchmark.reading.scores import scores_of
+from lifegen.benchmark.reporting.publish import publish
+from lifegen.benchmark.running.local import missing
+from lifegen.benchmark.running.rerun import rerun
+from lifegen.benchmark.running.worker import run_cell
+from lifegen.benchmark.store.plans import asked_for, save_plan
+from lifegen.benchmark.store.store import Store
 
 from .stores import shown
 from .tiny_scenarios import chosen
@@ -139,7 +139,7 @@ def test_cells_of_a_file_whose_method_is_now_installed_are_stale(folder, monkeyp
     (cell,) = plan([chosen()], [choose("method", "mine.py:width=8")], [0])
     assert run_cell(cell, store.path, folder, "cpu") == "done"
     installed = Description("method", "anchored", 1, "", "some.module", origin="some.module.Anchored")
-    monkeypatch.setattr("lifegen.benchmark.current.describe", lambda kind: {"anchored": installed})
+    monkeypatch.setattr("lifegen.benchmark.reading.current.describe", lambda kind: {"anchored": installed})
     assert "another text" in shown(store)[1][cell.name]
 
 

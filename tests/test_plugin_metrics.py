@@ -8,11 +8,12 @@ from avalanche.logging import BaseLogger
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 
-from lifegen.benchmark.model import negative_elbo
-from lifegen.benchmark.plugin_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
+from lifegen.benchmark.contracts.images import to_unit
+from lifegen.benchmark.contracts.model import negative_elbo
+from lifegen.benchmark.contracts.stream import tensor_view
+from lifegen.benchmark.measuring.avalanche_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import tensor_view
-from lifegen.benchmark.template import negative_elbo_loss, to_unit
+from lifegen.benchmark.training.template import negative_elbo_loss
 from lifegen.methods.generative_replay import TeacherPlugin
 from lifegen.methods.models.plugins import TemperaturePlugin
 from lifegen.methods.models.vae import CodeStyleVAE

@@ -8,19 +8,19 @@ import pytest
 import torch
 from avalanche.core import SupervisedPlugin
 
-from lifegen.benchmark import precision
-from lifegen.benchmark.build import build_method
-from lifegen.benchmark.cell import Cell
-from lifegen.benchmark.choice import choose
+from lifegen.benchmark.cells.cell import Cell
+from lifegen.benchmark.cells.spec import choose
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.leaderboard import leaderboard
-from lifegen.benchmark.measures import Evaluator
-from lifegen.benchmark.precision import products_in, resolve, rounds
-from lifegen.benchmark.run import prepare
+from lifegen.benchmark.measuring.evaluator import Evaluator
+from lifegen.benchmark.reading.leaderboard import leaderboard
+from lifegen.benchmark.reading.table import load
+from lifegen.benchmark.running.build import build_method
+from lifegen.benchmark.running.local import prepare
+from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.table import load
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.store.store import Store
+from lifegen.benchmark.training import precision
+from lifegen.benchmark.training.precision import products_in, resolve, rounds
 
 from .conftest import tiny
 from .test_run import lifegen, tiny_cells
@@ -102,7 +102,7 @@ def test_a_tf32_cell_is_refused_on_a_cpu_before_any_training(tmp_path):
 
 
 def test_cells_of_two_precisions_are_two_lines_of_a_leaderboard(tmp_path, monkeypatch):
-    monkeypatch.setattr("lifegen.benchmark.worker.resolve", lambda asked, device: asked)
+    monkeypatch.setattr("lifegen.benchmark.running.worker.resolve", lambda asked, device: asked)
     store = Store.create(tmp_path)
     single = tiny_cells("growing-cvae")[0]
     rounded = replace(single, precision="bfloat16")

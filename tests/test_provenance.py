@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.cell import Cell
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.provenance import circumstances, commands, suite_of, versions
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.suite import cells_of, named_variants
+from lifegen.benchmark.cells.cell import Cell
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.suite import cells_of, named_variants
+from lifegen.benchmark.discovery.index import describe
+from lifegen.benchmark.reading.provenance import circumstances, commands, suite_of, versions
+from lifegen.benchmark.store.store import Store
 
 from .stores import shown
 
@@ -116,7 +116,7 @@ def test_a_record_that_lost_its_facts_is_damaged_and_nothing_breaks(store):
 def test_a_method_that_can_not_be_imported_stops_nobody_else(store, monkeypatch):
     known = describe("method")
     broken = replace(known["ewc"], facts={}, error="ImportError: no such thing")
-    monkeypatch.setattr("lifegen.benchmark.suite.describe", lambda kind: known | {"ewc": broken})
+    monkeypatch.setattr("lifegen.benchmark.cells.suite.describe", lambda kind: known | {"ewc": broken})
     named_variants.cache_clear()
     put(store, cells_of("quick"))
     assert commands(store) == ["lifegen run --suite quick --out runs/mine"]

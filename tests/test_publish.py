@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 
 from lifegen.benchmark import load
+from lifegen.benchmark.cells.suite import cells_of
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.leaderboard import leaderboard
-from lifegen.benchmark.publish import publish
-from lifegen.benchmark.scores import scores_of
-from lifegen.benchmark.store import PUBLISHED, Store
-from lifegen.benchmark.suite import cells_of
-from lifegen.benchmark.tables import to_csv, to_markdown
+from lifegen.benchmark.reading.leaderboard import leaderboard
+from lifegen.benchmark.reading.scores import scores_of
+from lifegen.benchmark.reporting.publish import publish
+from lifegen.benchmark.reporting.tables import to_csv, to_markdown
+from lifegen.benchmark.store.store import PUBLISHED, Store
 
 from .stores import write
 

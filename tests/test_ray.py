@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from lifegen.benchmark import on_ray, ray_files
-from lifegen.benchmark.cell import Cell, plan
-from lifegen.benchmark.choice import choose
+from lifegen.benchmark.cells.cell import Cell, plan
+from lifegen.benchmark.cells.spec import choose
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.executor import Event, Execution
-from lifegen.benchmark.on_ray import Request, run_on_ray
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.running import ray as on_ray
+from lifegen.benchmark.running import ray_files
+from lifegen.benchmark.running.executor import Event, Execution
+from lifegen.benchmark.running.ray import Request, run_on_ray
+from lifegen.benchmark.running.worker import run_cell
+from lifegen.benchmark.store.store import Store
 
 from .bad_methods import bad
 from .gpu_methods import SEEING

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifegen.benchmark import catalogue
-from lifegen.benchmark.catalogue import Description, describe, describe_one
-from lifegen.benchmark.choice import choose, configure
+from lifegen.benchmark.cells.spec import choose, configure
+from lifegen.benchmark.contracts.options import Options, schemas_of
+from lifegen.benchmark.contracts.registry import Registry
+from lifegen.benchmark.discovery import index as catalogue
+from lifegen.benchmark.discovery.entry_points import Provided
+from lifegen.benchmark.discovery.index import Description, describe, describe_one
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.options import Options, schemas_of
-from lifegen.benchmark.providers import Provided
-from lifegen.benchmark.registry import Registry
 
 
 class First:
@@ -86,7 +86,8 @@ def test_the_catalogue_knows_the_built_in_things():
 def test_reading_the_catalogue_imports_neither_torch_nor_avalanche():
     describe("method")  # so that the cache is there
     code = (
-        "import sys; from lifegen.benchmark.catalogue import describe; from lifegen.benchmark.choice import choose;"
+        "import sys; from lifegen.benchmark.discovery.index import describe;"
+        "from lifegen.benchmark.cells.spec import choose;"
         "describe('method'); choose('method', 'naive:codes=3');"
         "sys.exit(sum(name in sys.modules for name in ('torch', 'avalanche')))"
     )
@@ -283,7 +284,7 @@ import json
 from dataclasses import asdict
 from lifegen.benchmark.catalogue import _describe_here
 from lifegen.benchmark.providers import Provided
-modules = [Provided("method", "broken_method"), Provided("metric", "lifegen.benchmark.derived")]
+modules = [Provided("method", "broken_method"), Provided("metric", "lifegen.benchmark.measuring.derived")]
 print(json.dumps([asdict(entry) for entry in _describe_here(modules)]))
 """
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.template import GenerativeTemplate, count_state
+from lifegen.benchmark.training.counting import count_state
+from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.methods.exact_replay import ExactReplay, ExactReplayPlugin
 
 from .conftest import tiny

@@ -16,14 +16,14 @@ from urllib.parse import unquote
 import pytest
 from click.testing import CliRunner
 
-from lifegen.benchmark import report as module
-from lifegen.benchmark.cell_folder import write_record
-from lifegen.benchmark.cli import cli
+from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.plots import drawings
-from lifegen.benchmark.record import Status
-from lifegen.benchmark.report import report
-from lifegen.benchmark.store import Store
+from lifegen.benchmark.reporting import report as module
+from lifegen.benchmark.reporting.plots import drawings
+from lifegen.benchmark.reporting.report import report
+from lifegen.benchmark.store.cell_writer import write_record
+from lifegen.benchmark.store.record import Status
+from lifegen.benchmark.store.store import Store
 
 from .stores import write
 

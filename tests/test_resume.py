@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.cell import Cell
-from lifegen.benchmark.precision import rounds
-from lifegen.benchmark.state import read_state
-from lifegen.benchmark.store import Store
+from lifegen.benchmark.cells.cell import Cell
+from lifegen.benchmark.discovery.index import describe
+from lifegen.benchmark.running.state import read_state
+from lifegen.benchmark.store.store import Store
+from lifegen.benchmark.training.precision import rounds
 
 from .faults import TINY, cell, log, outcome, run_in_store, start
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.record_check import odd_row
-from lifegen.benchmark.rows import Row, kept_rows
+from lifegen.benchmark.measuring.rows import Row, kept_rows
+from lifegen.benchmark.store.row_check import odd_row
 
 NAMES = ("dark", "bright")
 

@@ -15,16 +15,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from lifegen.benchmark import load, load_model, progress
-from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.cell import Cell, plan
-from lifegen.benchmark.choice import choose
+from lifegen.benchmark import load, load_model
+from lifegen.benchmark.cells.cell import Cell, plan
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cli import progress
+from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.executor import Event, Execution
-from lifegen.benchmark.rerun import TIMED
-from lifegen.benchmark.run import default_jobs, missing, prepare, run
-from lifegen.benchmark.store import CellBusyError, Store
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.running.executor import Event, Execution
+from lifegen.benchmark.running.local import default_jobs, missing, prepare, run
+from lifegen.benchmark.running.rerun import TIMED
+from lifegen.benchmark.running.worker import run_cell
+from lifegen.benchmark.store.store import CellBusyError, Store
 
 from .bad_methods import bad
 
@@ -140,13 +141,13 @@ def test_a_cell_that_goes_wrong_ends_alone(tmp_path, kind, reason):
 def test_neither_this_process_nor_the_server_touches_cuda():
     """Even ``is_available()`` would poison the workers that are forked afterwards."""
     code = """
-import sys, lifegen.benchmark.cli, lifegen.benchmark.run
+import sys, lifegen.benchmark.cli.main, lifegen.benchmark.running.local
 assert "torch" not in sys.modules
 import torch
 def forbidden(*_, **__): raise AssertionError("CUDA was touched")
 for name in ("is_available", "device_count", "init", "_lazy_init", "current_device"):
     setattr(torch.cuda, name, forbidden)
-import lifegen.benchmark._preload
+import lifegen.benchmark.running.preload
 assert not torch.cuda.is_initialized()
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, _shares, make_stream, tensor_view
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Parts, ScenarioConfig, _shares, make_stream, tensor_view
 from lifegen.scenarios.celeba import CelebAConfig, celeba_attributes
 from lifegen.scenarios.cross_domain import (
     CrossDomainConfig,

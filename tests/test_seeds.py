@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lifegen.benchmark.checks.roles import RecordedSeeds
+from lifegen.benchmark.authoring.checks.roles import RecordedSeeds
 from lifegen.benchmark.seeds import HARNESS_ROLES, METHOD_ROLES, SCENARIO_ROLES, Seeds
 
 from .fresh_environment import ROOT

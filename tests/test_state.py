@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from lifegen.benchmark.contracts.options import Options
+from lifegen.benchmark.contracts.stream import tensor_view
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.options import Options
-from lifegen.benchmark.state import FORMAT, State, UnstatableError, _digest, read_state, restore, write_state
-from lifegen.benchmark.stream import tensor_view
+from lifegen.benchmark.running.state import FORMAT, State, UnstatableError, _digest, read_state, restore, write_state
 
 from .conftest import tiny
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from lifegen.benchmark.statistics import (
+from lifegen.benchmark.reading.statistics import (
     _places,
     bootstrap_interval,
     coverage,
@@ -124,7 +124,7 @@ def test_strata_of_unequal_spread_are_the_worst_case(n, least):
 
 
 def test_without_the_correction_it_would_not_cover(monkeypatch):
-    monkeypatch.setattr("lifegen.benchmark.statistics.stdtrit", lambda free, quantile: stats.norm.ppf(quantile))
+    monkeypatch.setattr("lifegen.benchmark.reading.statistics.stdtrit", lambda free, quantile: stats.norm.ppf(quantile))
     assert coverage(3) < 0.85
 
 

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 
 import lifegen.benchmark.measures  # noqa: F401  (registers the metrics whose numbers a record has)
 from lifegen.benchmark import load
-from lifegen.benchmark.catalogue import describe
-from lifegen.benchmark.cell import Cell, plan
-from lifegen.benchmark.choice import choose
+from lifegen.benchmark.cells.cell import Cell, plan
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.contracts.registry import METRICS, register_metric
+from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.leaderboard import leaderboard
-from lifegen.benchmark.metric_facts import installed_metrics
-from lifegen.benchmark.registry import METRICS, register_metric
-from lifegen.benchmark.scores import scores_of
-from lifegen.benchmark.store import CellBusyError, CellDoneError, Store, write_atomically
-from lifegen.benchmark.summary import registered_summary, summarise
-from lifegen.benchmark.table import COLUMNS
+from lifegen.benchmark.reading.leaderboard import leaderboard
+from lifegen.benchmark.reading.metric_facts import installed_metrics
+from lifegen.benchmark.reading.scores import scores_of
+from lifegen.benchmark.reading.summary import registered_summary, summarise
+from lifegen.benchmark.reading.table import COLUMNS
+from lifegen.benchmark.store.store import CellBusyError, CellDoneError, Store, write_atomically
 
 from .stores import numbers_of, shown
 
@@ -168,7 +168,7 @@ def test_progress_can_be_read_from_a_file_cut_anywhere(tmp_path_factory, data):
     cut = data.draw(st.integers(0, len(whole)))
     file.write_bytes(whole[:cut])
     complete = whole[:cut].count(b"\n")
-    with mock.patch("lifegen.benchmark.cell_folder._TAIL", data.draw(st.sampled_from([2**14, 250]))):
+    with mock.patch("lifegen.benchmark.store.cell_folder._TAIL", data.draw(st.sampled_from([2**14, 250]))):
         done = store.cell("cell").intervals_done()
     assert done in {-(-complete // 3), -(-(complete + 1) // 3)}  # a last line may be whole without its end of line
 

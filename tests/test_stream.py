@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
+from lifegen.benchmark.contracts.images import to_unit
+from lifegen.benchmark.contracts.stream import Stream, images_of, tensor_view
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.images import to_unit
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Stream, images_of, tensor_view
 from lifegen.scenarios.data_sets import source
 from lifegen.scenarios.split import SplitConfig, SplitDigitsConfig, split_digits, split_fashion_mnist, split_mnist
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from lifegen.benchmark.choice import choose
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.suite import cells_of, suites
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.figure_kinds import check_figures
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.suite import cells_of, suites
-from lifegen.benchmark.table import load
-from lifegen.benchmark.worker import run_cell
+from lifegen.benchmark.reading.table import load
+from lifegen.benchmark.reporting.figure_kinds import check_figures
+from lifegen.benchmark.running.worker import run_cell
+from lifegen.benchmark.store.store import Store
 
 from .small_data import small_data
 from .test_run import lifegen

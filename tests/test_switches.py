@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.distributions import Categorical, Normal, kl_divergence
 
-from lifegen.benchmark.registry import METHODS
+from lifegen.benchmark.contracts.registry import METHODS
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods import lgm
 from lifegen.methods.generative_replay import GenerativeReplay

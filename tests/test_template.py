@@ -7,10 +7,12 @@ import torch
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import ReplayPlugin
 
-from lifegen.benchmark.images import Images
+from lifegen.benchmark.contracts.images import Images
+from lifegen.benchmark.contracts.stream import tensor_view
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import tensor_view
-from lifegen.benchmark.template import GenerativeTemplate, TensorLoader, count_state
+from lifegen.benchmark.training.counting import count_state
+from lifegen.benchmark.training.loader import TensorLoader
+from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.methods.models.vae import CodeStyleVAE
 from lifegen.methods.naive import Naive
 

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from lifegen.benchmark.measures import Evaluator, Measurement
-from lifegen.benchmark.registry import METRICS
+from lifegen.benchmark.contracts.registry import METRICS
+from lifegen.benchmark.measuring.evaluator import Evaluator
+from lifegen.benchmark.measuring.measurement import Measurement
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods.models.likelihoods import BernoulliGrey
 from lifegen.methods.models.vae import CodeStyleVAE

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, PositiveInt
 
-from lifegen.benchmark.catalogue import Description
-from lifegen.benchmark.choice import Choice, configure
+from lifegen.benchmark.cells.spec import Choice, configure
+from lifegen.benchmark.cells.values import expected, read, split
+from lifegen.benchmark.contracts.options import Options, schemas_of
+from lifegen.benchmark.discovery.index import Description
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.options import Options, schemas_of
-from lifegen.benchmark.values import expected, read, split
 
 
 class Mode(Enum):

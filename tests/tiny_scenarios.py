@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from lifegen.benchmark.catalogue import Description
-from lifegen.benchmark.choice import Choice
-from lifegen.benchmark.images import Images
-from lifegen.benchmark.registry import register_scenario
+from lifegen.benchmark.cells.spec import Choice
+from lifegen.benchmark.contracts.images import Images
+from lifegen.benchmark.contracts.registry import register_scenario
+from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, Stream, make_stream
+from lifegen.benchmark.discovery.index import Description
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
 
 
 class TinyConfig(ScenarioConfig):

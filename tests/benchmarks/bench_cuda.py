@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lifegen.benchmark.precision import products_in
+from lifegen.benchmark.training.precision import products_in
 
 from . import rivals
 from .rivals import noise_stream, strategy_of, template

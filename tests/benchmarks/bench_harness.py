@@ -15,14 +15,14 @@ from typing import Any
 import pytest
 import torch
 
-from lifegen.benchmark import run as running
-from lifegen.benchmark import worker
-from lifegen.benchmark.cell import Cell, plan
-from lifegen.benchmark.cell_folder import write_record
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.measures import Evaluator
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.suite import cells_of
+from lifegen.benchmark.cells.cell import Cell, plan
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.suite import cells_of
+from lifegen.benchmark.measuring.evaluator import Evaluator
+from lifegen.benchmark.running import local as running
+from lifegen.benchmark.running import worker
+from lifegen.benchmark.store.cell_writer import write_record
+from lifegen.benchmark.store.store import Store
 
 from .conftest import Row, median, seconds_of
 from .rivals import SEEDS, noise_stream, strategy_of, template

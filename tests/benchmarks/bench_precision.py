@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import torch
 
-from lifegen.benchmark.precision import rounds
+from lifegen.benchmark.training.precision import rounds
 
 from . import rivals
 from .rivals import noise_stream, strategy_of, template

@@ -21,14 +21,14 @@ import click
 import torch
 from torch import Tensor, nn
 
-from lifegen.benchmark.build import build_method, build_stream
-from lifegen.benchmark.cell import Cell
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.measures import Evaluator
-from lifegen.benchmark.precision import rounds
-from lifegen.benchmark.run import default_data_root
-from lifegen.benchmark.statistics import mean_interval
-from lifegen.benchmark.template import GenerativeTemplate
+from lifegen.benchmark.cells.cell import Cell
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.measuring.evaluator import Evaluator
+from lifegen.benchmark.reading.statistics import mean_interval
+from lifegen.benchmark.running.build import build_method, build_stream
+from lifegen.benchmark.running.local import default_data_root
+from lifegen.benchmark.training.precision import rounds
+from lifegen.benchmark.training.template import GenerativeTemplate
 
 FILE = Path(__file__).parents[2] / "results" / "performance" / "bfloat16.csv"
 COLUMNS = ("scenario", "method", "seed", "float32", "bfloat16")

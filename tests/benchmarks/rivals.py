@@ -21,12 +21,13 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.transforms import Normalize
 
-from lifegen.benchmark.build import build_method
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.images import Images, to_unit
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.contracts.images import Images, to_unit
+from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, Stream, make_stream
+from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.seeds import Seeds
-from lifegen.benchmark.stream import Parts, ScenarioConfig, Stream, make_stream
-from lifegen.benchmark.template import GenerativeTemplate, TensorLoader
+from lifegen.benchmark.training.loader import TensorLoader
+from lifegen.benchmark.training.template import GenerativeTemplate
 
 STEPS = 4
 Shape = tuple[int, int, int]

@@ -28,7 +28,7 @@ class Checkout:
         Raises:
             subprocess.CalledProcessError: it ends with another exit code than 0.
         """
-        return self.python("-c", "from lifegen.benchmark.cli import main; main()", *arguments)
+        return self.python("-c", "from lifegen.benchmark.cli.main import main; main()", *arguments)
 
     def python(self, *arguments: str | Path) -> str:
         """Run Python with this commit's lifegen, and return what it prints."""

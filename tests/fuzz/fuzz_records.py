@@ -14,14 +14,15 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-from lifegen.benchmark import load, provenance
-from lifegen.benchmark.cell import plan
-from lifegen.benchmark.choice import choose
-from lifegen.benchmark.current import current_of
-from lifegen.benchmark.leaderboard import leaderboard
-from lifegen.benchmark.overview import overview
-from lifegen.benchmark.scores import scores_of
-from lifegen.benchmark.store import Store
+from lifegen.benchmark import load
+from lifegen.benchmark.cells.cell import plan
+from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.reading import provenance
+from lifegen.benchmark.reading.current import current_of
+from lifegen.benchmark.reading.leaderboard import leaderboard
+from lifegen.benchmark.reading.overview import overview
+from lifegen.benchmark.reading.scores import scores_of
+from lifegen.benchmark.store.store import Store
 
 from .mutation import changed, damaged, fuzz
 

@@ -12,9 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lifegen.benchmark.cells.suite import cells_of, suite
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.figure_kinds import check_figures
-from lifegen.benchmark.suite import cells_of, suite
+from lifegen.benchmark.reporting.figure_kinds import check_figures
 
 from .mutation import changed, damaged, fuzz
 

@@ -1,7 +1,7 @@
 """The best-known distribution."""
 
 from lifegen.benchmark import register_metric
-from lifegen.benchmark.measures import Row
+from lifegen.benchmark.measuring.rows import Row
 
 
 @register_metric("negative_elbo_best", version=2, unit="nats", better="lower")

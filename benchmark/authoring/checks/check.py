@@ -1,0 +1,47 @@
+"""Whether a method, scenario or metric, in or out of the tree, keeps what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...discovery.index import Description
+from .findings import Finding
+from .targets import targets
+
+__all__ = ["check", "findings", "targets"]
+
+
+def check(text: str, data_root: Path | None = None) -> Iterator[Finding]:
+    """Look at every promise of what a name or a file stands for.
+
+    Args:
+        text: as for :func:`targets`.
+        data_root: where data sets are.
+
+    Raises:
+        InputError: there is no such thing, or it can't be imported.
+    """
+    for description, options in targets(text):
+        yield from findings(description, options, data_root)
+
+
+def findings(description: Description, options: Mapping[str, Any], data_root: Path | None = None) -> Iterator[Finding]:
+    """Look at every promise of one thing."""
+    entry = description.entry()
+    if entry.kind == "method":
+        from .method import findings as of_method
+
+        return of_method(entry, options)
+    if entry.kind == "scenario":
+        from .scenario import check_scenario
+
+        return check_scenario(entry, options, data_root)
+    if entry.kind == "data source":
+        from .source import check_source
+
+        return check_source(entry, data_root)
+    from .metric import check_metric
+
+    return check_metric(entry)

@@ -1,0 +1,44 @@
+"""Targets: the registered things that the argument of ``lifegen check`` stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ...cells.spec import choose
+from ...contracts.registry import REGISTRIES
+from ...discovery.index import Description, describe, file_in, find
+from ...discovery.plugin_file import PluginFile
+from ...errors import InputError, unknown
+
+
+def targets(text: str) -> list[tuple[Description, Mapping[str, Any]]]:
+    """What ``NAME``, ``file.py`` or ``file.py:Class`` stands for, each with the options behind it that aren't at their
+    defaults. A file without a class stands for all that it registers, a name for everything of any kind that has it.
+
+    Raises:
+        InputError: there is no such thing, or it can't be imported.
+    """
+    path, thing, rest = file_in(text) or (None, None, "")
+    if path is not None:
+        loaded = PluginFile.read(path).load()  # here, so that nothing else has to import torch
+        if not loaded:
+            raise InputError(f"{path} registers nothing; @register_method(...) above a class does, for example")
+        asked = [entry for entry in loaded if thing in (None, entry.name, entry.target.__qualname__)]
+        if not asked:
+            raise unknown(f"thing in {path}:", str(thing), (entry.target.__qualname__ for entry in loaded))
+        names = [(entry.kind, f"{path}:{entry.name}{f':{rest}' if rest else ''}") for entry in asked]
+    else:
+        name = text.partition(":")[0]
+        names = [(kind, text) for kind in REGISTRIES if name in describe(kind)]
+        if not names:
+            raise unknown("name", name, (one for kind in REGISTRIES for one in describe(kind)))
+    return [_with_options(kind, one) for kind, one in names]
+
+
+def _with_options(kind: str, text: str) -> tuple[Description, Mapping[str, Any]]:
+    if kind in ("metric", "data source"):
+        return find(kind, text)[0], {}
+    choice = choose(kind, text)
+    defaults = {key: schema.get("default") for key, schema in choice.description.options.items()}
+    return choice.description, {key: value for key, value in choice.config.items() if value != defaults[key]}

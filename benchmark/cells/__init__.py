@@ -1,0 +1,1 @@
+"""What is asked for, and its identity: names with options, cells, suites."""

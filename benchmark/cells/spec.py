@@ -1,0 +1,106 @@
+"""What a user asked for: a name and options, ``split-mnist:steps=1000,classes_per_interval=2``, checked before use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..contracts.registry import Entry
+from ..discovery.index import Description, find
+from ..discovery.plugin_file import PluginFile
+from ..errors import InputError, brief, unknown
+from .values import checked, equal, expected, read, split, written
+
+_LONGEST = 10_000
+"""Characters of what may be asked for."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method or scenario with its whole configuration, as JSON values."""
+
+    description: Description
+    config: Mapping[str, Any]
+    label: str
+    """The name, with the options that aren't at their defaults: what tables and plots show."""
+
+    @property
+    def name(self) -> str:
+        return self.description.name
+
+    @property
+    def version(self) -> int:
+        return self.description.version
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        return self.description.facts
+
+    @property
+    def file(self) -> PluginFile | None:
+        return self.description.file
+
+    def entry(self) -> Entry:
+        """Import it.
+
+        Raises:
+            InputError: its file can't be run.
+        """
+        return self.description.entry()
+
+
+def choose(
+    kind: str, text: str, overrides: Mapping[str, Any] | None = None, last: Mapping[str, Any] | None = None
+) -> Choice:
+    """Read ``NAME`` or ``NAME:option=value,...``, where the name may be a file's.
+
+    Args:
+        kind: "method" or "scenario".
+        text: what the user typed. The option's type decides how a value is read: ``0.3`` is a number or a text.
+        overrides: options that were given another way; the text's own win.
+        last: options that win over the text's; those that there aren't are left out.
+
+    Raises:
+        InputError: an unknown name or option, or a value that the option can't take.
+    """
+    if len(text) > _LONGEST:
+        raise InputError(f"{kind} {brief(text)} has {len(text):,} characters; at most {_LONGEST:,}")
+    description, rest = find(kind, text)
+    name = description.name
+    own: dict[str, Any] = {}
+    for part in split(rest) if rest else []:
+        key, equals, value = part.partition("=")
+        key = key.strip()
+        if not equals:
+            raise InputError(f"{kind} {name!r}: {brief(part)} isn't of the form option=value")
+        if key in own:
+            raise InputError(f"{kind} {name!r}: option {brief(key)} is given twice")
+        own[key] = read(value.strip(), description.options.get(key, {}))
+    given = dict(overrides or {}) | own
+    return configure(description, given | {key: v for key, v in (last or {}).items() if key in description.options})
+
+
+def configure(description: Description, given: Mapping[str, Any]) -> Choice:
+    """Put given options over the defaults.
+
+    Raises:
+        InputError: an unknown option, or a value that the option can't take.
+    """
+    of = f"{description.kind} {description.name!r}"
+    schemas = description.options
+    config = {key: schema["default"] for key, schema in schemas.items() if "default" in schema}
+    for key, value in given.items():
+        if key not in schemas:
+            raise unknown(f"option of {of}:", key, schemas)
+        try:
+            config[key] = checked(value, schemas[key], key, of)
+        except RecursionError:
+            raise InputError(f"{of}, option {key!r}: its lists lie too deep in each other") from None
+    for key, schema in schemas.items():
+        if key not in config:
+            raise InputError(f"{of} needs its option {key!r}: {description.name}:{key}=... ({expected(schema)})")
+    changed = [f"{key}={written(config[key], schema)}" for key, schema in schemas.items()
+               if "default" not in schema or not equal(config[key], schema["default"])]  # fmt: skip
+    label = description.name + (":" + ",".join(changed) if changed else "")
+    return Choice(description, config, label)

@@ -1,0 +1,305 @@
+"""Suites: named sets of scenarios, methods and seeds, one TOML file each in the folder ``suites``; and their cells."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache, lru_cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
+
+from ..discovery.index import describe, file_in, plug_in_metrics
+from ..discovery.plugin_file import PluginFile, expanded
+from ..errors import InputError, brief, not_a_name, unknown
+from .cell import Cell, plan
+from .spec import choose, configure
+
+_LARGEST = 100_000
+"""Bytes that a suite's file may have."""
+_LONGEST_KEY = 40
+"""Characters of a key that a message shows."""
+_LAST_SEED = 2**63 - 1
+"""Seeds are part of cells' names, and whole numbers in TOML have 64 bits."""
+
+
+class Smoke(BaseModel):
+    """The small size of a suite, to see that everything runs: one seed, with these options in place of the suite's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    scenario: dict[str, JsonValue] = {}
+    method: dict[str, JsonValue] = {}
+
+
+class Suite(BaseModel):
+    """A set of cells to run. Scenarios and methods are written as on the command line, ``NAME:option=value,...``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    summary: str
+    budget: str
+    """How long it takes, and how to spend more."""
+    scenarios: list[str] = Field(min_length=1)
+    methods: list[str] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=_LAST_SEED)]] = Field(min_length=1)
+    figures: list[str] = []
+    """The figures to look at: names of metrics or of kinds of figure. ``lifegen plot`` draws all that there are."""
+    keep_models: bool = False
+    smoke: Smoke
+
+    _name: str = PrivateAttr("")
+
+    @contextmanager
+    def at(self, *place: str | int) -> Iterator[None]:
+        """Let an InputError in here name the suite and a place in it, such as ``("methods", 3)``."""
+        try:
+            yield
+        except InputError as error:
+            raise InputError(f"{_where(self._name, place)}: {error}") from None
+
+
+def suites() -> dict[str, Suite]:
+    """The suites that come with lifegen, by name.
+
+    Raises:
+        InputError: a file in their folder isn't a suite.
+    """
+    return {name: _built_in(_folder(), name) for name in _names()}
+
+
+def suite(name: str) -> Suite:
+    """A suite by its name, or from a TOML file.
+
+    Raises:
+        InputError: there is no such suite, or the file isn't one; the text has the key, what is wrong there and what
+            was probably meant.
+    """
+    if name.endswith(".toml"):
+        return _read(name, _content(name))
+    if name not in (names := _names()):
+        if Path(name).name != name:
+            raise InputError(f"suite {name} isn't a TOML file: its name would end in .toml")
+        raise unknown("suite", name, names)
+    return _built_in(_folder(), name)
+
+
+@cache
+def named_variants() -> frozenset[str]:
+    """Labels of the methods with options that suites name, which are ranked beside the methods as they come."""
+    # A suite's method may be a plug-in that isn't installed here.
+    usable = {name for name, entry in describe("method").items() if not entry.error}
+    texts = {text for suite in suites().values() for text in suite.methods if ":" in text}
+    return frozenset(choose("method", text).label for text in texts if text.partition(":")[0] in usable)
+
+
+def cells_of(
+    suite_name: str | None = None,
+    scenarios: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    seeds: Sequence[int] | None = None,
+    steps: int | None = None,
+    smoke: bool = False,
+    metrics: Sequence[str] = (),
+) -> list[Cell]:
+    """The cells of a suite, or of given scenarios × methods × seeds.
+
+    Args:
+        suite_name: as for :func:`suite`; None if the rest says it all.
+        scenarios: ``NAME:option=value,...`` each; replace the suite's.
+        methods: likewise; "all" stands for every method but presets.
+        seeds: replace the suite's; 0, 1 and 2 without a suite.
+        steps: optimiser steps per interval, in place of the suite's; a scenario given here may say its own.
+        smoke: whether to run the suite's small size.
+        metrics: files whose metrics are measured as well.
+
+    Raises:
+        InputError: something doesn't exist, or nothing is asked for.
+    """
+    if smoke and not suite_name:
+        raise InputError("--smoke is the small size of a suite: say which with --suite NAME")
+    chosen = _beside(suite(suite_name), suite_name) if suite_name else None
+    if not (chosen or scenarios) or not (chosen or methods):
+        raise InputError("say what to run: --suite NAME, or -s SCENARIO and -m METHOD (`lifegen list` shows them)")
+    small = chosen.smoke if chosen and smoke else Smoke()
+    if seeds is None:
+        seeds = (chosen.seeds[:1] if smoke else chosen.seeds) if chosen else (0, 1, 2)
+    for seed in seeds:
+        if not 0 <= seed <= _LAST_SEED:
+            raise InputError(f"seed {brief(seed)} isn't between 0 and {_LAST_SEED}")
+    if chosen:
+        _check_names(chosen, *([] if scenarios else ["scenario"]), *([] if methods else ["method"]))
+    given = {"steps": steps} if steps else {}
+    last = small.scenario | ({} if scenarios else given)
+    names = [name for text in methods or (chosen.methods if chosen else ()) for name in _expanded(text)]
+    cells = plan(
+        [choose("scenario", text, given, last) for text in scenarios or (chosen.scenarios if chosen else ())],
+        [choose("method", name, last=small.method) for name in names],
+        seeds,
+    )
+    of_suite = suite_name if chosen and not methods else None
+    measured = plug_in_metrics([PluginFile.read(_metric_file(name)) for name in metrics])
+    return [replace(cell, suite=of_suite, metrics=measured) for cell in cells]
+
+
+def _metric_file(name: str) -> str:
+    path, thing, options = file_in(name) or ("", None, "")
+    if not path:
+        raise InputError(f"--metric {brief(name)} isn't a Python file; metrics that are installed are always measured")
+    if thing or options:
+        raise InputError(f"--metric {brief(name)}: all metrics of a file are measured; write --metric {path}")
+    return path
+
+
+def _beside(chosen: Suite, name: str) -> Suite:
+    """A suite whose plug-in files are looked for beside its own file."""
+    folder = expanded(name).parent
+
+    def placed(texts: list[str]) -> list[str]:
+        return [_placed(folder, text) for text in texts]
+
+    return chosen.model_copy(update={kind: placed(getattr(chosen, kind)) for kind in ("scenarios", "methods")})
+
+
+def _placed(folder: Path, text: str) -> str:
+    if not (named := file_in(text)):
+        return text
+    path = named[0]
+    # An option's value isn't part of the path, and stays as it is: it may have two slashes.
+    return f"{folder / expanded(path)}{text.removeprefix(path)}"
+
+
+def _expanded(text: str) -> list[str]:
+    if text != "all":
+        return [text]
+    return sorted(name for name, entry in describe("method").items() if not (entry.error or entry.facts["preset"]))
+
+
+def _check_names(chosen: Suite, *kinds: str) -> None:
+    """See whether everything that a suite names exists, and every option of its small size.
+
+    Raises:
+        InputError: something doesn't, or the same thing is named twice.
+    """
+    for kind in kinds:
+        by_label: dict[str, str] = {}
+        choices = []
+        for i, text in enumerate(getattr(chosen, f"{kind}s")):
+            with chosen.at(f"{kind}s", i):
+                names = _expanded(text) if kind == "method" else [text]
+                choices += [choose(kind, name) for name in names]
+                if text in names and (other := by_label.setdefault(choices[-1].label, text)) != text:
+                    raise InputError(f"{brief(text)} is the same as {brief(other)}")
+        for key, value in getattr(chosen.smoke, kind).items():
+            with chosen.at("smoke", kind, key):
+                having = [choice for choice in choices if key in choice.config]
+                if not having:
+                    options = {option for choice in choices for option in choice.config}
+                    raise unknown(f"option of this suite's {kind}s", key, options)
+                for choice in having:
+                    configure(choice.description, {**choice.config, key: value})
+
+
+def _folder() -> Traversable:
+    return files("lifegen.benchmark.cells") / "suites"
+
+
+def _names() -> list[str]:
+    return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
+
+
+def _built_in(folder: Traversable, name: str) -> Suite:
+    return _read(f"{name}.toml", (folder / f"{name}.toml").read_bytes())
+
+
+def _content(name: str) -> bytes:
+    """The bytes of a suite's file.
+
+    Raises:
+        InputError: it isn't a file, can't be read, is too large, or has a name that no store can have.
+    """
+    path = expanded(name)
+    if problem := not_a_name(path.stem):  # its store is named after it
+        raise InputError(f"suite {name}: the name of its file {problem}")
+    if path.is_dir() or path.is_fifo():
+        raise InputError(f"suite {name} is a folder or the like; a suite is a TOML file")
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in its folder's name
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(
+            f"suite {name} can't be read: {reason}; `lifegen list suites` shows those that come with lifegen"
+        ) from None
+    if len(content) > _LARGEST:
+        raise InputError(f"suite {name} has more than {_LARGEST:,} bytes")
+    return content
+
+
+@lru_cache(maxsize=64)  # more than come with lifegen: publishing asks for each many times
+def _read(name: str, content: bytes) -> Suite:
+    """A suite, checked as far as its text alone allows.
+
+    Raises:
+        InputError: it isn't a suite.
+    """
+    try:
+        text = content.decode()
+        checked = Suite.model_validate(tomllib.loads(text))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(f"suite {name}, line {line}: byte {content[error.start]:#04x} isn't UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        at_line = re.search(r" \(at line (\d+), column \d+\)$", str(error))
+        line = int(at_line[1]) if at_line else text.rstrip().count("\n") + 1
+        wrong = text.split("\n")[line - 1].strip()
+        raise InputError(f"suite {name}, line {line}: {brief(wrong)} isn't valid TOML: {error}") from None
+    except ValidationError as error:
+        raise _refusal(name, error) from None
+    except (ValueError, RecursionError):
+        raise InputError(
+            f"suite {name} can't be read: a number in it is too long, or its lists lie too deep in each other"
+        ) from None
+    checked._name = name
+    for key in ("scenarios", "methods", "seeds", "figures"):
+        seen = set()
+        for i, value in enumerate(getattr(checked, key)):
+            with checked.at(key, i):
+                if value in seen:
+                    raise InputError(f"{brief(value)} stands there twice")
+            seen.add(value)
+    return checked
+
+
+def _refusal(name: str, refused: ValidationError) -> InputError:
+    """The error for a file that isn't a suite. An unknown key comes first, since it may be why another is missing."""
+    errors = refused.errors(include_url=False)
+    error = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
+    place = error["loc"]
+    if error["type"] == "missing":
+        needed = [key for key, field in Suite.model_fields.items() if field.is_required()]
+        return InputError(f"suite {name}: key {place[-1]!r} is missing; there must be: {', '.join(needed)}")
+    if error["type"] == "extra_forbidden":
+        kind, model = ("key of smoke", Smoke) if len(place) > 1 else ("key", Suite)
+        return InputError(f"{_where(name, place)}: {unknown(kind, str(place[-1]), model.model_fields)}")
+    if error["type"] == "too_short":
+        return InputError(f"{_where(name, place)}: the list is empty")
+    expected = error["msg"]
+    if error["type"] == "invalid-json-value":
+        expected = "Input should be a number, a string, true, false, or a list or table of these"
+    return InputError(f"{_where(name, place)}: {expected}, not {brief(error['input'])}")
+
+
+def _where(name: str, place: Sequence[str | int]) -> str:
+    """A place in a suite: ``suite NAME, methods[3]`` or ``suite NAME, smoke.scenario.steps``."""
+    path = ""
+    for part in place:
+        shown = part if isinstance(part, int) or len(part) <= _LONGEST_KEY else f"{part[:_LONGEST_KEY]}…"
+        path += f"[{shown}]" if isinstance(part, int) else f".{shown}"
+    return f"suite {name}, {path.removeprefix('.')}"

@@ -1,0 +1,5 @@
+"""Words in, exit codes out."""
+
+from .main import main
+
+__all__ = ["main"]

@@ -1,0 +1,106 @@
+"""The commands for whoever adds a method, a scenario or a metric. No torch, but where something is checked."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..authoring.checks import Finding
+    from ..authoring.scaffold import Kind
+
+_PACKAGE = click.option("--package", is_flag=True, help="Write an installable package with an entry point and a test.")
+_NEXT = {
+    "method": ["lifegen run -s split-digits -m {one} -m naive -m batch", "lifegen leaderboard runs/default"],
+    "scenario": ["lifegen run -s {one} -m naive -m lifelong-vae -m batch", "lifegen leaderboard runs/default"],
+    "metric": [
+        "lifegen run -s split-digits -m naive -m lifelong-vae{option}",
+        "lifegen leaderboard runs/default --metric {name}",
+    ],
+}
+
+
+@click.command("new-method")
+@click.argument("name")
+@_PACKAGE
+def new_method(name: str, package: bool) -> None:
+    """Write NAME.py, a method that runs at once, into the current folder."""
+    _new("method", name, package)
+
+
+@click.command("new-scenario")
+@click.argument("name")
+@_PACKAGE
+def new_scenario(name: str, package: bool) -> None:
+    """Write NAME.py, a scenario that runs at once, into the current folder."""
+    _new("scenario", name, package)
+
+
+@click.command("new-metric")
+@click.argument("name")
+@_PACKAGE
+def new_metric(name: str, package: bool) -> None:
+    """Write NAME.py, a metric that is measured at once, into the current folder."""
+    _new("metric", name, package)
+
+
+def _new(kind: Kind, name: str, package: bool) -> None:
+    from ..authoring.scaffold import new
+
+    first, *others = new(kind, name, Path(), package)
+    one = name if package else str(first)
+    click.echo(f"wrote {first}" + "".join(f"\n  {file.relative_to(first)}" for file in others))
+    lines = [f"lifegen check {one}", *_NEXT[kind]]
+    if package:
+        lines.insert(0, f"pip install --editable {first}")
+    option = "" if package else f" --metric {one}"
+    click.echo(
+        "\nEdit it, and:\n" + "\n".join(f"    {line.format(one=one, name=name, option=option)}" for line in lines)
+    )
+
+
+@click.command()
+@click.argument("thing", metavar="NAME|FILE[:CLASS]")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
+def check(thing: str, data_root: Path | None) -> int:
+    """See whether a method, scenario or metric keeps what it promises, and whether it does anything.
+
+    What isn't installed is named by its file: all that file.py registers, or file.py:Class. Options may follow as for
+    `run`.
+    """
+    from ..authoring.checks.check import findings, targets
+    from ..environment import home_for_avalanche
+    from ..processes import use_one_thread
+
+    use_one_thread()
+    warnings.simplefilter("ignore")  # of libraries
+    with home_for_avalanche():
+        import avalanche.benchmarks  # noqa: F401  (for all that imports it later)
+    began = perf_counter()
+    counts: Counter[str] = Counter()
+    for description, options in targets(thing):
+        click.echo(f"{description.kind} {description.name} ({description.origin})")
+        for finding in findings(description, options, data_root):
+            counts[finding.status] += 1
+            click.echo(_told(finding))
+    words = ", ".join(
+        f"{counts[status]} {status}" for status in ("kept", "broken", "note", "skipped") if counts[status]
+    )
+    click.echo(f"{words}; {perf_counter() - began:.0f} s")
+    return 1 if counts["broken"] else 0
+
+
+def _told(finding: Finding) -> str:
+    if finding.status != "broken":
+        return f"  {finding.status:8}{finding.promise}{f': {finding.seen}' if finding.seen else ''}"
+    facts = {"expected": finding.expected, "seen": finding.seen, "look at": finding.look}
+    lines = [f"{name + ':':10}{text}" for name, text in facts.items() if text]
+    return "\n".join([f"  BROKEN  {finding.promise}", *(f"          {line}" for line in lines)])
+
+
+COMMANDS: list[Any] = [new_method, new_scenario, new_metric, check]

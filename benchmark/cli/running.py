@@ -1,0 +1,409 @@
+"""The commands that compute: what is to run, running it here or on a cluster, and how far it is. No torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..cells.cell import PRECISIONS, Cell
+from ..errors import InputError
+from ..folders import data_folder
+
+if TYPE_CHECKING:
+    from ..reading.overview import Overview
+    from ..running.executor import Executor, States
+    from ..store.store import Store
+
+_MOST_SEEDS = 10_000
+
+_STORE = click.argument("store", type=click.Path(path_type=Path))
+_DATA = click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
+_DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+_JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Cells at a time.  [default: one per core]")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
+
+
+def _selection(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which cells are meant, as one argument ``chosen``."""
+    options = [
+        click.option("--suite", "suite_name", help="A suite by name, or a TOML file."),
+        click.option("-s", "--scenario", "scenarios", multiple=True, metavar="NAME|FILE[:OPTION=VALUE,...]",
+                     help="A name, or a Python file. May be repeated."),
+        click.option("-m", "--method", "methods", multiple=True, metavar="NAME|FILE[:OPTION=VALUE,...]",
+                     help="A name, or a Python file. May be repeated; all: every method but presets."),
+        click.option("--seeds", help="Such as 0-4 or 0,3,7.  [default: 0-2, or the suite's]"),
+        click.option("--steps", type=click.IntRange(min=1),
+                     help="Optimiser steps per interval.  [default: the scenario's]"),
+        click.option("--smoke", is_flag=True, help="The suite's small size, one seed: does everything run?"),
+        click.option("--metric", "metrics", multiple=True, metavar="FILE",
+                     help="Measure the metrics of a Python file, too. May be repeated."),
+        click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="float32", show_default=True,
+                     help="Of matrix products in training; auto: the fastest that is known to leave bounds alone."),
+        click.option("--out", type=click.Path(path_type=Path),
+                     help="The store.  [default: runs/SUITE, runs/SUITE-smoke, or runs/default]"),
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _execution(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say how cells are run."""
+    options = [
+        _DEVICE,
+        click.option("--time-limit", type=click.FloatRange(min=0, min_open=True),
+                     help="Seconds that one cell may take."),
+        click.option("--keep-models", is_flag=True, help="Keep final models in the store (some suites do)."),
+        click.option("--states", type=click.Choice(["resume", "last", "all"]), default="resume", show_default=True,
+                     help="States of interval boundaries that stay when a cell is done: none, the last, or all."),
+        _DATA,
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    cells: list[Cell]
+    path: Path
+    keep_models: bool
+
+
+def _chosen(
+    suite_name: str | None, scenarios: Sequence[str], methods: Sequence[str], seeds: str | None, steps: int | None,
+    smoke: bool, metrics: Sequence[str], precision: str, out: Path | None, device: str | None,
+) -> _Chosen:  # fmt: skip
+    """The cells that options ask for. Where they run nobody knows yet without a device: each says whether it can."""
+    from ..cells.suite import cells_of, suite
+    from ..running.devices import resolve_precision
+
+    cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke,
+                     metrics)  # fmt: skip
+    if suite_name and suite_name.endswith(".toml"):  # a test does so for those that come with lifegen
+        from ..reporting.figure_kinds import check_figures
+
+        check_figures(suite(suite_name))
+    if precision != "float32":  # a cell's identity has what it stands for on the device, which takes torch to find
+        if device is not None:
+            precision = resolve_precision(precision, device)
+        elif precision == "auto":
+            raise InputError("--precision auto: say which; the nodes of a cluster may differ in what they can")
+        cells = [replace(cell, precision=precision) for cell in cells]
+    path = out or Path("runs", Path(suite_name or "default").stem + ("-smoke" if smoke else ""))
+    return _Chosen(cells, path, bool(suite_name and suite(suite_name).keep_models))
+
+
+@click.command()
+@_selection
+@_JOBS
+@_execution
+@click.option("--gpus", help="Such as 0,1: CUDA devices to use, one cell at a time on each.")
+@click.option("--slots-per-gpu", type=click.IntRange(min=1), default=1, show_default=True,
+              help="Cells at a time on each of --gpus.")  # fmt: skip
+@click.option("--retry", type=click.Choice(["failed"]), help="Run cells again that have failed.")
+@click.option("--fail-fast", is_flag=True, help="Stop everything at the first failure.")
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Processes of this machine, or Ray.",
+)
+@click.option("--address", help="Ray: auto or host:6379.  [default: RAY_ADDRESS, else Ray on this machine]")
+@click.option("--cpus", type=click.FloatRange(min=0), help="Ray: for each cell.  [default: 1]")
+@click.option(
+    "--gpu-share",
+    type=click.FloatRange(min=0),
+    help="Ray: GPUs for each cell; at 0.25 four cells share one.  [default: 0]",
+)
+@click.option("--memory", type=click.FloatRange(min=0, min_open=True), help="Ray: GiB for each cell.")
+@click.option("--share", type=click.Choice(["auto", "folder", "ray"]),
+              help="Ray: whether results come through the store's folder or through Ray.  [default: auto]")  # fmt: skip
+def run(
+    jobs: int | None,
+    device: str,
+    time_limit: float | None,
+    keep_models: bool,
+    states: States,
+    data_root: Path | None,
+    gpus: str | None,
+    slots_per_gpu: int,
+    retry: str | None,
+    fail_fast: bool,
+    executor: str,
+    address: str | None,
+    cpus: float | None,
+    gpu_share: float | None,
+    memory: float | None,
+    share: Any,
+    **selection: Any,
+) -> int:
+    """Run scenarios × methods × seeds into a store. Repeating the command finishes what is missing.
+
+    Given with a suite, -s, -m and --seeds replace the suite's own. A cell that was interrupted goes on from its last
+    interval boundary; one that has failed is left until --retry failed.
+    """
+    from ..running.executor import Execution
+    from ..running.local import missing
+    from ..store.plans import save_plan
+    from ..store.store import Store
+    from .progress import shown
+
+    _check_device(device)
+    places = _places(gpus, slots_per_gpu, device, jobs)
+    device = "cuda" if places else device
+    on_ray = executor == "ray"
+    if on_ray and (places or jobs):
+        raise InputError("--jobs and --gpus are for this machine's processes; with Ray: --cpus, --gpu-share, --memory")
+    if not on_ray and any(option is not None for option in (address, cpus, gpu_share, memory, share)):
+        raise InputError("--address, --cpus, --gpu-share, --memory and --share are for --executor ray")
+    chosen = _chosen(**selection, device=None if on_ray else device)
+    cells, path = chosen.cells, chosen.path
+    keep_models = keep_models or chosen.keep_models
+    execution = Execution(data_folder(data_root), device, time_limit, keep_models, states, fail_fast)
+    runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else _here(jobs, places, device)
+    line = shlex.join(["lifegen", *sys.argv[1:]])
+    Store.check(path)
+    todo, failed = missing(cells, Store(path), retry == "failed")
+    if keep_models and (bare := _without_model(Store(path), cells)):
+        click.echo(f"{bare} finished cells kept no model: delete their folders in {path / 'cells'} to run them anew")
+    finished = len(cells) - len(todo) - len(failed)
+    if failed:
+        click.echo(f"{len(failed)} of {len(cells)} cells have failed; --retry failed runs them again:")
+        for cell in failed:
+            click.echo(f"  {cell}: {Store(path).cell(cell.name).reason}")
+    if not todo:
+        if finished:  # asked for all the same: of two texts of a file, these are now the newest
+            save_plan(Store(path), cells, line, keep_models)
+        click.echo(f"{len(cells)} cells, {'all' if finished == len(cells) else finished} done: {path}")
+        return 1 if failed else 0
+    click.echo(f"{len(cells)} cells, {finished} done, {len(todo)} to run: {path}")
+    for cell in todo:
+        if (stored := Store(path).cell(cell.name)).status == "damaged":
+            click.echo(f"{cell}: {stored.reason}; it is set aside, and computed anew")
+    click.echo("checking device, data and options first")
+    runner.prepare(todo, execution)
+    store = Store.create(path)
+    save_plan(store, cells, line, keep_models)
+    with shown(todo) as show:
+        events = runner.run(todo, store, execution, show)
+    if len(events) < len(todo):
+        click.echo(f"stopped at the first failure: {len(todo) - len(events)} cells haven't come to an end; the same"
+                   " command goes on with them")  # fmt: skip
+    return 1 if failed or len(events) < len(todo) or any(event.kind != "done" for event in events) else 0
+
+
+@click.command()
+@_selection
+@_DEVICE
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time.")
+@click.option("--save", is_flag=True, help="Write the plan into the store, for `lifegen worker` and `status`.")
+@click.option("--keys", is_flag=True, help="Print only the names of the cells that are to run, one a line.")
+@_JSON
+def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **selection: Any) -> None:
+    """Show what `run` with the same options would do, and how long that takes; run nothing."""
+    from ..reading.overview import overview
+    from ..running.local import missing
+    from ..store.plans import save_plan
+    from ..store.store import Store
+
+    _check_device(device)
+    chosen = _chosen(**selection, device=device)
+    Store.check(chosen.path)
+    if save:
+        line = shlex.join(["lifegen", *sys.argv[1:]])
+        save_plan(Store.create(chosen.path), chosen.cells, line, chosen.keep_models)
+    if keys:
+        for cell in missing(chosen.cells, Store(chosen.path))[0]:
+            click.echo(cell.name)
+        return
+    _show(overview(Store(chosen.path), chosen.cells), jobs, as_json)
+
+
+@click.command()
+@_STORE
+@click.option("--jobs", type=click.IntRange(min=1),
+              help="Cells at a time, for the time that is left.  [default: those that run now]")  # fmt: skip
+@_JSON
+def status(store: Path, jobs: int | None, as_json: bool) -> None:
+    """Show how far a store is, from any machine that sees it: what is done, running, failed and left, and how long."""
+    from ..reading.overview import overview
+    from ..store.store import Store
+
+    found = overview(Store.open(store))
+    _show(found, jobs or max(1, found.counts.get("running", 0)), as_json)
+
+
+@click.command()
+@_STORE
+@click.option("--cell", "keys", multiple=True, metavar="KEY",
+              help="A cell's name or hash, or its beginning. May be repeated.  [default: all]")  # fmt: skip
+@_execution
+def worker(
+    store: Path, keys: tuple[str, ...], device: str, time_limit: float | None, keep_models: bool, states: States,
+    data_root: Path | None,
+) -> int:  # fmt: skip
+    """Run cells that a store was asked for, one after another: those of --cell, else all that nobody else runs.
+
+    Any number of workers, on any machines that see the store, share the work.
+    """
+    from ..running.executor import Execution
+    from ..running.local import Local, missing
+    from ..store.plans import asked_for, find_cell, kept_models
+    from ..store.store import Store
+    from .progress import shown
+
+    _check_device(device)
+    found = Store.open(store)
+    cells = [find_cell(found, key) for key in keys] or asked_for(found)
+    todo, failed = missing(cells, found, retry_failed=bool(keys))
+    wanted = keep_models or kept_models(found)
+    execution = Execution(data_folder(data_root), device, time_limit, wanted, states)
+    if todo:
+        Local().prepare(todo, execution)
+    with shown(todo) as show:
+        events = Local().run(todo, found, execution, show)
+    unfinished = [event for event in events if event.kind == "failed" or (keys and event.kind != "done")]
+    return 1 if failed or unfinished else 0
+
+
+@click.command()
+@_STORE
+@click.argument("cell", metavar="CELL")
+@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: what the cell was computed on]")
+@_DATA
+def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) -> int:
+    """Compute CELL (its name or hash, or its beginning) again, and say whether its numbers are the same."""
+    from ..running.rerun import rerun as again
+    from ..store.plans import find_cell
+    from ..store.store import Store
+
+    _check_device(device or "auto")
+    found = Store.open(store)
+    chosen = find_cell(found, cell)
+    with tempfile.TemporaryDirectory() as scratch:
+        result = again(found, chosen, Path(scratch, "store"), data_folder(data_root), device)
+    for what, before, now in result.circumstances:
+        click.echo(f"otherwise: {what} was {before}, is {now}")
+    for metric, (number, gap) in result.differing.items():
+        click.echo(f"differs: {metric}, {number} numbers, by up to {gap:g}")
+    if result.pictures_differ:
+        click.echo("differs: pictures")
+    differing = sum(number for number, _ in result.differing.values())
+    click.echo(f"{chosen}: " + (f"all {result.numbers:,} numbers are equal" if result.equal else
+                                f"{differing:,} of {result.numbers:,} numbers differ"))  # fmt: skip
+    return 0 if result.equal else 1
+
+
+@click.command()
+@_DATA
+@_JSON
+def doctor(data_root: Path | None, as_json: bool) -> None:
+    """Show what a bug report needs: versions, machine, devices, data, broken plug-ins."""
+    from .doctor import examine
+
+    found = examine(data_folder(data_root))
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+        return
+    for subject, facts in found.items():
+        click.echo(subject)
+        for name, value in facts.items():
+            click.echo(f"  {name}: {value}")
+
+
+COMMANDS = (run, plan, status, worker, rerun, doctor)
+
+
+def _show(found: Overview, jobs: int, as_json: bool) -> None:
+    from rich.filesize import decimal
+
+    if as_json:
+        names = ("counts", "hours_left", "bytes_now", "bytes_left", "state_bytes", "unreadable")
+        cells = [asdict(item) for item in found.items]
+        click.echo(json.dumps({name: getattr(found, name) for name in names} | {"cells": cells}, indent=1))
+        return
+    click.echo(f"{found.store.path}: {found.counts.get('done', 0)} of {len(found.items)} cells are done")
+    for name, number in found.counts.items():
+        click.echo(f"{name:>13}  {number}")
+    for item in found.items:
+        if item.reason:
+            click.echo(f"{item.status} {item.name}: {' '.join(item.reason.split())}")
+    for line in found.unreadable:
+        click.echo(f"a plan can't be read: {line}")
+    if any(item.left for item in found.items):
+        hours = found.hours_left
+        known = "" if hours is None else f"about {_duration(hours / jobs)}, {jobs} at a time"
+        click.echo(f"time left: {known or 'unknown before a cell is done'}")
+    ending = f", about {decimal(found.bytes_now + round(found.bytes_left))} in the end" if found.bytes_left else ""
+    state = f"; an interrupted or running cell adds up to {decimal(found.state_bytes)}" if found.state_bytes else ""
+    click.echo(f"on disk: {decimal(found.bytes_now)}{ending}{state}")
+
+
+def _duration(hours: float) -> str:
+    if hours >= 48:
+        return f"{hours / 24:.1f} days"
+    return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"
+
+
+def _check_device(device: str) -> None:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
+
+
+def _here(jobs: int | None, places: Sequence[str], device: str) -> Executor:
+    from ..running.local import Local, default_jobs
+
+    return Local(jobs or default_jobs(device), places)
+
+
+def _on_ray(
+    address: str | None, cpus: float | None, gpu_share: float | None, memory: float | None, share: Any
+) -> Executor:
+    from ..running.ray import OnRay, Request
+
+    request = Request(1.0 if cpus is None else cpus, gpu_share or 0.0, memory and int(memory * 2**30))
+    return OnRay(address, request, share or "auto")
+
+
+def _without_model(store: Store, cells: Sequence[Cell]) -> int:
+    """The number of finished cells that could have kept their model and have none."""
+    stored = (store.cell(cell.name) for cell in cells)
+    return sum(one.status == "done" and not one.model and not one.record.get("no_model") for one in stored)
+
+
+def _places(gpus: str | None, per_gpu: int, device: str, jobs: int | None) -> list[str]:
+    from ..running.devices import slots
+
+    if gpus is None:
+        if per_gpu > 1:
+            raise InputError("--slots-per-gpu says how many cells share a device of --gpus: give that as well")
+        return []
+    if device not in ("auto", "cuda") or jobs is not None:
+        raise InputError("--gpus chooses devices and, with --slots-per-gpu, cells at a time: leave --device and --jobs")
+    return slots(gpus, per_gpu)
+
+
+def _seeds(text: str) -> list[int]:
+    """``0-4`` or ``0,3,7`` or a mixture."""
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise InputError(f"--seeds {text!r}: {part.strip()!r} isn't a number or a range such as 0-4")
+        if int(last or first) - int(first) >= _MOST_SEEDS:
+            raise InputError(f"--seeds {text!r}: {part.strip()} has more than {_MOST_SEEDS:,} seeds")
+        seeds += range(int(first), int(last or first) + 1)
+    if not seeds:
+        raise InputError(f"--seeds {text!r} names no seed")
+    return list(dict.fromkeys(seeds))

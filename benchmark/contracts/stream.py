@@ -1,0 +1,371 @@
+"""A stream of data distributions, as Avalanche sees it and as the harness does.
+
+A :class:`Stream` is an Avalanche ``CLScenario`` over in-memory uint8 tensors. Its train stream has one experience an
+interval; its valid and test streams have one experience a distribution, in the order in which they are first met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, NamedTuple, Self
+
+import torch
+from avalanche.benchmarks import CLScenario, DatasetExperience, EagerCLStream
+from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
+from avalanche.benchmarks.utils.flat_data import ConstantSequence
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from ..errors import InputError, brief, not_a_name, unknown
+from ..seeds import Seeds
+from .images import Images
+from .options import Options
+
+
+class ScenarioConfig(Options):
+    """Options of every scenario."""
+
+    steps: PositiveInt = 3000
+    """Optimiser steps per interval: exactly so many, at least (random), or at most (early-stopping)."""
+    interval_length: Literal["fixed", "random", "early-stopping"] = "fixed"
+    """fixed; random: steps + a geometric number; early-stopping: until the validation negative ELBO stops falling."""
+    extra_steps: Annotated[float, Field(gt=1)] = 1300
+    """random: mean of the geometric number (LGM's code: 13 times the batch size)."""
+    patience: PositiveInt = 500
+    """early-stopping: steps without a lower validation value after which an interval ends; the best state is kept."""
+    check_every: PositiveInt = 50
+    """early-stopping: steps between two looks at the validation part of the current interval."""
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of each distribution's training images that is held out, the last ones."""
+    test_images: PositiveInt | None = None
+    """Most test images: a fixed sample in which distributions have equal shares, but for those that have fewer images;
+    of validation images likewise. null: all."""
+    track: Literal["bernoulli-grey", "bernoulli-binarised", "discretised-logistic"] = "bernoulli-grey"
+    """Likelihood of the pixels: on grey levels, on images binarised once, or on 8-bit values."""
+    importance_draws: PositiveInt = 500
+    """Draws of the importance-weighted bound at the end."""
+    importance_images: PositiveInt = 100
+    """Test images of each distribution, its first, that this bound is computed on; all of one that has fewer."""
+
+    def lengths(self, intervals: int, seeds: Seeds) -> list[int]:
+        """Steps of each interval, or their limits: the same for every method."""
+        if self.interval_length != "random":
+            return [self.steps] * intervals
+        extra = torch.empty(intervals).geometric_(1 / self.extra_steps, generator=seeds.generator("interval-lengths"))
+        if not (extra < 2**53).all():
+            raise InputError(f"extra_steps={self.extra_steps:g} makes intervals that don't end")
+        return [self.steps + int(n) for n in extra]
+
+    @model_validator(mode="after")
+    def _acts(self) -> Self:
+        """An option without effect would make a cell of its own."""
+        for name, kind in (
+            ("extra_steps", "random"),
+            ("patience", "early-stopping"),
+            ("check_every", "early-stopping"),
+        ):
+            if self.interval_length != kind and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{name} has an effect with interval_length={kind} only")
+        return self
+
+
+class Parts(NamedTuple):
+    """The three parts of one distribution."""
+
+    train: Images
+    valid: Images
+    test: Images
+
+
+class EarlyStopping(NamedTuple):
+    """When an interval ends, by its own validation part."""
+
+    valid: Images
+    patience: int
+    """Steps without a lower value"""
+    check_every: int
+    """Steps between two looks"""
+
+
+class TensorImages(Dataset[tuple[Tensor, int]]):
+    """Images as a torch data set, so that stock plugins can iterate over them; lifegen's loader reads ``images``."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images.x)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.images.x[index].float().div(255), int(self.images.y[index])
+
+
+def avalanche_dataset(images: Images) -> AvalancheDataset:
+    """Images as an Avalanche data set whose items are (image in [0, 1], label, task label 0)."""
+    targets = DataAttribute(images.y.tolist(), "targets")
+    task_labels = DataAttribute(ConstantSequence(0, len(images.x)), "targets_task_labels", use_in_getitem=True)
+    return AvalancheDataset([TensorImages(images)], data_attributes=[targets, task_labels])
+
+
+def tensor_view(dataset: AvalancheDataset) -> Images | None:
+    """The tensors behind an Avalanche data set, or None if it isn't a plain view of one :class:`TensorImages`."""
+    flat = dataset._flat_data  # no public way in; avalanche-lib is pinned to 0.6.* and a test holds this in place
+    groups = (flat._transform_groups, flat._frozen_transform_groups)
+    if any(transform is not None for group in groups for transform in group.transform_groups.values()):
+        return None
+    if len(flat._datasets) != 1 or not isinstance(source := flat._datasets[0], TensorImages):
+        return None
+    return source.images if flat._indices is None else source.images.select(torch.as_tensor(flat._indices))
+
+
+def images_of(dataset: AvalancheDataset, n: int | None = None) -> Tensor:
+    """Images of any Avalanche data set, uint8, (n, channels, height, width): all, or at most n at equal distances.
+
+    Raises:
+        InputError: an item isn't an image in [0, 1].
+    """
+    index = torch.arange(n := min(n or len(dataset), len(dataset))) * len(dataset) // n
+    if (images := tensor_view(dataset)) is None:
+        x = torch.stack([dataset[i][0] for i in index.tolist()])
+        if not ((x >= 0) & (x <= 1)).all():
+            raise InputError(f"a data set's images are to be in [0, 1]; found: {_pixels(x)}")
+        return x.mul(255).round().byte()
+    return images.x[index]
+
+
+class Interval(DatasetExperience):
+    """One stretch of the stream (Avalanche: an experience), in which data come from one distribution."""
+
+    def __init__(
+        self,
+        images: Images,
+        *,
+        interval: int,
+        distributions: tuple[str, ...],
+        is_new: bool,
+        steps: int,
+        planned_steps: int | None = None,
+        stopping: EarlyStopping | None = None,
+    ) -> None:
+        super().__init__(dataset=avalanche_dataset(images), current_experience=interval)
+        self.interval = interval
+        """Position in the stream, from 0. In a valid or test stream: the interval at which it is first met."""
+        self.distributions = distributions
+        """The distributions that its data come from: one, but for the joint interval of a batch method."""
+        self.is_new = is_new
+        """Whether a distribution is met for the first time."""
+        self.steps = steps
+        """Optimiser steps that training on it takes, at most so many if it is stopped early."""
+        self.planned_steps = steps if planned_steps is None else planned_steps
+        """What a schedule may count on: not the length of an interval that is random."""
+        self.stopping = stopping
+        """How it ends early, if it does."""
+
+    @property
+    def distribution(self) -> str:
+        return "+".join(self.distributions)
+
+
+class Stream(CLScenario):
+    """A scenario's stream. Build one with :func:`make_stream`."""
+
+    train_stream: EagerCLStream
+    valid_stream: EagerCLStream
+    test_stream: EagerCLStream
+
+    def __init__(
+        self, train: list[Interval], valid: list[Interval], test: list[Interval], config: ScenarioConfig
+    ) -> None:
+        super().__init__([EagerCLStream("train", train), EagerCLStream("valid", valid), EagerCLStream("test", test)])
+        self.config = config
+        self.track = config.track
+        """Likelihood and preprocessing of its images: which bounds on them can be compared."""
+        self.distributions = tuple(experience.distribution for experience in test)
+        """Names of the distributions that occur, in the order in which they are first met."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        channels, height, width = self.images("test", self.distributions[0]).x.shape[1:]
+        return channels, height, width
+
+    def images(self, part: str, distribution: str) -> Images:
+        """The images of one distribution.
+
+        Args:
+            part: "train", "valid" or "test".
+            distribution: one of :attr:`distributions`.
+        """
+        for experience in self.streams[part]:
+            if experience.distribution == distribution:
+                images = tensor_view(experience.dataset)
+                assert images is not None  # make_stream built it
+                return images
+        raise KeyError(distribution)
+
+    def joint(self) -> list[Interval]:
+        """The whole stream as one interval, number 0, with all its steps and the union of its distributions."""
+
+        def union(part: str) -> Images:
+            parts = [self.images(part, name) for name in self.distributions]
+            return Images(torch.cat([one.x for one in parts]), torch.cat([one.y for one in parts]))
+
+        experiences = list(self.train_stream)
+        stopping = experiences[0].stopping
+        experience = Interval(
+            union("train"),
+            interval=0,
+            distributions=self.distributions,
+            is_new=True,
+            steps=sum(one.steps for one in experiences),
+            planned_steps=sum(one.planned_steps for one in experiences),
+            stopping=stopping and stopping._replace(valid=union("valid")),
+        )
+        return list(EagerCLStream("train", [experience]))
+
+
+def make_stream(
+    distributions: Mapping[str, Parts], visits: Sequence[str], config: ScenarioConfig, seeds: Seeds
+) -> Stream:
+    """Build a stream.
+
+    Args:
+        distributions: the parts of each distribution, by name.
+        visits: the distribution of each interval; one may come back.
+        config: lengths of the intervals, test sample and track.
+        seeds: where random lengths come from.
+
+    Raises:
+        InputError: there is no interval, a distribution's name or images can't be used, or the test sample would leave
+            one without an image.
+    """
+    if not visits:
+        raise InputError("the stream has no interval")
+    names = list(dict.fromkeys(visits))
+    for name in names:
+        if name not in distributions:
+            raise unknown("distribution", name, distributions)
+    used = {name: distributions[name] for name in names}
+    _check(used)
+    if config.test_images is not None:
+        used = _sampled(used, config.test_images)
+    if config.track == "bernoulli-binarised":
+        used = {name: Parts(*(_binarised(part, name, i) for i, part in enumerate(used[name]))) for name in names}
+
+    def experience(part: str, name: str, interval: int, steps: int) -> Interval:
+        """A fresh one for each visit: Avalanche writes the index on the object, so one listed twice would carry the
+        second one's. The tensors are shared."""
+        stopping = EarlyStopping(used[name].valid, config.patience, config.check_every)
+        return Interval(
+            getattr(used[name], part),
+            interval=interval,
+            distributions=(name,),
+            is_new=name not in visits[:interval],
+            steps=steps,
+            planned_steps=config.steps,
+            stopping=stopping if config.interval_length == "early-stopping" else None,
+        )
+
+    lengths = config.lengths(len(visits), seeds)
+    visited = list(enumerate(zip(visits, lengths, strict=True)))
+    train, valid, test = (
+        [experience(part, name, i, n) for i, (name, n) in visited if part == "train" or name not in visits[:i]]
+        for part in ("train", "valid", "test")
+    )
+    return Stream(train, valid, test, config)
+
+
+def _check(distributions: Mapping[str, Parts]) -> None:
+    """See whether these can be trained on. No pixel of a uint8 tensor is looked at: it takes no time.
+
+    Raises:
+        InputError: they can't, with the distribution, the part, what was found and what is expected.
+    """
+    shapes: dict[tuple[int, ...], str] = {}
+    for name, parts in distributions.items():
+        if problem := not_a_name(name):
+            raise InputError(f"distribution {brief(name)}: its name {problem}")
+        for part, (x, y) in zip(Parts._fields, parts, strict=True):
+            of = f"distribution {name!r}, {part} part"
+            if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
+                raise InputError(
+                    f"{of}: images and labels are to be tensors; found: {type(x).__name__} and {type(y).__name__}"
+                )
+            if x.dtype != torch.uint8:
+                raise InputError(
+                    f"{of}: images are to be uint8, 0 to 255; found: {_pixels(x)}. Of images in [0, 1], "
+                    f"x.mul(255).round().byte() makes them"
+                )
+            if x.ndim != 4 or not all(x.shape[1:]):
+                raise InputError(
+                    f"{of}: images are to have the shape (n, channels, height, width); found: {tuple(x.shape)}"
+                )
+            if not len(x):
+                raise InputError(
+                    f"{of}: there are no images; choose another distribution, or other options of the scenario"
+                )
+            if y.dtype != torch.int64 or y.shape != x.shape[:1]:
+                raise InputError(
+                    f"{of}: labels are to be int64, ({len(x)},), one for each image; found: "
+                    f"{str(y.dtype).removeprefix('torch.')}, {tuple(y.shape)}"
+                )
+            if y.min() < 0:
+                raise InputError(f"{of}: labels are to be at least 0; found: {int(y.min())}")
+            first = shapes.setdefault(tuple(x.shape[1:]), of)
+            if len(shapes) > 1:
+                other, there = next(iter(shapes.items()))
+                raise InputError(
+                    f"{first}: images are {'×'.join(map(str, x.shape[1:]))}, but {'×'.join(map(str, other))} in "
+                    f"{there}; all of a stream are to have one shape"
+                )
+
+
+def _pixels(x: Tensor) -> str:
+    """The values of images that can't be used."""
+    kind = str(x.dtype).removeprefix("torch.")
+    if not x.is_floating_point():
+        return kind
+    finite = x[x.isfinite()]
+    between = f", {finite.min():g} to {finite.max():g}" if len(finite) else ""
+    wrong = x.numel() - len(finite)
+    return kind + between + (f", {wrong:,} pixels that aren't finite" if wrong else "")
+
+
+def _sampled(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:
+    """With n test images in all, or all that there are, and likewise n validation images."""
+    if n < len(distributions):
+        raise InputError(f"test_images={n} is less than one for each of {len(distributions)} distributions")
+    valid = _shares(n, [len(parts.valid.x) for parts in distributions.values()])
+    test = _shares(n, [len(parts.test.x) for parts in distributions.values()])
+    return {
+        name: Parts(parts.train, parts.valid.spread(v), parts.test.spread(t))
+        for (name, parts), v, t in zip(distributions.items(), valid, test, strict=True)
+    }
+
+
+def _shares(n: int, sizes: Sequence[int]) -> list[int]:
+    """How many of n images each of some parts gives: equally many, and the first ones one more where n can't be
+    divided. A part that has fewer gives all it has, and the others share the rest: a rare distribution must not make
+    the whole sample small.
+    """
+    shares = [0] * len(sizes)
+    while n and (has_more := [i for i, size in enumerate(sizes) if shares[i] < size]):
+        equal = max(1, n // len(has_more))
+        for i in has_more:
+            given = min(equal, sizes[i] - shares[i], n)
+            shares[i] += given
+            n -= given
+    return shares
+
+
+def _binarised(images: Images, distribution: str, part: int) -> Images:
+    """Each pixel is 255 with a probability of its grey level, drawn once: the same for every seed and method. The
+    channels share their draws, so that grey stays grey."""
+    generator = Seeds(0).generator("binarisation", distribution, part)
+    _, _, height, width = images.x.shape
+    pieces = [
+        (torch.rand(len(x), 1, height, width, generator=generator) * 255 < x).to(torch.uint8) * 255
+        for x in images.x.split(10_000)
+    ]
+    return images._replace(x=torch.cat(pieces))

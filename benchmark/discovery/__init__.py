@@ -1,0 +1,1 @@
+"""What is registered, known without importing it."""

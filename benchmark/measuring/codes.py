@@ -1,0 +1,109 @@
+"""Metrics of the code: whether it stays what it was, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+
+from ..contracts.registry import register_metric
+from .information import drift, information, perplexity
+from .measurement import Measurement
+from .rows import Row
+
+
+@register_metric("posterior_consistency", version=1, better="higher")
+def posterior_consistency(m: Measurement) -> Iterator[Row]:
+    """Share of the full test set whose most likely code is the same before and after the interval (paper, eq. 4)."""
+    yield from _consistency(m, m.stream.distributions)
+
+
+@register_metric("posterior_consistency_past", version=1, better="higher")
+def posterior_consistency_past(m: Measurement) -> Iterator[Row]:
+    """Posterior consistency on the distributions met before the interval."""
+    yield from _consistency(m, m.past)
+
+
+@register_metric("code_perplexity", version=1, unit="codes")
+def code_perplexity(m: Measurement) -> Iterator[Row]:
+    """Effective number of codes that are the most likely one of some test image: 1 means a collapsed code."""
+    yield Row(perplexity(torch.cat([m.codes[name] for name in m.stream.distributions])))
+
+
+@register_metric("code_perplexity_past", version=1, unit="codes")
+def code_perplexity_past(m: Measurement) -> Iterator[Row]:
+    """Code perplexity on the distributions met before the interval."""
+    if m.past:
+        yield Row(perplexity(torch.cat([m.codes[name] for name in m.past])))
+
+
+@register_metric("code_information", version=1, unit="nats")
+def code_information(m: Measurement) -> Iterator[Row]:
+    """What two draws of the code before the interval say about each other, on past images: what can be retained."""
+    if m.previous_codes:
+        yield Row(information(m.previous_codes, m.previous_codes, m.past))
+
+
+@register_metric("code_retention", version=1, better="higher", most=1.0)
+def code_retention(m: Measurement) -> Iterator[Row]:
+    """Mutual information of the codes before and after the interval, over code_information.
+
+    Safe under growth and relabelling; above 1 where the code has sharpened, which ranks as 1. No row where
+    the code carries less than 0.05 nats: there is nothing to retain.
+    """
+    if m.previous_codes:
+        own = information(m.previous_codes, m.previous_codes, m.past)
+        if own > 0.05:
+            yield Row(information(m.previous_codes, m.codes, m.past) / own)
+
+
+@register_metric("code_retention_floor", version=1)
+def code_retention_floor(m: Measurement) -> Iterator[Row]:
+    """code_retention of a model with itself, from two seeds: its distance from 1 is the noise of an estimated code.
+
+    Of the first hundred test images of each distribution, as code_drift_floor. The noise is independent here and common
+    in code_retention and code_drift, so that these can lie closer to perfect than their floors.
+    """
+    if m.past:
+        first, second = m.codes_twice if m.model.estimates_code else (m.codes, m.codes)
+        own = information(first, first, m.past)
+        if own > 0.05:
+            yield Row(information(first, second, m.past) / own)
+
+
+@register_metric("code_drift", version=1)
+def code_drift(m: Measurement) -> Iterator[Row]:
+    """Total variation between the codes before and after the interval, on past images: between 0 and 1.
+
+    Both are estimated with the same noise. It ranks nothing: a code that says nothing doesn't drift.
+    """
+    if m.drift:
+        yield Row(m.drift.total)
+
+
+@register_metric("code_leak", version=1)
+def code_leak(m: Measurement) -> Iterator[Row]:
+    """The part of code_drift that went to codes which are new in the interval: their probability for past images."""
+    if m.drift:
+        yield Row(m.drift.leak)
+
+
+@register_metric("code_core_drift", version=1)
+def code_core_drift(m: Measurement) -> Iterator[Row]:
+    """code_drift among the codes that were there before, their probabilities renormalised."""
+    if m.drift:
+        yield Row(m.drift.core)
+
+
+@register_metric("code_drift_floor", version=1)
+def code_drift_floor(m: Measurement) -> Iterator[Row]:
+    """code_drift of a model with itself, from two seeds: the noise of an estimated code, 0 where it has none."""
+    if m.past:
+        yield Row(drift(*m.codes_twice, m.past).total if m.model.estimates_code else 0.0)
+
+
+def _consistency(m: Measurement, distributions: tuple[str, ...]) -> Iterator[Row]:
+    if m.previous_codes and distributions:
+        before = torch.cat([m.previous_codes[name].argmax(1) for name in distributions])
+        after = torch.cat([m.codes[name].argmax(1) for name in distributions])
+        yield Row(float((before == after).double().mean()))

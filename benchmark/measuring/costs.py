@@ -1,0 +1,79 @@
+"""Metrics of cost: images, steps, numbers kept, time and memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from collections.abc import Iterator
+
+import torch
+
+from ..contracts.registry import register_metric
+from .measurement import Measurement
+from .rows import Row
+
+
+@register_metric("components", version=1, unit="components")
+def components(m: Measurement) -> Iterator[Row]:
+    """Components of the model: 1 but for mixtures."""
+    yield Row(len(m.model.log_prior))
+
+
+@register_metric("real_samples", version=1, unit="images", over_intervals="sum")
+def real_samples(m: Measurement) -> Iterator[Row]:
+    """Real images that entered a training step of the interval."""
+    yield Row(m.strategy.real_samples)
+
+
+@register_metric("synthetic_samples", version=1, unit="images", over_intervals="sum")
+def synthetic_samples(m: Measurement) -> Iterator[Row]:
+    """Images drawn from a model of the past for training in the interval."""
+    yield Row(m.strategy.synthetic_samples)
+
+
+@register_metric("optimizer_steps", version=1, unit="steps", over_intervals="sum")
+def optimizer_steps(m: Measurement) -> Iterator[Row]:
+    """Optimiser steps of the interval."""
+    yield Row(m.strategy.optimizer_steps)
+
+
+@register_metric("gradient_norm", version=1)
+def gradient_norm(m: Measurement) -> Iterator[Row]:
+    """Euclidean norm of the whole gradient, at about fifty steps an interval."""
+    norms = m.strategy.gradient_norms
+    for step, value in zip(norms.steps, norms.values, strict=True):
+        yield Row(value, step=step)
+
+
+@register_metric("stored_parameters", version=1, unit="numbers", better="lower")
+def stored_parameters(m: Measurement) -> Iterator[Row]:
+    """Floating-point numbers kept: the model's and those of teachers, frozen parts and the like."""
+    yield Row(m.strategy.stored_parameters)
+
+
+@register_metric("stored_samples", version=1, unit="images", better="lower")
+def stored_samples(m: Measurement) -> Iterator[Row]:
+    """Real images of the past that are kept."""
+    yield Row(m.strategy.stored_samples)
+
+
+@register_metric("train_seconds", version=1, unit="s", better="lower", over_intervals="sum")
+def train_seconds(m: Measurement) -> Iterator[Row]:
+    """Wall time of training in the interval."""
+    yield Row(m.train_seconds)
+
+
+@register_metric("peak_memory_mb", version=1, unit="MB", better="lower", over_intervals="max")
+def peak_memory_mb(m: Measurement) -> Iterator[Row]:
+    """Most memory used so far: the accelerator's where there is one, else the process's."""
+    if m.strategy.device.type == "cuda":
+        yield Row(torch.cuda.max_memory_allocated(m.strategy.device) / 2**20)
+    else:
+        unit = 1 if sys.platform == "darwin" else 2**10
+        yield Row(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20)
+
+
+@register_metric("eval_seconds", version=1, unit="s", better="lower", over_intervals="sum")
+def eval_seconds(m: Measurement) -> Iterator[Row]:
+    """Wall time of measuring after the interval."""
+    yield Row(m.eval_seconds)

@@ -1,0 +1,93 @@
+"""Metrics that follow from the stored matrix of negative ELBOs alone. No torch.
+
+R[t, j] is the negative ELBO on distribution j after interval t; T is the last interval. A distribution counts from the
+interval at which it is first met, ``first[j]``. These metrics don't exist for a cell of one interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from ..contracts.registry import METRICS, register_metric
+from ..errors import brief
+
+Matrix = Mapping[tuple[int, str], float]
+
+
+@register_metric("forgetting", version=1, unit="nats", better="lower", derived=True)
+def forgetting(R: Matrix, first: Mapping[str, int], T: int) -> float | None:
+    """How far the last value lies above the best one: mean over j < T of R[T, j] − min_t R[t, j]."""
+    return _mean(R[T, j] - min(R[t, j] for t in range(T + 1)) for j in first if first[j] < T)
+
+
+@register_metric("backward_transfer", version=1, unit="nats", better="higher", derived=True)
+def backward_transfer(R: Matrix, first: Mapping[str, int], T: int) -> float | None:
+    """What later intervals did to what was learned: mean over j < T of R[j, j] − R[T, j]."""
+    return _mean(R[first[j], j] - R[T, j] for j in first if first[j] < T)
+
+
+@register_metric("forward_transfer", version=1, unit="nats", better="higher", derived=True)
+def forward_transfer(R: Matrix, first: Mapping[str, int], T: int) -> float | None:
+    """What earlier intervals did for what was still to come: mean over j ≥ 1 of R[0, j] − R[j − 1, j]."""
+    return _mean(R[0, j] - R[first[j] - 1, j] for j in first if first[j] >= 1)
+
+
+class Derived(NamedTuple):
+    """The derived metrics of one cell."""
+
+    rows: list[dict[str, Any]]
+    """of its last interval"""
+    problems: dict[str, str]
+    """why a metric has no number that should have one, by name"""
+
+
+def derive(rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -> Derived:
+    """Compute the derived metrics of one cell. A metric that raises, or returns something other than a number, costs
+    its own number and no other.
+
+    Args:
+        rows: the cell's measured rows.
+        visits: the distributions of each interval.
+    """
+    first: dict[str, int] = {}
+    for interval, distributions in enumerate(visits):
+        for distribution in distributions:
+            first.setdefault(distribution, interval)
+    matrix = {
+        (row["interval"], row["distribution"]): row["value"]
+        for row in rows
+        if row["metric"] == "negative_elbo" and row["distribution"] is not None
+    }
+    last = max((interval for interval, _ in matrix), default=0)
+    found = Derived([], {})
+    for entry in METRICS if last > 0 else ():
+        if not entry.facts["derived"]:
+            continue
+        try:
+            value = entry.target(dict(matrix), dict(first), last)
+            if value is None:
+                continue
+            if problem := _not_a_number(value):
+                found.problems[entry.name] = problem
+            else:
+                found.rows.append({"interval": last, "metric": entry.name, "value": float(value)})
+        except (Exception, SystemExit) as error:
+            found.problems[entry.name] = f"it raises {type(error).__name__}: {error}"
+    return found
+
+
+def _not_a_number(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return f"its value is of type {type(value).__name__}, {brief(value)}: float(...) makes a number of it"
+    try:
+        is_usable = abs(float(value)) < 1e300  # not where it is no number
+    except OverflowError:
+        is_usable = False
+    return "" if is_usable else f"its value is {brief(value)}: return None where it is undefined"
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = list(values)
+    return fmean(values) if values else None

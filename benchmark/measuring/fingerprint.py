@@ -1,0 +1,329 @@
+"""Everything that a metric can reach and that later numbers depend on, in a form that tells whether it has changed.
+
+A metric gets the strategy itself, since a copy would take as much memory again. Whatever it changes by accident changes
+all numbers that come later, silently: so a fingerprint is taken before and after.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import zlib
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
+from enum import Enum
+from functools import cached_property
+from itertools import chain
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from avalanche.benchmarks import CLExperience, CLScenario, CLStream
+from avalanche.benchmarks.utils import AvalancheDataset
+from avalanche.training.templates.base import BaseTemplate
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from ..contracts.stream import Stream, TensorImages, tensor_view
+from ..seeds import global_states
+
+Places = dict[str, Hashable]
+"""Values that can be compared, by where they are in an object."""
+Fingerprint = dict[str, Places]
+"""The places of each object, by its name in messages."""
+
+SETTINGS = "global settings"
+"""The name of what all arithmetic of the process depends on."""
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), Enum, np.generic, torch.dtype, torch.device, torch.Size)
+_ELSEWHERE = (BaseTemplate, CLScenario, CLStream, CLExperience)
+"""Objects that plugins refer to, and that don't belong to them."""
+_INTERVAL = ("interval", "distributions", "is_new", "steps", "planned_steps", "stopping")
+_OF_EVERY_MODULE = vars(nn.Module()).keys()
+_HOOKS = tuple(name for name in _OF_EVERY_MODULE if name.endswith("_hooks"))
+_GONE = object()
+
+
+class Watch:
+    """Notices what changes from one look to the next."""
+
+    def __init__(self, look: Callable[[], Fingerprint]) -> None:
+        """Look for the first time.
+
+        Args:
+            look: takes a fingerprint.
+        """
+        self._look = look
+        self._before = look()
+        self._overlooked: set[tuple[str, str]] = set()
+
+    def overlook(self) -> None:
+        """Look, and pass over what has changed, now and later: it changes whoever looks at it."""
+        self._overlooked |= self._differences()
+
+    def changes(self) -> list[str]:
+        """What has changed since the last look, in words."""
+        changed = self._differences() - self._overlooked
+        return [_in_words(of, sorted(place for other, place in changed if other == of))
+                for of in self._before if any(other == of for other, _ in changed)]  # fmt: skip
+
+    def _differences(self) -> set[tuple[str, str]]:
+        """The places that were there at the last look and aren't as they were. A new one is no change: results that
+        metrics share are computed when the first of them asks."""
+        before, self._before = self._before, self._look()
+        return {
+            (of, place)
+            for of, places in before.items()
+            for place, value in places.items()
+            if self._before.get(of, {}).get(place, _GONE) != value
+        }
+
+
+def _in_words(of: str, places: list[str]) -> str:
+    named = list(filter(None, places))
+    return f"{of} ({', '.join(named[:2])}{', …' * (len(named) > 2)})" if named else of
+
+
+def fingerprint(
+    strategy: Any, stream: Stream, images: Mapping[Any, Tensor], results: Mapping[str, object]
+) -> Fingerprint:
+    """The fingerprint of everything that a metric can reach.
+
+    Args:
+        strategy: the one that is measured.
+        stream: what it learns.
+        images: copies of the stream's images, by their part and distribution.
+        results: what metrics share, by the name under which a metric knows it.
+    """
+    walk = _Walk([strategy.model, *strategy.plugins])
+    return {
+        **walk.model(strategy.model),  # first: the others refer to its weights
+        "the optimiser": walk.places(strategy.optimizer),
+        "the method's plugins": walk.plugins(strategy.plugins),
+        "the strategy": walk.strategy(strategy),
+        "the stream's images or labels": walk.images(stream, images),
+        "the stream's intervals": walk.intervals(stream),
+        **{name: walk.places(value) for name, value in results.items()},
+        **{f"the global generator of {name}": {"": state} for name, state in global_states().items()},
+        SETTINGS: _settings(),
+    }
+
+
+class _Walk:
+    """Goes through objects, through each once: what several of them share is told of the first."""
+
+    def __init__(self, owners: Iterable[object]) -> None:
+        self._seen: dict[int, object] = {}  # ids are of living objects
+        # Objects of other libraries may change by themselves: it is told which they are, and no more.
+        self._libraries = {"avalanche", "lifegen"} | {_library(one) for one in owners}
+
+    def model(self, model: nn.Module) -> Fingerprint:
+        weights, modes, trained, gradients, others = ({} for _ in range(5))  # type: tuple[Places, ...]
+        generator = getattr(model, "generator", None)
+        self._seen |= {id(one): one for one in (model, generator)}
+        for path, module in model.named_modules():
+            modes[path] = module.training
+            for name, tensor in _tensors(module):
+                self._value(weights, _join(path, name), tensor)
+            for name, tensor in module.named_parameters(path, recurse=False):
+                trained[name] = id(tensor), tensor.requires_grad
+                gradients[name] = None if tensor.grad is None else _checksum(tensor.grad)
+            self._module_attributes(others, path, module)
+        return {
+            "the model's weights or buffers": weights,
+            "the model's training mode": modes,
+            "which weights are trained": trained,
+            "the model's gradients": gradients,
+            "m.model.generator, which is training's": {"": None if generator is None else _state(generator)},
+            "the model's attributes": others,
+        }
+
+    def plugins(self, plugins: Iterable[object]) -> Places:
+        places: Places = {}
+        plugins = list(plugins)
+        self._seen |= {id(plugin): plugin for plugin in plugins}
+        for i, plugin in enumerate(plugins):
+            name = type(plugin).__name__
+            name = f"{name} {i}" if name in places else name
+            places[name] = id(plugin)
+            self._attributes(places, name, plugin)
+        places["length"] = len(plugins)
+        return places
+
+    def strategy(self, strategy: Any) -> Places:
+        """Its numbers and texts, and which objects it is made of: others are of a step, and made anew."""
+        places: Places = {}
+        for name, value in list(vars(strategy).items()):
+            if isinstance(value, bool | int | float | str | tuple):
+                self._value(places, name, value)
+        for name in ("model", "optimizer", "_criterion"):
+            places[name] = id(getattr(strategy, name, None))
+        for name in ("clock", "optimized_param_id"):
+            self._value(places, name, getattr(strategy, name, None))
+        return places
+
+    def images(self, stream: Stream, copies: Mapping[Any, Tensor]) -> Places:
+        places: Places = {}
+        for part, experiences in stream.streams.items():
+            for i, one in enumerate(experiences):
+                self._value(places, f"{part} {i}", tensor_view(one.dataset))
+        for key, tensor in copies.items():
+            self._value(places, f"copy of {' '.join(key)}", tensor)
+        return places
+
+    def intervals(self, stream: Stream) -> Places:
+        places: Places = {}
+        for part, experiences in stream.streams.items():
+            for i, one in enumerate(experiences):
+                for name in _INTERVAL:
+                    self._value(places, f"{part} {i}.{name}", getattr(one, name, None))
+        return places
+
+    def places(self, value: object) -> Places:
+        """The places of any object."""
+        places: Places = {}
+        self._value(places, "", value)
+        return places
+
+    def _value(self, places: Places, path: str, value: object) -> None:
+        if isinstance(value, _PLAIN):
+            places[path] = repr(value)  # NaN is like itself, and 1 is another value than True
+        elif isinstance(value, tuple):  # equal ones are the same
+            self._items(places, path, value)
+        elif id(value) in self._seen:
+            places[path] = id(value)
+        else:
+            self._seen[id(value)] = value
+            self._object(places, path, value)
+
+    def _object(self, places: Places, path: str, value: Any) -> None:
+        if isinstance(value, Tensor):
+            places[path] = _checksum(value)
+        elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
+            places[path] = value.dtype.str, value.shape, zlib.crc32(np.ascontiguousarray(value).data.cast("B"))
+        elif isinstance(value, torch.Generator | random.Random | np.random.Generator | np.random.RandomState):
+            places[path] = _state(value)
+        elif isinstance(value, Mapping):
+            self._items(places, path, list(value.values()), list(value))
+        elif isinstance(value, list | deque):
+            self._items(places, path, list(value))
+        elif isinstance(value, set | frozenset):
+            places[path] = tuple(sorted(repr(one) if isinstance(one, _PLAIN) else str(id(one)) for one in value))
+        elif isinstance(value, torch.optim.Optimizer):
+            self._optimizer(places, path, value)
+        elif isinstance(value, nn.Module):
+            self._module(places, path, value)
+        elif isinstance(value, AvalancheDataset):
+            parts = [one.images for one in value._flat_data._datasets if isinstance(one, TensorImages)]
+            self._items(places, path, parts)
+        else:
+            places[path] = id(value)
+            is_own = isinstance(value, LRScheduler) or _library(value) in self._libraries
+            if is_own and not isinstance(value, _ELSEWHERE):
+                self._attributes(places, path, value)
+
+    def _items(self, places: Places, path: str, values: Any, keys: Iterable[object] | None = None) -> None:
+        if keys is None and all(isinstance(value, _PLAIN) for value in values):  # of thousands of indices: at once
+            places[path] = repr(values)
+            return
+        places[_join(path, "length")] = len(values)
+        for i, (key, value) in enumerate(zip(range(len(values)) if keys is None else keys, values, strict=False)):
+            self._value(places, _join(path, str(key if isinstance(key, _PLAIN) else i)), value)
+
+    def _optimizer(self, places: Places, path: str, optimizer: torch.optim.Optimizer) -> None:
+        self._value(places, _join(path, "defaults"), optimizer.defaults)
+        for i, group in enumerate(optimizer.param_groups):
+            options = {name: value for name, value in group.items() if name != "params"}
+            self._value(places, _join(path, f"group {i}"), options)
+            places[_join(path, f"group {i}.params")] = tuple(map(id, group["params"]))
+        for i, weights in enumerate(chain.from_iterable(group["params"] for group in optimizer.param_groups)):
+            self._value(places, _join(path, f"state {i}"), optimizer.state.get(weights))
+
+    def _module(self, places: Places, path: str, module: nn.Module) -> None:
+        places[_join(path, "training")] = module.training
+        for name, tensor in _tensors(module):
+            self._value(places, _join(path, name), tensor)
+            places[_join(path, f"{name}.requires_grad")] = tensor.requires_grad
+        for name, child in module._modules.items():
+            self._value(places, _join(path, name), child)
+        self._module_attributes(places, path, module)
+
+    def _module_attributes(self, places: Places, path: str, module: nn.Module) -> None:
+        places[_join(path, "hooks")] = sum(len(vars(module).get(name, ())) for name in _HOOKS)
+        self._attributes(places, path, module, _OF_EVERY_MODULE)
+
+    def _attributes(self, places: Places, path: str, value: object, but: Collection[str] = ()) -> None:
+        kind = type(value)
+        attributes = dict(getattr(value, "__dict__", {}))
+        for slot in chain.from_iterable(vars(one).get("__slots__", ()) for one in kind.__mro__):
+            attributes |= {slot: getattr(value, slot)} if hasattr(value, slot) else {}
+        own = [name for name in attributes if not (name in but or isinstance(getattr(kind, name, 0), cached_property))]
+        # One that is new does nothing, unless it stands in front of what the class has under its name.
+        places[_join(path, "overrides")] = tuple(name for name in own if _overrides(value, name, attributes[name]))
+        for name in own:
+            self._value(places, _join(path, name), attributes[name])
+
+
+def _overrides(value: object, name: str, attribute: object) -> bool:
+    """Whether an object's attribute hides another one of its class."""
+    of_class = getattr(type(value), name, attribute)
+    if isinstance(attribute, MethodType) and attribute.__self__ is value:
+        return attribute.__func__ is not of_class
+    return attribute is not of_class
+
+
+def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
+    tensors = chain(module._parameters.items(), module._buffers.items())
+    return [(name, tensor) for name, tensor in tensors if tensor is not None]
+
+
+def _checksum(tensor: Tensor) -> Hashable:
+    facts = tensor.dtype, tuple(tensor.shape), str(tensor.device)
+    if tensor.layout is not torch.strided or tensor.is_meta or not tensor.numel():
+        return facts
+    tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
+    return zlib.crc32(tensor.view(-1).view(torch.uint8).numpy()), *facts
+
+
+def _state(generator: Any) -> Hashable:
+    if isinstance(generator, torch.Generator):
+        return bytes(generator.get_state().numpy())
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    state = generator.bit_generator.state if isinstance(generator, np.random.Generator) else generator.get_state(False)
+    return repr(state) + repr([part.tolist() for part in state["state"].values() if isinstance(part, np.ndarray)])
+
+
+def _library(value: object) -> str:
+    """The package or module that an object's class is from."""
+    return type(value).__module__.partition(".")[0]
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+def _settings() -> Places:
+    """What changes arithmetic, whoever does it."""
+    backends = torch.backends
+    values = {
+        "torch.default_dtype": torch.get_default_dtype(),
+        "torch.default_device": torch.get_default_device(),
+        "torch.num_threads": torch.get_num_threads(),
+        "torch.grad_enabled": (torch.is_grad_enabled(), torch.is_inference_mode_enabled()),
+        "torch.anomaly_detection": torch.is_anomaly_enabled(),
+        "torch.autocast": [
+            (torch.is_autocast_enabled(kind), torch.get_autocast_dtype(kind)) for kind in ("cpu", "cuda")
+        ],
+        "torch.deterministic_algorithms": (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        ),
+        "torch.backends.matmul": (backends.cuda.matmul.fp32_precision, backends.mkldnn.matmul.fp32_precision),
+        "torch.backends.conv": (backends.cudnn.conv.fp32_precision, backends.mkldnn.conv.fp32_precision),
+        "torch.backends.cudnn": (backends.cudnn.enabled, backends.cudnn.benchmark, backends.cudnn.deterministic),
+        "torch.backends.mkldnn": backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled(),
+        "flushed denormals": sys.float_info.min / 2 == 0,
+        "numpy.errstate": np.geterr(),
+    }
+    return {name: repr(value) for name, value in values.items()}

@@ -1,0 +1,202 @@
+"""One strategy after one interval, as metrics see it: each image is evaluated once for all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from time import perf_counter
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..contracts.images import to_unit
+from ..contracts.model import GenerativeModel, group_bounds, group_importance_bounds, importance_bound, negative_elbo
+from ..contracts.stream import Interval, Stream
+from ..seeds import Seeds
+from ..training.template import GenerativeTemplate
+from .fingerprint import Fingerprint, fingerprint
+from .information import Drift, drift
+
+DRAWS = 10
+"""S: draws per image in every bound, the same for every method."""
+FLOOR_IMAGES = 100
+"""Test images of each distribution on which the noise of an estimated code is measured."""
+_ROWS = 5000
+"""Decoded images per pass: enough to be fast, few enough to stay in the processor's cache."""
+
+
+class Means(NamedTuple):
+    """Mean bound over some images, nats per image."""
+
+    value: float
+    reconstruction: float
+    divergence: float
+    n: int
+
+
+class Pass(NamedTuple):
+    """One pass over some images."""
+
+    means: Means
+    codes: Tensor | None
+    """log q(code | x) of test images, (n, codes)"""
+    groups: Tensor
+    """mean of each component's own negative ELBO, nats per image, (components,)"""
+
+
+@dataclass
+class EvaluatorState:
+    """What all measurements of a run share, and what one leaves to the next."""
+
+    stream: Stream
+    seeds: Seeds
+    view: Sequence[Interval]
+    """The experiences that the method trains on, in order."""
+    previous_codes: dict[str, Tensor] = field(default_factory=dict, kw_only=True)
+    """log q(code | x) of each distribution's test images, (n, codes), after the interval before."""
+    resident_images: dict[tuple[str, str], Tensor] = field(default_factory=dict, kw_only=True)
+    """Images of a part and distribution on the device, as far as they have been asked for."""
+
+    def images(self, part: str, distribution: str, device: torch.device) -> Tensor:
+        """One distribution's "valid" or "test" images, uint8, kept on the device from the first use on."""
+        key = (part, distribution)
+        if key not in self.resident_images:
+            self.resident_images[key] = self.stream.images(part, distribution).x.to(device)
+        return self.resident_images[key]
+
+
+class Measurement:
+    """One strategy after one interval, as metrics see it. What several metrics need is computed once."""
+
+    def __init__(
+        self, strategy: GenerativeTemplate, state: EvaluatorState, interval: int, train_seconds: float
+    ) -> None:
+        self.strategy = strategy
+        self.model: GenerativeModel = strategy.model
+        self.stream = state.stream
+        self.interval = interval
+        self.is_last = interval == len(state.view) - 1
+        self.previous_codes = state.previous_codes
+        self.train_seconds = train_seconds
+        self._passes: dict[tuple[str, str], Pass] = {}
+        self._state = state
+        self._started = perf_counter()
+        met = [set(experience.distributions) for experience in state.view]
+        self.seen = self._in_order(set().union(*met[: interval + 1]))
+        """Distributions met so far."""
+        self.past = self._in_order(set().union(*met[:interval]))
+        """Distributions met before this interval."""
+
+    def _in_order(self, distributions: set[str]) -> tuple[str, ...]:
+        return tuple(name for name in self.stream.distributions if name in distributions)
+
+    @property
+    def eval_seconds(self) -> float:
+        """Wall time since measuring this interval began."""
+        return perf_counter() - self._started
+
+    def union(self, part: str, distributions: Iterable[str]) -> Means:
+        """Mean negative ELBO of the "valid" or "test" images of several distributions together."""
+        parts = [self.bound(part, name) for name in distributions]
+        n = sum(one.n for one in parts)
+        value, reconstruction, divergence = (math.fsum(one[i] * one.n for one in parts) / n for i in range(3))
+        return Means(value, reconstruction, divergence, n)
+
+    def evaluate(self, part: str, distribution: str) -> Pass:
+        """All that is known of one distribution's "valid" or "test" images from one set of log-weights."""
+        key = (part, distribution)
+        if key not in self._passes:
+            self._passes[key] = self._evaluate(part, distribution)
+        return self._passes[key]
+
+    def _evaluate(self, part: str, distribution: str) -> Pass:
+        images = self.images(part, distribution)
+        # The noise depends on part and distribution alone: the same before and after an interval, and for all methods.
+        generator = self._generator("evaluation", part, distribution)
+        log_prior = self.model.log_prior
+        totals = torch.zeros(3, dtype=torch.float64, device=self.strategy.device)
+        groups = torch.zeros(len(log_prior), dtype=torch.float64, device=self.strategy.device)
+        codes = []
+        for x in self.batches(images, DRAWS):
+            weights = self.model.log_weights(x, DRAWS, generator)
+            bound = negative_elbo(weights, log_prior)
+            totals += torch.stack([values.double().sum() for values in bound])
+            groups += group_bounds(weights).double().sum(1)
+            if part == "test":
+                codes.append(self.model.code_log_posterior(x, weights))
+        value, reconstruction, divergence = (totals / len(images)).tolist()
+        means = Means(value, reconstruction, divergence, len(images))
+        return Pass(means, torch.cat(codes) if codes else None, groups / len(images))
+
+    def bound(self, part: str, distribution: str) -> Means:
+        """Mean negative ELBO of one distribution's "valid" or "test" images."""
+        return self.evaluate(part, distribution).means
+
+    def images(self, part: str, distribution: str) -> Tensor:
+        """One distribution's "valid" or "test" images on the device, uint8."""
+        return self._state.images(part, distribution, self.strategy.device)
+
+    def fingerprint(self) -> Fingerprint:
+        """What tells whether a metric has left everything as it was."""
+        known = vars(self)
+        shared = {f"m.{name}": known[name] for name in _SHARED if name in known}
+        shared |= {f"m.evaluate{of}": found for of, found in self._passes.items()}
+        return fingerprint(self.strategy, self.stream, self._state.resident_images, shared)
+
+    def _generator(self, *role: str | int) -> torch.Generator:
+        return self._state.seeds.generator(*role, device=self.strategy.device)
+
+    @staticmethod
+    def batches(images: Tensor, draws: int) -> Iterator[Tensor]:
+        """Images in [0, 1], in batches that suit so many draws each."""
+        return map(to_unit, images.split(max(1, _ROWS // draws)))
+
+    @cached_property
+    def codes(self) -> dict[str, Tensor]:
+        """log q(code | x) of each distribution's test images, (n, codes)."""
+        passes = {name: self.evaluate("test", name) for name in self.stream.distributions}
+        return {name: one.codes for name, one in passes.items() if one.codes is not None}
+
+    @cached_property
+    def drift(self) -> Drift | None:
+        """How far the codes of past images moved in the interval; None in the first."""
+        return drift(self.previous_codes, self.codes, self.past) if self.previous_codes else None
+
+    @cached_property
+    def codes_twice(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """The same model's codes from independent noise, of the first test images of each past distribution."""
+
+        def once(i: int) -> dict[str, Tensor]:
+            codes = {}
+            for name in self.past:
+                x = to_unit(self.images("test", name)[:FLOOR_IMAGES])
+                weights = self.model.log_weights(x, DRAWS, self._generator("code-floor", name, i))
+                codes[name] = self.model.code_log_posterior(x, weights)
+            return codes
+
+        return once(0), once(1)
+
+    @cached_property
+    def importance(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Importance-weighted bounds of the first test images of each distribution: of the model, (images,), and of
+        each component alone, (images, components)."""
+        config = self.stream.config
+        log_prior = self.model.log_prior
+        values = {}
+        for name in self.stream.distributions:
+            generator = self._generator("importance", name)
+            bounds, alone = [], []
+            for x in self.batches(self.images("test", name)[: config.importance_images], config.importance_draws):
+                weights = self.model.log_weights(x, config.importance_draws, generator)
+                bounds.append(importance_bound(weights, log_prior))
+                alone.append(group_importance_bounds(weights).T)
+            values[name] = torch.cat(bounds).double(), torch.cat(alone).double()
+        return values
+
+
+_SHARED = ("strategy", "model", "stream", "interval", "is_last", "seen", "past", "train_seconds", "previous_codes",
+           "codes", "drift", "codes_twice", "importance")  # fmt: skip
+"""Attributes of a measurement, which all metrics of an interval share; the last four are there once they are known."""

@@ -1,0 +1,59 @@
+"""Pictures of a model, as arrays: figures are drawn from them without the model or the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..contracts.images import to_unit
+from ..contracts.model import GenerativeModel
+from ..contracts.stream import Stream
+from ..seeds import Seeds
+
+SAMPLES = 10
+"""Samples of each code at the end, and of the whole model after each interval."""
+RECONSTRUCTIONS = 8
+"""Test images of each distribution that are reconstructed, spread evenly over its test part."""
+GRID = 20
+"""Styles along either axis of a grid over [−3, 3]² (paper, section 5.3)."""
+
+
+@torch.inference_mode()
+def take_pictures(model: GenerativeModel, stream: Stream, seeds: Seeds, device: torch.device) -> dict[str, np.ndarray]:
+    """All pictures, uint8, by name.
+
+    Returns:
+        ``samples``, (codes, SAMPLES, channels, height, width); ``originals`` and ``reconstructions`` in the stream's
+        order, (distributions, RECONSTRUCTIONS, channels, height, width); of a model whose style has two dimensions also
+        ``style_grid``, (codes, GRID², channels, height, width), row by row.
+    """
+    model.eval()
+    generator = seeds.generator("samples", device=device)
+    samples = _per_code(model, lambda code: model.sample(SAMPLES, code=code, generator=generator))
+    originals = torch.stack([stream.images("test", name).spread(RECONSTRUCTIONS).x for name in stream.distributions])
+    rebuilt = model.reconstruct(to_unit(originals.flatten(0, 1).to(device))).unflatten(0, originals.shape[:2])
+    pictures = {"samples": samples, "originals": originals.numpy(), "reconstructions": _uint8(rebuilt)}
+    if model.style_grid(0, GRID) is not None:
+        pictures["style_grid"] = _per_code(model, lambda code: model.style_grid(code, GRID))
+    return pictures
+
+
+@torch.inference_mode()
+def take_samples(model: GenerativeModel, seeds: Seeds, device: torch.device) -> np.ndarray:
+    """Samples of the whole model, uint8, (SAMPLES, channels, height, width); the same noise after each interval, so
+    that what changes is the model."""
+    model.eval()
+    return _uint8(model.sample(SAMPLES, generator=seeds.generator("interval-samples", device=device)))
+
+
+def _per_code(model: GenerativeModel, images: Callable[[int], Tensor | None]) -> np.ndarray:
+    rows = [row for code in range(model.codes) if (row := images(code)) is not None]
+    return _uint8(torch.stack(rows))
+
+
+def _uint8(images: Tensor) -> np.ndarray:
+    array: np.ndarray = images.mul(255).round().byte().cpu().numpy()
+    return array

@@ -1,0 +1,257 @@
+"""Methods against each other, paired by seed: at the end, per interval, per distribution, and in words. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..errors import InputError, unknown
+from ..store.store import Store
+from .current import Current, current_of
+from .scores import Scores, published_scores, scores_of
+from .statistics import LEVEL, CriticalDifference, Paired, critical_difference, holm, paired, t_test, wilcoxon
+from .table import is_published, published_table, table
+
+_NUMBERS = ("n", "difference", "low", "high", "p", "p_holm", "effect", "probability", "correlation", "resolvable")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Method a against method b."""
+
+    a: str
+    b: str
+    metric: str
+    table: pd.DataFrame
+    """scenario; what: "end", "interval" or "distribution"; interval, distribution (null where it isn't one of them);
+    mean_a, mean_b; n, difference (a − b), low, high; p of the t test, p_holm corrected within scenario and what;
+    effect, probability (that a run of a has the lower value), correlation, resolvable as in :class:`statistics.Paired`
+    """
+    words: dict[str, tuple[str, ...]]
+    """what can and can't be concluded, by scenario"""
+
+
+def compare(
+    source: Current | Store | Path | str,
+    a: str,
+    b: str,
+    metric: str = "negative_elbo",
+    scenarios: Sequence[str] = (),
+) -> Comparison:
+    """Compare two methods on the seeds that both have.
+
+    Args:
+        source: a store or a published folder.
+        a: label of the one.
+        b: label of the other.
+        metric: what to compare by.
+        scenarios: labels; all that have both methods by default.
+
+    Raises:
+        InputError: a method, metric or scenario isn't there, or no scenario has a seed of both.
+    """
+    scores, of_methods = _opened(source)
+    scores.check_metrics([metric])
+    methods = set(scores.numbers["method"])
+    for label in (a, b):
+        if label not in methods:
+            raise unknown(f"method in {scores.name}:", label, methods)
+    labels = list(dict.fromkeys(scenarios)) or scores.scenarios
+    tidy = of_methods({a, b})
+    tidy = tidy[(tidy["metric"] == metric) & tidy["step"].isna()]
+    rows: list[dict[str, Any]] = []
+    words: dict[str, tuple[str, ...]] = {}
+    for scenario in labels:
+        values = scores.scenario(scenario)
+        values = values[values["metric"] == metric].dropna(subset="value")
+        pair = _side_by_side(values, a, b)
+        if pair.empty:
+            words[scenario] = (f"There is no seed that both {a} and {b} have, with a value of {metric}.",)
+            continue
+        measured = tidy[tidy["scenario"] == scenario]
+        found = [_line(scenario, "end", pair), *_per_interval(scenario, measured, a, b),
+                 *_per_distribution(scenario, measured, a, b)]  # fmt: skip
+        _correct(found)
+        rows += found
+        said = _in_words(a, b, values, pair, found, scores.better(metric))
+        words[scenario] = (*_failures(scores, scenario, (a, b)), *said)
+    if not rows:
+        raise InputError(f"{scores.name} has no seed that both {a} and {b} have, with a value of {metric}")
+    return Comparison(a, b, metric, pd.DataFrame(rows), words)
+
+
+def _opened(source: Current | Store | Path | str) -> tuple[Scores, Callable[[Collection[str]], pd.DataFrame]]:
+    """The scores, and what makes the tidy table of some methods: each file is read once."""
+    if isinstance(source, Path | str) and is_published(source):
+        published = published_table(source)
+        return published_scores(published, source), lambda methods: published[published["method"].isin(methods)]
+    current = current_of(source)
+    return scores_of(current), lambda methods: table(current, methods)
+
+
+def _failures(scores: Scores, scenario: str, methods: Sequence[str]) -> list[str]:
+    """A line for each method of which seeds have failed."""
+    counts = {method: scores.seeds[scenario, method] for method in methods if (scenario, method) in scores.seeds}
+    return [
+        f"{count.failed} of {count.asked} seeds of {method} failed: the others may be the easy ones."
+        for method, count in counts.items()
+        if count.failed
+    ]
+
+
+def pairs(scores: Scores, metric: str = "negative_elbo") -> pd.DataFrame:
+    """Every pair of methods, per scenario, on the seeds that both have.
+
+    Returns:
+        columns scenario, a, b, n, difference (a − b), low, high, p of the t test, p_holm corrected within the scenario,
+        effect, probability (that a run of a has the lower value), correlation, resolvable; NaN where undefined.
+    """
+    columns = ["scenario", "a", "b", *_NUMBERS]
+    rows: list[dict[str, Any]] = []
+    values = scores.numbers[scores.numbers["metric"] == metric].dropna(subset="value")
+    for scenario, group in values.groupby("scenario"):
+        found = []
+        for a, b in combinations(sorted(group["method"].unique()), 2):
+            pair = _side_by_side(group, a, b)
+            if not pair.empty:
+                found.append({"scenario": str(scenario), "a": a, "b": b, **_numbers(pair)})
+        _correct(found)
+        rows += found
+    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_NUMBERS[1:], float))
+
+
+def over_scenarios(scores: Scores, metric: str = "negative_elbo") -> tuple[list[str], CriticalDifference]:
+    """Competitors that every scenario has, compared over scenarios by their means over seeds. References, custom
+    methods and methods of which a seed has failed don't compete.
+
+    Raises:
+        ValueError: there are too few scenarios; the message says how many it takes.
+    """
+    values = scores.numbers[scores.numbers["metric"] == metric].dropna(subset="value")
+    values = values[~values["method"].isin({*scores.references, *scores.custom, *scores.failing()})]
+    means = values.pivot_table("value", "scenario", "method").dropna(axis="columns")
+    sign = -1 if scores.better(metric) == "higher" else 1
+    return list(means.columns), critical_difference(sign * means.to_numpy())
+
+
+def _side_by_side(values: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
+    """Columns a and b, one row per seed that both have."""
+    both = [values[values["method"] == label].set_index("seed")["value"] for label in (a, b)]
+    return pd.concat(both, axis=1, keys=["a", "b"], join="inner").sort_index()
+
+
+def _numbers(pair: pd.DataFrame) -> dict[str, Any]:
+    found: Paired = paired(pair["a"].tolist(), pair["b"].tolist())
+    n, difference, low, high = found.difference
+    p_value = t_test((pair["a"] - pair["b"]).tolist())
+    return {"n": n, "difference": difference, "low": low, "high": high, "p": p_value, "p_holm": None,
+            "effect": found.effect, "probability": found.probability, "correlation": found.correlation,
+            "resolvable": found.resolvable}  # fmt: skip
+
+
+def _correct(rows: list[dict[str, Any]]) -> None:
+    """Fill in p-values corrected for the number of tests of their kind."""
+    for what in {row.get("what") for row in rows}:
+        family = [row for row in rows if row.get("what") == what and row["p"] is not None]
+        for row, corrected in zip(family, holm([row["p"] for row in family]), strict=True):
+            row["p_holm"] = corrected
+
+
+def _line(scenario: str, what: str, pair: pd.DataFrame, interval: int | None = None,
+          distribution: str | None = None) -> dict[str, Any]:  # fmt: skip
+    means = {"mean_a": float(pair["a"].mean()), "mean_b": float(pair["b"].mean())}
+    where = {"scenario": scenario, "what": what, "interval": interval, "distribution": distribution}
+    return {**where, **means, **_numbers(pair)}
+
+
+def _per_interval(scenario: str, measured: pd.DataFrame, a: str, b: str) -> list[dict[str, Any]]:
+    """Nothing where a method saw the stream in other intervals, as the batch VAE does."""
+    last = measured.groupby("method")["interval"].max()
+    if len(last) < 2 or last[a] != last[b]:
+        return []
+    unions = measured[measured["distribution"].isna()]
+    lines = ((int(interval), _side_by_side(group, a, b)) for interval, group in unions.groupby("interval"))
+    return [_line(scenario, "interval", pair, interval=interval) for interval, pair in lines if not pair.empty]
+
+
+def _per_distribution(scenario: str, measured: pd.DataFrame, a: str, b: str) -> list[dict[str, Any]]:
+    is_last = measured["interval"] == measured.groupby("cell")["interval"].transform("max")
+    at_end = measured[is_last & measured["distribution"].notna()]
+    lines = ((str(name), _side_by_side(group, a, b)) for name, group in at_end.groupby("distribution", sort=False))
+    return [_line(scenario, "distribution", pair, distribution=name) for name, pair in lines if not pair.empty]
+
+
+def _in_words(
+    a: str, b: str, values: pd.DataFrame, pair: pd.DataFrame, rows: list[dict[str, Any]], better: str | None
+) -> list[str]:
+    found = paired(pair["a"].tolist(), pair["b"].tolist())
+    n, difference, low, high = found.difference
+    lines = []
+    seeds = {label: set(values.loc[values["method"] == label, "seed"]) for label in (a, b)}
+    for label, other in ((a, b), (b, a)):
+        if alone := sorted(seeds[label] - seeds[other]):
+            lines.append(f"Seeds {', '.join(map(str, alone))} are only there for {label}: not used.")
+    if low is None or high is None or found.unpaired is None:
+        lines.append(f"One seed: {a} − {b} is {difference:.4g} in it. Nothing can be concluded about other seeds.")
+        return lines
+    if found.resolvable is None:
+        lines.append(f"{a} − {b} is {difference:.4g} in each of {n} seeds: without any spread there is no test.")
+        return lines
+    lines.append(f"{a} − {b}: {difference:.4g}, 95 % interval {low:.4g} to {high:.4g} (paired, n = {n} seeds).")
+    if low > 0 or high < 0:
+        lines.append(f"Can be concluded, as far as {n} seeds go: {_verdict(a, b, difference, better)}.")
+    else:
+        lines.append(
+            "Can't be concluded: which of them is " + (f"better ({better} is better)" if better else "higher")
+            + ", since the interval has 0 in it. That they are equal can't be concluded either."
+        )  # fmt: skip
+    lines.append(
+        f"The smallest true difference that {n} seeds with this spread would show in four of five experiments is "
+        f"{found.resolvable:.2g}."
+    )
+    wins = found.probability if better != "higher" else 1 - found.probability
+    what = "higher" if better == "higher" else "lower"
+    effect = "" if found.effect is None else f"; effect size (Hedges' g of the differences) {found.effect:.2f}"
+    lines.append(f"A run of {a} is {what} than a run of {b} with probability {wins:.2f} (all pairs of runs){effect}.")
+    half = (high - low) / 2
+    helps = "narrower" if half < found.unpaired else "wider"
+    correlation = "" if found.correlation is None else f" (correlation over seeds {found.correlation:.2f})"
+    lines.append(
+        f"Seeds share the data order{correlation}: pairing makes the interval {helps}, ± {half:.2g} instead of "
+        f"± {found.unpaired:.2g}."
+    )
+    try:
+        lines.append(f"Wilcoxon's signed-rank test over seeds: p = {wilcoxon((pair['a'] - pair['b']).tolist()):.3f}.")
+    except ValueError as refused:
+        lines.append(f"Not tested by ranks: {refused} seeds.")
+    for what in ("interval", "distribution"):
+        if family := [row for row in rows if row["what"] == what]:
+            lines.append(_family_in_words(a, b, what, family, better))
+    return lines
+
+
+def _verdict(a: str, b: str, difference: float, better: str | None) -> str:
+    if better is None:
+        return f"{a} is {'higher' if difference > 0 else 'lower'} than {b}"
+    first, second = (a, b) if (difference < 0) == (better == "lower") else (b, a)
+    return f"{first} is better than {second}"
+
+
+def _family_in_words(a: str, b: str, what: str, rows: list[dict[str, Any]], better: str | None) -> str:
+    sides: dict[str, list[str]] = {}
+    tests = 0
+    for row in rows:
+        p_value, difference = row["p_holm"], row["difference"]
+        if p_value is None:
+            verdict = "equal" if difference == 0 else "the same difference in every seed"
+        else:
+            tests += 1
+            verdict = "undecided" if p_value > 1 - LEVEL else _verdict(a, b, difference, better)
+        sides.setdefault(verdict, []).append(str(row[what]))
+    parts = [f"{verdict} in {', '.join(names)}" for verdict, names in sides.items()]
+    return f"By {what}, corrected for {tests} tests (Holm): {'; '.join(parts)}."

@@ -1,0 +1,391 @@
+"""What a store says now: made once from its files, and passed to everything that shows numbers. No torch."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..discovery.index import describe
+from ..measuring.derived import derive
+from ..store.cell_folder import StoredCell
+from ..store.plans import Plans, plans_of
+from ..store.record import Asked, DoneRecord, ExtensionMetric, Numbers, Status
+from ..store.staleness import installed_versions, older
+from ..store.store import Store
+from .metric_facts import MetricFacts, installed_metrics, metric_facts
+from .summary import summarise
+
+
+class LeftOut(NamedTuple):
+    """Why a cell isn't shown."""
+
+    status: Status
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.reason}"
+
+
+class SeedCount(NamedTuple):
+    """Seeds of one method in one scenario, where some aren't done."""
+
+    asked: int
+    """in all"""
+    failed: int
+
+
+@dataclass(frozen=True)
+class CurrentCell:
+    """A finished cell that is shown, with its numbers. Each of its files is read when it is first needed, and once."""
+
+    stored: StoredCell
+    facts: DoneRecord
+    making: _NumberMaking
+
+    @property
+    def folder(self) -> Path:
+        return self.stored.folder
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The content of run.json."""
+        return self.stored.record
+
+    @property
+    def method(self) -> str:
+        """The method as tables and figures name it."""
+        return self.facts.method_label
+
+    @property
+    def scenario(self) -> str:
+        """The scenario's label."""
+        return self.facts.scenario.label
+
+    @property
+    def seed(self) -> int:
+        return self.facts.seed
+
+    @property
+    def distributions(self) -> list[str]:
+        """The distributions that occur, in the order in which they are first met."""
+        return self.facts.distributions
+
+    @property
+    def numbers(self) -> Numbers:
+        """One number per metric, derived ones included.
+
+        Raises:
+            InputError: its rows have to be read, and can't be.
+        """
+        return self._kept_numbers if self._kept_numbers is not None else self._from_rows[1]
+
+    def rows(self) -> pd.DataFrame:
+        """All of its rows, those of derived metrics included.
+
+        Raises:
+            InputError: they can't be read.
+        """
+        return self._from_rows[0]
+
+    @property
+    def has_kept_numbers(self) -> bool:
+        """Whether its numbers stand in its record, so that its rows needn't be read for them."""
+        return self._kept_numbers is not None
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        """Why it has no number of a derived metric, by metric, if its rows are read.
+
+        Raises:
+            InputError: they can't be read.
+        """
+        return self._from_rows[2]
+
+    @cached_property
+    def pictures(self) -> dict[str, np.ndarray]:
+        """Its pictures, uint8, by name; empty if it has none, or, with a warning, if they can't be read."""
+        file = self.folder / "pictures.npz"
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                found = dict(content)
+            if not all(one.dtype == np.uint8 and one.ndim == 5 and one.size for one in found.values()):
+                raise ValueError("they aren't all images of 8 bits")
+        except FileNotFoundError:
+            return {}
+        except Exception as error:  # of zip files, compression and arrays: each raises errors of its own
+            warnings.warn(f"{file} can't be read, so its images are left out ({error})", stacklevel=2)
+            return {}
+        return found
+
+    @cached_property
+    def _kept_numbers(self) -> Numbers | None:
+        """The numbers in its record, if they are those of its rows and of the derived metrics as they are now."""
+        kept = self.facts.numbers
+        is_whole = kept is not None and self.facts.bytes == self.stored.size()
+        if kept is None or not is_whole or not self.making.is_current(self.facts.metrics):
+            return None
+        others = self.making.not_derivable(self.facts.metrics)
+        return {name: value for name, value in kept.items() if others.get(name, True)}
+
+    @cached_property
+    def _from_rows(self) -> tuple[pd.DataFrame, Numbers, Mapping[str, str]]:
+        """The rows, the numbers that follow from them, and the problems of derived metrics."""
+        failed = _load_derived_metrics()
+        measured = self.stored.measured()
+        derived = derive(measured, self.facts.visits)
+        rows = [*measured, *derived.rows]
+        kept = self.facts.numbers or {}
+        others = self.making.not_derivable(self.facts.metrics)
+        numbers = summarise(rows, self.making.over_intervals) | {
+            name: kept[name] for name, is_newest in others.items() if is_newest and name in kept
+        }
+        return pd.DataFrame(rows), numbers, {**failed, **derived.problems}
+
+
+def derived_problems(cells: Iterable[CurrentCell]) -> list[str]:
+    """The derived metrics that have no number where they should have one, a line each."""
+    reasons: dict[str, list[str]] = {}
+    for cell in cells:
+        for metric, reason in cell.problems.items():
+            reasons.setdefault(metric, []).append(" ".join(reason.split()))
+    return [
+        f"{metric} has no number in {len(found)} {'cell' if len(found) == 1 else 'cells'}: {found[0]}"
+        for metric, found in reasons.items()
+    ]
+
+
+@dataclass(frozen=True)
+class _NumberMaking:
+    """What is to be known to make numbers from rows, or to trust those in a record."""
+
+    metrics: Mapping[str, MetricFacts]
+    derivable: Mapping[str, int]
+    """versions of the derived metrics that can be computed here"""
+    newest: Mapping[str, int]
+    """newest versions of the other derived metrics, whose numbers are taken from records"""
+
+    @cached_property
+    def over_intervals(self) -> dict[str, str]:
+        return {name: facts.over_intervals for name, facts in self.metrics.items()}
+
+    def is_current(self, metrics: Mapping[str, int]) -> bool:
+        """Whether numbers made with these versions have every derived metric as it is now."""
+        return all(metrics.get(name) == version for name, version in self.derivable.items())
+
+    def not_derivable(self, metrics: Mapping[str, int]) -> dict[str, bool]:
+        """The derived metrics that can't be computed here, and whether a cell has the newest version of each."""
+        return {name: metrics.get(name) == version for name, version in self.newest.items()}
+
+
+@dataclass(frozen=True)
+class Current:
+    """A store as it was when this was made."""
+
+    store: Store
+    stored: tuple[StoredCell, ...]
+    """all cells, by name"""
+    cells: tuple[CurrentCell, ...]
+    """the finished cells of the newest versions"""
+    left_out: Mapping[str, LeftOut]
+    """the others, by name"""
+    plans: Plans
+    newest: Mapping[str, int]
+    """the newest version of protocol, scenarios, methods and measured metrics"""
+    texts: Mapping[str, str | None]
+    """the digest of the file that is shown of what comes from several"""
+    extensions: Mapping[str, ExtensionMetric]
+    """what the records say of metrics that aren't lifegen's own"""
+    metrics: Mapping[str, MetricFacts]
+    """the metrics that are installed, and those that the records tell of"""
+
+    @cached_property
+    def named_by_suites(self) -> frozenset[str]:
+        """Labels of the methods that were asked for through a suite, by whichever command and at whatever time."""
+        stored = (cell.facts for cell in self.stored if cell.facts)
+        planned = (cell.facts for cell in self.plans.cells)
+        return frozenset(facts.method.label for facts in (*stored, *planned) if facts.suite)
+
+    @cached_property
+    def seeds(self) -> dict[tuple[str, str], SeedCount]:
+        """By scenario and method: the seeds that were asked for and those that failed, where not all of them are done.
+
+        Cells of older versions or texts don't count: they are replaced, or about to be.
+        """
+        done: dict[tuple[str, str], set[int]] = {}
+        for cell in self.cells:
+            done.setdefault((cell.scenario, cell.method), set()).add(cell.seed)
+        asked = {key: set(seeds) for key, seeds in done.items()}
+        failed: dict[tuple[str, str], set[int]] = {}
+        begun = ((cell.facts, cell.status) for cell in self.stored if cell.facts)
+        planned = ((cell.facts, Status.TO_DO) for cell in self.plans.cells)
+        for facts, status in (*begun, *planned):
+            key = facts.scenario.label, facts.method_label
+            if key not in done or not self._is_newest(facts):
+                continue
+            asked[key].add(facts.seed)
+            if status == Status.FAILED and facts.seed not in done[key]:
+                failed.setdefault(key, set()).add(facts.seed)
+        return {key: SeedCount(len(seeds), len(failed.get(key, ())))
+                for key, seeds in asked.items() if seeds != done[key]}  # fmt: skip
+
+    def _is_newest(self, facts: Asked) -> bool:
+        """Whether a cell is of the versions and texts that are shown."""
+        has_version = all(number == self.newest.get(part, number) for part, number in facts.versions.items())
+        return has_version and not _other_texts(facts, self.texts)
+
+
+def current_of(source: Current | Store | Path | str) -> Current:
+    """What a store says now.
+
+    Cells of different versions of the protocol, a scenario, a method or a metric are never shown together, nor are
+    those of different texts of a file, and none is shown that is older than what is installed.
+
+    Args:
+        source: the store; or what was made from it, which is returned as it is.
+
+    Raises:
+        InputError: there is no store at this path, or it can't be read.
+    """
+    if isinstance(source, Current):
+        return source
+    store = source if isinstance(source, Store) else Store.open(source)
+    stored, plans = store.cells(), plans_of(store)
+    done = [(cell, cell.facts) for cell in stored if cell.status == Status.DONE and isinstance(cell.facts, DoneRecord)]
+    # A text that has nothing to show yet, such as a first try that failed, doesn't take the place of another.
+    texts = _newest_texts([facts for _, facts in done], plans)
+    left_out: dict[str, LeftOut] = {}
+    shown: list[tuple[StoredCell, DoneRecord]] = []
+    for cell in stored:
+        if cell.facts and (old := _other_texts(cell.facts, texts)):
+            left_out[cell.folder.name] = LeftOut(
+                Status.STALE, f"its {' and '.join(old)} is of another text of its file"
+            )
+        elif cell.status == Status.DONE and isinstance(cell.facts, DoneRecord):
+            shown.append((cell, cell.facts))
+        else:
+            left_out[cell.folder.name] = LeftOut(*cell.judgement)
+    extensions, metrics = _metrics([facts for _, facts in shown])
+    shown, newest = _of_newest_versions(shown, metrics, left_out)
+    shown = _fullest(shown, left_out)
+    making = _making(metrics, [facts for _, facts in shown])
+    cells = tuple(CurrentCell(cell, facts, making) for cell, facts in shown)
+    return Current(store, tuple(stored), cells, left_out, plans, newest, texts, extensions, metrics)
+
+
+_Shown = list[tuple[StoredCell, DoneRecord]]
+
+
+def _newest_texts(done: Sequence[DoneRecord], plans: Plans) -> dict[str, str | None]:
+    """The text of each scenario, method and metric that some cells have: none of what is installed, else the file that
+    was asked for last."""
+    started: dict[str, dict[str | None, str]] = {}
+    asked: dict[str, dict[str | None, str]] = {}
+
+    def note(times: dict[str, dict[str | None, str]], facts: Asked, when: str) -> None:
+        for part, text in facts.file_digests.items():
+            of_part = times.setdefault(part, {})
+            of_part[text] = max(when, of_part.get(text, ""))
+
+    for facts in done:
+        note(started, facts, facts.started)
+    if any(len(times) > 1 for times in started.values()):
+        for plan in plans.readable:
+            for planned in plan.cells.values():
+                note(asked, planned.facts, plan.asked)
+    newest: dict[str, str | None] = {}
+    for part, times in started.items():
+        # When a text was asked for last; when a cell of it was begun, only of stores without such a plan: workers
+        # begin cells of old plans, too.
+        when = {text: asked.get(part, {}).get(text, began) for text, began in times.items()}
+        newest[part] = max(when, key=when.__getitem__)
+    for kind in ("scenario", "method", "metric"):
+        newest |= {part: None for name, one in describe(kind).items()
+                   if not one.error and (part := f"{kind} {name}") in newest}  # fmt: skip
+    return newest
+
+
+def _other_texts(facts: Asked, texts: Mapping[str, str | None]) -> list[str]:
+    """What a cell has of another text than the one that is shown."""
+    return [part for part, text in facts.file_digests.items() if texts.get(part, text) != text]
+
+
+def _metrics(records: Sequence[DoneRecord]) -> tuple[dict[str, ExtensionMetric], dict[str, MetricFacts]]:
+    """What records say of metrics that aren't lifegen's own, the newest version of each; and all metrics."""
+    extensions: dict[str, ExtensionMetric] = {}
+    versions: dict[str, int] = {}
+    for record in records:
+        for name, metric in record.extension_metrics.items():
+            if (version := record.metrics.get(name, 0)) >= versions.get(name, 0):
+                extensions[name], versions[name] = metric, version
+    told = {name: facts for name, metric in extensions.items() if (facts := metric_facts(metric.facts))}
+    return extensions, told | installed_metrics()
+
+
+def _of_newest_versions(
+    shown: _Shown, metrics: Mapping[str, MetricFacts], left_out: dict[str, LeftOut]
+) -> tuple[_Shown, dict[str, int]]:
+    """The cells of which every version is the newest, and these versions; the others are left out."""
+    installed = installed_versions()
+    derived = {name for name, facts in metrics.items() if facts.derived}  # computed on reading: never stale
+    versions = [
+        facts.versions | {f"metric {name}": n for name, n in facts.metrics.items() if name not in derived}
+        for _, facts in shown
+    ]
+    newest = dict(installed)
+    for of_cell in versions:
+        for part, number in of_cell.items():
+            newest[part] = max(number, newest.get(part, number))
+    kept = []
+    for (cell, facts), of_cell in zip(shown, versions, strict=True):
+        if old := {part: number for part, number in of_cell.items() if number < newest[part]}:
+            is_here = all(installed.get(part) == newest[part] for part in old)
+            anew = "the command that made it makes it anew" if is_here else "that version isn't installed here"
+            left_out[cell.folder.name] = LeftOut(Status.STALE, f"its {older(old, newest)}; {anew}")
+        else:
+            kept.append((cell, facts))
+    return kept, newest
+
+
+def _fullest(shown: _Shown, left_out: dict[str, LeftOut]) -> _Shown:
+    """One cell a scenario, method and seed: that with the most options and metrics; the others are left out."""
+    fullest = {}
+    for cell, facts in sorted(shown, key=lambda one: _parts(one[1])):
+        fullest[facts.scenario.label, facts.method_label, facts.seed] = cell.folder
+    folders = set(fullest.values())
+    for cell, _ in shown:
+        if cell.folder not in folders:
+            left_out[cell.folder.name] = LeftOut(
+                Status.STALE, "made before one of its options or metrics existed; the store has it with that as well"
+            )
+    return [one for one in shown if one[0].folder in folders]
+
+
+def _parts(record: DoneRecord) -> int:
+    return len(record.scenario.config) + len(record.method.config) + len(record.metrics)
+
+
+def _making(metrics: Mapping[str, MetricFacts], records: Collection[DoneRecord]) -> _NumberMaking:
+    installed = {name: one.version for name, one in describe("metric").items() if one.facts.get("derived")}
+    others = {name for name, facts in metrics.items() if facts.derived} - installed.keys()
+    newest = {name: max((record.metrics.get(name, 0) for record in records), default=0) for name in others}
+    return _NumberMaking(metrics, installed, newest)
+
+
+@cache
+def _load_derived_metrics() -> dict[str, str]:
+    """Import the derived metrics of other packages, once in a process; returns why some can't be, by name."""
+    failed = {}
+    for name, one in describe("metric").items():
+        if one.facts.get("derived") and one.provider != "lifegen" and not one.error:
+            try:
+                one.entry()
+            except (Exception, SystemExit) as error:
+                failed[name] = f"importing {one.module} fails: {type(error).__name__}: {error}"
+    return failed

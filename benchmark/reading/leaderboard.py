@@ -1,0 +1,279 @@
+"""The leaderboard: each metric's mean over seeds and each method's rank, with their intervals, per scenario or across
+scenarios. No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from ..discovery.index import base_name
+from ..errors import InputError
+from ..store.store import Store
+from .compare import over_scenarios
+from .current import Current, SeedCount
+from .scores import Scores, scores_of
+from .statistics import (
+    FEWEST,
+    bootstrap_interval,
+    coverage,
+    interquartile_mean,
+    mean_interval,
+    normalised,
+    ranks,
+)
+
+ACROSS = "across scenarios"
+"""What stands for the scenario where cells of several are put together."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the printed table."""
+
+    metric: str | None
+    """None: the metric that ranks"""
+    title: str
+    digits: int = 1
+    thousands: bool = False
+    """Whether to print thousands (k) or millions (M)."""
+    zero: bool = True
+    """Whether it is shown where it is 0 for all."""
+    what: Literal["estimate", "rank", "group", "n"] = "estimate"
+
+
+COLUMNS = (
+    Column(None, "rank", what="rank"),
+    Column(None, "tie\ngroup", what="group"),
+    Column(None, "seeds", what="n"),
+    Column("negative_elbo", "negative\nELBO"),
+    Column("posterior_consistency_past", "consistency\npast", 2),
+    Column("code_perplexity", "code\nperplexity"),
+    Column("forgetting", "forgetting"),
+    Column("real_samples", "real\nsamples", 0, thousands=True),
+    Column("synthetic_samples", "synthetic\nsamples", 0, thousands=True),
+    Column("stored_parameters", "stored\nnumbers", 0, thousands=True),
+    Column("stored_samples", "stored\nimages", 0, thousands=True, zero=False),
+    Column("train_seconds", "train\nseconds", 0),
+)
+"""The printed table, in this order; the first metric ranks. A new column is one entry here."""
+
+
+@dataclass(frozen=True)
+class Board:
+    """A leaderboard."""
+
+    table: pd.DataFrame
+    """scenario, method, metric, n, mean, low, high, rank, rank_low, rank_high, group; within a scenario: the upper
+    reference, competitors from the best on, the lower reference, then methods that aren't ranked: those of which a seed
+    has failed, and custom ones. References have no rank either, nor have metrics without a better direction."""
+    metrics: tuple[str, ...]
+    """in the order asked for; the first ranks"""
+    scores: Scores
+    """what it was made from"""
+    notes: tuple[str, ...] = field(default=())
+    """what was resampled, and what was refused"""
+
+    def seeds(self, scenario: str, method: str) -> SeedCount | None:
+        """The seeds that were asked for and failed, all scenarios together in a table across them; None where all of
+        them are done."""
+        if scenario != ACROSS:
+            return self.scores.seeds.get((scenario, method))
+        values = self.scores.numbers
+        done = values[values["method"] == method].groupby("scenario")["seed"].nunique()
+        counts = [self.scores.seeds.get((label, method), SeedCount(number, 0)) for label, number in done.items()]
+        total = SeedCount(sum(count.asked for count in counts), sum(count.failed for count in counts))
+        return None if total == SeedCount(int(done.sum()), 0) else total
+
+
+def leaderboard(
+    source: Store | Current | Scores,
+    metrics: Sequence[str] | None = None,
+    scenarios: Sequence[str] = (),
+    across: bool = False,
+    rank_custom: bool = False,
+) -> Board:
+    """Make a leaderboard.
+
+    Args:
+        source: its cells that are done; the others are listed as left out.
+        metrics: which metrics; the printed table's by default, or the negative ELBO across scenarios. The first ranks.
+        scenarios: labels of those to show; all by default.
+        across: whether to put scenarios together, each metric on the scale from the lower reference (0) to the upper
+            one (1).
+        rank_custom: whether methods with options of the user's own are ranked, too.
+
+    Raises:
+        InputError: there is nothing to rank, or a metric or scenario isn't there.
+    """
+    scores = source if isinstance(source, Scores) else scores_of(source)
+    if metrics:
+        scores.check_metrics(metrics)
+    if scenarios:
+        scores = replace(scores, numbers=pd.concat([scores.scenario(label) for label in dict.fromkeys(scenarios)]))
+    values = scores.numbers.dropna(subset="value")
+    measured = set(values["metric"].unique())
+    nonzero = set(values.loc[values["value"] != 0, "metric"].unique())
+    there = {one.metric for one in COLUMNS if one.metric in (measured if one.zero else nonzero)}
+    default = ["negative_elbo"] if across else [one.metric for one in COLUMNS if one.metric and one.metric in there]
+    chosen = tuple(dict.fromkeys(metrics or default))
+    values = values[values["metric"].isin(chosen)]
+    unranked = set(scores.references) | (set() if rank_custom else scores.custom)
+    make = _across if across else _per_scenario
+    rows, notes = make(scores, values, unranked)
+    if not rows:
+        raise InputError(" ".join(notes) or f"no cell has a value of {', '.join(chosen)} in these scenarios")
+    # Floats even where all intervals are missing, so that a missing one is always NaN.
+    table = pd.DataFrame(rows, columns=_FIELDS).astype(dict.fromkeys(_FIELDS[4:], float))
+    return Board(_ordered(table, chosen, scores, unranked, across), chosen, scores, (*notes, *scores.notes))
+
+
+_FIELDS = ["scenario", "method", "metric", "n", "mean", "low", "high", "rank", "rank_low", "rank_high", "group"]
+_Rows = list[tuple[str | float | None, ...]]
+_NO_RANK = (None, None, None, None)
+
+
+def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows, list[str]]:
+    rows: _Rows = []
+    for (scenario, metric), group in values.groupby(["scenario", "metric"]):
+        by_method = {str(method): [one.to_numpy()] for method, one in group.groupby("method")["value"]}
+        better, most = scores.better(metric), scores.most(metric)
+        resting = unranked | scores.failing([scenario])
+        places = {} if better is None else ranks(
+            {method: [np.minimum(one, most) for one in groups] for method, groups in by_method.items()
+             if method not in resting}, _mean, lower_is_better=better == "lower",
+        )  # fmt: skip
+        rows += [
+            (scenario, method, metric, *mean_interval(groups[0].tolist()), *places.get(method, _NO_RANK))
+            for method, groups in by_method.items()
+        ]
+    if not rows:
+        return [], []
+    what = "Intervals of means are Student's t over seeds; several seeds without one have equal values."
+    return rows, [what, *_notes_on_ranks(rows)]
+
+
+def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows, list[str]]:
+    rows: _Rows = []
+    notes: list[str] = []
+    resting = unranked | scores.failing()
+    for metric, group in values.groupby("metric"):
+        scaled: dict[str, dict[str, pd.Series]] = {}
+        for scenario, one in group.groupby("scenario"):
+            try:
+                scaled[str(scenario)] = _scaled(one, scores, str(metric))
+            except ValueError as error:
+                notes.append(f"{metric} of {scenario} isn't in it: {error}.")
+        if not scaled:
+            continue
+        everywhere = set.intersection(*map(set, scaled.values()))
+        if absent := sorted(set().union(*scaled.values()) - everywhere):
+            notes.append(f"{metric}: not in every scenario, so not in it: {', '.join(absent)}.")
+        by_method: dict[str, list[np.ndarray]] = {method: [] for method in sorted(everywhere)}
+        for scenario in sorted(scaled):
+            # Equal seeds for all: else a method with more seeds where it does well would win.
+            found = pd.DataFrame({method: scaled[scenario][method] for method in by_method})
+            common = found.dropna()
+            if len(common) < len(found):
+                notes.append(f"{metric} of {scenario}: {len(common)} of {len(found)} seeds, those that all have.")
+            for method, groups in by_method.items():
+                groups.append(common[method].to_numpy())
+        if min(len(one) for groups in by_method.values() for one in groups) == 0:
+            notes.append(f"{metric}: there is a scenario without a seed that all have.")
+            continue
+        competing = {method: groups for method, groups in by_method.items() if method not in resting}
+        places = ranks(competing, interquartile_mean, lower_is_better=False)
+        rows += [
+            (ACROSS, method, metric, *bootstrap_interval(groups, interquartile_mean), *places.get(method, _NO_RANK))
+            for method, groups in by_method.items()
+        ]
+        notes.append(f"{metric}: {len(scaled)} scenarios, {', '.join(sorted(scaled))}.")
+    if not rows:
+        return rows, notes
+    try:
+        over_scenarios(scores)
+    except ValueError as refused:
+        notes.append(f"Negative ELBO isn't compared by ranks over scenarios: {refused}.")
+    else:
+        notes.append("`lifegen plot STORE critical_difference` compares mean ranks over scenarios.")
+    notes.append(
+        "A run's score is 0 at the mean of the lower reference and 1 at that of the upper one in its scenario, both "
+        "held fixed; shown is the interquartile mean over all runs, and n is the fewest seeds in a scenario."
+    )
+    if any(row[5] is not None for row in rows):
+        alike = (1,) * values["scenario"].nunique()
+        measured = ", ".join(f"{100 * coverage(n, alike):.0f} % with {n} seeds" for n in (3, 5, 10))
+        notes.append(
+            "Intervals of scores: runs are resampled with replacement within their scenario, 4,000 times, and "
+            f"deviations widened to Student's t. Of simulated normal values, alike in {len(alike)} scenarios, they "
+            f"cover the truth in {measured}."
+        )
+    return rows, [*notes, *_notes_on_ranks(rows)]
+
+
+def _notes_on_ranks(rows: _Rows) -> list[str]:
+    """What is behind rank intervals and tie groups, as far as there are any."""
+    notes = []
+    if any(row[8] is not None for row in rows):
+        notes.append(
+            "Rank intervals: central 95 % of the ranks in 4,000 tables, in each of which every method's seeds are "
+            "resampled with replacement (independently of the other methods') and deviations from its mean widened to "
+            "Student's t. A tie group has its best method and all that are as good in 2.5 % of these tables or more."
+        )
+    if any(row[7] is not None and row[8] is None for row in rows):
+        notes.append(f"No rank intervals and tie groups where a competitor has fewer than {FEWEST} seeds.")
+    return notes
+
+
+def _scaled(values: pd.DataFrame, scores: Scores, metric: str) -> dict[str, pd.Series]:
+    """Each method's values in one scenario on the references' scale, by seed."""
+    better, most = scores.better(metric), scores.most(metric)
+    if better is None:
+        raise ValueError("neither lower nor higher is better")
+    values = values.assign(value=values["value"].clip(upper=most))
+    by_method = {str(method): one.set_index("seed")["value"] for method, one in values.groupby("method")}
+    found = {}
+    for which in ("lower", "upper"):
+        names = [method for method in by_method if scores.references.get(method) == which]
+        plain = [method for method in names if method == base_name(method)] or names
+        if len(plain) != 1:
+            raise ValueError(f"it takes one {which} reference, and there are {len(plain)} with a value")
+        found[which] = by_method[plain[0]]
+    if (found["upper"].mean() > found["lower"].mean()) != (better == "higher"):
+        raise ValueError("the upper reference isn't better than the lower one")
+    lower, upper = (found[which].to_numpy() for which in ("lower", "upper"))
+    return {method: pd.Series(normalised(one.to_numpy(), lower, upper), one.index) for method, one in by_method.items()}
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values.mean(axis=-1))
+
+
+def _ordered(
+    table: pd.DataFrame, metrics: Sequence[str], scores: Scores, unranked: set[str], across: bool
+) -> pd.DataFrame:
+    """As :class:`Board` says; methods without a rank by the first metric's mean, best first, then by name."""
+    places = {"upper": 0, "lower": 2}
+    pairs = [(str(scenario), str(method)) for scenario, method in zip(table["scenario"], table["method"], strict=True)]
+    failing = {scenario: scores.failing(None if across else [scenario]) for scenario, _ in set(pairs)}
+    first = table[table["metric"] == metrics[0]].set_index(["scenario", "method"])
+    better = "higher" if across else scores.better(metrics[0])
+    sign = {"lower": 1.0, "higher": -1.0}.get(str(better), 0.0)
+
+    def block(scenario: str, method: str) -> int:
+        if method in scores.references:
+            return places[scores.references[method]]
+        return 3 if method in failing[scenario] else 4 if method in unranked else 1
+
+    columns = {
+        "_block": [block(*pair) for pair in pairs],
+        "_rank": [first["rank"].get(pair, np.inf) for pair in pairs],
+        "_mean": [sign * first["mean"][pair] if pair in first.index else np.inf for pair in pairs],
+        "_metric": table["metric"].map(list(metrics).index),
+    }
+    order = table.assign(**columns).sort_values(["scenario", "_block", "_rank", "_mean", "method", "_metric"])
+    return order[_FIELDS].reset_index(drop=True)

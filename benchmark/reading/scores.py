@@ -1,0 +1,253 @@
+"""One number per metric of each finished cell, from a store or from a published table: what is compared. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ..cells.cell import PRECISIONS
+from ..discovery.index import base_name, describe
+from ..errors import InputError, unknown
+from ..store.record import ExtensionMetric
+from ..store.store import Store
+from .current import Current, SeedCount, current_of, derived_problems
+from .metric_facts import MetricFacts, installed_metrics, metric_facts
+from .summary import summarise
+from .table import is_published, published_table
+
+FACTS = "leaderboard.json"
+"""In a published folder: what its measurements don't say of methods and cells, as ``tables.to_json`` writes it."""
+_PRECISION = re.compile(rf" \(({'|'.join(PRECISIONS)})\)$")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What leaderboards and comparisons are made of."""
+
+    name: str
+    """of the store or the file, for messages"""
+    numbers: pd.DataFrame
+    """scenario, method, seed, metric, value; NaN where a metric is undefined after a cell's last interval"""
+    references: Mapping[str, str]
+    """"upper" or "lower", of the methods that frame a table"""
+    uses: Mapping[str, tuple[str, ...]]
+    """what methods are told beyond the images of the current interval"""
+    custom: frozenset[str] = frozenset()
+    """methods with options of the user's own: neither the defaults nor a suite's variant; references aren't among them
+    """
+    metrics: Mapping[str, MetricFacts] = field(default_factory=installed_metrics)
+    """what is known of metrics, by name"""
+    extensions: Mapping[str, ExtensionMetric] = field(default_factory=dict)
+    """what records say of metrics that aren't lifegen's own"""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """cells that have no numbers here, each with the reason"""
+    seeds: Mapping[tuple[str, str], SeedCount] = field(default_factory=dict)
+    """by scenario and method, where not all seeds that were asked for are done"""
+    notes: tuple[str, ...] = ()
+    """what is to be said of the numbers"""
+
+    def scenario(self, label: str) -> pd.DataFrame:
+        """The values of one scenario.
+
+        Raises:
+            InputError: there is none of this label.
+        """
+        found = self.numbers[self.numbers["scenario"] == label]
+        if found.empty:
+            raise unknown(f"scenario in {self.name}:", label, self.scenarios)
+        return found
+
+    def better(self, metric: str) -> str | None:
+        """ "lower", "higher", or None where neither is better."""
+        known = self.metrics.get(metric)
+        return known.better if known else None
+
+    def most(self, metric: str) -> float:
+        """The value beyond which nothing is better."""
+        known = self.metrics.get(metric)
+        return float("inf") if known is None or known.most is None else known.most
+
+    def failing(self, scenarios: Iterable[str] | None = None) -> frozenset[str]:
+        """The methods of which a seed has failed in some of these scenarios: the seeds that are left may be the easy
+        ones, so these methods aren't ranked.
+
+        Args:
+            scenarios: labels; all by default.
+        """
+        among = self.scenarios if scenarios is None else list(scenarios)
+        return frozenset(method for (label, method), count in self.seeds.items() if count.failed and label in among)
+
+    @property
+    def scenarios(self) -> list[str]:
+        return sorted(self.numbers["scenario"].unique())
+
+    def check_metrics(self, metrics: Iterable[str]) -> None:
+        """See whether any of these can be shown.
+
+        Raises:
+            InputError: one isn't there, or none has a value.
+        """
+        known = set(self.numbers["metric"])
+        has_value = set(self.numbers.dropna()["metric"])
+        there = ", ".join(sorted(has_value))
+        for metric in metrics:
+            if metric not in known and metric in self.metrics:
+                raise InputError(
+                    f"{metric}: no cell has one number of it, since it is a trace over steps or wasn't measured; "
+                    f"there are {there}"
+                )
+            if metric not in known:
+                raise unknown(f"metric in {self.name}:", metric, known)
+        if has_value.isdisjoint(metrics):
+            raise InputError(
+                f"{', '.join(metrics)}: undefined after the last interval of every cell; there are {there}"
+            )
+
+
+def scores_of(source: Current | Store | Path | str) -> Scores:
+    """The scores of a store, or of a published folder or table (as ``load`` reads it).
+
+    Raises:
+        InputError: there is none, it has no finished cell, or one of its cells can't be read.
+    """
+    if isinstance(source, Path | str) and is_published(source):
+        return published_scores(published_table(source), source)
+    current = current_of(source)
+    cells, path = current.cells, current.store.path
+    left_out = {name: str(why) for name, why in current.left_out.items()}
+    if not cells:
+        first = next((f"{name}: {reason}" for name, reason in left_out.items()), None)
+        why = f"; {len(left_out)} left out, the first, {first}" if first else ""
+        raise InputError(f"{path} has no finished cell to show; `lifegen run --out {path}` goes on with it{why}")
+    found = [
+        (cell.scenario, cell.method, cell.seed, metric, value)
+        for cell in cells
+        for metric, value in cell.numbers.items()
+    ]
+    methods = {cell.method: cell.facts.method for cell in cells}
+    references = {method: facts.reference for method, facts in methods.items() if facts.reference}
+    labels = {facts.label for facts in methods.values()} - current.named_by_suites
+    custom = _custom(labels)
+    return Scores(
+        str(path),
+        _frame(found),
+        references,
+        {method: tuple(facts.uses) for method, facts in methods.items()},
+        frozenset(method for method, facts in methods.items() if facts.label in custom) - references.keys(),
+        current.metrics,
+        current.extensions,
+        left_out,
+        current.seeds,
+        tuple(f"{problem}." for problem in derived_problems(cell for cell in cells if not cell.has_kept_numbers)),
+    )
+
+
+class SeedRow(BaseModel):
+    """A method's seeds in one scenario, as JSON has them."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    scenario: str
+    method: str
+    asked: int
+    failed: int
+
+
+class _Facts(BaseModel):
+    """The part of ``leaderboard.json`` that is read again."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    references: dict[str, Literal["upper", "lower"]] = {}
+    uses: dict[str, list[str]] = {}
+    custom: list[str] = []
+    metrics: dict[str, ExtensionMetric] = {}
+    left_out: dict[str, str] = {}
+    seeds: list[SeedRow] = []
+
+
+def published_scores(table: pd.DataFrame, path: Path | str) -> Scores:
+    """The scores of a published table.
+
+    Args:
+        table: the tidy table.
+        path: the published folder, or the file.
+
+    Raises:
+        InputError: its ``leaderboard.json`` can't be read, or one seed is there twice.
+    """
+    methods = list(table["method"].unique())
+    facts = _facts(Path(path) / FACTS) or _facts_of_installed(methods)
+    told = {name: known for name, metric in facts.metrics.items() if (known := metric_facts(metric.facts))}
+    metrics = told | installed_metrics()
+    over = {name: known.over_intervals for name, known in metrics.items()}
+    found = []
+    table = table[table["step"].isna()].astype(object).where(lambda values: values.notna(), None)
+    for (scenario, method, seed, _), rows in table.groupby(["scenario", "method", "seed", "cell"]):
+        numbers = summarise(rows[["interval", "distribution", "metric", "value"]].to_dict("records"), over)
+        found += [(scenario, method, seed, metric, value) for metric, value in numbers.items()]
+    frame = _frame(found)
+    if (twice := frame.duplicated(["scenario", "method", "seed", "metric"])).any():
+        row = frame[twice].iloc[0]
+        raise InputError(f"{path} has two cells of {row['scenario']}, {row['method']} and seed {row['seed']}")
+    return Scores(
+        str(path),
+        frame,
+        facts.references,
+        {method: tuple(facts.uses.get(method, ())) for method in methods},
+        frozenset(facts.custom) - facts.references.keys(),
+        metrics,
+        facts.metrics,
+        facts.left_out,
+        {(row.scenario, row.method): SeedCount(row.asked, row.failed) for row in facts.seeds},
+    )
+
+
+def _facts(file: Path) -> _Facts | None:
+    """What a published folder says beside its measurements; None where there is no such file."""
+    try:
+        return _Facts.model_validate_json(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise InputError(f"{file} can't be read: {error.strerror or error}") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(
+            f"{file} isn't what `lifegen publish` writes ({f'{place}: ' if place else ''}{first['msg']}); "
+            "publish the store again"
+        ) from None
+
+
+def _facts_of_installed(methods: Iterable[str]) -> _Facts:
+    """What can be known of methods where there is nothing but their labels."""
+    known = describe("method")
+    of = {method: known[base].facts for method in methods if (base := base_name(method)) in known}
+    labels = {method: _PRECISION.sub("", method) for method in methods}
+    custom = _custom(labels.values())
+    return _Facts(
+        references={method: fact["reference"] for method, fact in of.items() if fact.get("reference")},
+        uses={method: fact.get("uses", ()) for method, fact in of.items()},
+        custom=[method for method, label in labels.items() if label in custom],
+    )
+
+
+def _frame(found: list[tuple[str, str, int, str, float | None]]) -> pd.DataFrame:
+    return pd.DataFrame(found, columns=["scenario", "method", "seed", "metric", "value"]).astype({"value": float})
+
+
+def _custom(labels: Iterable[str]) -> frozenset[str]:
+    """The labels with options that no suite names, of those that come with lifegen."""
+    with_options = frozenset(label for label in labels if ":" in label)
+    if not with_options:
+        return frozenset()
+    from ..cells.suite import named_variants  # it takes jsonschema, a third of a second
+
+    return with_options - named_variants()

@@ -1,0 +1,98 @@
+"""The tidy table: one measurement a row, from a store or from what was published of one. No torch."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zlib
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
+from ..errors import InputError
+from ..store.record import Status
+from ..store.store import PUBLISHED
+from .current import Current, current_of, derived_problems
+
+COLUMNS = [
+    "scenario", "method", "seed", "interval", "distribution", "step", "metric", "value",
+    "track", "precision", "device", "cell",
+]  # fmt: skip
+
+
+def load(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFrame:
+    """The tidy table of a store, or of what was published from one: one measurement a row.
+
+    Args:
+        path: the store's folder, a published one, or a published ``.parquet`` or ``.csv.gz`` file.
+        methods: labels of those to read; all by default.
+
+    Returns:
+        columns scenario, method, seed, interval, distribution, step, metric, value, track, precision, device, cell;
+        the rows of derived metrics belong to a cell's last interval. Unfinished, failed and stale cells have no rows.
+
+    Raises:
+        InputError: there is no store at this path, or one of its cells can't be read.
+    """
+    if is_published(path):
+        return published_table(path, methods)
+    return table(current_of(path), methods)
+
+
+def table(current: Current, methods: Collection[str] | None = None) -> pd.DataFrame:
+    """The tidy table of a store, as :func:`load` returns it.
+
+    Raises:
+        InputError: a cell that says it is done can't be read.
+    """
+    if damaged := {name: one for name, one in current.left_out.items() if one.status == Status.DAMAGED}:
+        name, why = next(iter(damaged.items()))
+        how_many = "1 damaged cell is" if len(damaged) == 1 else f"{len(damaged)} damaged cells are"
+        warnings.warn(f"{how_many} left out of the table: {name}: {why}", stacklevel=2)
+    cells = [cell for cell in current.cells if methods is None or cell.method in methods]
+    tables = []
+    for cell in cells:
+        identity = {
+            "scenario": cell.scenario,
+            "method": cell.method,
+            "track": cell.facts.scenario.track,
+            "precision": cell.facts.precision,
+            "device": cell.facts.device,
+            "seed": cell.seed,
+            "cell": cell.folder.name,
+        }
+        tables.append(cell.rows().assign(**identity))
+    for problem in derived_problems(cells):
+        warnings.warn(problem, stacklevel=2)
+    if not tables:
+        return pd.DataFrame(columns=COLUMNS)
+    return pd.concat(tables, ignore_index=True)[COLUMNS]
+
+
+def is_published(path: Path | str) -> bool:
+    """Whether a path is that of a published folder or table, rather than of a store."""
+    return _file_of(path).name.endswith((".parquet", ".csv", ".csv.gz"))
+
+
+def published_table(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFrame:
+    """The tidy table of a published folder, or in a published file.
+
+    Raises:
+        InputError: it isn't one.
+    """
+    file = _file_of(path)
+    try:
+        if file.suffix == ".parquet":
+            found = pd.read_parquet(file)
+        else:  # only an empty field is none: a distribution may be called "None"
+            found = pd.read_csv(file, dtype={"distribution": str}, keep_default_na=False, na_values=[""])
+        found = found[COLUMNS]
+    except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
+        raise InputError(f"{file} isn't a published table: {error}") from None
+    return found if methods is None else found[found["method"].isin(methods)].reset_index(drop=True)
+
+
+def _file_of(path: Path | str) -> Path:
+    file = Path(path, PUBLISHED)
+    return file if os.path.exists(file) else Path(path)

@@ -1,0 +1,154 @@
+"""The kinds of figure, in one table: what each shows and needs, how a page shows it, and whether it is published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from ..cells.suite import Suite
+from ..discovery.index import describe
+from ..errors import InputError, unknown
+from ..reading.scores import Scores
+from .figures import comparisons, curves, grids, matrix, sweeps
+from .figures.critical_difference import critical_difference
+from .figures.drawing import Drawing, Scene
+from .figures.style import Style
+
+
+@dataclass(frozen=True)
+class FigureKind:
+    """A kind of figure."""
+
+    summary: str
+    """One sentence."""
+    needs: str
+    """What a store must have for it, as the end of a sentence that begins with "it needs"."""
+    draw: Callable[[Scene], Iterator[Drawing]] | None = None
+    """Draws the figures of this kind for one scenario; none if something needed is missing."""
+    over: Callable[[Scores, Style], Iterator[Drawing]] | None = None
+    """Draws those of all scenarios together; raises InputError if there are too few."""
+    layout: Literal["open", "folded", "gallery"] = "open"
+    """How a page shows it: open, folded away one by one, or folded away together, as images side by side."""
+    is_published: bool = False
+    """Whether ``publish`` keeps it of every store, beside the figures that a suite names."""
+
+
+_SEVERAL = "a method with several intervals"
+FIGURE_KINDS = {
+    "final": FigureKind(
+        "Negative ELBO and forgetting after the last interval, a row per method, best first.",
+        "negative_elbo after the last interval",
+        comparisons.final,
+        is_published=True,
+    ),
+    "curves": FigureKind("Every metric against the interval.", _SEVERAL, curves.curves, layout="folded"),
+    "matrix": FigureKind(
+        "Negative ELBO on each distribution after each interval, a heat map per method.",
+        _SEVERAL,
+        matrix.matrix,
+        is_published=True,
+    ),
+    "forgetting": FigureKind(
+        "How far each distribution's last negative ELBO lies above its best.",
+        _SEVERAL,
+        comparisons.forgetting,
+        is_published=True,
+    ),
+    "consistency": FigureKind(
+        "Posterior consistency, code retention and code perplexity side by side.",
+        f"{_SEVERAL} and with codes",
+        curves.consistency,
+        is_published=True,
+    ),
+    "components": FigureKind(
+        "Components of the model against the interval.",
+        "a method with several intervals, and one with more than one component",
+        curves.components,
+        is_published=True,
+    ),
+    "memory": FigureKind(
+        "Negative ELBO at the end against the megabytes kept, with the Pareto front.",
+        "stored_parameters and stored_samples, and pictures where images are stored",
+        comparisons.memory,
+        is_published=True,
+    ),
+    "compute": FigureKind(
+        "Negative ELBO at the end against the seconds of training, with the Pareto front.",
+        "train_seconds",
+        comparisons.compute,
+        is_published=True,
+    ),
+    "critical_difference": FigureKind(
+        "Mean ranks over scenarios with groups that don't differ, and the p-value of every pair.",
+        "enough scenarios for Wilcoxon's test",
+        over=critical_difference,
+    ),
+    "samples_needed": FigureKind(
+        "Real and synthetic images that each interval took (paper, figure 7).", _SEVERAL, curves.samples_needed
+    ),
+    "gradient_norm_steps": FigureKind(
+        "Gradient norm against the step, a panel per method, a curve per interval (paper, figure 4c).",
+        f"{_SEVERAL} and a trace of gradient_norm",
+        curves.gradient_norm_steps,
+        layout="folded",
+    ),
+    "options": FigureKind(
+        "Components and negative ELBO at the end against each option that variants of a method differ in by a number.",
+        "two variants of a method that differ in a number, such as NAME:option=1 and NAME:option=2",
+        sweeps.options,
+        layout="folded",
+    ),
+    "samples": FigureKind(
+        "Samples of the final model, a row per code.", "cells with pictures", grids.samples, layout="gallery"
+    ),
+    "samples_over_intervals": FigureKind(
+        "Samples after each interval, a row per interval.",
+        "cells that kept samples after each interval (older ones didn't)",
+        grids.samples_over_intervals,
+        layout="gallery",
+    ),
+    "reconstructions": FigureKind(
+        "Test images beside their reconstructions, a row per distribution.",
+        "cells with pictures",
+        grids.reconstructions,
+        layout="gallery",
+    ),
+    "style_grid": FigureKind(
+        "Images of each code over a grid of styles (paper, section 5.3).",
+        "a method whose style has two dimensions",
+        grids.style_grid,
+        layout="gallery",
+    ),
+}
+"""Every kind of figure, by name, in the order in which they are drawn. A new one is one entry more."""
+_EARLIER_NAMES = {"thresholds": "options"}
+"""Names that suites and commands may still use, and those that they stand for."""
+
+
+def figure_name(name: str, metrics: Iterable[str]) -> str:
+    """The name of a kind, or of a metric whose curve is wanted. A kind's earlier name gives the one that it has now.
+
+    Args:
+        name: as a user wrote it.
+        metrics: names of the metrics there are.
+
+    Raises:
+        InputError: neither a kind nor a metric has this name.
+    """
+    name = _EARLIER_NAMES.get(name, name)
+    if name not in FIGURE_KINDS and name not in (metrics := set(metrics)):
+        raise unknown("kind of figure, or metric,", name, {*FIGURE_KINDS, *metrics})
+    return name
+
+
+def check_figures(suite: Suite) -> None:
+    """See whether there are the figures that a suite names.
+
+    Raises:
+        InputError: one isn't there; the text has the suite's file and the key.
+    """
+    for i, name in enumerate(suite.figures):
+        with suite.at("figures", i):
+            if figure_name(name, describe("metric")) == "curves":
+                raise InputError("'curves' is a figure of each metric: name the metrics to look at")

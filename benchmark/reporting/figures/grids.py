@@ -1,0 +1,136 @@
+"""Figures made of images, from each method's lowest seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from ...reading.current import CurrentCell
+from .drawing import Drawing, Scene, canvas, text_width
+from .style import Style
+
+_MOST_INTERVALS, _MOST_ROWS = 12, 20
+"""Rows of intervals, and of codes or distributions. Where there are more, an even choice of them is shown."""
+
+
+def samples(scene: Scene) -> Iterator[Drawing]:
+    """Samples of each method's final model, one row per code."""
+    for cell, images in _pictures(scene, "samples"):
+        codes = spread(len(images), _MOST_ROWS)
+        figure = image_rows(images[codes], [str(code) for code in codes], "code", scene.style)
+        yield _drawing(scene, "samples", cell, figure, "samples", _origin(cell, code=codes))
+
+
+def samples_over_intervals(scene: Scene) -> Iterator[Drawing]:
+    """Samples of each method after each interval, all from the same noise, one row per interval."""
+    for cell, images in _pictures(scene, "samples_over_intervals"):
+        chosen = spread(len(images), _MOST_INTERVALS)
+        figure = image_rows(images[chosen], [str(i) for i in chosen], "after interval", scene.style)
+        data = _origin(cell, interval=chosen)
+        yield _drawing(scene, "samples_over_intervals", cell, figure, "samples after each interval", data)
+
+
+def reconstructions(scene: Scene) -> Iterator[Drawing]:
+    """Test images, left, and their reconstructions by each method's final model, right, one row per distribution."""
+    for cell, rebuilt in _pictures(scene, "reconstructions"):
+        both = np.concatenate([scene.pictures(cell)["originals"], rebuilt], axis=1)
+        chosen = spread(len(both), _MOST_ROWS)
+        names = [cell.distributions[i] for i in chosen]
+        figure = image_rows(both[chosen], names, "", scene.style, split=True)
+        what = "test images (left), reconstructions (right)"
+        yield _drawing(scene, "reconstructions", cell, figure, what, _origin(cell, distribution=names))
+
+
+def style_grid(scene: Scene) -> Iterator[Drawing]:
+    """Images of each code for styles on a square grid over [−3, 3]², one panel per code (paper, section 5.3)."""
+    for cell, grids in _pictures(scene, "style_grid"):
+        figure = style_panels(grids, scene)
+        data = _origin(cell, code=range(len(grids)))
+        yield _drawing(scene, "style_grid", cell, figure, "codes over styles in [−3, 3]²", data)
+
+
+def spread(n: int, most: int) -> list[int]:
+    """At most ``most`` of n indices, evenly spread, with the first and the last."""
+    return [round(i) for i in np.linspace(0, n - 1, min(n, most))]
+
+
+def image_rows(images: np.ndarray, names: Sequence[str], label: str, style: Style, split: bool = False) -> Figure:
+    """A row of images for each name.
+
+    Args:
+        images: uint8, (rows, images, channels, height, width).
+        names: the names of the rows.
+        label: what to write at the rows' axis.
+        style: decides the size.
+        split: whether to draw a line between the left half and the right.
+    """
+    rows, n, _, height, width = images.shape
+    margin = max(text_width(name, 0.9 * style.font) for name in names) + 2.4 * style.font / 72
+    across = min((style.wide if n > 10 else style.width) - margin, 0.055 * style.font * n)
+    tall = across * rows * height / (n * width)
+    figure = Figure(figsize=(across + margin, tall + 2.4 * style.font / 72), layout="constrained")
+    axes = figure.subplots()
+    _show(axes, _tiled(images))
+    axes.set_yticks((np.arange(rows) + 0.5) * height - 0.5, list(names))
+    axes.set(xticks=[], ylabel=label)
+    axes.tick_params("y", length=0)
+    for row in range(1, rows):
+        axes.axhline(row * height - 0.5, color="white", linewidth=0.6 * style.line)
+    if split:
+        axes.axvline(n // 2 * width - 0.5, color="white", linewidth=2 * style.line)
+    return figure
+
+
+def style_panels(grids: np.ndarray, scene: Scene) -> Figure:
+    """A panel for each code.
+
+    Args:
+        grids: uint8, (codes, points², channels, height, width), row by row.
+        scene: the scenario, whose style decides the size.
+    """
+    points = round(np.sqrt(grids.shape[1]))
+    columns = min(len(grids), 4)
+    lines = -(-len(grids) // columns)
+    side = (scene.style.wide if columns > 1 else scene.style.width) / columns
+    figure, panels = canvas(scene, shape=(lines, columns), wide=columns > 1, height=1.1 * side * lines)
+    for panel in panels.flat[len(grids) :]:
+        panel.remove()
+    for code, (panel, images) in enumerate(zip(panels.flat, grids, strict=False)):
+        _show(panel, _tiled(images.reshape(points, points, *images.shape[1:])))
+        panel.set(xticks=[], yticks=[], title=f"code {code}")
+    return figure
+
+
+def _pictures(scene: Scene, key: str) -> Iterator[tuple[CurrentCell, np.ndarray]]:
+    """The cells that have pictures of this name, with these."""
+    for cell in scene.first_seeds:
+        if (images := scene.pictures(cell).get(key)) is not None:
+            yield cell, images
+
+
+def _origin(cell: CurrentCell, **rows: Sequence[object]) -> pd.DataFrame:
+    """The cell that each row of images is from."""
+    return pd.DataFrame({"method": cell.method, "seed": cell.record["seed"], "cell": cell.folder.name, **rows})
+
+
+def _drawing(scene: Scene, kind: str, cell: CurrentCell, figure: Figure, what: str, data: pd.DataFrame) -> Drawing:
+    name = f"{kind}-{cell.method}"
+    who = scene.named(cell.method)
+    note = f"seed {cell.record['seed']}" if scene.style.titled else f"{who}, seed {cell.record['seed']}"
+    return scene.drawing(name, figure, f"{who}, {what}", note, data, kind)
+
+
+def _tiled(images: np.ndarray) -> np.ndarray:
+    """(rows, columns, channels, height, width) as one image, (rows · height, columns · width, channels)."""
+    rows, columns, channels, height, width = images.shape
+    return images.transpose(0, 3, 1, 4, 2).reshape(rows * height, columns * width, channels)
+
+
+def _show(axes: Axes, image: np.ndarray) -> None:
+    axes.imshow(image if image.shape[2] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=255)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)

@@ -1,0 +1,150 @@
+"""The look of each method, the same in every figure of every store; and the styles that figures are drawn in."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib.style
+
+from ...discovery.index import base_name, describe
+from ...errors import unknown
+
+_LINE_STYLES = {"solid": "-", "dashed": (0, (5, 1.6)), "dotted": (0, (1, 1.3)), "dash-dot": (0, (6, 1.4, 1, 1.4))}
+"""Matplotlib's argument for each of ``looks.DASHES``."""
+_OTHER_COLOURS = ("#882255", "#f0a3c4", "#6b3d00", "#56b4e9", "#332288")
+_OTHER_MARKERS = ("<", ">", "d", "p")
+"""For methods that state no look: no method that comes with lifegen has one of these markers."""
+_HOLLOW_MARKERS = ("o", "s", "^", "v", "<", ">", "D", "P", "X", "*")
+"""For variants."""
+_SALT = 6222
+"""The smallest number with which no two variants of a method in lifegen's suites get the same marker."""
+
+
+@dataclass(frozen=True)
+class DrawnLook:
+    """A colour, marker and dash as matplotlib takes them."""
+
+    colour: str
+    marker: str
+    dash: str = "solid"
+    hollow: bool = False
+
+    @property
+    def line(self) -> dict[str, Any]:
+        """Arguments of a line without markers."""
+        return {"color": self.colour, "linestyle": _LINE_STYLES[self.dash]}
+
+    @property
+    def point(self) -> dict[str, Any]:
+        """Arguments of a marker."""
+        face = "white" if self.hollow else self.colour
+        return {"marker": self.marker, "markerfacecolor": face, "markeredgecolor": self.colour}
+
+
+def look(label: str) -> DrawnLook:
+    """The look of a method, by its label alone, whatever else a figure shows.
+
+    An installed method may state its look; any other has one by a hash of its name. A variant, ``name:option=value`` or
+    with its precision behind it, keeps its method's colour; its marker, which is hollow, and its dash follow from a
+    hash of the label.
+    """
+    name = base_name(label)
+    method = describe("method").get(name)
+    stated = method.facts.get("look") if method else None
+    if stated and label == name:
+        return DrawnLook(**stated)
+    of_name, of_label = (hashlib.sha256(f"{_SALT} {text}".encode()).digest() for text in (name, label))
+    colour = stated["colour"] if stated else _OTHER_COLOURS[of_name[0] % len(_OTHER_COLOURS)]
+    is_variant = label != name
+    markers = _HOLLOW_MARKERS if is_variant else _OTHER_MARKERS
+    dashes = tuple(_LINE_STYLES)
+    marker, dash = markers[of_label[1] % len(markers)], dashes[of_label[2] % len(dashes)]
+    return DrawnLook(colour, marker, dash, hollow=is_variant)
+
+
+@dataclass(frozen=True)
+class Style:
+    """Sizes of figures for one purpose."""
+
+    name: str
+    font: float
+    """Points."""
+    width: float
+    """Inches of a figure of one panel, without the legend that may stand beside it."""
+    wide: float
+    """Inches of a figure of several panels."""
+    height: float
+    """Inches of a panel."""
+    line: float
+    """Points."""
+    marker: float
+    """Points."""
+    dpi: int
+    beside: bool
+    """Whether the legend of a single panel stands beside it; otherwise it stands below."""
+    titled: bool
+    """Whether the title says what the figure shows; otherwise it says the number of seeds, and a caption the rest."""
+
+    def context(self) -> AbstractContextManager[None]:
+        """A context with matplotlib's settings of this style, whatever the user's own are."""
+        small = 0.9 * self.font
+        settings = {
+            "font.size": self.font,
+            "axes.titlesize": self.font,
+            "axes.labelsize": self.font,
+            "xtick.labelsize": small,
+            "ytick.labelsize": small,
+            "legend.fontsize": small,
+            "figure.titlesize": self.font,
+            "lines.linewidth": self.line,
+            "lines.markersize": self.marker,
+            "axes.linewidth": 0.5 * self.line,
+            "axes.edgecolor": "0.35",
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "grid.color": "0.88",
+            "grid.linewidth": 0.4 * self.line,
+            "xtick.major.width": 0.5 * self.line,
+            "ytick.major.width": 0.5 * self.line,
+            "xtick.major.size": 0.3 * self.font,
+            "ytick.major.size": 0.3 * self.font,
+            "legend.frameon": False,
+            "legend.handlelength": 2.3,
+            "legend.handletextpad": 0.5,
+            "legend.labelspacing": 0.35,
+            "legend.columnspacing": 0.9,
+            "figure.constrained_layout.w_pad": 0.006 * self.font,
+            "figure.constrained_layout.h_pad": 0.006 * self.font,
+            "image.interpolation": "nearest",
+            "pdf.fonttype": 42,  # letters stay letters, as printers demand
+            "svg.fonttype": "none",  # letters stay letters, and can be searched
+            "svg.hashsalt": "lifegen",  # equal data give an equal file
+        }
+        return matplotlib.style.context(["default", settings])
+
+
+STYLES = {
+    style.name: style
+    for style in (
+        Style("screen", 11, 6.6, 11, 4.2, 1.6, 5, 120, beside=True, titled=True),
+        Style("slides", 16, 7.8, 13.3, 5.4, 2.8, 8, 120, beside=True, titled=True),
+        Style("paper", 7.5, 3.3, 6.9, 2.1, 1.0, 3, 300, beside=False, titled=False),
+    )
+}
+"""``screen`` to look at, ``slides`` to be read from afar, ``paper`` for a column or the width of a two-column page."""
+
+
+def style_of(name: str) -> Style:
+    """A style by name.
+
+    Raises:
+        InputError: there is no such style.
+    """
+    if name not in STYLES:
+        raise unknown("style", name, STYLES)
+    return STYLES[name]

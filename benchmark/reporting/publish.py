@@ -1,0 +1,144 @@
+"""A store's results as a folder for others: tables, figures, report, and how to repeat them. No torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from ..cells.suite import suites
+from ..errors import InputError
+from ..reading import provenance
+from ..reading.current import Current, current_of
+from ..reading.leaderboard import leaderboard
+from ..reading.scores import FACTS, scores_of
+from ..reading.table import table
+from ..store.store import PUBLISHED, Store
+from . import tables
+from .figure_kinds import FIGURE_KINDS, figure_name
+from .figures.drawing import file_name
+from .plots import drawings
+from .report import report
+
+
+def publish(source: Store | Current, folder: Path) -> list[Path]:
+    """Write a store's results: ``measurements.parquet`` and ``.csv.gz`` (the tidy table), ``leaderboard.csv``, figures,
+    ``report.html``, the files of extensions that aren't installed, and a ``README.md`` with the leaderboard, the
+    commands, machines and versions.
+
+    Args:
+        source: the store, with at least one finished cell.
+        folder: new, empty, or published before: then it is replaced. Files that aren't published ones stay.
+
+    Returns:
+        the files written.
+
+    Raises:
+        InputError: the store has nothing to show, or the folder holds something else or can't be written to.
+    """
+    current = current_of(source)
+    scores = scores_of(current)
+    board = leaderboard(scores)
+    try:
+        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / PUBLISHED).exists())):
+            raise InputError(f"{folder} holds something other than published results; choose another --out")
+        texts = provenance.files(current)
+        former = _files_before(folder)
+        if foreign := [name for name, text in texts.items() if name not in former and _differs(folder / name, text)]:
+            raise InputError(f"{folder / foreign[0]} isn't a published file and would be overwritten; move it away")
+        folder.mkdir(parents=True, exist_ok=True)
+        files = _tables(current, folder)
+        for name in former - texts.keys():
+            (folder / name).unlink(missing_ok=True)
+        for name, text in texts.items():
+            (folder / name).write_text(text)
+            files.append(folder / name)
+        (folder / "leaderboard.csv").write_text(tables.to_csv(board))
+        (folder / FACTS).write_text(tables.to_json(board, files=sorted(texts)))
+        suite = provenance.suite_of(current)
+        figures = _figures(current, folder / "figures", suite, several=len(scores.scenarios) > 1)
+        files += [
+            folder / "leaderboard.csv",
+            folder / FACTS,
+            *figures,
+            report(current, folder / "report.html"),
+            folder / "README.md",
+        ]
+        pages = Environment(
+            loader=PackageLoader("lifegen.benchmark.reporting"),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        page = pages.get_template("published.md.j2").render(
+            title=tables.in_markdown(suite or current.store.path.resolve().name),
+            summary=suites()[suite].summary if suite else "",
+            commands=provenance.commands(current),
+            out=provenance.out(current),
+            leaderboard=tables.to_markdown(board),
+            circumstances=_circumstances(current),
+            versions={tables.in_markdown(part): number for part, number in provenance.versions(current).items()},
+            plugin_files=[tables.in_markdown(name) for name in sorted(texts)],
+            figures=[file.relative_to(folder) for file in figures],
+        )
+        (folder / "README.md").write_text(page)
+    except OSError as error:
+        raise InputError(f"{folder} can't be written to: {error.strerror or error}") from None
+    return files
+
+
+_NAMED_IN_README = re.compile(r"^with (.+) of this folder in the current one\.$", re.MULTILINE)
+
+
+def _files_before(folder: Path) -> set[str]:
+    """The files of extensions that were published into a folder before: ``leaderboard.json`` lists them; where it
+    doesn't yet, README.md names them."""
+    names: list[object] = []
+    with suppress(OSError, ValueError, RecursionError):
+        content = json.loads((folder / FACTS).read_text())
+        if isinstance(content, dict) and isinstance(content.get("files"), list):
+            names = content["files"]
+        elif match := _NAMED_IN_README.search((folder / "README.md").read_text()):
+            names = list(match[1].split(", "))
+    return {name for name in names if isinstance(name, str) and name.endswith(".py") and Path(name).name == name}
+
+
+def _differs(file: Path, text: str) -> bool:
+    """Whether there is something else in a file's place."""
+    return file.exists() and not (file.is_file() and file.read_bytes() == text.encode())
+
+
+def _circumstances(current: Current) -> str:
+    """Machines and versions as a Markdown table."""
+    table = provenance.circumstances(current).round({"hours": 2}).rename(columns=tables.in_markdown)
+    return str(table.map(lambda value: tables.in_markdown(value) if isinstance(value, str) else value).T.to_markdown())
+
+
+def _tables(current: Current, folder: Path) -> list[Path]:
+    found = table(current)
+    parquet, csv = folder / PUBLISHED, (folder / PUBLISHED).with_suffix(".csv.gz")
+    found.to_parquet(parquet, index=False)
+    found.to_csv(csv, index=False, compression={"method": "gzip", "mtime": 0})  # equal tables are equal files
+    return [parquet, csv]
+
+
+def _figures(current: Current, folder: Path, suite: str | None, several: bool) -> list[Path]:
+    """The figures that are published of every store, and those of the suite; in one folder per scenario where there are
+    several.
+    """
+    wanted = {"negative_elbo", *(kind for kind, facts in FIGURE_KINDS.items() if facts.is_published)}
+    wanted |= {figure_name(figure, current.metrics) for figure in (suites()[suite].figures if suite else ())}
+    for old in sorted(folder.rglob("*"), reverse=True):
+        old.rmdir() if old.is_dir() and not old.is_symlink() else old.unlink()
+    files = []
+    for drawing in drawings(current):
+        if wanted.isdisjoint((drawing.kind, drawing.name)):
+            continue
+        file = folder / (file_name(drawing.scenario) if several else "") / f"{drawing.name}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        drawing.save(file, "png")
+        files.append(file)
+    return files

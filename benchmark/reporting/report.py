@@ -1,0 +1,442 @@
+"""One HTML page of everything that a store says: tables, figures, tests, what is left out, and where it comes from. No
+torch.
+
+The page is complete in itself: it loads nothing, and its own policy forbids it to. Equal stores give equal pages.
+"""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count, groupby
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from ..discovery.index import describe, shown
+from ..errors import InputError
+from ..files import write_atomically
+from ..reading.compare import pairs
+from ..reading.current import Current, CurrentCell, current_of
+from ..reading.leaderboard import Board, leaderboard
+from ..reading.metric_facts import MetricFacts
+from ..reading.provenance import circumstances, commands, versions
+from ..reading.scores import Scores, scores_of
+from ..reading.statistics import LEVEL, coverage, wilcoxon_needs
+from ..store.record import Status
+from ..store.store import Store
+from . import tables
+from .figure_kinds import FIGURE_KINDS
+from .figures.drawing import axis_label, in_words
+from .page_figures import PageFigure, page_figure
+from .plots import Drawing, drawings
+
+_RANKING = "negative_elbo"
+_STATUSES = tuple(status for status in Status if status != Status.TO_DO)
+_SPREADS = ((1,), (1, 1, 1), (1, 0.1, 0.1))
+"""Standard deviations in the scenarios of simulated data, to see how often intervals are right."""
+
+
+def report(source: Store | Current, file: Path | None = None) -> Path:
+    """Write a store's report: one HTML file that needs nothing else.
+
+    Args:
+        source: the store to report.
+        file: where to; ``report.html`` in the store by default.
+
+    Returns:
+        the file.
+
+    Raises:
+        InputError: the store has no finished cell, one of its cells can't be read, or the file can't be written.
+    """
+    current = current_of(source)
+    file = Path(file or current.store.path / "report.html")
+    scores = scores_of(current)
+    _check_writable(file)  # before the minutes that the figures take
+    environment = Environment(
+        loader=PackageLoader("lifegen.benchmark.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["breakable"] = _breakable
+    page = environment.get_template("report.html.j2").render(_content(current, scores))
+    try:
+        write_atomically(file, page)
+    except OSError as error:
+        raise _unwritable(file, error) from None
+    return file
+
+
+def _check_writable(file: Path) -> None:
+    if file.is_dir():
+        raise InputError(f"{file} is a folder; a report is a file, such as {file / 'report.html'}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+    except OSError as error:
+        raise _unwritable(file, error) from None
+
+
+def _unwritable(file: Path, error: OSError) -> InputError:
+    return InputError(f"{file} can't be written: {error.strerror or error}")
+
+
+def _content(current: Current, scores: Scores) -> dict[str, Any]:
+    """What the template names."""
+    board = leaderboard(scores)
+    boards = [_table(one, f"board-{number}") for number, one in enumerate(tables.tables_of(board), 1)]
+    across, across_notes = _across(scores) if len(scores.scenarios) > 1 else (None, ())
+    cells = _Cells.of(current)
+    scenes = list(_scenes(current, scores))
+    tests = list(_tests(scores, board))
+    general = [("conclusions", "What can be concluded"), ("coverage", "How often intervals are right")]
+    contents = [
+        ("what", "What was run", []),
+        ("leaderboard", "Leaderboard", _parts(boards) + ([("across", "Across scenarios")] if across_notes else [])),
+        ("figures", "Figures", _parts(scenes if len(scenes) > 1 else scenes[0]["kinds"])),
+        ("tests", "Tests", _parts(tests) + general),
+        ("left-out", "What is left out", []),
+        ("provenance", "Provenance", [("versions", "Versions"), ("glossary", "Metrics")]),
+    ]
+    return {
+        "name": current.store.path.resolve().name,
+        "contents": [{"anchor": anchor, "title": title, "parts": parts} for anchor, title, parts in contents],
+        "scenarios": list(cells.scenarios()),
+        "counts": cells.counts(),
+        "methods": cells.methods(scores),
+        "commands": commands(current),
+        "boards": boards,
+        "legend": tables.legend(board),
+        "notes": board.notes,
+        "across": across,
+        "across_notes": across_notes,
+        "scenes": scenes,
+        "ranking": in_words(_RANKING),
+        "unit": scores.metrics[_RANKING].unit,
+        "tests": tests,
+        "conclusions": _conclusions(scores),
+        "coverage": [(n, *(f"{100 * coverage(n, spreads):.1f} %" for spreads in _SPREADS)) for n in (3, 5, 10)],
+        "left_out": cells.left_out,
+        "statuses": [(status, status.sentence) for status in Status if status in cells.statuses],
+        "custom": sorted(scores.custom),
+        "circumstances": _circumstances(circumstances(current)),
+        "versions": _versions(versions(current)),
+        "glossary": _glossary(scores),
+    }
+
+
+def _parts(sections: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    return [(section["anchor"], section["label"]) for section in sections]
+
+
+def _breakable(label: str) -> Markup:
+    """A label that lines may be broken in, before its options."""
+    return Markup(re.sub("([:,])", r"\1<wbr>", str(escape(label))))
+
+
+def _plural(number: int, one: str) -> str:
+    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
+def _span(numbers: Iterable[float]) -> str:
+    numbers = list(numbers)
+    low, high = _rounded(min(numbers)), _rounded(max(numbers))
+    return low if low == high else f"{low} to {high}"
+
+
+def _rounded(number: float) -> str:
+    """Two digits, but no powers of ten for large numbers."""
+    return f"{number:.2g}" if abs(number) < 10 else f"{number:.0f}"
+
+
+def _seeds(numbers: pd.Series) -> str:
+    return f"{_span(numbers)} {'seed' if numbers.max() == 1 else 'seeds'}"
+
+
+# What was run, and what is left out
+
+
+@dataclass(frozen=True)
+class _Cells:
+    """The store's cells by what became of them."""
+
+    shown: Sequence[CurrentCell]
+    left_out: list[dict[str, str]] = field(default_factory=list)
+    by_scenario: dict[str, Counter[Status]] = field(default_factory=dict)
+
+    @staticmethod
+    def of(current: Current) -> _Cells:
+        found = _Cells(current.cells)
+        for cell in current.cells:
+            found._count(cell.scenario, Status.DONE)
+        labels = {cell.folder.name: cell.facts.scenario.label if cell.facts else "" for cell in current.stored}
+        for name, (status, reason) in current.left_out.items():
+            found._count(labels[name] or "(can’t be read)", status)
+            found.left_out.append({"name": name, "status": status, "reason": reason})
+        return found
+
+    def _count(self, label: str, status: Status) -> None:
+        self.by_scenario.setdefault(label, Counter())[status] += 1
+
+    @property
+    def statuses(self) -> set[Status]:
+        """Those that occur among the cells that aren't shown."""
+        return {status for numbers in self.by_scenario.values() for status in numbers} - {Status.DONE}
+
+    def counts(self, label: str | None = None) -> dict[str, int]:
+        """How many cells of a scenario, or of all, have each status that occurs; "done" and "failed" always."""
+        total: Counter[Status] = sum(self.by_scenario.values(), Counter())
+        number = total if label is None else self.by_scenario[label]
+        return {str(status): number[status] for status in _STATUSES
+                if total[status] or status in (Status.DONE, Status.FAILED)}  # fmt: skip
+
+    def scenarios(self) -> Iterator[dict[str, Any]]:
+        known = describe("scenario")
+        for label in sorted(self.by_scenario):
+            cells = [cell for cell in self.shown if cell.scenario == label]
+            scenario = cells[0].facts.scenario if cells else None
+            yield {
+                "label": label,
+                "summary": known[scenario.name].summary if scenario and scenario.name in known else "",
+                "track": scenario.track if scenario else "–",
+                "intervals": max((len(cell.facts.visits) for cell in cells), default="–"),
+                "methods": len({cell.method for cell in cells}),
+                "seeds": ", ".join(map(str, sorted({cell.seed for cell in cells}))) or "–",
+                "counts": self.counts(label),
+            }
+
+    def methods(self, scores: Scores) -> list[dict[str, Any]]:
+        known = describe("method")
+        found = {}
+        for cell in self.shown:
+            method = cell.facts.method
+            found[cell.method] = {
+                "name": shown(cell.method),
+                "summary": known[method.name].summary if method.name in known else "",
+                "uses": ", ".join(scores.uses[cell.method]).replace("-", " ") or "–",
+                "version": method.version,
+            }
+        return [found[method] for method in sorted(found)]
+
+
+# Leaderboards
+
+
+def _table(one: tables.TextTable, anchor: str) -> dict[str, Any]:
+    """A table in blocks: what is sorted stays within its block."""
+    blocks = [(kind, list(lines)) for kind, lines in groupby(one.lines, key=lambda line: line.kind)]
+    title = tables.title(one.scenario)
+    return {
+        "anchor": anchor,
+        "label": one.scenario,
+        "title": title,
+        "titles": ("method", *one.titles),
+        "blocks": blocks,
+    }
+
+
+def _across(scores: Scores) -> tuple[dict[str, Any] | None, Sequence[str]]:
+    """The table across scenarios with its notes; or none, and why."""
+    try:
+        board = leaderboard(scores, across=True)
+    except InputError as error:
+        return None, (f"There is no table across scenarios: {error}",)
+    (one,) = tables.tables_of(board)
+    return _table(one, "across"), board.notes
+
+
+# Figures
+
+
+def _scenes(current: Current, scores: Scores) -> Iterator[dict[str, Any]]:
+    """The figures by scenario and kind; and those over scenarios, or why there are none."""
+    numbers = count(1)
+    for place, label in enumerate(scores.scenarios, 1):
+        notes: list[str] = []
+        by_kind = groupby(drawings(current, scenario=label, note=notes.append), key=lambda drawing: drawing.kind)
+        kinds = [_kind(f"figures-{place}", kind, group, numbers, scores.metrics) for kind, group in by_kind]
+        yield {"anchor": f"figures-{place}", "label": label, "kinds": kinds, "reasons": notes}
+    if len(scores.scenarios) > 1:
+        kinds, reasons = [], []
+        for kind in (name for name, kind in FIGURE_KINDS.items() if kind.over):
+            try:
+                kinds.append(_kind("figures-across", kind, drawings(current, [kind]), numbers, scores.metrics))
+            except InputError as refused:
+                reasons.append(f"{in_words(kind).capitalize()}: {refused}.")
+        yield {"anchor": "figures-across", "label": "Across scenarios", "kinds": kinds, "reasons": reasons}
+
+
+def _kind(
+    anchor: str, kind: str, drawn: Iterable[Drawing], numbers: Iterator[int], metrics: Mapping[str, MetricFacts]
+) -> dict[str, Any]:
+    """The figures of one kind, by how its layout shows them; the curve of the metric that ranks is always open."""
+    layout = FIGURE_KINDS[kind].layout
+    ranking_first = sorted(drawn, key=lambda drawing: drawing.name != _RANKING)
+    figures = [page_figure(drawing, next(numbers), layout == "gallery") for drawing in ranking_first]
+    by_layout: dict[str, list[PageFigure]] = {"open": [], "folded": [], "gallery": []}
+    for figure in figures:
+        by_layout["open" if figure.name == _RANKING else layout].append(figure)
+    return {
+        "anchor": f"{anchor}-{kind}",
+        "label": in_words(kind).capitalize(),
+        "summary": FIGURE_KINDS[kind].summary,
+        "open": by_layout["open"],
+        "folded": [
+            (axis_label(figure.name.removeprefix(f"{kind}-"), metrics), figure) for figure in by_layout["folded"]
+        ],
+        "gallery": by_layout["gallery"],
+    }
+
+
+# Tests
+
+
+def _tests(scores: Scores, board: Board) -> Iterator[dict[str, Any]]:
+    """Each scenario's pairs of methods: in words, as a grid, as a table."""
+    unit = scores.metrics[_RANKING].unit
+    for place, (label, found) in enumerate(pairs(scores, _RANKING).groupby("scenario"), 1):
+        of_scenario = board.table[board.table["scenario"] == label]
+        methods = [one for one in of_scenario["method"].unique() if one in {*found["a"], *found["b"]}]
+        yield {
+            "anchor": f"tests-{place}",
+            "label": label,
+            "words": list(_verdict(found, unit)),
+            "grid": list(_grid(found, methods)),
+            "titles": _TITLES,
+            "rows": [_row(pair) for pair in found.itertuples()],
+        }
+
+
+def _verdict(found: pd.DataFrame, unit: str) -> Iterator[str]:
+    seeds = _seeds(found["n"])
+    if found["n"].max() == 1:
+        yield "One seed: nothing says how far its values lie from another’s, so there are no intervals and no tests."
+        return
+    decided = int((found["p_holm"] <= 1 - LEVEL).sum())
+    yield f"{decided} of {_plural(len(found), 'pair')} differ at 5 % after correction, with {seeds}."
+    if single := int((found["n"] == 1).sum()):
+        yield f"{_plural(single, 'pair')} {'has' if single == 1 else 'have'} one seed in common: not tested."
+    if equal := int(((found["difference"] == 0) & found["p"].isna() & (found["n"] > 1)).sum()):
+        yield f"{_plural(equal, 'pair')} {'has' if equal == 1 else 'have'} equal values in every seed."
+    resolvable = found["resolvable"].dropna()
+    resolvable = resolvable[resolvable > 0]
+    if len(resolvable):
+        yield (
+            f"Smallest resolvable difference, by pair: {_span(resolvable)} {unit}, median "
+            f"{_rounded(resolvable.median())}. It is before correction: one test of all these needs more."
+        )
+
+
+def _grid(found: pd.DataFrame, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Each method against each: the row's mean minus the column's."""
+    signed = {(pair.a, pair.b): (pair.difference, pair.p_holm) for pair in found.itertuples()}
+    signed |= {(b, a): (-difference, p) for (a, b), (difference, p) in signed.items()}
+    for row in methods:
+        cells = []
+        for column in methods:
+            difference, p = signed.get((row, column), (None, None))
+            form = ".1f" if difference is None or abs(difference) < 9.95 else ".0f"
+            text = "" if row == column else "–" if difference is None else _signed(difference, form)
+            is_decided = difference is not None and p <= 1 - LEVEL
+            cells.append({"text": text, "verdict": ("lower" if difference < 0 else "higher") if is_decided else ""})
+        yield {"method": shown(row), "cells": cells}
+
+
+_TITLES = ("a", "b", "seeds", "difference", "95 %\ninterval", "p", "p\ncorrected", "effect", "P(a < b)",
+           "correlation", "resolvable")  # fmt: skip
+
+
+def _row(pair: Any) -> dict[str, Any]:
+    """One pair's texts, each with what it sorts by; None where undefined."""
+    interval = None if pd.isna(pair.low) else f"{_signed(pair.low)} to {_signed(pair.high)}"
+    cells = [
+        (str(pair.n), pair.n),
+        (_signed(pair.difference), pair.difference),
+        (interval, pair.low),
+        *((None if pd.isna(p) else "< 0.001" if p < 0.001 else f"{p:.3f}", p) for p in (pair.p, pair.p_holm)),
+        (_signed(pair.effect), pair.effect),
+        (f"{pair.probability:.2f}", pair.probability),
+        (_signed(pair.correlation), pair.correlation),
+        (f"{pair.resolvable:.2f}", pair.resolvable),
+    ]
+    texts = [("–", None) if pd.isna(value) else (text, value) for text, value in cells]
+    return {"a": pair.a, "b": pair.b, "cells": texts}
+
+
+def _signed(value: float, form: str = ".2f") -> str:
+    text = format(value, form)
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def _conclusions(scores: Scores) -> list[str]:
+    seeds = scores.numbers.groupby(["scenario", "method"])["seed"].nunique()
+    lines = [
+        "Can: which of two methods has the better value on this stream, with these options and this budget, where the "
+        "corrected p is below 0.05.",
+        "Can’t: that two methods are equal. A large p says that these seeds don’t tell them apart; a true difference "
+        "below the resolvable one would mostly go unnoticed.",
+        "Can’t: anything about other data, budgets, architectures or options. Seeds vary initialisation, the order of "
+        "the data and random interval lengths; images, their split and the order of classes stay as the scenario has "
+        "them.",
+        "Rank intervals and tie groups in the leaderboard aren’t corrected for the number of methods; p-values are.",
+    ]
+    if seeds.max() < (needed := wilcoxon_needs()):
+        lines.append(
+            "Intervals and tests suppose that values of seeds are about normal, which can’t be checked with "
+            f"{_seeds(seeds)}. A test by ranks, which supposes less, can’t find anything below {needed} seeds."
+        )
+    return lines
+
+
+# Provenance
+
+
+def _circumstances(table: pd.DataFrame) -> dict[str, Any]:
+    """Machines and software, one column each, and what all of it took."""
+    texts = {"hours": table["hours"].map("{:.2f}".format)}
+    text = table.assign(**texts).astype(object).where(table.notna(), "–").map(str)
+    return {
+        "rows": [(name, list(text[name])) for name in text.columns],
+        "cells": int(table["cells"].sum()),
+        "hours": f"{table['hours'].sum():.1f}" if table["hours"].sum() >= 1 else f"{table['hours'].sum():.2f}",
+        "first": table["first"].min(),
+        "last": table["last"].max(),
+    }
+
+
+def _versions(numbers: dict[str, int]) -> list[tuple[str, str]]:
+    """By kind of thing: what has which version."""
+    found: dict[str, dict[int, list[str]]] = {}
+    for part, number in sorted(numbers.items()):
+        kind, _, name = part.rpartition(" ")
+        kind = "protocol" if name == "protocol" else f"{kind}s"
+        found.setdefault(kind, {}).setdefault(number, []).append("" if kind == "protocol" else name)
+    order = ("protocol", "scenarios", "methods", "metrics")
+    return [
+        (
+            kind,
+            "; ".join(
+                f"version {number}: {', '.join(names)}".removesuffix(": ") for number, names in found[kind].items()
+            ),
+        )
+        for kind in sorted(found, key=order.index)
+    ]
+
+
+def _glossary(scores: Scores) -> list[dict[str, str]]:
+    there = set(scores.numbers["metric"])
+    return [
+        {"name": name, "summary": facts.summary, "unit": facts.unit or "–", "better": facts.better or "–"}
+        for name, facts in scores.metrics.items()
+        if name in there
+    ]

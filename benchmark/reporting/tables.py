@@ -1,0 +1,356 @@
+"""Leaderboards as text, CSV, JSON, Markdown, LaTeX and HTML. No torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from ..discovery.index import shown
+from ..errors import one_line
+from ..reading.compare import Comparison
+from ..reading.current import SeedCount
+from ..reading.leaderboard import ACROSS, COLUMNS, Board, Column
+
+_REFERENCE = {"upper": "▲", "lower": "▼"}
+_USES = {"past-data": ("●", "keeps real images of the past"), "labels": ("◆", "is told the labels")}
+_CUSTOM = "✎"
+_FAILED = "✗"
+_IN_LATEX = {"±": r"$\pm$", "▲": r"$\blacktriangle$", "▼": r"$\blacktriangledown$", "●": r"$\bullet$",
+             "◆": r"$\blacklozenge$", "✎": r"$\ast$", "✗": r"$\times$", "–": "--", "|": r"\textbar{}"}  # fmt: skip
+_IN_MARKDOWN = re.compile(r"[\\|*\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
+"""What Markdown would take for markup; an underscore within a word is none."""
+_IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One method's line of a printed table."""
+
+    method: str
+    """its label"""
+    name: str
+    """as printed, with its marks"""
+    kind: str
+    """ "upper" or "lower" reference, "custom", "failed", or "competitor" """
+    texts: tuple[str, ...]
+    """one per column"""
+    values: tuple[float | None, ...]
+    """what the column sorts by"""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """One scenario's table, as text."""
+
+    scenario: str
+    titles: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+def tables_of(board: Board) -> Iterator[TextTable]:
+    """The tables of a leaderboard, one per scenario: means over seeds ± half of their 95 % intervals."""
+    known = {column.metric: column for column in COLUMNS if column.metric}
+    for scenario, rows in board.table.groupby("scenario", sort=False):
+        metrics = set(rows["metric"])
+        ranked = rows[rows["metric"] == board.metrics[0]].set_index("method")
+        # What nobody has isn't shown; a metric that the standard table doesn't have gets a plain column.
+        about = [one for one in COLUMNS if not one.metric and (one.what == "n" or ranked[one.what].notna().any())]
+        columns = [
+            *about,
+            *(known.get(name, Column(name, name.replace("_", "\n"), 3)) for name in board.metrics if name in metrics),
+        ]
+        lines = []
+        for method, group in rows.groupby("method", sort=False):
+            by_metric = group.set_index("metric")
+            n = int(group["n"].max())
+            count = board.seeds(str(scenario), str(method))
+            found = [_cell(by_metric, column, board, n, count) for column in columns]
+            name, kind = _named(str(method), board, has_failed=bool(count and count.failed))
+            lines.append(Line(str(method), name, kind, tuple(one[0] for one in found), tuple(one[1] for one in found)))
+        yield TextTable(str(scenario), tuple(column.title for column in columns), tuple(lines))
+
+
+def legend(board: Board) -> list[str]:
+    """What the marks in the tables mean, as far as they occur."""
+    methods = set(map(str, board.table["method"]))
+    scores = board.scores
+    lines = []
+    if methods & set(scores.references):
+        lines.append("▲ upper and ▼ lower reference: they frame the table and don't compete")
+    for use, (mark, meaning) in _USES.items():
+        if any(use in scores.uses[method] for method in methods - set(scores.references)):
+            lines.append(f"{mark} {meaning}")
+    if methods & scores.custom:
+        text = f"{_CUSTOM} options of the user's own"
+        if board.table.loc[board.table["method"].isin(scores.custom), "rank"].isna().all():
+            text += ": not ranked (--rank-custom ranks them), since no suite says that they were fixed before"
+        lines.append(text)
+    lines_of = set(zip(map(str, board.table["scenario"]), map(str, board.table["method"]), strict=True))
+    if any((count := board.seeds(*line)) and count.failed for line in lines_of):
+        lines.append(f"{_FAILED} some of its seeds failed: not ranked, since those that are left may be the easy ones")
+    return lines
+
+
+def left_out_lines(board: Board) -> list[str]:
+    """The cells that aren't in it, each with the reason."""
+    return [one_line(f"{name}: {' '.join(reason.split())}") for name, reason in board.scores.left_out.items()]
+
+
+def footnotes(board: Board) -> list[str]:
+    """All that stands below the tables."""
+    left_out = (f"left out: {text}" for text in left_out_lines(board))
+    return [*legend(board), *map(one_line, board.notes), *left_out]
+
+
+def title(scenario: str) -> str:
+    """A table's title."""
+    if scenario == ACROSS:
+        return f"{scenario}: interquartile mean of scores, with its 95 % interval"
+    return f"{scenario}: mean over seeds ± half of its 95 % interval"
+
+
+def print_board(board: Board) -> None:
+    """Print one table per scenario."""
+    console = Console(highlight=False)
+    for one in tables_of(board):
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        table.add_column("method", no_wrap=True)
+        for head in one.titles:
+            table.add_column(Text(head), justify="right", no_wrap=True)
+        for line in one.lines:
+            style = None if line.kind == "competitor" else "dim"
+            table.add_row(*map(Text, (line.name, *line.texts)), style=style)
+        _widen(console, table)
+        console.print(Text(title(one.scenario), style="bold"))
+        console.print(table)
+        console.print()
+    for text in footnotes(board):
+        console.print(Text(text, style="yellow" if text.startswith("left out: ") else ""))
+
+
+def print_comparison(comparison: Comparison) -> None:
+    """Print what can be concluded, and the differences per interval and distribution, one scenario after another."""
+    console = Console(highlight=False)
+    a, b = comparison.a, comparison.b
+    for scenario, lines in comparison.words.items():
+        rows = comparison.table[comparison.table["scenario"] == scenario]
+        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+        for head in ("", a, b, "difference", "95 % interval", "p (Holm)"):
+            table.add_column(Text(head), justify="right" if head else "left", no_wrap=True)
+        for row in rows.to_dict("records"):
+            where = "end" if row["what"] == "end" else f"{row['what']} {_place(row)}"
+            interval = "–" if pd.isna(row["low"]) else f"{row['low']:.4g} to {row['high']:.4g}"
+            p_value = "–" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}"
+            numbers = (f"{row[key]:.4g}" for key in ("mean_a", "mean_b", "difference"))
+            table.add_row(*map(Text, (where, *numbers, interval, p_value)))
+        _widen(console, table)
+        console.print(Text(f"{scenario}: {comparison.metric} of {a} and {b}", style="bold"))
+        for text in lines:
+            console.print(Text(text))
+        console.print()
+        if table.row_count:
+            console.print(table)
+            console.print()
+
+
+def _widen(console: Console, table: Table) -> None:
+    """Never narrower than its content: a terminal's own wrapping is easier to read than cut numbers."""
+    natural = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+    console.width = max(console.width, natural)
+
+
+def _place(row: Mapping[Hashable, Any]) -> str:
+    return str(row["distribution"]) if row["what"] == "distribution" else f"{row['interval']:.0f}"
+
+
+def to_csv(board: Board) -> str:
+    """The board's table; numbers in full, nothing where there is no interval or rank. Where seeds are missing, the
+    columns ``asked`` and ``failed`` say how many each method was run with, and how many of these failed.
+    """
+    return str(_with_seeds(board).to_csv(index=False))
+
+
+def to_json(board: Board, files: Sequence[str] | None = None) -> str:
+    """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``metrics``, what is known of
+    those of extensions; ``left_out``; ``notes``; and ``seeds``, where a method lacks some.
+
+    Args:
+        board: the leaderboard.
+        files: names of the files of extensions that are published beside it, as ``files``.
+    """
+    scores = board.scores
+    content: dict[str, Any] = {
+        "rows": json.loads(_with_seeds(board).to_json(orient="records", double_precision=15)),
+        "references": dict(scores.references),
+        "uses": dict(scores.uses),
+        "custom": sorted(scores.custom),
+        "metrics": {name: metric.model_dump() for name, metric in scores.extensions.items()},
+        "left_out": dict(scores.left_out),
+        "notes": list(board.notes),
+    }
+    if scores.seeds:
+        content["seeds"] = [
+            {"scenario": scenario, "method": method, "asked": count.asked, "failed": count.failed}
+            for (scenario, method), count in scores.seeds.items()
+        ]
+    if files is not None:
+        content["files"] = list(files)
+    return json.dumps(content, indent=1, ensure_ascii=False)
+
+
+def _with_seeds(board: Board) -> pd.DataFrame:
+    """The board's table, with how many seeds were asked for and failed where any are missing."""
+    table = board.table
+    lines = zip(table["scenario"], table["method"], table["n"], strict=True)
+    counts = [(board.seeds(scenario, method), n) for scenario, method, n in lines]
+    if not any(count for count, _ in counts):
+        return table
+    return table.assign(
+        asked=[count.asked if count else int(n) for count, n in counts],
+        failed=[count.failed if count else 0 for count, _ in counts],
+    )
+
+
+def to_markdown(board: Board) -> str:
+    """Tables, with marks, notes and what is left out below."""
+    tables = [
+        f"**{in_markdown(title(one.scenario))}**\n\n{_tabulated(one, 'pipe', in_markdown)}\n"
+        for one in tables_of(board)
+    ]
+    return "\n".join([*tables, *(f"- {in_markdown(text, with_code=True)}" for text in footnotes(board))]) + "\n"
+
+
+def in_markdown(text: str, with_code: bool = False) -> str:
+    """A text as Markdown that shows it as it is.
+
+    Args:
+        text: one line.
+        with_code: whether what stands between backticks is to be shown as code.
+    """
+    for character, entity in _IN_HTML.items():
+        text = text.replace(character, entity)
+    text = _IN_MARKDOWN.sub(r"\\\g<0>", text)
+    return text if with_code else text.replace("`", r"\`")
+
+
+def to_latex(board: Board) -> str:
+    r"""Tables for ``\input``, with booktabs and amssymb."""
+    tables = []
+    for one in tables_of(board):
+        text = _tabulated(one, "latex_booktabs")
+        for mark, command in _IN_LATEX.items():
+            text = text.replace(mark, command)
+        tables.append(f"% {title(one.scenario)}\n{text}\n")
+    return (
+        "% needs \\usepackage{booktabs,amssymb}\n"
+        + "\n".join([*tables, *(f"% {text}" for text in footnotes(board))])
+        + "\n"
+    )
+
+
+def to_html(board: Board) -> str:
+    """Plain tables, without a page around them; ``lifegen report`` makes a page."""
+    from html import escape
+
+    tables = [f"<h3>{escape(title(one.scenario))}</h3>\n{_tabulated(one, 'html')}\n" for one in tables_of(board)]
+    return "\n".join([*tables, "<ul>", *(f"<li>{escape(text)}</li>" for text in footnotes(board)), "</ul>"]) + "\n"
+
+
+FORMATS = {
+    "csv": to_csv,
+    "json": to_json,
+    "markdown": to_markdown,
+    "latex": to_latex,
+    "html": to_html,
+}
+"""Beside text."""
+
+
+def _tabulated(one: TextTable, form: str, escaped: Callable[[str], str] = str) -> str:
+    from tabulate import tabulate
+
+    heads = ["method", *(escaped(head.replace("\n", " ")) for head in one.titles)]
+    rows = [[escaped(line.name), *line.texts] for line in one.lines]  # the texts are numbers
+    align = ["left", *["right"] * len(one.titles)]
+    return str(tabulate(rows, heads, tablefmt=form, disable_numparse=True, colalign=align))
+
+
+def _named(method: str, board: Board, has_failed: bool) -> tuple[str, str]:
+    """How a method is printed, and what kind of line it has."""
+    failed = [_FAILED] if has_failed else []
+    if reference := board.scores.references.get(method):
+        return " ".join([shown(method), _REFERENCE[reference], *failed]), reference
+    marks = [mark for use, (mark, _) in _USES.items() if use in board.scores.uses[method]]
+    custom = [_CUSTOM] if method in board.scores.custom else []
+    kind = "failed" if failed else "custom" if custom else "competitor"
+    return " ".join([shown(method), *marks, *custom, *failed]), kind
+
+
+def _cell(
+    by_metric: pd.DataFrame, column: Column, board: Board, n: int, count: SeedCount | None
+) -> tuple[str, float | None]:
+    """A column's text, and what it sorts by.
+
+    Args:
+        by_metric: the method's rows of the board.
+        column: which.
+        board: the whole.
+        n: seeds that the method has.
+        count: seeds that it was asked for with, if some of them aren't done.
+    """
+    if column.what == "n":
+        is_across = (by_metric["scenario"] == ACROSS).all()
+        return _seeds(n, count, is_across), n
+    metric = column.metric or board.metrics[0]
+    if metric not in by_metric.index:
+        return "–", None
+    row = by_metric.loc[metric]
+    if column.what == "estimate":
+        text = _score(row) if row["scenario"] == ACROSS else _number(row, column, n)
+        return text, float(row["mean"])
+    if pd.isna(row[column.what]):
+        return "–", None
+    value = float(row[column.what])
+    text = f"{value:.0f}"
+    if column.what == "rank" and not pd.isna(row["rank_low"]):
+        text += f" [{row['rank_low']:.0f}–{row['rank_high']:.0f}]"
+    return text, value
+
+
+def _seeds(n: int, count: SeedCount | None, is_across: bool) -> str:
+    """How many seeds a line has, of how many, and how many failed. Across scenarios ``n`` is the fewest in one of them,
+    and the others count all scenarios."""
+    if count is None:
+        return str(n)
+    if is_across:
+        return f"{n} ({count.failed} of {count.asked} failed)" if count.failed else f"{n} (of {count.asked} in all)"
+    return f"{n} of {count.asked}" + (f" ({count.failed} failed)" if count.failed else "")
+
+
+def _score(row: pd.Series) -> str:
+    """A score with its interval, which need not be symmetric."""
+    mean, low, high = (f"{round(row[key], 2) + 0.0:.2f}" for key in ("mean", "low", "high"))  # never −0
+    return mean if pd.isna(row["low"]) else f"{mean} [{low}, {high}]"
+
+
+def _number(row: pd.Series, column: Column, seeds: int) -> str:
+    mean, half = row["mean"], (row["high"] - row["low"]) / 2
+    unit = ""
+    if column.thousands:
+        unit, size = ("M", 1e6) if mean >= 1e6 else ("k", 1e3) if mean >= 1e3 else ("", 1)
+        mean, half = mean / size, half / size
+    digits = 1 if unit else column.digits
+    text = f"{mean:.{digits}f}{unit}"
+    if half > 0:  # not with one seed, nor where all seeds are equal
+        text += f" ± {half:.{digits}f}{unit}"
+    return text if row["n"] == seeds else f"{text} (n = {row['n']})"

@@ -1,0 +1,76 @@
+"""The device, streams and methods of chosen names, as they are had in a worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+
+from ..cells.spec import Choice
+from ..contracts.options import Options
+from ..contracts.registry import Entry
+from ..contracts.stream import Stream
+from ..errors import InputError
+from ..seeds import Seeds
+from ..training.method import Method
+
+
+def find_device(name: str) -> torch.device:
+    """The device of a name: "auto" is CUDA where there is one.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    found = torch.cuda.device_count() if name != "cpu" else 0
+    if name == "auto":
+        return torch.device("cuda" if found else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= found:
+        raise InputError(f"--device {name}: torch finds {found} CUDA devices here; use --device cpu")
+    return device
+
+
+def data_of(scenario: Choice) -> tuple[str, ...]:
+    """Names of the data sources that a chosen scenario needs."""
+    entry, config = _scenario(scenario)
+    assert entry.data is not None
+    return entry.data(config)
+
+
+def build_stream(scenario: Choice, seeds: Seeds, data_root: Path) -> Stream:
+    """A chosen scenario's stream.
+
+    Raises:
+        InputError: its options don't fit together, or its data can't be read.
+    """
+    entry, config = _scenario(scenario)
+    stream: Stream = entry.target(config, seeds, data_root)
+    return stream
+
+
+def _scenario(scenario: Choice) -> tuple[Entry, Options]:
+    entry = scenario.entry()
+    assert entry.config is not None
+    return entry, _validated(entry.config, scenario)
+
+
+def build_method(method: Choice) -> Method:
+    """A chosen method.
+
+    Raises:
+        InputError: its options don't fit together.
+    """
+    entry = method.entry()
+    assert entry.config is not None
+    made: Method = entry.target(_validated(entry.config, method))
+    return made
+
+
+def _validated(config: type[Options], choice: Choice) -> Options:
+    try:
+        return config.model_validate(choice.config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f", option {'.'.join(map(str, first['loc']))}" if first["loc"] else ""
+        raise InputError(f"{choice.name}{where}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -1,0 +1,236 @@
+"""Run cells in processes: one process a cell, forked from a server that has already imported torch and Avalanche.
+
+Neither this process nor the server touches CUDA; each worker finds its device itself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+from pebble import ProcessExpired
+
+from ..cells.cell import Cell
+from ..errors import InputError
+from ..folders import data_folder
+from ..processes import pool
+from ..store.staleness import installed_versions, outdated
+from ..store.store import Store
+from .devices import see
+from .executor import Event, Execution, Show, unseen
+
+_POLL_SECONDS = 0.3
+
+
+def default_data_root() -> Path:
+    """Where data sets are if no folder is given, as :func:`.folders.data_folder` says."""
+    return data_folder()
+
+
+def default_jobs(device: str) -> int:
+    """Cells at a time: one a core; at most four where they may share a GPU."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    may_have_gpu = device != "cpu" and Path("/dev/nvidia0").exists()  # asking torch would initialise CUDA here
+    return min(cores, 4) if may_have_gpu else cores
+
+
+def missing(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> tuple[list[Cell], list[Cell]]:
+    """The cells to run, and the failed ones that are left alone unless they are to be tried again. A finished cell runs
+    anew if one of its metrics has a newer version now.
+
+    Raises:
+        InputError: a newer lifegen has made one of them.
+    """
+    todo, failed = [], []
+    installed = installed_versions()
+    for cell in cells:
+        stored = store.cell(cell.name)
+        if stored.status == "incompatible":
+            raise InputError(f"{stored.folder}: {stored.reason}; upgrade lifegen, or choose another --out")
+        if stored.status == "failed" and not retry_failed:
+            failed.append(cell)
+        elif stored.status != "done" or (stored.facts and outdated(stored.facts, installed)):
+            todo.append(cell)
+    return todo, failed
+
+
+def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto", gpus: Sequence[str] = ()) -> None:
+    """Find the devices, fetch and verify the data, and make each stream and method once, in a worker, before training.
+
+    Raises:
+        InputError: something can't be had.
+    """
+    cells = list(cells)
+    streams = list({(cell.scenario.label, cell.seed): (cell.scenario, cell.seeds) for cell in cells}.values())
+    methods = list({cell.method.label: cell.method for cell in cells}.values())
+    precisions = sorted({cell.precision for cell in cells})
+    metrics = list({(one.name, one.file): one for cell in cells for one in cell.metrics}.values())
+    with pool(1) as processes:
+        for gpu in dict.fromkeys(gpus):
+            try:
+                processes.schedule(_find_device, args=[gpu, "cuda"]).result()
+            except InputError:
+                raise InputError(
+                    f"--gpus: CUDA shows no device {gpu} here; `lifegen doctor` says what it shows"
+                ) from None
+        processes.schedule(
+            _prepare, args=[gpus[0] if gpus else None, streams, methods, precisions, metrics, data_root, device]
+        ).result()
+
+
+@dataclass(frozen=True)
+class Local:
+    """The executor that runs cells in processes of this machine."""
+
+    jobs: int = 1
+    """Cells at a time, each in a process of one thread."""
+    gpus: Sequence[str] = ()
+    """CUDA_VISIBLE_DEVICES of each cell that runs at a time, in place of ``jobs``; see :func:`.devices.slots`."""
+
+    def prepare(self, cells: Iterable[Cell], execution: Execution) -> None:
+        prepare(cells, execution.data_root, execution.device, self.gpus)
+
+    def run(self, cells: Iterable[Cell], store: Store, execution: Execution, show: Show = unseen) -> list[Event]:
+        return run(cells, store, execution, jobs=self.jobs, gpus=self.gpus, show=show)
+
+
+def run(
+    cells: Iterable[Cell],
+    store: Store,
+    execution: Execution,
+    *,
+    jobs: int = 1,
+    gpus: Sequence[str] = (),
+    show: Show = unseen,
+) -> list[Event]:
+    """Run cells. One that another process has finished in the meantime isn't run again.
+
+    Args:
+        cells: what to run.
+        store: where to write.
+        execution: how.
+        jobs: cells at a time, as :class:`Local` says.
+        gpus: see there.
+        show: is told what happens.
+
+    Returns:
+        the last event of each cell that has come to an end: "done", "failed" or "busy".
+    """
+    cells = list(cells)
+    if not cells:
+        return []
+    waiting = deque(cells)
+    free: list[str | None] = list(gpus) or [None] * min(jobs, len(cells))
+    running: dict[Future[str], tuple[Cell, str | None, float]] = {}
+    last: list[Event] = []
+    with suppress(_FailedFastError), pool(min(len(free), len(cells))) as processes:
+        while waiting or running:
+            while waiting and free:
+                cell, slot = waiting.popleft(), free.pop(0)
+                arguments = [slot, cell, store.path, execution.of(cell)]
+                future = processes.schedule(_run_cell, args=arguments, timeout=execution.time_limit)
+                running[future] = cell, slot, monotonic()
+                show(Event(cell, "started"))
+            done, others = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            for future in others:
+                show(_event(running[future][0], "interval", store, execution))
+            for future in done:
+                cell, slot, began = running.pop(future)
+                free.append(slot)
+                last.append(_outcome(cell, future, store, execution, monotonic() - began))
+                show(last[-1])
+            if execution.fail_fast and any(event.kind == "failed" for event in last):
+                raise _FailedFastError
+    return last
+
+
+class _FailedFastError(Exception):
+    """The first failure is to stop everything."""
+
+
+def _outcome(cell: Cell, future: Future[str], store: Store, execution: Execution, seconds: float) -> Event:
+    kind: Any = "failed"
+    error = ""
+    try:
+        kind = future.result()
+    except TimeoutError as raised:  # a network file system's is of this kind, too
+        limit = execution.time_limit
+        stopped = limit is not None and seconds >= limit
+        error = f"stopped at the time limit of {limit:g} s" if stopped else f"TimeoutError: {raised}"
+    except ProcessExpired as expired:
+        error = f"the worker process {_death(expired.exitcode)}"
+    except Exception as raised:  # before the worker could record it itself, such as a full disk
+        error = f"{type(raised).__name__}: {raised}"
+    if error:
+        try:
+            store.fail(cell.name, cell.record(), error)
+        except OSError as unwritten:
+            error += f" (which can't be written down: {unwritten})"
+    if kind == "failed" and not error:
+        error = str(store.cell(cell.name).record.get("error", "reason unknown"))
+    return _event(cell, kind, store, execution, seconds, error)
+
+
+def _event(cell: Cell, kind: Any, store: Store, execution: Execution, seconds: float = 0.0, error: str = "") -> Event:
+    """What has happened to a cell, with how far it is."""
+    stored = store.cell(cell.name)
+    of = len(stored.record.get("visits", ()))
+    notes = []
+    if why := stored.record.get("begun_anew"):
+        notes.append(f"begun anew: {why}")
+    if execution.keeps_model_of(cell) and (why := stored.record.get("no_model")):
+        notes.append(f"no model is kept: {why}")
+    value = stored.last_negative_elbo()
+    return Event(cell, kind, stored.intervals_done(), of, seconds, error, value, tuple(notes))
+
+
+def _death(code: int) -> str:
+    if code >= 0:
+        return f"died with exit code {code}"
+    name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
+    hint = "; most likely the machine's memory was used up" if name == "SIGKILL" else ""
+    return f"was killed by signal {-code} ({name}{hint})"
+
+
+# What workers run: importing it imports no torch here.
+
+
+def _find_device(gpu: str, device: str) -> None:
+    see(gpu)
+    from .build import find_device
+
+    find_device(device)
+
+
+def _prepare(gpu: str | None, *arguments: Any) -> None:
+    see(gpu)
+    from . import worker
+
+    worker.prepare(*arguments)
+
+
+def _run_cell(gpu: str | None, cell: Cell, store: Path, execution: Execution) -> str:
+    Thread(target=_end_with_the_command, daemon=True).start()
+    see(gpu)
+    from . import worker
+
+    keep_model = execution.keeps_model_of(cell)
+    return worker.run_cell(cell, store, execution.data_root, execution.device, keep_model, execution.states)
+
+
+def _end_with_the_command() -> None:
+    """A killed command takes its workers along: one that went on would hold its cell against the next command."""
+    command = multiprocessing.parent_process()
+    assert command is not None
+    command.join()
+    os._exit(1)

@@ -1,0 +1,106 @@
+"""Compute a cell again and see whether its numbers are the same. No torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cells.cell import Cell
+from ..errors import InputError
+from ..store.cell_folder import StoredCell
+from ..store.store import Store
+from .executor import Execution
+from .local import prepare, run
+
+TIMED = frozenset({"train_seconds", "eval_seconds", "peak_memory_mb"})
+"""Metrics that differ between equal runs."""
+_CIRCUMSTANCES = ("device", "execution", "data", "versions", "machine")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs of one cell."""
+
+    numbers: int
+    """Measurements that were compared; those of time and memory aren't."""
+    differing: dict[str, tuple[int, float]]
+    """By metric, how many differ, and the largest difference; infinity where one run lacks the number."""
+    pictures_differ: bool
+    circumstances: list[tuple[str, Any, Any]]
+    """What was otherwise: its name, before and now."""
+
+    @property
+    def equal(self) -> bool:
+        return not self.differing and not self.pictures_differ
+
+
+def rerun(store: Store, cell: Cell, scratch: Path, data_root: Path, device: str | None = None) -> Comparison:
+    """Compute a finished cell again, in another store.
+
+    Args:
+        store: has the cell.
+        cell: which.
+        scratch: the other store's folder.
+        data_root: where data sets are.
+        device: as for ``run``; by default what the cell was computed on, a CPU or CUDA.
+
+    Raises:
+        InputError: the store's cell isn't done, or can't be read, or can't be computed here.
+    """
+    before = store.cell(cell.name)
+    if before.status != "done":
+        raise InputError(
+            f"cell {cell.name} is {before.status}{f' ({before.reason})' if before.reason else ''}, not done"
+        )
+    before.measured()  # raises where they can't be read
+    device = device or ("cpu" if before.record["device"] == "cpu" else "cuda")
+    prepare([cell], data_root, device)
+    (event,) = run([cell], Store.create(scratch), Execution(data_root, device))
+    if event.kind != "done":
+        raise InputError(f"the cell can't be computed again here ({event.kind}): {event.error}")
+    return compare_cells(before, Store(scratch).cell(cell.name))
+
+
+def compare_cells(before: StoredCell, now: StoredCell) -> Comparison:
+    """Compare two runs of one cell."""
+    first, second = _numbers(before), _numbers(now)
+    differing: dict[str, tuple[int, float]] = defaultdict(lambda: (0, 0.0))
+    for key in first.keys() | second.keys():
+        one, other = first.get(key), second.get(key)
+        if one != other:
+            metric = str(key[-1])
+            gap = math.inf if one is None or other is None else abs(one - other)
+            differing[metric] = differing[metric][0] + 1, max(differing[metric][1], gap)
+    pictures = [cell.folder / "pictures.npz" for cell in (before, now)]
+    otherwise = [
+        (name, one, other)
+        for part in _CIRCUMSTANCES
+        for name, one, other in _differences(part, before.record.get(part), now.record.get(part))
+    ]
+    return Comparison(len(first), dict(sorted(differing.items())), _differ(*pictures), otherwise)
+
+
+def _numbers(cell: StoredCell) -> dict[tuple[object, ...], float]:
+    lines = (cell.folder / "metrics.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, lines) if row["metric"] not in TIMED]
+    return {(row["interval"], row["distribution"], row["step"], row["metric"]): row["value"] for row in rows}
+
+
+def _differ(one: Path, other: Path) -> bool:
+    """Whether two files of pictures differ; not where the first run kept none."""
+    if not one.exists():
+        return False
+    with np.load(one) as first, np.load(other) as second:
+        return any(name not in second or not np.array_equal(first[name], second[name]) for name in first)
+
+
+def _differences(name: str, one: Any, other: Any) -> list[tuple[str, Any, Any]]:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return [found for key in one | other for found in _differences(f"{name} {key}", one.get(key), other.get(key))]
+    return [] if one == other else [(name, one, other)]

@@ -1,0 +1,79 @@
+"""Models as files: weights in safetensors, and in its header what makes the empty model. No pickle."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from ..contracts.model import GenerativeModel
+from ..contracts.registry import FILE_MODULES
+from ..discovery.plugin_file import files_of
+from ..errors import InputError
+from ..files import write_atomically
+
+_WRONG = (OSError, ImportError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
+"""What a file of another kind leads to."""
+
+
+def unsavable(model: GenerativeModel) -> str:
+    """Why a model can't be written; nothing if it can."""
+    name = f"{type(model).__qualname__}.recipe()"
+    try:
+        recipe = model.recipe()
+        json.dumps(recipe)
+    except Exception as error:  # its author's code
+        return f"{name}: {type(error).__name__}: {error}"
+    return "" if recipe is not None else f"{name} returns None"
+
+
+def save_model(model: GenerativeModel, file: Path) -> bool:
+    """Write a model, if its class says by ``recipe`` how to make it empty.
+
+    Returns:
+        whether it was written.
+    """
+    recipe = model.recipe()
+    if recipe is None:
+        return False
+    kind = type(model)
+    # What parts of the model share is written once; safetensors refuses it otherwise.
+    unique = {tensor.data_ptr(): (key, tensor) for key, tensor in reversed(model.state_dict().items())}
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in unique.values()}
+    header = {"module": kind.__module__, "class": kind.__qualname__, "recipe": json.dumps(recipe)}
+    write_atomically(file, save(state, header))  # not save_file: what it writes only its owner may read
+    return True
+
+
+def load_model(file: Path | str) -> GenerativeModel:
+    """A model that a cell has kept, on the CPU, in evaluation mode. Its class is imported: load what you trust.
+
+    Args:
+        file: ``STORE/cells/NAME/model.safetensors``.
+
+    Raises:
+        InputError: the file isn't there, or isn't such a model.
+    """
+    try:
+        with safe_open(file, framework="pt") as opened:
+            header = opened.metadata() or {}
+            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  (it isn't a mapping)
+        if header["module"].startswith(FILE_MODULES):  # the record beside it has the text
+            record = json.loads((Path(file).parent / "run.json").read_text())
+            files_of(record)[header["module"].removeprefix(FILE_MODULES)].load()
+        kind = getattr(import_module(header["module"]), header["class"])
+        if not issubclass(kind, GenerativeModel):
+            raise TypeError(f"{kind} isn't a GenerativeModel")
+        model: GenerativeModel = kind(**json.loads(header["recipe"]))
+        missing, unexpected = model.load_state_dict(state, strict=False)
+        own = model.state_dict()
+        loaded = {own[key].data_ptr() for key in state.keys() & own.keys()}
+        if unexpected or any(own[key].data_ptr() not in loaded for key in missing):
+            raise ValueError(f"its tensors {sorted(state)} aren't those of {kind.__qualname__}")
+    except (SafetensorError, *_WRONG) as error:
+        raise InputError(f"{file} isn't a model that lifegen can load: {error}") from None
+    model.eval()
+    return model

@@ -1,0 +1,501 @@
+"""The memory of a run as tensors and JSON, in one safetensors file. No pickle: reading a file runs no code of its own.
+
+What is stated is a graph of objects: numbers, texts, containers, tensors, modules, optimisers, generators, and plain
+objects by their attributes, each once, so that what is shared stays shared. A class is named in the file and looked up
+among the modules that are already imported; nothing is imported, and no constructor called, for it. Only classes that
+can do no harm by being made are: none of Python's library, none that does something when it goes. What can't be stated
+so, such as a live iterator, is refused by its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+import sys
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from avalanche.benchmarks.utils import AvalancheDataset
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
+
+from ..contracts.images import Images
+from ..contracts.options import Options
+from ..contracts.registry import METHODS
+from ..contracts.stream import TensorImages, avalanche_dataset
+from ..errors import InputError
+from ..files import write_atomically
+
+FORMAT = 2
+"""Raised when classes move: a state names them by their modules."""
+_ACCELERATOR_ERRORS = (torch.OutOfMemoryError, torch.AcceleratorError)
+_MAPPINGS: dict[str, Any] = {"dict": dict, "ordered": OrderedDict, "defaultdict": defaultdict}
+_SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "size": torch.Size}
+_VALUES = (bool, int, float, str, object)
+_NAMES = {kind: name for name, kind in (_MAPPINGS | _SEQUENCES).items()}
+
+
+class UnstatableError(Exception):
+    """Something holds what can't be written as tensors and JSON; the text says what, and where it is."""
+
+
+_BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+
+
+class State(NamedTuple):
+    """What a file says."""
+
+    facts: dict[str, Any]
+    """JSON values that were given beside the objects."""
+    nodes: list[Any]
+    tensors: dict[str, Tensor]
+
+
+def write_state(file: Path, facts: Mapping[str, Any], objects: Mapping[str, Any], known: Iterable[Any] = ()) -> int:
+    """State objects in a file, which is replaced as a whole.
+
+    Args:
+        file: where to.
+        facts: JSON values.
+        objects: what to state, by name.
+        known: objects that whoever reads the file has as well: what refers to one is stated, and nothing of it.
+
+    Returns:
+        bytes written.
+
+    Raises:
+        UnstatableError: something can't be stated.
+        OSError: the file can't be written.
+    """
+    writer = _Writer(known)
+    try:
+        writer.state(objects)
+        tensors = writer.tensors()
+        text = json.dumps({"facts": facts, "nodes": writer.nodes}, allow_nan=False)
+        header = {"format": str(FORMAT), "content": text, "digest": _digest(text, tensors)}
+        content = save_tensors(tensors, header)
+    except _ACCELERATOR_ERRORS:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, SafetensorError) as error:
+        raise UnstatableError(f"{writer.where}: {type(error).__name__}: {error}"[:500]) from None
+    write_atomically(file, content)
+    return len(content)
+
+
+def read_state(file: Path | str) -> State:
+    """Read and verify a file.
+
+    Raises:
+        InputError: it isn't there, or isn't what was written.
+        OSError: it can't be read now.
+    """
+    try:
+        content = Path(file).read_bytes()
+        tensors = load_tensors(content)
+        size = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + size])["__metadata__"]
+        if header["format"] != str(FORMAT):
+            raise ValueError(f"its format is {header['format']}, not {FORMAT}")
+        if header["digest"] != _digest(header["content"], tensors):
+            raise ValueError("its content isn't what was written")
+        stated = json.loads(header["content"])
+        return State(stated["facts"], stated["nodes"], tensors)
+    except (
+        FileNotFoundError,
+        IsADirectoryError,
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
+        raise InputError(f"{file} isn't a state that lifegen can read: {error}") from None
+
+
+def restore(state: State, objects: Mapping[str, Any], known: Iterable[Any], device: torch.device) -> dict[str, Any]:
+    """Bring objects to a state.
+
+    Args:
+        state: what was read.
+        objects: those that get their stated attributes, by name. They were made as those that were stated.
+        known: as in :func:`write_state`, in the same order.
+        device: where tensors go that weren't on the CPU.
+
+    Returns:
+        all stated objects, by name: the given ones, and those that weren't given, made anew.
+
+    Raises:
+        InputError: the state doesn't fit.
+    """
+    try:
+        return _Reader(state, objects, known, device).objects()
+    except _ACCELERATOR_ERRORS:  # of the moment: the state is as good as before
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise InputError(f"the state doesn't fit what it is to be restored to: {error}") from None
+
+
+def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        if tensor.numel():  # an empty one may have strides of which there is no view
+            digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _is_plain(kind: Any) -> bool:
+    """Whether objects of a class are all in their ``__dict__``: no state of their own in C, as lists have, no way of
+    their own to be copied."""
+    standard = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
+    own = kind.__getstate__ is not object.__getstate__
+    slots = any(vars(parent).get("__slots__") for parent in kind.__mro__)
+    return standard and not own and not slots and kind.__basicsize__ == _Plain.__basicsize__
+
+
+class _Plain:
+    """As large as an object is that has nothing but a ``__dict__``."""
+
+
+def _global_name(value: Any) -> str | None:
+    """The name of a class or function that may stand in a state, under which it is found again."""
+    # torch's own functions don't say their module.
+    names = [_own_name(value), f"torch:{getattr(value, '__name__', '')}"]
+    return next((name for name in names if _in_module(name) is value and _is_harmless(name, value)), None)
+
+
+def _own_name(value: Any) -> str:
+    """What a class or function says that its name is."""
+    return f"{getattr(value, '__module__', None)}:{getattr(value, '__qualname__', '')}"
+
+
+def _is_harmless(name: str, value: Any) -> bool:
+    module = name.partition(":")[0]
+    root = module.partition(".")[0]
+    if isinstance(value, type):
+        # A temporary file that goes is deleted, a process waited for: such an object in a state would do that at will.
+        return value in _NAMES or value in _VALUES or not (root in sys.stdlib_module_names or hasattr(value, "__del__"))
+    methods = {entry.target.__module__.partition(".")[0] for entry in METHODS}
+    computes = module in ("torch.nn.functional", "torch.nn.init") or isinstance(value, BuiltinFunctionType)
+    return (root == "torch" and computes) or root in methods
+
+
+def _in_module(name: str) -> Any:
+    """What a module that is imported has under a name. Nothing is asked that could import or compute it."""
+    module, _, qualified = name.partition(":")
+    found: Any = sys.modules.get(module)
+    for part in qualified.split("."):
+        found = vars(found).get(part) if isinstance(found, ModuleType | type) else None
+    return found
+
+
+def _found(name: str) -> Any:
+    """The class or function of a name that stands in a state."""
+    found = _in_module(name)
+    if not isinstance(found, type | FunctionType | BuiltinFunctionType) or _global_name(found) != name:
+        raise ValueError(f"{name} isn't here, or isn't what a state may name")
+    return found
+
+
+def _images_behind(dataset: AvalancheDataset) -> Images:
+    """The images of a data set that is made of nothing but :class:`TensorImages`."""
+    flat: Any = dataset._flat_data
+    everything = Images(*(torch.cat(part) for part in zip(*(one.images for one in flat._datasets), strict=True)))
+    return everything if flat._indices is None else everything.select(torch.as_tensor(flat._indices))
+
+
+def _class(name: str, kind: type = object) -> Any:
+    found = _found(name)
+    if not (isinstance(found, type) and issubclass(found, kind)) or (kind is object and not _is_plain(found)):
+        raise ValueError(f"{name} isn't a class of the kind that is stated")
+    return found
+
+
+_HOOKS = vars(nn.Module()).keys() - {"training"}
+"""What every module has, and which is mostly empty."""
+
+
+class _Writer:
+    def __init__(self, known: Iterable[Any]) -> None:
+        self.nodes: list[Any] = []
+        self._numbers: dict[int, int] = {}
+        self._alive: list[Any] = []  # ids are of living objects
+        self._known = {id(one): i for i, one in enumerate(known)}
+        self._tensors: list[tuple[dict[str, Any], Tensor]] = []
+        self._where: list[str] = []
+        self._first: set[int] = set()
+
+    @property
+    def where(self) -> str:
+        """The way to what is being stated, or to the first part of it if that is long."""
+        return ".".join(self._where[:20]) or "the state"
+
+    def state(self, objects: Mapping[str, Any]) -> None:
+        self.nodes.append({})
+        self._first = {id(value) for value in objects.values()}
+        # Recursion is as deep as objects are nested, which is not deep.
+        self.nodes[0] = {name: self._part(name, value) for name, value in objects.items()}
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What to save: each storage once, or of a storage with one tensor that alone."""
+        groups: dict[tuple[Any, ...], list[tuple[dict[str, Any], Tensor]]] = {}
+        for i, (node, tensor) in enumerate(self._tensors):
+            storage = tensor.untyped_storage()
+            key = (str(tensor.device), storage.data_ptr()) if storage.nbytes() else (i,)
+            groups.setdefault(key, []).append((node, tensor))
+        saved: dict[str, Tensor] = {}
+        for i, group in enumerate(groups.values()):
+            ((node, tensor), *others) = group
+            if not others and tensor.stride() == torch.empty(tensor.shape, device="meta").stride():
+                saved[str(i)] = tensor.cpu().clone()
+                node |= {"in": str(i)}
+                continue
+            saved[str(i)] = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage()).cpu()
+            for node, tensor in group:
+                view = [list(tensor.shape), list(tensor.stride()), tensor.storage_offset()]
+                node |= {"in": str(i), "dtype": str(tensor.dtype).removeprefix("torch."), "view": view}
+        return saved
+
+    def _part(self, name: object, value: Any) -> Any:
+        self._where.append(str(name))
+        stated = self._value(value)
+        self._where.pop()
+        return stated
+
+    def _value(self, value: Any) -> Any:
+        if value is None or type(value) in (bool, int, str):
+            return value
+        if type(value) is float:
+            return value if math.isfinite(value) else {"float": str(value)}
+        if (number := self._known.get(id(value))) is not None:
+            return {"known": number}
+        if isinstance(value, torch.dtype):
+            return {"dtype": str(value).removeprefix("torch.")}
+        if isinstance(value, torch.device):
+            return {"device": str(value)}
+        if isinstance(value, type | FunctionType | BuiltinFunctionType):
+            if name := _global_name(value):
+                return {"global": name}
+            raise self._unstatable(value)
+        if id(value) not in self._numbers:
+            number = self._numbers[id(value)] = len(self.nodes)
+            self._alive.append(value)
+            self.nodes.append(None)
+            self.nodes[number] = self._node(value)
+        return {"node": self._numbers[id(value)]}
+
+    def _node(self, value: Any) -> dict[str, Any]:
+        kind: Any = type(value)
+        if kind in _SEQUENCES.values():
+            return {"kind": _NAMES[kind], "values": [self._part(i, one) for i, one in enumerate(value)]}
+        if kind in _MAPPINGS.values():
+            pairs = [[self._part("a key", key), self._part(key, one)] for key, one in value.items()]
+            node = {"kind": _NAMES[kind], "pairs": pairs}
+            return node | ({"factory": self._value(value.default_factory)} if kind is defaultdict else {})
+        if isinstance(value, Tensor):
+            return self._tensor(value)
+        if kind is np.ndarray or (isinstance(value, np.generic) and value.dtype.kind in "biuf"):
+            array = torch.from_numpy(np.array(value))
+            return {"kind": "numpy", "tensor": self._value(array), "scalar": isinstance(value, np.generic)}
+        if isinstance(value, torch.Generator):
+            return {"kind": "generator", "state": self._value(value.get_state()), "device": str(value.device)}
+        if kind is random.Random:
+            return {"kind": "random", "state": self._value(value.getstate())}
+        if kind is np.random.Generator:
+            name, state = type(value.bit_generator).__name__, value.bit_generator.state
+            return {"kind": "numpy-generator", "bits": name, "state": self._value(state)}
+        if isinstance(value, tuple) and hasattr(kind, "_fields") and not getattr(value, "__dict__", None):
+            return {"kind": "named", "class": self._class_of(value), "values": [self._value(one) for one in value]}
+        if isinstance(value, Enum):
+            return {"kind": "enum", "class": self._class_of(value), "name": value.name}
+        if isinstance(value, Options):
+            return {"kind": "options", "class": self._class_of(value), "values": value.model_dump(mode="json")}
+        if isinstance(value, AvalancheDataset):
+            return self._dataset(value)
+        if isinstance(value, torch.optim.Optimizer):
+            parts = {name: getattr(value, name) for name in ("defaults", "state", "param_groups")}
+            return {"kind": "optimizer", "class": self._class_of(value), "attributes": self._attributes(parts)}
+        if isinstance(value, nn.Module):
+            parts = {key: one for key, one in vars(value).items() if key not in _HOOKS or one}
+            return {"kind": "module", "class": self._class_of(value), "attributes": self._attributes(parts)}
+        if _is_plain(kind):
+            return {"kind": "object", "class": self._class_of(value), "attributes": self._attributes(vars(value))}
+        raise self._unstatable(value)
+
+    def _attributes(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: self._part(name, value) for name, value in attributes.items()}
+
+    def _class_of(self, value: Any) -> str:
+        if id(value) in self._first:  # its like is there when it is restored: nobody has to find the class
+            return _own_name(type(value))
+        if name := _global_name(type(value)):
+            return name
+        raise self._unstatable(value)
+
+    def _tensor(self, value: Tensor) -> dict[str, Any]:
+        is_whole = value.layout is torch.strided and not (value.is_conj() or value.is_neg() or vars(value))
+        if not is_whole or type(value) not in (Tensor, nn.Parameter, nn.Buffer):
+            raise self._unstatable(value)
+        node = {
+            "kind": "parameter" if isinstance(value, nn.Parameter) else "tensor",
+            "device": value.device.type,
+            "grad": value.requires_grad,
+        }
+        self._tensors.append((node, value.detach()))
+        return node
+
+    def _dataset(self, value: AvalancheDataset) -> dict[str, Any]:
+        flat: Any = value._flat_data
+        groups = (flat._transform_groups, flat._frozen_transform_groups)
+        if (
+            type(value) is not AvalancheDataset
+            or not all(type(one) is TensorImages for one in flat._datasets)
+            or any(transform is not None for one in groups for transform in one.transform_groups.values())
+            or value._data_attributes.keys() - {"targets", "targets_task_labels"}
+        ):
+            raise self._unstatable(value)
+        return {"kind": "dataset", "images": [self._value(_images_behind(value))] if len(value) else []}
+
+    def _unstatable(self, value: Any) -> UnstatableError:
+        return UnstatableError(f"{self.where} is a {type(value).__qualname__}")
+
+
+class _Reader:
+    def __init__(self, state: State, given: Mapping[str, Any], known: Iterable[Any], device: torch.device) -> None:
+        self._nodes = state.nodes
+        self._saved = state.tensors
+        self._known = list(known)
+        self._device = device
+        self._made: dict[int, Any] = {}
+        self._storages: dict[str, Tensor] = {}
+        self._given = given
+
+    def objects(self) -> dict[str, Any]:
+        names = self._nodes[0]
+        for name, value in self._given.items():  # first, since others refer to them
+            if self._nodes[names[name]["node"]]["class"] != _own_name(type(value)):
+                raise TypeError(f"{name} is a {type(value).__qualname__} here")
+            self._made[names[name]["node"]] = value
+        for name in self._given:
+            self._fill(names[name]["node"])
+        return {name: self._value(value) for name, value in names.items()}
+
+    def _value(self, stated: Any) -> Any:
+        if not isinstance(stated, dict):
+            return stated
+        ((kind, value),) = stated.items()
+        if kind == "node":
+            return self._made[value] if value in self._made else self._make(value)
+        if kind == "known":
+            return self._known[value]
+        if kind == "float":
+            return float(value)
+        if kind == "dtype":
+            return _dtype(value)
+        if kind == "device":
+            return self._place(torch.device(value).type)
+        if kind == "global":
+            return _found(value)
+        raise ValueError(f"{kind} is unknown")
+
+    def _make(self, number: int) -> Any:
+        node = self._nodes[number]
+        kind = node["kind"]
+        if kind in ("tuple", "set", "frozenset", "size"):
+            made: Any = _SEQUENCES[kind](map(self._value, node["values"]))
+        elif kind == "named":
+            found = _class(node["class"], tuple)
+            made = tuple.__new__(found, map(self._value, node["values"]))
+        elif kind in ("tensor", "parameter"):
+            made = self._tensor(node)
+        elif kind == "numpy":
+            made = self._value(node["tensor"]).numpy()
+            made = made[()] if node["scalar"] else made
+        elif kind == "generator":
+            made = torch.Generator(self._place(torch.device(node["device"]).type))
+            made.set_state(self._value(node["state"]).cpu())
+        elif kind == "random":
+            made = random.Random()
+            made.setstate(self._value(node["state"]))
+        elif kind == "numpy-generator":
+            made = np.random.Generator({bits.__name__: bits for bits in _BITS}[node["bits"]]())
+            made.bit_generator.state = self._value(node["state"])
+        elif kind == "enum":
+            made = _class(node["class"], Enum)[node["name"]]
+        elif kind == "options":
+            made = _class(node["class"], Options).model_validate(node["values"])
+        elif kind == "dataset":
+            made = avalanche_dataset(self._value(node["images"][0])) if node["images"] else AvalancheDataset([])
+        else:
+            return self._made_before_its_parts(number)
+        self._made[number] = made
+        return made
+
+    def _made_before_its_parts(self, number: int) -> Any:
+        """What may hold itself, by way of others."""
+        node = self._nodes[number]
+        kind = node["kind"]
+        if kind in ("list", *_MAPPINGS):
+            made: Any = [] if kind == "list" else _MAPPINGS[kind]()
+        else:
+            bases = {"module": nn.Module, "optimizer": torch.optim.Optimizer, "object": object}
+            found = _class(node["class"], bases[kind])
+            made = object.__new__(found)
+            if kind == "module":
+                nn.Module.__init__(made)
+        self._made[number] = made
+        self._fill(number)
+        return made
+
+    def _fill(self, number: int) -> None:
+        node, made = self._nodes[number], self._made[number]
+        kind = node["kind"]
+        if kind == "list":
+            made.extend(map(self._value, node["values"]))
+            return
+        if kind in _MAPPINGS:
+            if kind == "defaultdict":
+                made.default_factory = self._value(node["factory"])
+            made.update((self._value(key), self._value(value)) for key, value in node["pairs"])
+            return
+        attributes = {name: self._value(value) for name, value in node["attributes"].items()}
+        if kind == "optimizer":
+            made.__setstate__(attributes)
+            return
+        vars(made).clear()
+        vars(made).update((vars(nn.Module()) if kind == "module" else {}) | attributes)
+
+    def _tensor(self, node: Mapping[str, Any]) -> Tensor:
+        name = node["in"]
+        if name not in self._storages:  # a copy: arithmetic may depend on where in memory numbers begin
+            self._storages[name] = self._saved[name].to(self._place(node["device"]), copy=True)
+        tensor = self._storages[name]
+        if "view" in node:
+            shape, stride, offset = node["view"]
+            empty = torch.empty(0, dtype=_dtype(node["dtype"]), device=tensor.device)
+            tensor = empty.set_(tensor.untyped_storage(), offset, shape, stride)
+        if node["kind"] == "parameter":
+            return nn.Parameter(tensor, requires_grad=node["grad"])
+        return tensor.requires_grad_(node["grad"])
+
+    def _place(self, kind: str) -> torch.device:
+        return torch.device("cpu") if kind == "cpu" else self._device
+
+
+def _dtype(name: str) -> torch.dtype:
+    found = getattr(torch, name)
+    if not isinstance(found, torch.dtype):
+        raise TypeError(f"{name} isn't a dtype")
+    return found

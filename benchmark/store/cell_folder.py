@@ -1,0 +1,207 @@
+"""The folder of one cell, to read.
+
+run.json             what is constant in the cell, and its status; replaced atomically
+metrics.jsonl        one row per measurement, on the disk after every interval
+state.safetensors    the memory of the run at the last interval boundary; gone when the cell is done, unless wanted
+pictures.npz         samples, reconstructions and style grids of the final model, as ``pictures`` says
+model.safetensors    the final model, if the run was asked to keep it
+log.txt              what the worker printed
+lock                 there as long as a process writes the cell: who, renewed every few seconds
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ..cells.cell import hash_of, identity_of
+from ..errors import InputError
+from ..files import digest
+from .lock import Owner, owner_of
+from .record import DoneRecord, Record, Status, is_sealed, read_record
+from .row_check import rows_problem
+
+SCHEMA = 2
+"""Of records and of the store. Schema 1 has no digests of rows and record; its cells are read as they are."""
+STATE = "state.safetensors"
+_NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+--\d+--[0-9a-f]{12}")
+_TAIL = 2**16
+"""Bytes at a file's end that have its last rows: to watch a cell must not cost more the longer it runs."""
+
+
+@dataclass(frozen=True)
+class StoredCell:
+    """One cell's folder, to read: what lies in it, and nothing that follows from it."""
+
+    folder: Path
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The content of run.json, for those who write it again; empty if it can't be read. Readers take ``facts``."""
+        try:
+            content = json.loads(self._content[0])
+        except (ValueError, RecursionError):
+            return {}
+        is_whole = isinstance(content, dict) and {"scenario", "method", "seed"} <= content.keys()
+        return content if is_whole else {}
+
+    @property
+    def facts(self) -> Record | None:
+        """The content of run.json, typed; None if it isn't a cell's record."""
+        return self._read[0]
+
+    @cached_property
+    def _read(self) -> tuple[Record | None, str]:
+        """The record, or what is wrong with it."""
+        try:
+            return read_record(self.record), ""
+        except ValueError as error:
+            return None, str(error)
+
+    @cached_property
+    def _content(self) -> tuple[str, str]:
+        """The text of run.json, and why it can't be read; neither where there is none."""
+        try:
+            return (self.folder / "run.json").read_text(), ""
+        except (FileNotFoundError, NotADirectoryError):
+            return "", ""
+        except OSError as error:
+            return "", error.strerror or type(error).__name__
+        except ValueError:
+            return "", "it isn't UTF-8"
+
+    @property
+    def status(self) -> Status:
+        """What has become of it; never "to do" or "stale", which a folder alone doesn't tell."""
+        return self.judgement[0]
+
+    @property
+    def reason(self) -> str:
+        """What there is to say about the status, in words."""
+        return self.judgement[1]
+
+    @cached_property
+    def judgement(self) -> tuple[Status, str]:
+        """The status and the reason."""
+        record = self.record
+        if not record:
+            if problem := self._content[1]:
+                return Status.DAMAGED, f"run.json can't be read: {problem}"
+            if os.path.lexists(self.folder / "run.json"):
+                return Status.DAMAGED, "run.json can't be read: it isn't a cell's record"
+            if _NAME.fullmatch(self.folder.name):
+                return Status.INTERRUPTED, "no interval is done"
+            return Status.FOREIGN, "it isn't a cell's folder"
+        if not isinstance(schema := record.get("schema", 1), int) or schema > SCHEMA:
+            return Status.INCOMPATIBLE, f"made by a newer lifegen: its schema is {schema}, and {SCHEMA} can be read"
+        if "seal" in record and not is_sealed(self._content[0]):
+            return Status.DAMAGED, "run.json isn't what was written"
+        facts, problem = self._read
+        if facts is None:
+            return Status.DAMAGED, f"run.json isn't a cell's record: {problem}"
+        if not _is_identity(record, facts, self.folder.name):
+            return Status.DAMAGED, "its name isn't that of what its record says"
+        return self._judged(facts)
+
+    def _judged(self, facts: Record) -> tuple[Status, str]:
+        if isinstance(facts, DoneRecord):
+            size = self.size()
+            if size != (written := size if facts.bytes is None else facts.bytes) or size < 0:
+                return Status.DAMAGED, f"metrics.jsonl has {max(size, 0)} bytes where {written} were written"
+            return Status.DONE, ""
+        if facts.status == Status.FAILED:
+            return Status.FAILED, facts.error
+        if facts.status != Status.RUNNING:
+            return Status.DAMAGED, f"its status is {facts.status!r}"
+        done, of = self.intervals_done(), len(facts.visits)
+        how_far = f"{done} of {of} intervals" if of else "no interval is done"
+        if self.owner is None:
+            return Status.INTERRUPTED, how_far
+        return Status.RUNNING, f"{how_far}, on {self.owner.host} (process {self.owner.process})"
+
+    @cached_property
+    def owner(self) -> Owner | None:
+        """The process that writes the cell now, as far as can be seen from here."""
+        return owner_of(self.folder)
+
+    @property
+    def model(self) -> Path | None:
+        """The final model's file, if it was kept."""
+        file = self.folder / "model.safetensors"
+        return file if file.exists() else None
+
+    def intervals_done(self) -> int:
+        """Intervals measured so far. Safe to ask while a worker writes."""
+        return next((row["interval"] + 1 for row in self._last_rows()), 0)
+
+    def last_negative_elbo(self) -> float | None:
+        """On the full test, after the last interval measured so far; None if it isn't near the end of the rows."""
+        union = {"metric": "negative_elbo", "distribution": None, "step": None}
+        values = (row.get("value") for row in self._last_rows() if union.items() <= row.items())
+        return next((value for value in values if isinstance(value, int | float)), None)
+
+    def _last_rows(self) -> Iterator[dict[str, Any]]:
+        """The rows at the end of the file, the last one first."""
+        try:
+            with (self.folder / "metrics.jsonl").open("rb") as file:
+                file.seek(max(0, self.size() - _TAIL))
+                lines = file.read().splitlines()
+        except OSError:
+            return
+        for line in reversed(lines):
+            try:
+                row = json.loads(line)
+                yield row | {"interval": int(row["interval"])}
+            except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):  # torn, or being written
+                continue
+
+    def size(self) -> int:
+        """Bytes of its rows; −1 if there is no file."""
+        try:
+            return (self.folder / "metrics.jsonl").stat().st_size
+        except OSError:
+            return -1
+
+    def measured(self) -> list[dict[str, Any]]:
+        """The rows of a cell that is done, as they were measured.
+
+        Raises:
+            InputError: the file isn't what the record says it is.
+        """
+        file = self.folder / "metrics.jsonl"
+        try:
+            facts = self.facts
+            if not isinstance(facts, DoneRecord):
+                raise ValueError(f"the cell is {self.status}, not done")
+            content = file.read_bytes()
+            if facts.digest is not None and facts.digest != digest(content):
+                raise ValueError("its digest isn't that of what was written")
+            rows: list[dict[str, Any]] = json.loads(b"[" + b",".join(content.splitlines()) + b"]")
+            if len(rows) != facts.rows:
+                raise ValueError(f"it has {len(rows)} rows where {facts.rows} were written")
+            if problem := rows_problem(rows, facts.visits):
+                raise ValueError(problem)
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(
+                f"{file} can't be read ({error}); delete {self.folder} and run the command again"
+            ) from None
+        return rows
+
+
+def _is_identity(record: Mapping[str, Any], facts: Record, name: str) -> bool:
+    """Whether a folder's name and a record's hash are those of the identity that it says, and the files that it names
+    are in it. A record without a hash, such as one written by hand, is taken at its word.
+    """
+    named = {digest for digest in facts.file_digests.values() if digest}
+    if not named <= record.get("files", {}).keys():
+        return False
+    if facts.hash is None:
+        return True
+    full = "--".join([facts.scenario.name, facts.method.name, str(facts.seed), facts.hash])
+    return name == full and hash_of(identity_of(record)) == facts.hash

@@ -1,0 +1,276 @@
+"""What run.json says of a cell, typed. Keys that aren't named here are kept. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..discovery.plugin_file import files_of
+from ..files import digest
+
+_MOST = 1_000_000
+"""Above any version: one that were so high would make all other cells stale."""
+
+
+class Status(StrEnum):
+    """What has become of a cell, each with a sentence."""
+
+    sentence: str
+
+    def __new__(cls, value: str, sentence: str) -> Status:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    DONE = "done", "Every interval is measured; its numbers are shown."
+    RUNNING = "running", "A process is computing it."
+    INTERRUPTED = "interrupted", "Its process was ended; the command goes on with it."
+    TO_DO = "to do", "It was asked for and hasn't been begun."
+    FAILED = "failed", "It ended with an error; --retry failed runs it again."
+    STALE = "stale", "It is of an older version or text and isn't mixed with newer ones; the command makes it anew."
+    DAMAGED = "damaged", "Its files aren't what was written; the command sets them aside and computes it anew."
+    INCOMPATIBLE = "incompatible", "A newer lifegen has written it."
+    FOREIGN = "foreign", "It is something other than a cell."
+
+
+def _printable(text: str) -> str:
+    if not (text and text.isprintable()):
+        raise ValueError("it is empty, or can't be printed")
+    return text
+
+
+def _time(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        raise ValueError("it is to be a text or a number")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_printable)]
+Time = Annotated[str, AfterValidator(_time)]
+Version = Annotated[int, Field(ge=0, lt=_MOST)]
+Number = Annotated[float, Field(gt=-1e300, lt=1e300, allow_inf_nan=False)]
+Facts = dict[str, Annotated[Any, AfterValidator(_plain)]]
+Numbers = dict[str, float | None]
+"""One number per metric of a finished cell; None where it is undefined after the last interval."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class Scenario(_Part):
+    """The scenario of a cell."""
+
+    name: Text
+    label: Text
+    version: Version
+    config: dict[str, Any]
+    track: Text
+    file: str | None = None
+    """Digest of its file, if it isn't installed."""
+
+
+class Method(_Part):
+    """The method of a cell."""
+
+    name: Text
+    label: Text
+    version: Version
+    config: dict[str, Any]
+    reference: Literal["upper", "lower"] | None = None
+    uses: list[Text] = []
+    """What it is told beyond the images of the current interval."""
+    file: str | None = None
+    """Digest of its file, if it isn't installed."""
+
+
+class ExtensionMetric(_Part):
+    """A metric that isn't lifegen's own."""
+
+    name: str
+    """The package or file that it comes with."""
+    version: str
+    facts: dict[str, Any] = {}
+
+
+class Asked(_Part):
+    """A cell as it was asked for."""
+
+    scenario: Scenario
+    method: Method
+    seed: int
+    protocol: Version
+    precision: Text
+    hash: str | None = None
+    suite: Text | None = None
+    """The suite that names its method."""
+    metric_files: dict[str, str] = {}
+    """Digests of the files of its metrics."""
+    extension_metrics: dict[str, ExtensionMetric] = Field({}, alias="plug-in metrics")
+    keep_models: bool = False
+
+    @property
+    def method_label(self) -> str:
+        """The method as tables and figures name it: with its precision, if that isn't float32."""
+        return f"{self.method.label} ({self.precision})" if self.precision != "float32" else self.method.label
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """The versions that its name depends on."""
+        parts = {f"{kind} {part.name}": part.version for kind, part in self._parts}
+        return {"the protocol": self.protocol, **parts}
+
+    @property
+    def file_digests(self) -> dict[str, str | None]:
+        """The digest of the file that its scenario, method and metrics come from; None of what is installed."""
+        parts = {f"{kind} {part.name}": part.file for kind, part in self._parts}
+        return parts | {f"metric {name}": digest for name, digest in self.metric_files.items()}
+
+    @property
+    def _parts(self) -> tuple[tuple[str, Scenario | Method], ...]:
+        return ("scenario", self.scenario), ("method", self.method)
+
+
+class Record(Asked):
+    """A cell as far as it has come."""
+
+    status: str
+    schema_number: int = Field(1, alias="schema")
+    started: str = ""
+    visits: list[Annotated[list[Text], Field(min_length=1)]] = []
+    """The distributions of each interval."""
+    device: str = ""
+    metrics: dict[str, Version] = {}
+    """Versions."""
+    error: str = "reason unknown"
+
+    @property
+    def all_versions(self) -> dict[str, int]:
+        """The versions that its numbers depend on."""
+        return self.versions | {f"metric {name}": number for name, number in self.metrics.items()}
+
+    @property
+    def distributions(self) -> list[str]:
+        """The distributions that occur, in the order in which they are first met."""
+        return list(dict.fromkeys(name for visit in self.visits for name in visit))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_its_files(cls, content: Any) -> Any:
+        """The files that scenario, method and metrics come from are in it."""
+        if isinstance(content, Mapping) and "files" in content:
+            try:
+                files_of(content)
+            except (LookupError, TypeError, AttributeError):
+                raise ValueError("files isn't a name and a text by digest") from None
+        return content
+
+
+class DoneRecord(Record):
+    """A finished cell."""
+
+    started: Time
+    finished: Time
+    visits: Annotated[list[Annotated[list[Text], Field(min_length=1)]], Field(min_length=1)]
+    device: Text
+    metrics: dict[str, Version]
+    rows: int
+    bytes: int | None = None
+    digest: str | None = None
+    """Of the rows; older cells have none."""
+    numbers: dict[str, Number | None] | None = None
+    machine: Facts = {}
+    software: Facts = Field({}, alias="versions")
+    seconds: Number | None = None
+
+    @model_validator(mode="after")
+    def _ends_after_it_starts(self) -> DoneRecord:
+        try:
+            is_ordered = self._times[0] <= self._times[1]
+        except TypeError:  # one has a time zone, and the other hasn't
+            raise ValueError("started and finished can't be compared") from None
+        if not is_ordered:
+            raise ValueError("it finished before it started")
+        return self
+
+    @property
+    def work_seconds(self) -> float:
+        """Wall time of the work on it, without the time in which it was interrupted; of schema 1, with that."""
+        if self.seconds is not None:
+            return self.seconds
+        started, finished = self._times
+        return (finished - started).total_seconds()
+
+    @property
+    def days(self) -> tuple[str, str]:
+        """The first and the last day of the work on it."""
+        started, finished = self._times
+        return started.date().isoformat(), finished.date().isoformat()
+
+    @property
+    def _times(self) -> tuple[datetime, datetime]:
+        return datetime.fromisoformat(self.started), datetime.fromisoformat(self.finished)
+
+
+def read_record(content: Mapping[str, Any]) -> Record:
+    """The record in a run.json.
+
+    Raises:
+        ValueError: it isn't one; the message names the first key that is wrong.
+    """
+    kind = DoneRecord if content.get("status") == Status.DONE else Record
+    return _validated(kind, content)
+
+
+def read_asked(content: Any) -> Asked:
+    """The record in a plan.
+
+    Raises:
+        ValueError: it isn't one; the message names the first key that is wrong.
+    """
+    return _validated(Asked, content)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def _validated(kind: type[_Model], content: Any) -> _Model:
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        problem = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{place}: {problem}" if place else problem) from None
+
+
+_END = "\n}"
+_SEAL = ',\n "seal": "'
+
+
+def sealed(record: Mapping[str, Any]) -> str:
+    """The text of a record. Its last entry, the seal, is the digest of all before, so that a change is noticed."""
+    text = json.dumps({key: value for key, value in record.items() if key != "seal"}, indent=1)
+    return text.removesuffix(_END) + _seal(text)
+
+
+def is_sealed(text: str) -> bool:
+    """Whether a record's text is what :func:`sealed` made."""
+    content = text.rpartition(_SEAL)[0]
+    return text == content + _seal(content + _END)
+
+
+def _seal(text: str) -> str:
+    """The end of a sealed text, in place of its own."""
+    return f'{_SEAL}{digest(text.encode())}"{_END}'

@@ -1,0 +1,198 @@
+"""The store: a folder of cells, each with its record and its rows. Nothing is derived here. No torch.
+
+    STORE/lifegen.json     marks the folder as a store; schema version
+    STORE/cells/NAME/      one cell, as ``cell_folder`` says
+    STORE/plans/ID.json    cells that were asked for, and the command that did
+    STORE/set-aside/       what was found damaged or stale where a cell was to be written, each with why.txt
+
+Rows of a cell whose status isn't "done" never reach a table. Merging stores is copying folders.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from filelock import SoftFileLease
+
+from ..errors import InputError
+from ..files import write_atomically
+from .cell_folder import SCHEMA, StoredCell
+from .cell_writer import CellWriter, write_record
+from .lock import CellBusyError, CellDoneError, locked
+from .record import Status
+from .staleness import outdated
+
+MARK = "lifegen.json"
+"""Makes a folder a store."""
+PUBLISHED = "measurements.parquet"
+"""The tidy table in a published folder."""
+
+
+class Store:
+    """A folder of cells."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @staticmethod
+    def open(path: Path | str) -> Store:
+        """A store that exists.
+
+        Raises:
+            InputError: there is none at this path, or it is of a newer lifegen.
+        """
+        store = Store(path)
+        mark = store.path / MARK
+        try:
+            schema = json.loads(mark.read_text())["schema"]
+        except PermissionError as error:
+            raise InputError(f"{mark} can't be read: {error.strerror}") from None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            if mark.exists():
+                what = f"""can't be used: {MARK} is damaged; a store's has {{"schema": {SCHEMA}}} in it"""
+            elif (store.path / PUBLISHED).exists():
+                what = "is a published folder; plot, report and publish need the store that it was made from"
+            elif store.path.exists():
+                what = "isn't a lifegen store"
+            else:
+                what = f"doesn't exist; `lifegen run --out {store.path}` makes a store"
+            raise InputError(f"{store.path} {what}") from None
+        if schema not in range(1, SCHEMA + 1):
+            raise InputError(f"{store.path} has schema {schema}; this lifegen reads schemas 1 to {SCHEMA}")
+        return store
+
+    @staticmethod
+    def check(path: Path | str) -> None:
+        """See whether a store can be written to at this path, and change nothing.
+
+        Raises:
+            InputError: it can't.
+        """
+        path = Path(path)
+        try:
+            if path.exists() and not path.is_dir():
+                raise InputError(f"{path} is a file; a store is a folder")
+            if (path / MARK).exists():
+                Store.open(path)
+            elif path.is_dir() and not all(entry.name.startswith(f".{MARK}.") for entry in path.iterdir()):
+                raise InputError(f"{path} holds something other than a lifegen store; choose another --out")
+            there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+            with tempfile.TemporaryFile(dir=there):  # permissions alone don't tell: full disk, read-only mount, root
+                pass
+        except OSError as error:
+            raise InputError(f"{path} can't be written to: {error.strerror or error}") from None
+
+    @staticmethod
+    def create(path: Path | str) -> Store:
+        """A store to write to, made if it doesn't exist.
+
+        Raises:
+            InputError: the folder can't be written to, or holds something else.
+        """
+        Store.check(path)
+        store = Store(path)
+        mark = store.path / MARK
+        try:
+            store.path.mkdir(parents=True, exist_ok=True)
+            if not mark.exists() or json.loads(mark.read_text())["schema"] != SCHEMA:
+                write_atomically(mark, json.dumps({"schema": SCHEMA}))  # first: a folder without it is no store
+            (store.path / "cells").mkdir(exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{store.path} can't be written to: {error.strerror or error}") from None
+        return store
+
+    def cell(self, name: str) -> StoredCell:
+        return StoredCell(self.path / "cells" / name)
+
+    def cells(self) -> list[StoredCell]:
+        """All cells, by name.
+
+        Raises:
+            InputError: the folder that has them can't be read.
+        """
+        try:
+            names = sorted(entry.name for entry in os.scandir(self.path / "cells") if os.path.isdir(entry))
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise InputError(f"{self.path / 'cells'} can't be read: {error.strerror or error}") from None
+        return [self.cell(name) for name in names]
+
+    @contextmanager
+    def writing(
+        self, name: str, record: Mapping[str, Any], keep: Callable[[Path], int] = lambda folder: 0
+    ) -> Iterator[CellWriter]:
+        """Write a cell. What is damaged or stale in its place is set aside.
+
+        Args:
+            name: the cell's.
+            record: what is known of it.
+            keep: says of the cell's folder how many bytes of rows are kept; 0 begins anew.
+
+        Raises:
+            CellBusyError: another process is at it.
+            CellDoneError: it is done; a result is never overwritten.
+            InputError: a newer lifegen has made it.
+        """
+        with self.holding(name) as lock:
+            cell = self.cell(name)
+            # Rows of an older version of a metric aren't gone on with: newer ones would be mixed with them.
+            may_go_on = cell.facts is not None and not outdated(cell.facts)
+            yield CellWriter(cell.folder, record, lock, keep(cell.folder) if may_go_on else 0)
+
+    @contextmanager
+    def holding(self, name: str) -> Iterator[SoftFileLease]:
+        """Hold a cell's lock, for a process here or elsewhere that writes it; raises as :meth:`writing` does."""
+        folder = self.path / "cells" / name
+        if os.path.lexists(folder) and not folder.is_dir():
+            with suppress(FileNotFoundError):  # another process was faster
+                folder.rename(self._aside(name, "it isn't a folder") / name)
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder) as lock:
+            cell = self.cell(name)
+            if cell.status == Status.INCOMPATIBLE:
+                raise InputError(f"{folder}: {cell.reason}")
+            if cell.status in (Status.DAMAGED, Status.FOREIGN):
+                self._set_aside(folder, cell.reason)
+            elif cell.status == Status.DONE:
+                why = outdated(cell.facts) if cell.facts else ""
+                if not why:
+                    raise CellDoneError(name)
+                self._set_aside(folder, f"stale: its {why}")
+            yield lock
+
+    def _set_aside(self, folder: Path, why: str) -> None:
+        """Move what is in a cell's folder to where nothing is read, and nothing lost."""
+        files = [file for file in folder.iterdir() if not file.name.startswith("lock")]
+        place = self._aside(folder.name, why)
+        # The record is last: as long as it is there, the next process finds the cell damaged as well.
+        for file in sorted(files, key=lambda file: file.name == "run.json"):
+            file.rename(place / file.name)
+
+    def _aside(self, name: str, why: str) -> Path:
+        """A new folder for what is set aside, with the reason in it."""
+        names = (self.path / "set-aside" / f"{name}--{i}" for i in count())
+        place = next(place for place in names if not place.exists())
+        place.mkdir(parents=True)
+        (place / "why.txt").write_text(f"{why}\n")
+        return place
+
+    def fail(self, name: str, record: Mapping[str, Any], error: str) -> None:
+        """Mark a cell whose process is gone as failed, unless it was done by then, or another process has taken it."""
+        folder = self.path / "cells" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with locked(folder, patience=5):  # a killed process is there until its parent has heard of it
+                # Running: by this lock. What it was cut off from may go on one day: nothing but its status changes.
+                if self.cell(name).status in (Status.FAILED, Status.RUNNING, Status.INTERRUPTED):
+                    failed = {**record, "schema": SCHEMA, **self.cell(name).record, "status": "failed", "error": error}
+                    write_record(folder, failed)
+        except CellBusyError:
+            return

@@ -1,0 +1,73 @@
+"""What a method is: a recipe of a model, Avalanche plugins, and a view of the stream."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from avalanche.core import SupervisedPlugin
+from pydantic import PositiveFloat, PositiveInt
+
+from ..contracts.model import GenerativeModel
+from ..contracts.options import Options
+from ..contracts.stream import Interval, Stream
+from ..seeds import Seeds
+from .template import GenerativeTemplate
+
+
+class Method(ABC):
+    """A lifelong generative method. Subclass it, register it with ``register_method``, and it is on the leaderboard.
+
+    Its learning behaviour lives in Avalanche plugins, so that each also works in a plain Avalanche script.
+    """
+
+    class Config(Options):
+        """Options of every method."""
+
+        batch_size: PositiveInt = 100
+        """Images per optimiser step, real and synthetic together."""
+        learning_rate: PositiveFloat = 1e-3
+        """Adam's step size."""
+
+    def __init__(self, config: Any = None) -> None:
+        """Make the method.
+
+        Args:
+            config: a ``Config``, a mapping of its fields, or None for the defaults.
+
+        Raises:
+            pydantic.ValidationError: an unknown field, or a value that its field can't take.
+        """
+        self.config: Any = self.Config.model_validate({} if config is None else config)
+
+    @abstractmethod
+    def model(self, stream: Stream, seeds: Seeds) -> GenerativeModel:
+        """The model to start with."""
+
+    def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
+        """The Avalanche plugins that make the method; none make plain fine-tuning."""
+        return []
+
+    def view(self, stream: Stream) -> Sequence[Interval]:
+        """The experiences to train on, in order."""
+        return list(stream.train_stream)
+
+    def strategy(self, stream: Stream, seeds: Seeds, device: torch.device | str = "cpu") -> GenerativeTemplate:
+        """Model and plugins in lifegen's template, ready for ``train``."""
+        model = self.model(stream, seeds).to(device)
+        model.generator = seeds.generator("latent-noise", device=device)
+        return GenerativeTemplate(
+            model=model,
+            optimizer=torch.optim.Adam(
+                model.parameters(),
+                lr=self.config.learning_rate,
+                fused=True,
+                capturable=torch.device(device).type == "cuda",  # its step count lies on the device
+            ),
+            plugins=self.plugins(stream, seeds),
+            train_mb_size=self.config.batch_size,
+            device=device,
+            seeds=seeds,
+        )

@@ -1,0 +1,184 @@
+"""The training loop: Avalanche's supervised template, with batches from one tensor and a budget in optimiser steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain, islice, repeat
+from typing import Any
+
+import torch
+from avalanche.core import BasePlugin, SupervisedPlugin
+from avalanche.training.plugins import EvaluationPlugin
+from avalanche.training.templates import SupervisedTemplate
+from torch import Tensor
+
+from ..contracts.images import to_unit
+from ..contracts.model import GenerativeModel, TrainingOutput
+from ..contracts.stream import tensor_view
+from ..seeds import Seeds
+from .capture import CUDAGraph, Graph, captured_epoch, obstacle
+from .counting import GradientNorms, count_state, extra_rows, interval_steps, synthetic_samples, total  # noqa: F401
+from .early_stopping import EarlyStoppingPlugin
+from .finite_loss import FiniteLossPlugin
+from .loader import TensorLoader
+from .precision import products_in
+
+
+def negative_elbo_loss(output: TrainingOutput, _: Any = None) -> Tensor:
+    """Mean training loss. A criterion that needs the output alone, so stock plugins that call it directly work."""
+    return output.negative_elbo().mean()
+
+
+class GenerativeTemplate(SupervisedTemplate):
+    """Trains a generative model on one interval after another.
+
+    An experience that says its ``steps`` gets exactly so many optimiser steps, or fewer if it says how it is stopped
+    early; any other Avalanche experience gets ``train_epochs`` epochs.
+
+    A plugin says what it keeps and draws by the attributes ``stored_parameters`` and ``stored_samples`` (now), and
+    ``synthetic_samples`` and ``extra_rows`` (so far: images drawn from a model of the past for training, and images of
+    any kind that were trained on beside the batches that ``forward`` sees). Those that it doesn't have count as 0.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: GenerativeModel,
+        optimizer: torch.optim.Optimizer,
+        plugins: Sequence[BasePlugin] = (),
+        train_mb_size: int = 100,
+        train_epochs: int = 1,
+        eval_mb_size: int = 500,
+        device: torch.device | str = "cpu",
+        evaluator: EvaluationPlugin | None = None,
+        seeds: Seeds | None = None,
+    ) -> None:
+        """Make the strategy.
+
+        Args:
+            model: the model to train.
+            optimizer: of the model's parameters.
+            plugins: what makes it a method.
+            train_mb_size: images per optimiser step.
+            train_epochs: passes over an experience that doesn't say its steps.
+            eval_mb_size: images per batch in ``eval``.
+            device: where model and data live.
+            evaluator: Avalanche's metrics and loggers; none by default, since lifegen's harness measures by itself.
+            seeds: where the batch order comes from.
+        """
+        self.counts = (0, 0)
+        """Rows that ``forward`` saw in training, and optimiser steps, of the interval"""
+        self.precision = "float32"
+        """Of matrix products in training steps; see ``precision``."""
+        self.graph: Callable[[torch.device], Graph] | None = CUDAGraph if torch.device(device).type == "cuda" else None
+        """What a training step is captured by, where that can be; None: steps are never captured."""
+        self.execution = "eager"
+        """How the steps of the last interval were taken: "captured", or "eager" and why"""
+        self._synthetic_before = 0
+        self._extra_before = 0
+        self.seeds = seeds or Seeds(0)
+        self.gradient_norms = GradientNorms()
+        super().__init__(
+            model=model,
+            optimizer=optimizer,
+            criterion=negative_elbo_loss,
+            # Early stopping is first: what the method keeps at the end of an interval is of the best state.
+            plugins=[EarlyStoppingPlugin(self.seeds), *plugins, self.gradient_norms, FiniteLossPlugin()],
+            train_mb_size=train_mb_size,
+            train_epochs=train_epochs,
+            eval_mb_size=eval_mb_size,
+            device=device,
+            evaluator=evaluator or _NoEvaluator(),
+        )
+
+    # What was drawn in the current (or, between intervals, the last) interval
+
+    @property
+    def optimizer_steps(self) -> int:
+        return self.counts[1]
+
+    @property
+    def synthetic_samples(self) -> int:
+        """Images drawn from a model of the past, as counted by the plugins that draw them."""
+        return synthetic_samples(self) - self._synthetic_before
+
+    @property
+    def real_samples(self) -> int:
+        """All other images that entered a training step, in the batch or beside it."""
+        return self.counts[0] + extra_rows(self) - self._extra_before - self.synthetic_samples
+
+    # What is kept
+
+    @property
+    def stored_parameters(self) -> int:
+        """Floating-point numbers kept: the model's state and what plugins keep beside it, such as a teacher."""
+        return count_state(self.model) + total(self.plugins, "stored_parameters")
+
+    @property
+    def stored_samples(self) -> int:
+        """Real images of the past that plugins keep."""
+        return total(self.plugins, "stored_samples")
+
+    # Avalanche's hooks
+
+    def make_train_dataloader(self, **kwargs: Any) -> None:
+        images = tensor_view(self.adapted_dataset)
+        if images is None:  # a plugin replaced the data
+            super().make_train_dataloader(**kwargs)
+            return
+        epoch = -(-len(images.x) // self.train_mb_size)
+        self.dataloader: Any = TensorLoader(
+            images,
+            self.train_mb_size,
+            batches=getattr(self.experience, "steps", epoch),
+            generator=self.seeds.generator("data-order", self.clock.train_exp_counter),
+            device=self.device,
+        )
+
+    def make_eval_dataloader(self, **kwargs: Any) -> None:
+        images = tensor_view(self.adapted_dataset)
+        if images is None:
+            super().make_eval_dataloader(**kwargs)
+            return
+        chunks = zip(images.x.split(self.eval_mb_size), images.y.split(self.eval_mb_size), strict=True)
+        self.dataloader = [[to_unit(x.to(self.device)), y, torch.zeros_like(y)] for x, y in chunks]
+
+    def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
+        self.counts = (0, 0)
+        self._stop_training = False  # Avalanche leaves it set after the last epoch: the next interval would not begin
+        self._synthetic_before = synthetic_samples(self)
+        self._extra_before = extra_rows(self)
+        steps = getattr(experience, "steps", None)
+        if steps is not None and self.train_epochs != 1:
+            raise ValueError("an experience that says its steps is one epoch: leave train_epochs at 1")
+        if steps is not None and not isinstance(self.dataloader, TensorLoader):
+            # A plugin brought its own loader, whose epochs have their own length: repeat it up to the budget.
+            self.dataloader = islice(chain.from_iterable(repeat(self.dataloader)), steps)
+        super()._train_exp(experience, eval_streams, **kwargs)
+
+    def training_epoch(self, **kwargs: Any) -> None:
+        why_not = obstacle(self) if self.graph else None
+        with products_in(self.precision, self.device):
+            if self.graph is None or why_not:
+                self.execution = f"eager: {why_not}" if why_not else "eager"
+                super().training_epoch(**kwargs)
+            else:
+                captured_epoch(self, self.graph(self.device), **kwargs)
+
+    def forward(self) -> Any:
+        if self.is_training:
+            rows, steps = self.counts
+            self.counts = (rows + len(self.mb_x), steps)
+        return super().forward()
+
+    def optimizer_step(self) -> None:
+        rows, steps = self.counts
+        self.counts = (rows, steps + 1)
+        super().optimizer_step()
+
+
+class _NoEvaluator(SupervisedPlugin):
+    """Stands where Avalanche wants an evaluator: the real one copies the experience at nine hooks of every step."""
+
+    def get_last_metrics(self) -> dict[str, Any]:
+        return {}
