@@ -184,12 +184,13 @@ def file_in(text: str) -> tuple[str, str | None, str] | None:
     """
     option = _OPTION.search(text)
     ends = [match.end() for match in _END_OF_FILE.finditer(text)]
-    if option:  # that of a thing, whose value ends like a file; or else a part of a folder's name, as very few have
-        ends = [end for end in ends if end < option.end() or os.path.isfile(expanded(text[:end]))]
-    for end in ends:
+    existing = [end for end in ends if os.path.isfile(expanded(text[:end]))]
+    # Behind an option's name there is its value, which may end like a file.
+    possible = existing + [end for end in ends if not option or end < option.end()]
+    for end in possible:
         if behind := _BEHIND_FILE.fullmatch(text, end):
             return text[:end], behind["thing"], behind["rest"] or ""
-    return (text[: ends[0]], None, text[ends[0] + 1 :]) if ends else None
+    return (text[: possible[0]], None, text[possible[0] + 1 :]) if possible else None
 
 
 def describe_one(kind: str, name: str) -> Description:
