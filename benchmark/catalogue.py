@@ -374,16 +374,16 @@ def _cache_file(name: str) -> Path:
 
 
 def _kept(name: str) -> dict[str, Any]:
-    """What a cache file says; nothing where there is none, or no home."""
-    with contextlib.suppress(OSError, ValueError, RuntimeError):
+    """What a cache file says; nothing where there is none."""
+    with contextlib.suppress(OSError, ValueError):
         if isinstance(kept := json.loads(_cache_file(name).read_text()), dict):
             return kept
     return {}
 
 
 def _keep(name: str, content: Mapping[str, Any]) -> None:
-    """Replace a cache file. Without a home, or with one that can't be written to, all is described again each time."""
-    with contextlib.suppress(OSError, RuntimeError):
+    """Replace a cache file; a read-only home only costs the time of describing again."""
+    with contextlib.suppress(OSError):
         file = _cache_file(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as temporary:

@@ -586,14 +586,15 @@ method = {{ mode = "slow", network = {{ depth = 1 }}, note = "0.5", fast = false
     cli(["list", "mine.py"], standalone_mode=False)
     said = " ".join(capsys.readouterr().out.split())
     assert 'mode "slow" one of slow, 0.5 How.' in said
-    assert 'network {"depth": 2, "mode": {depth: integer, mode: one' in said
+    assert 'network {"depth": 2, ' in said
+    assert "{depth: integer, " in said
 
 
 def test_a_file_that_registers_nothing_is_looked_at_again(folder, monkeypatch):
     """It may lack a library that is installed later."""
     answers = iter([[], [], [asdict(Description("method", "late", 1, "", "m"))]])
     monkeypatch.setattr("lifegen.benchmark.catalogue._describe_file_elsewhere", lambda file: next(answers))
-    monkeypatch.setattr("lifegen.benchmark.catalogue.platformdirs.user_cache_path", lambda name: folder / "cache")
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: folder / "cache")
     file = PluginFile("late.py", "")
     found = [_all_of.__wrapped__(file) for _ in range(4)]
     assert [len(one) for one in found] == [0, 0, 1, 1]
