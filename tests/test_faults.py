@@ -30,12 +30,11 @@ from lifegen.benchmark.reading.table import load
 from lifegen.benchmark.running.executor import Execution
 from lifegen.benchmark.running.local import run
 from lifegen.benchmark.running.worker import _output_to, run_cell
-from lifegen.benchmark.store import cell_folder
-from lifegen.benchmark.store import store as store_module
 from lifegen.benchmark.store.cell_folder import StoredCell
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.lock import CellBusyError, CellDoneError, is_alive
-from lifegen.benchmark.store.store import Store
+from lifegen.benchmark.store.store import Store, cell_folder
+from lifegen.benchmark.store.store import store as store_module
 
 from .faults import cell, outcome, run_in_store, start
 from .stores import numbers_of, shown

@@ -7,21 +7,34 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from lifegen.benchmark import load
+from lifegen.benchmark.authoring.scaffold import new
 from lifegen.benchmark.cells.cell import Cell, cell_of, plan
 from lifegen.benchmark.cells.spec import choose
 from lifegen.benchmark.cells.suite import cells_of
+from lifegen.benchmark.cli import cli
+from lifegen.benchmark.contracts.registry import METHODS, METRICS
 from lifegen.benchmark.discovery.entry_points import Provided, provided
-from lifegen.benchmark.discovery.index import Description, _describe_safely, describe_file, file_in, plug_in_metrics
+from lifegen.benchmark.discovery.index import (
+    Description,
+    _all_of,
+    _describe_safely,
+    describe_file,
+    file_in,
+    plug_in_metrics,
+)
 from lifegen.benchmark.discovery.plugin_file import PluginFile, files_of
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.overview import overview
 from lifegen.benchmark.reading.scores import scores_of
 from lifegen.benchmark.reporting.publish import publish
+from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.running.local import missing
 from lifegen.benchmark.running.rerun import rerun
 from lifegen.benchmark.running.worker import run_cell
@@ -34,6 +47,7 @@ from .tiny_scenarios import chosen
 METHOD = (Path(__file__).parent / "plugin_package" / "src" / "lifegen_test_plugins" / "methods.py").read_text()
 SCENARIO = (Path(__file__).parent / "plugin_package" / "src" / "lifegen_test_plugins" / "scenarios.py").read_text()
 METRIC = (Path(__file__).parent / "plugin_package" / "src" / "lifegen_test_plugins" / "metrics.py").read_text()
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 LIFEGEN = [str(Path(sys.executable).with_name("lifegen"))]
 
 
@@ -54,13 +68,107 @@ def folder(tmp_path, monkeypatch) -> Path:
         ("mine.py:strength=0.1", ("mine.py", None, "strength=0.1")),
         ("mine.py:my-name:x=a:b", ("mine.py", "my-name", "x=a:b")),
         ("mine.py:2fast", ("mine.py", "2fast", "")),
+        ("run_10:30/mine.py", ("run_10:30/mine.py", None, "")),
+        ("2026-01-01T10:30:00/mine.py:Class:a=1", ("2026-01-01T10:30:00/mine.py", "Class", "a=1")),
+        ("C:\\mine.py:Class", ("C:\\mine.py", "Class", "")),
+        ("mine.py:Class:opt=other.py", ("mine.py", "Class", "opt=other.py")),
+        ("mine.py:opt=a:b.py", ("mine.py", None, "opt=a:b.py")),
+        ("folder.py/mine.py:Class", ("folder.py/mine.py", "Class", "")),
+        ("folder.py:10/mine.py", ("folder.py:10/mine.py", None, "")),
+        ("a.py:b.py", ("a.py:b.py", None, "")),
+        ("a=b/mine.py", ("a=b/mine.py", None, "")),
+        ("~/a:b/mine.py", ("~/a:b/mine.py", None, "")),
+        ("mine.py:", ("mine.py", None, "")),
+        ("mine.py:no option", ("mine.py", None, "no option")),
         ("naive", None),
         ("naive:codes=3", None),
         ("naive.pyc", None),
+        ("naive:note=a.py", None),
+        ("naive:note=a.py:b", None),
+        ("naive: note = folder/a.py", None),
+        ("naive:notes=[a.py,b.py:c]", None),
     ],
 )
 def test_a_file_a_class_and_options_are_told_apart(text, expected):
     assert file_in(text) == expected
+
+
+def test_a_folder_that_looks_like_an_option_is_one_if_the_file_is_there(folder):
+    assert file_in("naive:note=1/mine.py:width=8") is None
+    (folder / "naive:note=1").mkdir()
+    (folder / "naive:note=1" / "mine.py").write_text(METHOD)
+    assert file_in("naive:note=1/mine.py:width=8") == ("naive:note=1/mine.py", None, "width=8")
+
+
+OWN_CALLS = """
+from lifegen.benchmark import register_method, register_metric, register_scenario
+from lifegen.methods.ewc import EWC
+from lifegen.methods.generative_replay import GenerativeReplay
+from lifegen.scenarios.avalanche import register_benchmark
+from lifegen.scenarios.split import SplitDigitsConfig, split_digits
+
+
+@register_method("calmer", version=1)
+class Calmer(GenerativeReplay):
+    "Generative replay that learns more slowly."
+
+register_method("calmer2", version=1)(EWC)
+
+def register_all():
+    for name in ("backwards", "forwards"):
+        register_scenario(name, version=1, config=SplitDigitsConfig)(split_digits)
+    exec("register_metric('from_text', version=1)(lambda m: ())")
+
+register_all()
+register_benchmark("pairs", lambda data_root: None, version=1)
+"""
+
+
+def test_a_file_registers_what_its_own_text_registers(tmp_path):
+    """In a fresh process, where its imports register methods, scenarios and metrics meanwhile; and in any order."""
+    (tmp_path / "own.py").write_text(OWN_CALLS)
+    texts = re.findall(r"```python\n(.*?)```", (DOCS / "add-a-method.md").read_text(), re.DOTALL)
+    parts = [text for text in texts if re.search("^(def|class) ", text, re.MULTILINE)]
+    (tmp_path / "keep_style.py").write_text("\n\n".join(parts))
+    (tmp_path / "style_distillation.py").write_text((DOCS / "examples" / "style_distillation.py").read_text())
+    new("metric", "my_metric", tmp_path)
+    code = """
+from lifegen.benchmark.checks.check import targets
+for name in ("my_metric", "own", "keep_style", "style_distillation"):
+    print(*sorted(one.origin + "=" + one.name for one, _ in targets(name + ".py")))
+from lifegen.benchmark.registry import METHODS
+print(METHODS["ewc"].origin, METHODS["generative-replay"].origin)
+from lifegen.benchmark.plugin_file import PluginFile
+print(PluginFile("after.py", PluginFile.read("own.py").text.replace("calmer", "later")).load()[0].name)
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        "my_metric.py:my_metric=my_metric",
+        "own.py:<lambda>=from_text own.py:Calmer=calmer own.py:EWC=calmer2 own.py:pairs=pairs "
+        "own.py:split_digits=backwards own.py:split_digits=forwards",
+        "keep_style.py:KeepStyle=keep-style",
+        "style_distillation.py:StyleDistillation=style-distillation",
+        "lifegen.methods.ewc.EWC lifegen.methods.generative_replay.GenerativeReplay",
+        "later",
+    ], done.stderr
+
+
+def test_a_file_whose_text_fails_takes_nothing_with_it(folder):
+    """What it imported is registered and stays so, since it isn't imported again; what it replaced is there again."""
+    PluginFile.read("mine.py").load()
+    (folder / "an_imported_module.py").write_text(METRIC.replace("negative_elbo_best", "of_the_import"))
+    text = "import an_imported_module\n" + METHOD + METRIC.replace("negative_elbo_best", "of_the_file") + "\n1 / 0\n"
+    sys.path.insert(0, str(folder))
+    try:
+        with pytest.raises(InputError, match="ZeroDivisionError"):
+            PluginFile("mine.py", text).load()
+        assert METRICS["of_the_import"].origin == "an_imported_module.of_the_import"
+        assert METHODS["anchored"].module == PluginFile.read("mine.py").module
+        assert "of_the_file" not in {entry.name for entry in METRICS}
+    finally:
+        sys.path.remove(str(folder))
+        del sys.modules["an_imported_module"]
+        METRICS.forget_unfinished()
 
 
 def test_a_method_is_chosen_by_its_file_and_shown_by_its_name(folder):
@@ -168,6 +276,15 @@ def test_a_record_with_another_text_is_damaged(folder):
          r"registers 2 methods: say which, mine\.py:Anchored, mine\.py:Other"),
         (METHOD.replace('"anchored"', '"naive"'),
          r"'naive' is registered twice: by lifegen\.methods\.naive\.Naive and by mine\.py:Anchored; rename one"),
+        (METHOD + METHOD.replace("class Anchored", "class Other"),
+         r"'anchored' is registered twice: by mine\.py:Anchored and by mine\.py:Other"),
+        (METHOD + '\nregister_method("again", version=1)(Anchored)',
+         r"registers 2 methods: say which, mine\.py:anchored, mine\.py:again"),
+        ("from lifegen.methods.naive import Naive\nfrom lifegen.benchmark import register_method\n"
+         'register_method("naive", version=7)(Naive)',
+         r"'naive' is registered twice: by lifegen\.methods\.naive\.Naive and by mine\.py:Naive"),
+        (METHOD + '\nimport torch\nregister_method("odd", version=1, inert={"a": torch.ones(1)})(Anchored)',
+         r"mine\.py, line \d+: PydanticSerializationError: .*Tensor"),
         ("import sys\nsys.exit(3)", r"mine\.py, line 2: SystemExit: 3"),
         ("import os\nos._exit(3)", "ends Python, or never ends"),
         (METHOD.replace('"anchored"', '"My Method"'), r"'My Method' must match .*such as 'my-method'"),
@@ -231,16 +348,19 @@ def test_metrics_of_a_file_are_measured_beside_the_others(folder):
 def test_a_scenario_a_method_and_a_metric_of_files_on_the_command_line(folder):
     (folder / "stripes.py").write_text(SCENARIO)
     (folder / "metric.py").write_text(METRIC)
+    (folder / "run_10:30").mkdir()
+    (folder / "run_10:30" / "own.py").write_text(OWN_CALLS)
     run = ["run", "-s", "stripes.py:steps=3", "-m", "mine.py:width=8", "-m", "naive:width=8", "--metric", "metric.py",
-           "--seeds", "0", "--device", "cpu"]  # fmt: skip
+           "-m", "run_10:30/own.py:calmer:width=8", "--seeds", "0", "--device", "cpu"]  # fmt: skip
     done = subprocess.run([*LIFEGEN, *run], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "stripes:steps=3 anchored:width=8 seed 0: done in" in done.stdout
+    for label in ("anchored:width=8", "calmer:width=8"):
+        assert f"stripes:steps=3 {label} seed 0: done in" in done.stdout
     assert "negative ELBO" in done.stdout
     board = subprocess.run([*LIFEGEN, "leaderboard", "runs/default", "--metric", "negative_elbo_best"],
                            capture_output=True, text=True, check=True).stdout  # fmt: skip
     assert "anchored:width=8" in board
-    for name in ("mine.py", "stripes.py", "metric.py"):
+    for name in ("mine.py", "stripes.py", "metric.py", "run_10:30/own.py"):
         (folder / name).unlink()
     again = subprocess.run([*LIFEGEN, "worker", "runs/default"], capture_output=True, text=True, check=False)
     assert again.returncode == 0, again.stderr  # all is done, and known without the files
@@ -371,16 +491,125 @@ def test_a_record_cannot_name_a_file_elsewhere(folder, name):
         files_of(record)
 
 
-def test_a_suite_names_files_that_lie_beside_it(folder, monkeypatch):
-    (folder / "stripes.py").write_text(SCENARIO)
-    (folder / "mine.toml").write_text("""
+SUITE = """
 summary = "Mine"
 budget = "a minute"
 scenarios = ["stripes.py:steps=3"]
 methods = ["mine.py:width=8", "naive"]
 seeds = [0]
-smoke = {}
-""")
+
+[smoke]
+method = { width = 4, strength = 1 }
+"""
+
+
+@pytest.mark.parametrize("place", [".", "run_10:30", "suite.py:x=1"])
+def test_a_suite_names_files_that_lie_beside_it(place, folder, monkeypatch):
+    there = folder / place
+    there.mkdir(exist_ok=True)
+    for name, text in {"stripes.py": SCENARIO, "mine.py": METHOD, "mine.toml": SUITE, "metric.py": METRIC}.items():
+        (there / name).write_text(text)
     (folder / "elsewhere").mkdir()
     monkeypatch.chdir(folder / "elsewhere")
-    assert [cell.method.label for cell in cells_of("../mine.toml")] == ["anchored:width=8", "naive"]
+    cells = cells_of(f"../{place}/mine.toml", metrics=[f"../{place}/metric.py"])
+    assert [cell.method.label for cell in cells] == ["anchored:width=8", "naive"]
+    small = cells_of(f"../{place}/mine.toml", smoke=True)
+    assert [cell.method.label for cell in small] == ["anchored:width=4,strength=1", "naive:width=4"]
+    with pytest.raises(InputError, match="all metrics of a file are measured; write --metric .*metric.py"):
+        cells_of(f"../{place}/mine.toml", metrics=[f"../{place}/metric.py:negative_elbo_best"])
+
+
+def test_paths_of_a_home_and_of_nobody(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.chdir("/")
+    (folder / "mine.toml").write_text(
+        SUITE.replace("stripes.py:steps=3", "split-digits").replace("mine.py", "~/mine.py")
+    )
+    assert [cell.method.label for cell in cells_of("~/mine.toml")] == ["anchored:width=8", "naive"]
+    for path in ("~a-user-that-nobody-is/mine.py", "~\0/mine.py", "a\0b/mine.py"):
+        with pytest.raises(InputError, match="can't be read"):
+            choose("method", path)
+
+
+OPTIONS = METHOD.replace(
+    "@register_method",
+    """from enum import Enum
+from pydantic import BaseModel
+
+class Mode(Enum):
+    SLOW = "slow"
+    HALF = "0.5"
+
+class Network(BaseModel):
+    depth: int = 2
+    mode: Mode = Mode.SLOW
+
+@register_method""",
+    1,
+).replace(
+    "        strength: float",
+    """        mode: Mode = Mode.SLOW
+        "How."
+        network: Network = Network()
+        "What."
+        note: str = ""
+        "Why."
+        fast: bool = True
+        "When."
+        strength: float""",
+)
+
+
+def test_options_that_are_enums_and_models_of_a_file(folder, capsys):
+    (folder / "mine.py").write_text(OPTIONS)
+    asked = 'mine.py:mode=0.5,network={"mode":0.5},note=a/b//c.py,width=8'
+    choice = choose("method", asked)
+    assert choice.label == 'anchored:width=8,mode=0.5,network={"depth":2,"mode":"0.5"},note=a/b//c.py'
+    assert build_method(choice).config.network.mode.name == "HALF"
+    (cell,) = plan([choose("scenario", "split-digits:steps=2,classes_per_interval=5")], [choice], [0])
+    assert cell_of(json.loads(json.dumps(cell.record()))) == cell
+    store = Store.create(folder / "s")
+    assert run_cell(cell, store.path, folder, "cpu") == "done", store.cell(cell.name).reason
+
+    suite = f"""
+summary = "Mine"
+budget = "a minute"
+scenarios = ["split-digits"]
+methods = ['{asked}']
+seeds = [0]
+
+[smoke]
+method = {{ mode = "slow", network = {{ depth = 1 }}, note = "0.5", fast = false }}
+"""
+    (folder / "mine.toml").write_text(suite)
+    assert cells_of("mine.toml")[0].method == choice
+    (small,) = cells_of("mine.toml", smoke=True)
+    assert small.method.label == 'anchored:width=8,network={"depth":1,"mode":"slow"},note=0.5,fast=false'
+    (folder / "mine.toml").write_text(suite.replace("depth", "dept"))
+    with pytest.raises(InputError, match="smoke.method.network: unknown option .*'network.dept'.*mean 'network.depth'"):
+        cells_of("mine.toml")
+
+    cli(["list", "mine.py"], standalone_mode=False)
+    said = " ".join(capsys.readouterr().out.split())
+    assert 'mode "slow" one of slow, 0.5 How.' in said
+    assert 'network {"depth": 2, ' in said
+    assert "{depth: integer, " in said
+
+
+def test_a_file_that_registers_nothing_is_looked_at_again(folder, monkeypatch):
+    """It may lack a library that is installed later."""
+    answers = iter([[], [], [asdict(Description("method", "late", 1, "", "m"))]])
+    monkeypatch.setattr("lifegen.benchmark.catalogue._describe_file_elsewhere", lambda file: next(answers))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: folder / "cache")
+    file = PluginFile("late.py", "")
+    found = [_all_of.__wrapped__(file) for _ in range(4)]
+    assert [len(one) for one in found] == [0, 0, 1, 1]
+
+
+def test_that_no_process_can_be_started_is_said(folder, monkeypatch):
+    def broken(workers):
+        raise BrokenProcessPool("all workers expired")
+
+    monkeypatch.setattr("lifegen.benchmark.pool.pool", broken)
+    with pytest.raises(InputError, match=r"mine\.py can't be run: no process can be started .*BrokenProcessPool"):
+        _all_of.__wrapped__(PluginFile("mine.py", "x = 1"))

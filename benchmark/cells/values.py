@@ -129,7 +129,7 @@ def checked(value: Any, schema: Schema, name: str, of: str) -> Any:
 
 def _refusal(value: Any, schema: Schema, name: str, of: str) -> InputError:
     """The error of a value that doesn't fit, about the innermost part of it that doesn't."""
-    kind = {list: "array", dict: "object"}.get(type(value))
+    kind = "array" if isinstance(value, list) else "object" if isinstance(value, dict) else None
     within = [one for one in _alternatives(schema) if kind and one.get("type") == kind]
     if len(within) == 1 and kind == "array":
         for i, element in enumerate(value):

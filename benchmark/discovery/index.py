@@ -151,12 +151,13 @@ def file_in(text: str) -> tuple[str, str | None, str] | None:
     """
     option = _OPTION.search(text)
     ends = [match.end() for match in _END_OF_FILE.finditer(text)]
-    if option:  # that of a thing, whose value ends like a file; or else a part of a folder's name, as very few have
-        ends = [end for end in ends if end < option.end() or os.path.isfile(expanded(text[:end]))]
-    for end in ends:
+    existing = [end for end in ends if os.path.isfile(expanded(text[:end]))]
+    # Behind an option's name there is its value, which may end like a file.
+    possible = existing + [end for end in ends if not option or end < option.end()]
+    for end in possible:
         if behind := _BEHIND_FILE.fullmatch(text, end):
             return text[:end], behind["thing"], behind["rest"] or ""
-    return (text[: ends[0]], None, text[ends[0] + 1 :]) if ends else None
+    return (text[: possible[0]], None, text[possible[0] + 1 :]) if possible else None
 
 
 def describe_one(kind: str, name: str) -> Description:
@@ -354,16 +355,16 @@ def _cache_file(name: str) -> Path:
 
 
 def _kept(name: str) -> dict[str, Any]:
-    """What a cache file says; nothing where there is none, or no home."""
-    with contextlib.suppress(OSError, ValueError, RuntimeError):
+    """What a cache file says; nothing where there is none."""
+    with contextlib.suppress(OSError, ValueError):
         if isinstance(kept := json.loads(_cache_file(name).read_text()), dict):
             return kept
     return {}
 
 
 def _keep(name: str, content: Mapping[str, Any]) -> None:
-    """Replace a cache file. Without a home, or with one that can't be written to, all is described again each time."""
-    with contextlib.suppress(OSError, RuntimeError):
+    """Replace a cache file; a read-only home only costs the time of describing again."""
+    with contextlib.suppress(OSError):
         file = _cache_file(name)
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as temporary:
