@@ -36,7 +36,7 @@ from .options import Options
 from .registry import METHODS
 from .stream import TensorImages, avalanche_dataset
 
-FORMAT = 1
+FORMAT = 2
 _ACCELERATOR_ERRORS = (torch.OutOfMemoryError, torch.AcceleratorError)
 _MAPPINGS: dict[str, Any] = {"dict": dict, "ordered": OrderedDict, "defaultdict": defaultdict}
 _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "size": torch.Size}
