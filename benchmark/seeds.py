@@ -68,6 +68,10 @@ class Seeds:
 
         return torch.Generator(device).manual_seed(self.of(*role))
 
+    def late_generator(self, *role: str | int) -> LateGenerator:
+        """A torch generator for a role whose device is known only later, such as when the first batch comes."""
+        return LateGenerator(self, role)
+
     def seed_globals(self) -> None:
         """Seed Python's, numpy's and torch's global generators: lifegen doesn't draw from them, stock plugins do."""
         import random
@@ -78,6 +82,21 @@ class Seeds:
         random.seed(self.of("global", "python"))
         np.random.seed(self.of("global", "numpy") % 2**32)  # noqa: NPY002  (it is the legacy generator that plugins use)
         torch.manual_seed(self.of("global", "torch"))
+
+
+class LateGenerator:
+    """A role's generator, which is made when it is first drawn from, on the device that it is needed on."""
+
+    def __init__(self, seeds: Seeds, role: tuple[str | int, ...]) -> None:
+        self._seeds = seeds
+        self._role = role
+        self._generator: torch.Generator | None = None
+
+    def on(self, device: torch.device | str) -> torch.Generator:
+        """The generator, the same one at each call: the device counts at the first."""
+        if self._generator is None:
+            self._generator = self._seeds.generator(*self._role, device=device)
+        return self._generator
 
 
 def global_states() -> dict[str, bytes]:

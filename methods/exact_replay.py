@@ -49,8 +49,7 @@ class ExactReplayPlugin(SupervisedPlugin):
         self._size = size
         self._per_distribution = per_distribution
         self._sampling = seeds.generator("memory")
-        self._seeds = seeds
-        self._replay: torch.Generator | None = None
+        self._replay = seeds.late_generator("replay")
         self._keys = torch.empty(0, dtype=torch.float64)
         self._is_new = True
 
@@ -67,10 +66,8 @@ class ExactReplayPlugin(SupervisedPlugin):
         if self.memory is None:
             return
         batch, device = len(strategy.mb_x), self.memory.device
-        if self._replay is None:  # on the model's device, which is known only now
-            self._replay = self._seeds.generator("replay", device=device)
         replayed = batch - max(1, batch // self.distributions)
-        chosen = torch.randint(len(self.memory), (replayed,), generator=self._replay, device=device)
+        chosen = torch.randint(len(self.memory), (replayed,), generator=self._replay.on(device), device=device)
         strategy.mbatch = with_replay(strategy.mbatch, to_unit(self.memory[chosen]))
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:

@@ -75,10 +75,9 @@ class TeacherPlugin(SupervisedPlugin):
         self._norm_reset = norm_reset
         self._draw = replay_images == "draw"
         self._aggregate = replay_prior == "aggregate"
-        self._seeds = seeds
         self._init = seeds.generator("growth")
         self._mixture = seeds.generator("mixture")
-        self._replay: torch.Generator | None = None
+        self._replay = seeds.late_generator("replay")
         self._prior: Tensor | None = None
         self._usage: Tensor | None = None
         self._steps = 0
@@ -112,9 +111,8 @@ class TeacherPlugin(SupervisedPlugin):
             return
         x = strategy.mb_x
         self.real = self._real_count(len(x))
-        if self._replay is None:  # on the model's device, which is known only now
-            self._replay = self._seeds.generator("replay", device=x.device)
-        synthetic = self.teacher.sample(len(x) - self.real, generator=self._replay, prior=self._prior, draw=self._draw)
+        noise = self._replay.on(x.device)
+        synthetic = self.teacher.sample(len(x) - self.real, generator=noise, prior=self._prior, draw=self._draw)
         strategy.mbatch = with_replay(strategy.mbatch, synthetic)
         self.synthetic_samples += len(synthetic)
 

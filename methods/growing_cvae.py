@@ -164,8 +164,7 @@ class SelfMemoryPlugin(SupervisedPlugin):
         self._most_playback = most_playback
         self._warmup = warmup
         self._draw = draw
-        self._seeds = seeds
-        self._replay: torch.Generator | None = None
+        self._replay = seeds.late_generator("replay")
         self._warmup_steps = 0
 
     @property
@@ -190,17 +189,16 @@ class SelfMemoryPlugin(SupervisedPlugin):
         if self.snapshot is None or not (is_warmup or self._playback):
             return
         batch, device = len(strategy.mb_x), strategy.mb_x.device
-        if self._replay is None:  # on the model's device, which is known only now
-            self._replay = self._seeds.generator("replay", device=device)
+        noise = self._replay.on(device)
         n = batch if is_warmup else batch - self._real_count(batch)
         old = self._categories.others
         # In the warm-up at random; then from each alike, the remainder to some at random.
-        which = torch.randint(len(old), (n if is_warmup else 1,), generator=self._replay, device=device)
+        which = torch.randint(len(old), (n if is_warmup else 1,), generator=noise, device=device)
         if not is_warmup:
             which = (which + torch.arange(n, device=device)) % len(old)
         categories = old[which]
-        style = torch.randn(n, self.snapshot.style, generator=self._replay, device=device)
-        images = self.snapshot.images_of(self.snapshot.decode(style, categories), self._replay, self._draw)
+        style = torch.randn(n, self.snapshot.style, generator=noise, device=device)
+        images = self.snapshot.images_of(self.snapshot.decode(style, categories), noise, self._draw)
         strategy.mbatch = with_replay(strategy.mbatch, images)
         self._categories.replace_last(strategy.model, categories)
         self.style = style if is_warmup else None
@@ -241,8 +239,7 @@ class CirculationPlugin(SupervisedPlugin):
         self._code_weight = code_weight
         self._lap_weight = lap_weight
         self._draw = draw
-        self._seeds = seeds
-        self._lap: torch.Generator | None = None
+        self._lap = seeds.late_generator("second-lap")
 
     def before_backward(self, strategy: Any, **_: Any) -> None:
         model, output = strategy.model, strategy.mb_output
@@ -250,9 +247,7 @@ class CirculationPlugin(SupervisedPlugin):
             error = (output.mean - self._memory.style).square().mean(1)
             strategy.loss = strategy.loss + self._code_weight * error.mean()
             return
-        if self._lap is None:  # on the model's device, which is known only now
-            self._lap = self._seeds.generator("second-lap", device=output.x.device)
-        again = model.images_of(output.parameters.detach(), self._lap, self._draw)
+        again = model.images_of(output.parameters.detach(), self._lap.on(output.x.device), self._draw)
         with norm_statistics_kept([model]):  # these count for images, not for reconstructions
             lap = model.forward_given(again, model.categories).negative_elbo().mean()
         strategy.loss = strategy.loss + self._lap_weight * lap

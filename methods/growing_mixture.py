@@ -82,7 +82,7 @@ class GrowingPlugin(SupervisedPlugin):
         self._trust_boundaries = trust_boundaries
         self._seeds = seeds
         self._init = seeds.generator("growth")
-        self._replay: torch.Generator | None = None
+        self._replay = seeds.late_generator("replay")
         self._served_before = 0
         self._model: VAEMixture | None = None
 
@@ -134,11 +134,9 @@ class GrowingPlugin(SupervisedPlugin):
     def before_training_iteration(self, strategy: Any, **_: Any) -> None:
         if self.source is None:
             return
-        if self._replay is None:  # on the model's device, which is known only now
-            self._replay = self._seeds.generator("replay", device=strategy.mb_x.device)
         batch = len(strategy.mb_x)
         real = max(1, batch // (self._served_before + 1))
-        replayed = self.source.sample(batch - real, generator=self._replay, draw=self._draw)
+        replayed = self.source.sample(batch - real, generator=self._replay.on(strategy.mb_x.device), draw=self._draw)
         strategy.mbatch = with_replay(strategy.mbatch, replayed)
         self.synthetic_samples += len(replayed)
 

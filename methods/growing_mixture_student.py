@@ -84,9 +84,8 @@ class StudentPlugin(SupervisedPlugin):
         super().__init__()
         self.synthetic_samples = 0
         """Images drawn from components so far."""
-        self._seeds = seeds
         self._draw = draw
-        self._generator: torch.Generator | None = None
+        self._noise = seeds.late_generator("student")
 
     @property
     def extra_rows(self) -> int:
@@ -96,13 +95,12 @@ class StudentPlugin(SupervisedPlugin):
     def before_backward(self, strategy: Any, **_: Any) -> None:
         model: DistilledMixture = strategy.model
         mixture, x = model.mixture, strategy.mb_x
-        if self._generator is None:  # on the model's device, which is known only now
-            self._generator = self._seeds.generator("student", device=x.device)
-        model.student.generator, model.student.latent_noise = self._generator, model.latent_noise
+        noise = self._noise.on(x.device)
+        model.student.generator, model.student.latent_noise = noise, model.latent_noise
         share = len(x) // (mixture.codes + 1)
         others = [k for k in range(mixture.codes) if k != mixture.active]
         with torch.no_grad():
-            drawn = [mixture.component_sample(k, share, self._generator, self._draw) for k in others]
+            drawn = [mixture.component_sample(k, share, noise, self._draw) for k in others]
         own = len(x) - share * len(others)
         batch = torch.cat([*drawn, x[torch.arange(own, device=x.device) * len(x) // own]])
         self.synthetic_samples += share * len(others)

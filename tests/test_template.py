@@ -87,6 +87,13 @@ def test_the_order_of_the_data_does_not_depend_on_who_draws_noise():
     assert torch.equal(*orders)
 
 
+def test_a_late_generator_is_its_roles_and_goes_on_drawing():
+    late = Seeds(3, "s").late_generator("noise", 1)
+    drawn = [torch.rand(2, generator=late.on("cpu")) for _ in range(2)]
+    plain = Seeds(3, "s").generator("noise", 1)
+    assert all(torch.equal(values, torch.rand(2, generator=plain)) for values in drawn)
+
+
 def test_equal_seeds_give_equal_weights_and_other_seeds_others():
     weights = []
     for seed in (0, 0, 1):

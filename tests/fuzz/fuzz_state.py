@@ -19,6 +19,10 @@ from safetensors.torch import save
 
 from lifegen.benchmark.running.state import State, _digest, read_state, restore, write_state
 from lifegen.benchmark.seeds import Seeds
+<<<<<<< HEAD
+=======
+from lifegen.benchmark.state import FORMAT, State, _digest, read_state, restore, write_state
+>>>>>>> methods
 
 from .mutation import changed, damaged, fuzz
 
@@ -54,7 +58,7 @@ def mutate(rng: random.Random) -> dict[str, bytes]:
     if rng.random() < 0.1:
         tensors.pop(rng.choice(list(tensors)))
     text = json.dumps(stated)
-    header = {"format": "1", "content": text, "digest": _digest(text, tensors)}
+    header = {"format": str(FORMAT), "content": text, "digest": _digest(text, tensors)}
     return {"state.safetensors": save(tensors, header)}
 
 
