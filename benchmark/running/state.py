@@ -37,10 +37,7 @@ from ..errors import InputError
 from ..files import write_atomically
 
 FORMAT = 2
-<<<<<<< HEAD:benchmark/running/state.py
 """Raised when classes move: a state names them by their modules."""
-=======
->>>>>>> methods:benchmark/state.py
 _ACCELERATOR_ERRORS = (torch.OutOfMemoryError, torch.AcceleratorError)
 _MAPPINGS: dict[str, Any] = {"dict": dict, "ordered": OrderedDict, "defaultdict": defaultdict}
 _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "size": torch.Size}

@@ -17,12 +17,8 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from lifegen.benchmark.running.state import State, _digest, read_state, restore, write_state
+from lifegen.benchmark.running.state import FORMAT, State, _digest, read_state, restore, write_state
 from lifegen.benchmark.seeds import Seeds
-<<<<<<< HEAD
-=======
-from lifegen.benchmark.state import FORMAT, State, _digest, read_state, restore, write_state
->>>>>>> methods
 
 from .mutation import changed, damaged, fuzz
 
