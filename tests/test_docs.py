@@ -18,7 +18,8 @@ from lifegen import benchmark
 from lifegen.benchmark import check
 from lifegen.benchmark.cells.spec import choose
 from lifegen.benchmark.cells.suite import suite, suites
-from lifegen.benchmark.cli.main import KINDS, cli
+from lifegen.benchmark.cli.listing import KINDS
+from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.contracts.registry import REGISTRIES
 from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.reporting.figure_kinds import FIGURE_KINDS

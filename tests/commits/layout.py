@@ -1,7 +1,8 @@
 """The layout of lifegen in some commits: ``python -m tests.commits.layout [COMMIT]...``; the working tree by default.
 
-It prints the Python files and lines of each folder, the number of arrows (one for each pair of modules, or of folders),
-and the circles: modules that import each other, directly or through others, in functions too.
+It prints the Python files and lines of each folder, the number of arrows between modules and between rooms,
+and the circles: modules or rooms that import each other, directly or through others, in functions too. A room is a
+folder, or a file that lies beside folders.
 """
 
 from __future__ import annotations
@@ -41,18 +42,19 @@ def circles(arrows: Iterable[tuple[str, str]]) -> list[list[str]]:
 
 
 def _described(root: Path) -> str:
-    files = modules(root)
-    arrows = {(one.importer, one.imported) for one in imports(files)}
-    folder_of = {name: str(path.relative_to(root).parent) for name, path in files.items()}
-    between = {(folder_of[a], folder_of[b]) for a, b in arrows if folder_of[a] != folder_of[b]}
+    files = {name: path.relative_to(root) for name, path in modules(root).items()}
+    arrows = {(one.importer, one.imported) for one in imports(modules(root))}
     lines = []
-    for folder in sorted(set(folder_of.values())):
-        its = [path for name, path in files.items() if folder_of[name] == folder]
-        lines.append(
-            f"  {folder:36} {len(its):3} files {sum(len(path.read_text().splitlines()) for path in its):6,} lines"
-        )
-    lines.append(f"{len(files)} modules, {len(arrows)} arrows between modules, {len(between)} between folders")
-    for what, pairs in (("modules", arrows), ("folders", between)):
+    for folder in sorted({file.parent for file in files.values()}):
+        its = [root / file for file in files.values() if file.parent == folder]
+        length = sum(len(file.read_text().splitlines()) for file in its)
+        lines.append(f"  {folder!s:36} {len(its):3} files {length:6,} lines")
+    with_folders = {file.parent.parent for file in files.values()}
+    room_of = {name: file if file.parent in with_folders else file.parent for name, file in files.items()}
+    between = {(str(room_of[a]), str(room_of[b])) for a, b in arrows if room_of[a] != room_of[b]}
+    rooms = len(set(room_of.values()))
+    lines.append(f"{len(files)} modules, {len(arrows)} arrows; {rooms} rooms, {len(between)} arrows")
+    for what, pairs in (("modules", arrows), ("rooms", between)):
         found = circles(pairs)
         lines.append(f"circles of {what}: {len(found) or 'none'}")
         lines += [f"  {', '.join(group)}" for group in found]

@@ -1,0 +1,142 @@
+"""The commands that say what there is: ``list``, and ``data``, which fetches it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import InputError, unknown
+from ..folders import NOWHERE, data_folder
+
+KINDS = ("methods", "scenarios", "suites", "metrics")
+
+
+@click.command("list")
+@click.argument("what", required=False, metavar="[methods|scenarios|suites|metrics|NAME|FILE]")
+@click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
+def list_command(what: str | None, as_json: bool) -> None:
+    """Show what there is: methods, scenarios, suites, metrics, or one of them with its options."""
+    from ..discovery.index import forget_failures
+
+    forget_failures()
+    in_detail = what is not None and what not in KINDS
+    content = _named(str(what)) if in_detail else {kind: _contents(kind) for kind in ([what] if what else KINDS)}
+    if as_json:
+        click.echo(json.dumps(content, indent=1))
+        return
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    for kind, entries in content.items():
+        console.print(_list_table(kind, entries), "")
+        details = _suite_table if kind == "suites" else _options_table
+        for entry in entries.values() if in_detail else ():
+            console.print(details(entry), "")
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME|FILE]...")
+@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
+def data(names: tuple[str, ...], data_root: Path | None) -> None:
+    """Fetch and verify data sets; without a name those below 100 MB (the others: svhn, cifar10, celeba)."""
+    from ..discovery.index import describe, find
+
+    warnings.simplefilter("ignore")  # of libraries
+    root = data_folder(data_root)
+    if root.is_relative_to(NOWHERE):
+        raise InputError(NOWHERE.name)
+    sources = []
+    for text in names:
+        source, options = find("data source", text)
+        if options:
+            raise InputError(f"data source {source.name!r} has no options, such as {options!r}")
+        sources.append(source)
+    sources = sources or [source for source in describe("data source").values() if source.facts["small"]]
+    failures = []
+    for source in sources:
+        try:
+            click.echo(f"{source.name}: {source.entry().target(source.name).fetch(root)}")
+        except InputError as error:
+            failures.append(error)
+    if failures:
+        raise InputError("; ".join(map(str, failures)))
+
+
+def _named(what: str) -> dict[str, dict[str, Any]]:
+    """All that has a name, or that a file registers, by kind."""
+    from ..discovery.index import describe_all, file_in
+    from ..discovery.plugin_file import PluginFile
+
+    if named := file_in(what):
+        content: dict[str, dict[str, Any]] = {}
+        for one in describe_all(PluginFile.read(named[0]), named[1]):
+            content.setdefault(f"{one.kind}s", {})[one.name] = asdict(one)
+        return content
+    everything = {kind: _contents(kind) for kind in KINDS}
+    content = {kind: {what: entries[what]} for kind, entries in everything.items() if what in entries}
+    if not content:
+        raise unknown("name", what, [*KINDS, *(name for entries in everything.values() for name in entries)])
+    return content
+
+
+def _contents(kind: str) -> dict[str, dict[str, Any]]:
+    if kind == "suites":
+        from ..cells.suite import suites
+
+        return {name: suite.model_dump() for name, suite in suites().items()}
+    from ..discovery.index import describe
+
+    return {name: asdict(entry) for name, entry in describe(kind.removesuffix("s")).items()}
+
+
+def _list_table(kind: str, entries: dict[str, dict[str, Any]]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=kind, title_justify="left", title_style="bold", show_edge=False, box=None, show_header=False)
+    table.add_column(no_wrap=True, style="cyan")
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for name, entry in entries.items():
+        broken = entry.get("error")
+        text = f"can't be used: {broken}" if broken else entry["summary"]
+        if (provider := entry.get("provider", "lifegen")) != "lifegen":
+            text += f" [{provider} {entry['provider_version']}]"
+        if restarts := entry.get("facts", {}).get("restarts"):
+            text += f" An interrupted cell begins anew: {restarts}."
+        version = f"v{entry['version']}" if "version" in entry else ""
+        table.add_row(Text(name), version, Text(text), style="red" if broken else None)
+    return table
+
+
+def _suite_table(suite: dict[str, Any]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_edge=False, show_header=False)
+    for key in ("budget", "scenarios", "methods", "seeds", "figures"):
+        value = suite[key]
+        table.add_row(key, Text(value if isinstance(value, str) else "\n".join(map(str, value))))
+    return table
+
+
+def _options_table(entry: dict[str, Any]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..cells.values import expected
+
+    table = Table("option", "default", "type", "meaning", box=None, show_edge=False)
+    for name, schema in entry.get("options", {}).items():
+        default = json.dumps(schema["default"]) if "default" in schema else "must be given"
+        table.add_row(name, *map(Text, (default, expected(schema), schema.get("description", ""))))
+    return table
+
+
+COMMANDS = (list_command, data)
