@@ -7,7 +7,7 @@ import os
 from lifegen.benchmark.cells.spec import Choice
 from lifegen.benchmark.contracts.registry import register_method
 from lifegen.benchmark.contracts.stream import Stream
-from lifegen.benchmark.discovery.index import Description
+from lifegen.benchmark.discovery.index_entry import Description
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods.models.method import VAEMethod
 from lifegen.methods.models.vae import CodeStyleVAE

@@ -25,7 +25,8 @@ from scipy import stats
 from lifegen.benchmark.cells.suite import suites
 from lifegen.benchmark.contracts.looks import DASHES, MARKERS
 from lifegen.benchmark.contracts.registry import METHODS, register_method
-from lifegen.benchmark.discovery.index import Description, describe
+from lifegen.benchmark.discovery.index import describe
+from lifegen.benchmark.discovery.index_entry import Description
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.files import digest
 from lifegen.benchmark.reporting.figures.comparisons import _on_front

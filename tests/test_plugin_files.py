@@ -20,16 +20,11 @@ from lifegen.benchmark.cells.spec import choose
 from lifegen.benchmark.cells.suite import cells_of
 from lifegen.benchmark.cli import cli
 from lifegen.benchmark.contracts.registry import METHODS, METRICS
+from lifegen.benchmark.discovery.describing import describe_safely
 from lifegen.benchmark.discovery.entry_points import Provided, provided
-from lifegen.benchmark.discovery.index import (
-    Description,
-    _all_of,
-    _describe_safely,
-    describe_file,
-    file_in,
-    plug_in_metrics,
-)
-from lifegen.benchmark.discovery.plugin_file import PluginFile, files_of
+from lifegen.benchmark.discovery.index import _all_of, describe_file, plug_in_metrics
+from lifegen.benchmark.discovery.index_entry import Description
+from lifegen.benchmark.discovery.plugin_file import PluginFile, file_in, files_of
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.overview import overview
 from lifegen.benchmark.reading.scores import scores_of
@@ -370,7 +365,7 @@ def test_one_package_that_ends_python_when_it_is_imported_spoils_nothing_else(tm
     (tmp_path / "ends_python.py").write_text("import os; os._exit(3)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     ends = Provided("method", "ends_python", "a-package", "1.0", "ending")
-    found = {entry["name"]: entry for entry in _describe_safely([*provided(), ends])}
+    found = {entry["name"]: entry for entry in describe_safely([*provided(), ends])}
     assert found["naive"]["error"] is None
     assert "Python ended with exit code 3" in found["ending"]["error"]
 
@@ -382,10 +377,10 @@ def test_two_packages_with_one_name_are_both_refused(tmp_path):
     code = """
 import json
 from dataclasses import asdict
-from lifegen.benchmark.catalogue import _describe_here
-from lifegen.benchmark.providers import Provided
+from lifegen.benchmark.discovery.describing import describe_here
+from lifegen.benchmark.discovery.entry_points import Provided
 modules = [Provided("method", f"package_{name}", f"package-{name}", "1", "anchored") for name in ("one", "two")]
-print(json.dumps([asdict(entry) for entry in _describe_here(modules)]))
+print(json.dumps([asdict(entry) for entry in describe_here(modules)]))
 """
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
@@ -599,7 +594,7 @@ method = {{ mode = "slow", network = {{ depth = 1 }}, note = "0.5", fast = false
 def test_a_file_that_registers_nothing_is_looked_at_again(folder, monkeypatch):
     """It may lack a library that is installed later."""
     answers = iter([[], [], [asdict(Description("method", "late", 1, "", "m"))]])
-    monkeypatch.setattr("lifegen.benchmark.catalogue._describe_file_elsewhere", lambda file: next(answers))
+    monkeypatch.setattr("lifegen.benchmark.discovery.index.describe_file_elsewhere", lambda file: next(answers))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: folder / "cache")
     file = PluginFile("late.py", "")
     found = [_all_of.__wrapped__(file) for _ in range(4)]

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -15,9 +16,10 @@ from hypothesis import strategies as st
 from lifegen.benchmark.cells.spec import choose, configure
 from lifegen.benchmark.contracts.options import Options, schemas_of
 from lifegen.benchmark.contracts.registry import Registry
-from lifegen.benchmark.discovery import index as catalogue
+from lifegen.benchmark.discovery import cache, describing, index
 from lifegen.benchmark.discovery.entry_points import Provided
-from lifegen.benchmark.discovery.index import Description, describe, describe_one
+from lifegen.benchmark.discovery.index import describe, describe_one
+from lifegen.benchmark.discovery.index_entry import Description
 from lifegen.benchmark.errors import InputError
 
 
@@ -98,15 +100,15 @@ def test_the_catalogue_is_made_anew_when_a_file_changes(monkeypatch, tmp_path):
     calls = []
     entries = [{"kind": "method", "name": "naive", "version": 1, "summary": "s", "module": "m"}]
     digests = iter("aab")
-    monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: calls.append(1) or entries)
-    monkeypatch.setattr(catalogue, "_digest", lambda: next(digests))
+    monkeypatch.setattr(describing, "describe_in_subprocess", lambda modules: calls.append(1) or entries)
+    monkeypatch.setattr(index, "_digest", lambda: next(digests))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
     for expected in (1, 1, 2):
-        assert catalogue._catalogue.__wrapped__()[0].name == "naive"
+        assert index._index.__wrapped__()[0].name == "naive"
         assert len(calls) == expected
     next(iter((tmp_path / "cache").glob("catalogue-*"))).write_text("{torn")
-    monkeypatch.setattr(catalogue, "_digest", lambda: "b")
-    catalogue._catalogue.__wrapped__()
+    monkeypatch.setattr(index, "_digest", lambda: "b")
+    index._index.__wrapped__()
     assert len(calls) == 3
 
 
@@ -116,17 +118,17 @@ def test_an_import_error_is_remembered_for_minutes_or_until_it_is_looked_at(monk
               "provider": "a-package"}  # fmt: skip
     mended = {**broken, "version": 1, "error": None}
     answers = iter([[broken], [broken], [mended]])
-    monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: next(answers))
+    monkeypatch.setattr(describing, "describe_in_subprocess", lambda modules: next(answers))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
     for _ in range(2):
-        assert catalogue._catalogue.__wrapped__()[0].error
-    catalogue.forget_failures()
-    assert catalogue._catalogue.__wrapped__()[0].error
+        assert index._index.__wrapped__()[0].error
+    index.forget_failures()
+    assert index._index.__wrapped__()[0].error
     later = time.time() + 3600
-    monkeypatch.setattr(catalogue.time, "time", lambda: later)
-    assert not catalogue._catalogue.__wrapped__()[0].error
-    catalogue.forget_failures()  # there is none: nothing is looked at again
-    assert not catalogue._catalogue.__wrapped__()[0].error
+    monkeypatch.setattr(index.time, "time", lambda: later)
+    assert not index._index.__wrapped__()[0].error
+    index.forget_failures()  # there is none: nothing is looked at again
+    assert not index._index.__wrapped__()[0].error
 
 
 PASSING = {
@@ -147,7 +149,7 @@ def test_failures_of_the_moment_are_told_from_errors_of_code(monkeypatch, tmp_pa
     for module in modules:
         (tmp_path / f"{module.module}.py").write_text(module.name)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    entries = catalogue._describe_in_subprocess(modules)
+    entries = describing.describe_in_subprocess(modules)
     assert all(one["error"] for one in entries)
     assert {one["name"]: one["passing"] for one in entries} == PASSING
 
@@ -162,13 +164,13 @@ def test_a_failure_of_the_moment_is_not_kept(failure, passing, monkeypatch, tmp_
     (tmp_path / "fine.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     modules = (Provided("method", "fine"), Provided("method", "failing", "a-package", "1", "mine"))
-    monkeypatch.setattr(catalogue, "_provided", lambda: modules)
-    monkeypatch.setattr(catalogue, "_digest", lambda: "a")
+    monkeypatch.setattr(index, "_provided", lambda: modules)
+    monkeypatch.setattr(index, "_digest", lambda: "a")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
-    (found,) = catalogue._catalogue.__wrapped__()
+    (found,) = index._index.__wrapped__()
     assert found.error
     assert found.passing == passing
-    assert bool(catalogue._kept("catalogue")) != passing
+    assert bool(cache.kept("catalogue")) != passing
 
 
 @pytest.mark.parametrize(
@@ -185,9 +187,9 @@ def test_a_failure_of_the_moment_is_not_kept(failure, passing, monkeypatch, tmp_
 def test_why_lifegens_own_cannot_be_imported_is_said_and_not_kept(failure, reason, monkeypatch, tmp_path):
     (tmp_path / "own.py").write_text(failure)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(catalogue, "_provided", lambda: (Provided("scenario", "own"),))
-    monkeypatch.setattr(catalogue, "_digest", lambda: "a")
-    monkeypatch.setattr(catalogue, "_catalogue", catalogue._catalogue.__wrapped__)
+    monkeypatch.setattr(index, "_provided", lambda: (Provided("scenario", "own"),))
+    monkeypatch.setattr(index, "_digest", lambda: "a")
+    monkeypatch.setattr(index, "_index", index._index.__wrapped__)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
     with pytest.raises(InputError, match=f"lifegen's own scenarios can't be imported: .*{reason}"):
         choose("scenario", "split-digits")
@@ -199,9 +201,9 @@ def test_a_process_that_cannot_be_started_is_a_reason_too(monkeypatch):
     def full(*_, **__):
         raise OSError(12, "Cannot allocate memory")
 
-    monkeypatch.setattr(catalogue.subprocess, "run", full)
-    monkeypatch.setattr(catalogue, "_catalogue", catalogue._catalogue.__wrapped__)
-    monkeypatch.setattr(catalogue, "_kept", lambda name: {})
+    monkeypatch.setattr(describing.subprocess, "run", full)
+    monkeypatch.setattr(index, "_index", index._index.__wrapped__)
+    monkeypatch.setattr(index, "kept", lambda name: {})
     with pytest.raises(InputError, match="own methods can't be imported: OSError: .*Cannot allocate memory"):
         describe("method")
 
@@ -212,8 +214,8 @@ def test_a_full_disk_leaves_no_pieces_of_a_cache(monkeypatch, tmp_path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path)
-    monkeypatch.setattr(catalogue.json, "dump", full)
-    catalogue._keep("catalogue", {})
+    monkeypatch.setattr(cache.json, "dump", full)
+    cache.keep("catalogue", {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -242,7 +244,7 @@ def test_a_package_provides_what_it_registers_and_not_what_it_imports(monkeypatc
     (tmp_path / "package_b.py").write_text(PACKAGE_B)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     modules = [Provided("method", f"package_{name}", f"p-{name}", "1", name) for name in "ab"]
-    entries = {one["name"]: one for one in catalogue._describe_in_subprocess(modules)}
+    entries = {one["name"]: one for one in describing.describe_in_subprocess(modules)}
     facts = {name: (one["provider"], one["module"], one["origin"]) for name, one in entries.items()}
     assert facts == {
         "of-b": ("p-b", "package_b", "package_b.OfB"),
@@ -257,15 +259,15 @@ def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(monkeypatc
     (tmp_path / "torch.py").write_text("raise ImportError('not the real one')")
     monkeypatch.chdir(tmp_path)
     modules = [Provided("scenario", "lifegen.benchmark.seeds"), Provided("scenario", "lifegen.scenarios.split")]
-    entries = catalogue._describe_in_subprocess(modules)
+    entries = describing.describe_in_subprocess(modules)
     assert entries
     assert not [entry["error"] for entry in entries if entry["error"]]
 
 
 def test_a_home_that_cannot_be_written_to_only_costs_time(monkeypatch):
-    monkeypatch.setattr(catalogue, "_describe_in_subprocess", lambda modules: [])
-    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: catalogue.Path("/proc/nowhere"))
-    assert catalogue._catalogue.__wrapped__() == ()
+    monkeypatch.setattr(describing, "describe_in_subprocess", lambda modules: [])
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda name: Path("/proc/nowhere"))
+    assert index._index.__wrapped__() == ()
 
 
 def test_a_broken_module_is_a_row_with_its_error(tmp_path):
@@ -273,10 +275,10 @@ def test_a_broken_module_is_a_row_with_its_error(tmp_path):
     code = """
 import json
 from dataclasses import asdict
-from lifegen.benchmark.catalogue import _describe_here
-from lifegen.benchmark.providers import Provided
+from lifegen.benchmark.discovery.describing import describe_here
+from lifegen.benchmark.discovery.entry_points import Provided
 modules = [Provided("method", "broken_method"), Provided("metric", "lifegen.benchmark.measuring.derived")]
-print(json.dumps([asdict(entry) for entry in _describe_here(modules)]))
+print(json.dumps([asdict(entry) for entry in describe_here(modules)]))
 """
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
@@ -287,7 +289,7 @@ print(json.dumps([asdict(entry) for entry in _describe_here(modules)]))
 
 def test_a_broken_thing_cannot_be_chosen(monkeypatch):
     broken = Description("method", "mine", 0, "", "some.module", error="importing some.module fails: ImportError: x")
-    monkeypatch.setattr(catalogue, "_catalogue", lambda: (broken,))
+    monkeypatch.setattr(index, "_index", lambda: (broken,))
     with pytest.raises(InputError, match=r"importing some\.module fails: ImportError: x"):
         describe_one("method", "mine")
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, PositiveInt
 from lifegen.benchmark.cells.spec import Choice, configure
 from lifegen.benchmark.cells.values import expected, read, split
 from lifegen.benchmark.contracts.options import Options, schemas_of
-from lifegen.benchmark.discovery.index import Description
+from lifegen.benchmark.discovery.index_entry import Description
 from lifegen.benchmark.errors import InputError
 
 

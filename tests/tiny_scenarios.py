@@ -10,7 +10,7 @@ from lifegen.benchmark.cells.spec import Choice
 from lifegen.benchmark.contracts.images import Images
 from lifegen.benchmark.contracts.registry import register_scenario
 from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, Stream, make_stream
-from lifegen.benchmark.discovery.index import Description
+from lifegen.benchmark.discovery.index_entry import Description
 from lifegen.benchmark.seeds import Seeds
 
 

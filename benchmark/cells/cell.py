@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..contracts.registry import DuplicateError
-from ..discovery.index import Description, describe_file, describe_one, plug_in_metrics
+from ..discovery.index import describe_file, describe_one, plug_in_metrics
+from ..discovery.index_entry import Description
 from ..discovery.plugin_file import PluginFile, files_of
 from ..errors import InputError
 from ..seeds import Seeds

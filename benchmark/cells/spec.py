@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..contracts.registry import Entry
-from ..discovery.index import Description, find
+from ..discovery.index import find
+from ..discovery.index_entry import Description
 from ..discovery.plugin_file import PluginFile
 from ..errors import InputError, brief, unknown
 from .values import checked, equal, expected, read, split, written

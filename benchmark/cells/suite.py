@@ -15,8 +15,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
 
-from ..discovery.index import describe, file_in, plug_in_metrics
-from ..discovery.plugin_file import PluginFile, expanded
+from ..discovery.index import describe, plug_in_metrics
+from ..discovery.plugin_file import PluginFile, expanded, file_in
 from ..errors import InputError, brief, not_a_name, unknown
 from .cell import Cell, plan
 from .spec import choose, configure

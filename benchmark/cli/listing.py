@@ -70,8 +70,8 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
 
 def _named(what: str) -> dict[str, dict[str, Any]]:
     """All that has a name, or that a file registers, by kind."""
-    from ..discovery.index import describe_all, file_in
-    from ..discovery.plugin_file import PluginFile
+    from ..discovery.index import describe_all
+    from ..discovery.plugin_file import PluginFile, file_in
 
     if named := file_in(what):
         content: dict[str, dict[str, Any]] = {}

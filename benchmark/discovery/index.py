@@ -8,93 +8,28 @@ user's cache folder until one of the files changes.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import importlib
-import io
-import json
 import os
-import re
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import BrokenExecutor
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping
 from functools import cache
-from importlib.machinery import EXTENSION_SUFFIXES
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..contracts.options import schemas_of
-from ..contracts.registry import REGISTRIES, SOURCES, DuplicateError, Entry
-from ..environment import home_for_avalanche, own_environment
+from ..contracts.registry import SOURCES, DuplicateError
 from ..errors import InputError, unknown
-from ..folders import cache_folder
-from .entry_points import Provided, digest_of, folder_of
+from .cache import keep, kept
+from .describing import OwnError, describe_file_elsewhere, describe_file_here, describe_safely
+from .entry_points import Provided, digest_of
 from .entry_points import provided as all_provided
-from .plugin_file import PluginFile, expanded
+from .index_entry import Description
+from .plugin_file import PluginFile, file_in
 
 if TYPE_CHECKING:
     from ..contracts.data_sources import Source
 
-_END_OF_FILE = re.compile(r"\.py(?=:|\Z)")
-_OPTION = re.compile(r":\s*[^\W\d]\w*\s*=")
-_BEHIND_FILE = re.compile(
-    rf"(:(?P<thing>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?<!\.py)(?=:|\Z))?((?={_OPTION.pattern}|:\Z):(?P<rest>.*))?", re.DOTALL
-)
-"""``:Class``, ``:option=value,...``, both, or neither"""
 _FILES_KEPT = 50
 _FAILURES_KEPT = 600
 """Seconds for which what can't be used isn't looked at again."""
-_PATIENCE = 300
-"""Seconds that importing everything may take: a machine may be busy, a plug-in may hang."""
-
-
-@dataclass(frozen=True)
-class Description:
-    """A registered thing as tables, checks and the command line see it."""
-
-    kind: str
-    name: str
-    version: int
-    summary: str
-    module: str
-    options: dict[str, Any] = field(default_factory=dict)
-    """JSON schema of the ``Config``'s fields, by name, each with its default."""
-    facts: dict[str, Any] = field(default_factory=dict)
-    error: str | None = None
-    """Why it can't be used; the other fields are then guesses."""
-    passing: bool = False
-    """Whether the error may be gone at the next look, as too little memory may."""
-    origin: str = ""
-    """``package.module.Class``, or ``file.py:Class``"""
-    provider: str = "lifegen"
-    """The installed package that it comes with, or the name of its file."""
-    provider_version: str = ""
-    """The package's, or the digest of the file's text."""
-    file: PluginFile | None = None
-    """The file that it is, if it isn't installed."""
-
-    def entry(self) -> Entry:
-        """Import it, and return its entry in the registry.
-
-        Raises:
-            InputError: its file can't be run.
-        """
-        if self.file:
-            return next(entry for entry in self.file.load() if (entry.kind, entry.name) == (self.kind, self.name))
-        importlib.import_module(self.module)
-        return REGISTRIES[self.kind][self.name]
-
-
-class _OwnError(Exception):
-    """Some of lifegen's own modules can't be imported."""
-
-    def __init__(self, kinds: Iterable[str], reason: str) -> None:
-        super().__init__(reason)
-        self.kinds = list(kinds)
 
 
 def describe(kind: str) -> dict[str, Description]:
@@ -110,8 +45,8 @@ def describe(kind: str) -> dict[str, Description]:
     """
     found: dict[str, Description] = {}
     try:
-        known = _catalogue()
-    except _OwnError as error:
+        known = _index()
+    except OwnError as error:
         broken = kind if kind in error.kinds else error.kinds[0]
         raise InputError(f"lifegen's own {broken}s can't be imported: {error}") from None
     for entry in known:
@@ -142,22 +77,6 @@ def find(kind: str, text: str) -> tuple[Description, str]:
         return describe_file(PluginFile.read(path), kind, thing), rest
     name, _, rest = text.partition(":")
     return describe_one(kind, name), rest
-
-
-def file_in(text: str) -> tuple[str, str | None, str] | None:
-    """File, class and options of ``file.py[:Class][:option=value,...]``; None if it names no file.
-
-    The file's folders may have colons in their names, and an option's value may end in ".py".
-    """
-    option = _OPTION.search(text)
-    ends = [match.end() for match in _END_OF_FILE.finditer(text)]
-    existing = [end for end in ends if os.path.isfile(expanded(text[:end]))]
-    # Behind an option's name there is its value, which may end like a file.
-    possible = existing + [end for end in ends if not option or end < option.end()]
-    for end in possible:
-        if behind := _BEHIND_FILE.fullmatch(text, end):
-            return text[:end], behind["thing"], behind["rest"] or ""
-    return (text[: possible[0]], None, text[possible[0] + 1 :]) if possible else None
 
 
 def describe_one(kind: str, name: str) -> Description:
@@ -266,46 +185,20 @@ def plug_in_metrics(files: Iterable[PluginFile] = ()) -> tuple[Description, ...]
 def _all_of(file: PluginFile) -> tuple[Description, ...]:
     """All that a file registers: its own cache keeps those of the newest files."""
     if file.is_loaded:
-        return _of_file(file, _describe_file_here(file))
+        return _of_file(file, describe_file_here(file))
     key = f"{file.digest} {_digest()}"
-    known = _kept("files")
+    known = kept("files")
     with contextlib.suppress(LookupError, TypeError):
         return _of_file(file, known[key])
-    entries = _describe_file_elsewhere(file)
+    entries = describe_file_elsewhere(file)
     if entries:  # a file that registers nothing may lack a library that is installed later
-        _keep("files", dict([*known.items(), (key, entries)][-_FILES_KEPT:]))
+        keep("files", dict([*known.items(), (key, entries)][-_FILES_KEPT:]))
     return _of_file(file, entries)
-
-
-def _describe_file_elsewhere(file: PluginFile) -> list[dict[str, Any]]:
-    from pebble import ProcessExpired
-
-    from ..processes import pool  # its processes have imported torch, and run cells afterwards: that is done once
-
-    try:
-        with pool(1) as processes:
-            described = processes.schedule(_describe_file_here, args=[file], timeout=_PATIENCE)
-            entries: list[dict[str, Any]] = described.result(2 * _PATIENCE)  # a process may never begin
-    except (ProcessExpired, TimeoutError) as error:
-        raise InputError(f"{file.name} ends Python, or never ends, when it is run: {error}") from None
-    except (BrokenExecutor, OSError, EOFError) as error:
-        reason = f"{type(error).__name__} {error}".strip()
-        raise InputError(f"{file.name} can't be run: no process can be started for it ({reason})") from None
-    return entries
 
 
 def _of_file(file: PluginFile, entries: Iterable[Mapping[str, Any]]) -> tuple[Description, ...]:
     known = {"file": file, "provider": file.name, "provider_version": file.digest}
     return tuple(Description(**{**entry, **known}) for entry in entries)
-
-
-def _describe_file_here(file: PluginFile) -> list[dict[str, Any]]:
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # a file may print when it is run
-            return [asdict(_describe_entry(entry)) for entry in file.load()]
-    except (Exception, SystemExit) as error:  # what a library raises may not survive the way back to the command
-        text = str(error) if isinstance(error, InputError) else f"{file.name}: {type(error).__name__}: {error}"
-        raise InputError(text) from None
 
 
 @cache
@@ -321,203 +214,28 @@ def _digest() -> str:
 def forget_failures() -> None:
     """Look again at what couldn't be used when it was last looked at."""
     with contextlib.suppress(LookupError, TypeError, AttributeError):
-        if any(entry.get("error") for entry in _kept("catalogue")["entries"]):
-            _keep("catalogue", {})
+        if any(entry.get("error") for entry in kept("catalogue")["entries"]):
+            keep("catalogue", {})
 
 
 @cache
-def _catalogue() -> tuple[Description, ...]:
+def _index() -> tuple[Description, ...]:
     """All that is installed.
 
     Raises:
-        _OwnError: some of lifegen's own modules can't be imported.
+        OwnError: some of lifegen's own modules can't be imported.
     """
     digest = _digest()
-    kept = _kept("catalogue")
+    cached = kept("catalogue")
     with contextlib.suppress(LookupError, TypeError, AttributeError):  # no cache, or one of another version
         # What couldn't be used may be mended where the digest doesn't look, such as by a library that is installed.
-        is_new = time.time() - kept["at"] < _FAILURES_KEPT
-        if kept["digest"] == digest and (is_new or not any(entry.get("error") for entry in kept["entries"])):
-            return tuple(Description(**entry) for entry in kept["entries"])
-    entries = _describe_safely(_provided())
+        is_new = time.time() - cached["at"] < _FAILURES_KEPT
+        if cached["digest"] == digest and (is_new or not any(entry.get("error") for entry in cached["entries"])):
+            return tuple(Description(**entry) for entry in cached["entries"])
+    entries = describe_safely(_provided())
     found = tuple(Description(**entry) for entry in entries)
     if broken := [one for one in found if one.error and one.provider == "lifegen"]:
-        raise _OwnError((one.kind for one in broken), str(broken[0].error))
+        raise OwnError((one.kind for one in broken), str(broken[0].error))
     if not any(one.passing for one in found):
-        _keep("catalogue", {"digest": digest, "at": time.time(), "entries": entries})
+        keep("catalogue", {"digest": digest, "at": time.time(), "entries": entries})
     return found
-
-
-def _cache_file(name: str) -> Path:
-    # One file an installation: two environments on one machine don't overwrite each other's.
-    place = hashlib.sha256(f"{folder_of('benchmark')} {sys.prefix}".encode()).hexdigest()[:12]
-    return cache_folder() / f"{name}-{place}.json"
-
-
-def _kept(name: str) -> dict[str, Any]:
-    """What a cache file says; nothing where there is none."""
-    with contextlib.suppress(OSError, ValueError):
-        if isinstance(kept := json.loads(_cache_file(name).read_text()), dict):
-            return kept
-    return {}
-
-
-def _keep(name: str, content: Mapping[str, Any]) -> None:
-    """Replace a cache file; a read-only home only costs the time of describing again."""
-    with contextlib.suppress(OSError):
-        file = _cache_file(name)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as temporary:
-            try:
-                json.dump(content, temporary)
-                temporary.flush()
-                os.replace(temporary.name, file)
-            except OSError:  # a full disk
-                os.unlink(temporary.name)
-
-
-class _EndedError(RuntimeError):
-    """The process that was to import modules has said nothing."""
-
-    def __init__(self, reason: str, passing: bool) -> None:
-        super().__init__(reason)
-        self.passing = passing
-
-
-def _describe_safely(modules: Sequence[Provided]) -> list[dict[str, Any]]:
-    """What the modules register, also where importing one of another package's ends Python.
-
-    Raises:
-        _OwnError: importing lifegen's own does.
-    """
-    usable = [module for module in modules if module.provider == "lifegen"]
-    others = [module for module in modules if module.provider != "lifegen"]
-    failed: list[dict[str, Any]] = []
-    if others:
-        with contextlib.suppress(_EndedError):
-            return _describe_in_subprocess(modules)
-    for provider in dict.fromkeys(module.provider for module in others):
-        its = [module for module in others if module.provider == provider]
-        try:
-            _describe_in_subprocess(its)
-            usable += its
-        except _EndedError as error:
-            reason = f"importing {', '.join(module.module for module in its)}: {error}"
-            failed += [asdict(_failure(module, module.name, reason, error.passing)) for module in its]
-    try:
-        return _describe_in_subprocess(usable) + failed
-    except _EndedError as error:
-        raise _OwnError(REGISTRIES, str(error)) from None
-
-
-def _describe_in_subprocess(modules: Iterable[Provided]) -> list[dict[str, Any]]:
-    # -P: a torch.py in the current folder must not stand in for the library.
-    command = [sys.executable, "-P", "-W", "ignore", "-m", __name__]
-    asked = json.dumps([asdict(module) for module in modules])
-    try:
-        done = subprocess.run(
-            command,
-            input=asked,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=_PATIENCE,
-            errors="replace",
-            env=own_environment(),
-        )
-        if done.returncode:
-            reason = f"Python ended with exit code {done.returncode}: {done.stderr.strip()[-2000:]}"
-            raise _EndedError(reason, passing=done.returncode < 0)
-        entries: list[dict[str, Any]] = json.loads(done.stdout)
-    except subprocess.TimeoutExpired:
-        raise _EndedError(f"it takes more than {_PATIENCE} s", passing=False) from None
-    except (OSError, ValueError) as error:
-        raise _EndedError(f"{type(error).__name__}: {error}", passing=True) from None
-    return entries
-
-
-def _describe_here(modules: Sequence[Provided]) -> list[Description]:
-    """Import the modules and describe what they register. Runs in the subprocess."""
-    found: dict[tuple[str, str], Description] = {}
-    failed = []
-    for module in modules:
-        name, reason, passing = module.name or module.module.rpartition(".")[2], "", False
-        try:
-            imported = importlib.import_module(module.module)
-            if module.attribute and not hasattr(imported, module.attribute):
-                reason = f"{module.module} has no {module.attribute}"
-        except DuplicateError as error:
-            name, reason = error.name, str(error)
-            if (other := found.get((module.kind, name))) and other.provider != "lifegen":
-                found[module.kind, name] = replace(other, error=reason)  # neither of two packages is the right one
-        except (Exception, SystemExit) as error:  # a broken plug-in is a row in the list, never a crash
-            reason = f"importing {module.module} fails: {type(error).__name__}: {error}"
-            passing = _may_pass(error)
-        for registry in REGISTRIES.values():
-            # What a module has registered before it failed can't be used; what it had imported by then, can.
-            registry.forget_unfinished()
-            for entry in registry:
-                if (entry.kind, entry.name) not in found:
-                    found[entry.kind, entry.name] = _described(entry, _home(entry, module, modules))
-        provided = {kind for (kind, _), one in found.items() if one.provider == module.provider}
-        if module.provider != "lifegen" and module.kind not in provided:
-            reason = reason or f"{module.module} registers no {module.kind}"
-        if reason:
-            failed.append(_failure(module, name, reason, passing))
-    return [*found.values(), *failed]
-
-
-def _home(entry: Entry, imported: Provided, modules: Iterable[Provided]) -> Provided:
-    """The module of the list that a registered thing belongs to: a package that imports another one's methods doesn't
-    provide them."""
-
-    def likeness(one: Provided) -> tuple[bool, bool]:
-        return one.module == entry.module, one.module.partition(".")[0] == entry.module.partition(".")[0]
-
-    return max([imported, *modules], key=likeness)  # the first of those that are as like
-
-
-def _may_pass(error: BaseException | None) -> bool:
-    """Whether an import that failed may succeed the next time, although no code has changed: for want of memory, of a
-    thread, of a file."""
-    while error is not None:
-        is_library = isinstance(error, ImportError) and str(error.path).endswith(tuple(EXTENSION_SUFFIXES))
-        if is_library or isinstance(error, MemoryError | OSError) or type(error) is RuntimeError:
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
-def _failure(module: Provided, name: str, reason: str, passing: bool = False) -> Description:
-    return Description(
-        module.kind, name, 0, "", module.module, error=reason, passing=passing, origin=module.module,
-        provider=module.provider, provider_version=module.version,
-    )  # fmt: skip
-
-
-def _described(entry: Entry, home: Provided) -> Description:
-    """A registered thing of an installed package, or why it can't be described."""
-    try:
-        description = _describe_entry(entry)
-    except Exception as error:
-        reason = f"the options of {entry.origin} can't be described: {type(error).__name__}: {error}"
-        description = replace(_failure(home, entry.name, reason), kind=entry.kind, origin=entry.origin)
-    return replace(description, provider=home.provider, provider_version=home.version)
-
-
-def _describe_entry(entry: Entry) -> Description:
-    options = {} if entry.config is None else schemas_of(entry.config)
-    return Description(
-        entry.kind, entry.name, entry.version, entry.summary, entry.module, options, dict(entry.facts),
-        origin=entry.origin,
-    )  # fmt: skip
-
-
-if __name__ == "__main__":
-    # The answer is all that stands on the output: modules may print while they are imported.
-    answer = os.dup(1)
-    os.dup2(2, 1)
-    # As __main__ this file is a second copy of the module: the registries live in the imported one.
-    asked = [Provided(**module) for module in json.load(sys.stdin)]
-    with home_for_avalanche(), open(answer, "w") as output:
-        json.dump([asdict(entry) for entry in _describe_here(asked)], output)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import linecache
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping
@@ -21,6 +22,12 @@ from typing import Any
 from ..contracts.registry import FILE_MODULES, REGISTRIES, Entry
 from ..errors import InputError, brief, not_a_name
 
+_END_OF_FILE = re.compile(r"\.py(?=:|\Z)")
+_OPTION = re.compile(r":\s*[^\W\d]\w*\s*=")
+_BEHIND_FILE = re.compile(
+    rf"(:(?P<thing>[A-Za-z0-9_][A-Za-z0-9_.-]*)(?<!\.py)(?=:|\Z))?((?={_OPTION.pattern}|:\Z):(?P<rest>.*))?", re.DOTALL
+)
+"""``:Class``, ``:option=value,...``, both, or neither"""
 _LONGEST = 1_000_000
 """Bytes of a file: each cell keeps it."""
 _entries: dict[str, list[Entry]] = {}
@@ -122,6 +129,22 @@ class PluginFile:
                 " (`lifegen new-method NAME --package`)"
             )
         return f"{where}: {type(error).__name__}: {what}{hint}"
+
+
+def file_in(text: str) -> tuple[str, str | None, str] | None:
+    """File, class and options of ``file.py[:Class][:option=value,...]``; None if it names no file.
+
+    The file's folders may have colons in their names, and an option's value may end in ".py".
+    """
+    option = _OPTION.search(text)
+    ends = [match.end() for match in _END_OF_FILE.finditer(text)]
+    existing = [end for end in ends if os.path.isfile(expanded(text[:end]))]
+    # Behind an option's name there is its value, which may end like a file.
+    possible = existing + [end for end in ends if not option or end < option.end()]
+    for end in possible:
+        if behind := _BEHIND_FILE.fullmatch(text, end):
+            return text[:end], behind["thing"], behind["rest"] or ""
+    return (text[: possible[0]], None, text[possible[0] + 1 :]) if possible else None
 
 
 def files_of(record: Mapping[str, Any]) -> dict[str, PluginFile]:

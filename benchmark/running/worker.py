@@ -22,7 +22,8 @@ import torch
 from ..cells.cell import Cell
 from ..cells.spec import Choice
 from ..contracts.stream import Stream
-from ..discovery.index import Description, source
+from ..discovery.index import source
+from ..discovery.index_entry import Description
 from ..errors import InputError
 from ..measuring.evaluator import Evaluator, own_metrics
 from ..measuring.pictures import take_pictures, take_samples

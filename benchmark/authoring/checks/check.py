@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...discovery.index import Description
+from ...discovery.index_entry import Description
 from .findings import Finding
 from .targets import targets
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from ...cells.spec import choose
 from ...contracts.registry import REGISTRIES
-from ...discovery.index import Description, describe, file_in, find
-from ...discovery.plugin_file import PluginFile
+from ...discovery.index import describe, find
+from ...discovery.index_entry import Description
+from ...discovery.plugin_file import PluginFile, file_in
 from ...errors import InputError, unknown
 
 

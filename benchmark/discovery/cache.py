@@ -1,0 +1,44 @@
+"""Small files in the user's cache folder. Without one, or where it can't be written to, nothing is kept."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..folders import cache_folder
+from .entry_points import folder_of
+
+
+def _cache_file(name: str) -> Path:
+    # One file an installation: two environments on one machine don't overwrite each other's.
+    place = hashlib.sha256(f"{folder_of('benchmark')} {sys.prefix}".encode()).hexdigest()[:12]
+    return cache_folder() / f"{name}-{place}.json"
+
+
+def kept(name: str) -> dict[str, Any]:
+    """What a cache file says; nothing where there is none."""
+    with contextlib.suppress(OSError, ValueError):
+        if isinstance(kept := json.loads(_cache_file(name).read_text()), dict):
+            return kept
+    return {}
+
+
+def keep(name: str, content: Mapping[str, Any]) -> None:
+    """Replace a cache file; a read-only home only costs the time of describing again."""
+    with contextlib.suppress(OSError):
+        file = _cache_file(name)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as temporary:
+            try:
+                json.dump(content, temporary)
+                temporary.flush()
+                os.replace(temporary.name, file)
+            except OSError:  # a full disk
+                os.unlink(temporary.name)
