@@ -274,6 +274,16 @@ class CellWriter:
         self._write("running", started=_now())
 
     @property
+    def record(self) -> Mapping[str, Any]:
+        """What the cell's record says now."""
+        return self._record
+
+    @property
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """All rows so far."""
+        return self._rows
+
+    @property
     def seconds(self) -> float:
         """Wall time of the work so far, with what :meth:`spent` added."""
         return self._seconds + time.monotonic() - self._began
@@ -318,28 +328,23 @@ class CellWriter:
         self._check()
         write_atomically(self.folder / name, content)
 
-    @property
-    def rows(self) -> Sequence[Mapping[str, Any]]:
-        """The rows so far, those included that an earlier process has written."""
-        return self._rows
-
     def finish(self, numbers: Numbers | None = None, keep_states: bool = False) -> None:
         """Mark the cell as done.
 
         Args:
-            numbers: one per metric, so that a leaderboard needn't read the rows.
+            numbers: one per metric, so that a leaderboard reads no rows; None leaves that to readers.
             keep_states: whether its states stay.
         """
         self.append([])  # the rows are there, and this process's alone
-        facts = {
-            "finished": _now(),
-            "seconds": round(self.seconds, 3),
-            "rows": len(self._rows),
+        facts = {"numbers": numbers} if numbers else {}
+        self._write(
+            "done",
+            finished=_now(),
+            seconds=round(self.seconds, 3),
+            rows=len(self._rows),
             **self._written(),
-        }
-        if numbers is not None:
-            facts["numbers"] = numbers
-        self._write("done", **facts)
+            **facts,
+        )
         if not keep_states:
             for state in self.folder.glob("state*.safetensors"):
                 state.unlink()

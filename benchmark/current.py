@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import zipfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -15,6 +15,7 @@ import pandas as pd
 from .catalogue import describe
 from .cell_folder import StoredCell
 from .derived import derive
+from .errors import InputError
 from .metric_facts import MetricFacts, installed_metrics, metric_facts
 from .plans import Plans, plans_of
 from .record import Asked, DoneRecord, ExtensionMetric, Numbers, Status
@@ -110,19 +111,23 @@ class CurrentCell:
 
     @cached_property
     def pictures(self) -> dict[str, np.ndarray]:
-        """Its pictures, uint8, by name; empty if it has none, or, with a warning, if they can't be read."""
+        """The arrays in its pictures.npz, by name; empty if there is no such file.
+
+        Raises:
+            InputError: the file can't be read.
+        """
         file = self.folder / "pictures.npz"
         try:
-            with np.load(file, allow_pickle=False) as content:
-                found = dict(content)
-            if not all(one.dtype == np.uint8 and one.ndim == 5 and one.size for one in found.values()):
-                raise ValueError("they aren't all images of 8 bits")
+            with file.open("rb") as opened:
+                if not zipfile.is_zipfile(opened):
+                    raise ValueError("it isn't a whole npz file")
+                opened.seek(0)
+                with np.load(opened, allow_pickle=False) as arrays:
+                    return dict(arrays)
         except FileNotFoundError:
             return {}
-        except Exception as error:  # of zip files, compression and arrays: each raises errors of its own
-            warnings.warn(f"{file} can't be read, so its images are left out ({error})", stacklevel=2)
-            return {}
-        return found
+        except Exception as error:  # zip, zlib and numpy answer damaged bytes with errors of many classes
+            raise InputError(f"{file} can't be read: {error}") from None
 
     @cached_property
     def _kept_numbers(self) -> Numbers | None:

@@ -94,6 +94,12 @@ def planned(store: Store) -> tuple[dict[str, dict[str, Any]], list[str]]:
     return {name: cell.record for name, cell in plans.newest().items()}, list(plans.unreadable)
 
 
+def kept_models(store: Store) -> frozenset[str]:
+    """The names of the cells whose final models a plan of the store wants to be kept."""
+    plans = plans_of(store).readable
+    return frozenset(name for plan in plans for name, cell in plan.cells.items() if cell.facts.keep_models)
+
+
 def asked_for(store: Store) -> list[Cell]:
     """The cells of a store's plans.
 

@@ -24,6 +24,7 @@ from pebble import ProcessExpired
 from .cell import Cell
 from .errors import InputError
 from .pool import pool
+from .record import Status
 from .staleness import installed_versions, outdated
 from .store import Store
 
@@ -234,6 +235,8 @@ def _outcome(cell: Cell, future: Future[str], store: Store, seconds: float, time
 def _event(cell: Cell, kind: Any, store: Store, seconds: float = 0.0, error: str = "") -> Event:
     """What has happened to a cell, with how far it is."""
     stored = store.cell(cell.name)
+    if kind == "interval" and stored.status == Status.DONE:  # an older result, about to be set aside
+        return Event(cell, kind)
     of = len(stored.record.get("visits", ()))
     return Event(cell, kind, stored.intervals_done(), of, seconds, error, stored.last_negative_elbo())
 

@@ -104,8 +104,9 @@ def run_cell(
         with Store(store).writing(cell.name, cell.record(), keep) as writer, _output_to(writer.folder / "log.txt"):
             try:
                 with products_in("float32", found := find_device(device)):  # but for the training steps
-                    visits = _run(cell, writer, data_root, found, keep_model, states, state)
-                writer.finish(registered_summary(writer.rows, visits), keep_states=states != "resume")
+                    _run(cell, writer, data_root, found, keep_model, states, state)
+                numbers = registered_summary(writer.rows, writer.record["visits"])
+                writer.finish(numbers, keep_states=states != "resume")
             except _OtherStateError:
                 (writer.folder / STATE).unlink()
             except CellBusyError:  # this process was silent for so long that another one has taken the cell over
@@ -136,8 +137,7 @@ def _run(
     keep_model: bool,
     states: States,
     state: State | None,
-) -> list[tuple[str, ...]]:
-    """Run a cell up to its last interval; returns the distributions of each interval."""
+) -> None:
     seeds = cell.seeds
     seeds.seed_globals()
     stream = build_stream(cell.scenario, seeds, data_root)
@@ -191,7 +191,6 @@ def _run(
     writer.keep("pictures.npz", content.getvalue())
     if keep_model:
         save_model(strategy.model, writer.folder / "model.safetensors")
-    return visits
 
 
 def _save(checkpoint: Checkpoint, files: list[Path], facts: dict[str, Any], samples: list[np.ndarray]) -> str:

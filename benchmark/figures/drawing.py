@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import textwrap
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -21,6 +22,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from ..catalogue import shown
 from ..current import Current, CurrentCell
+from ..errors import InputError
 from ..metric_facts import MetricFacts, installed_metrics
 from ..statistics import mean_interval
 from .style import Style, look
@@ -114,8 +116,12 @@ class Scene:
         return [first[method] for method in sorted(first)]
 
     def pictures(self, cell: CurrentCell) -> dict[str, np.ndarray]:
-        """A cell's pictures, uint8, by name; empty if it has none."""
-        return cell.pictures
+        """A cell's pictures, uint8, by name; empty if it has none that can be read."""
+        try:
+            return cell.pictures
+        except InputError as error:
+            warnings.warn(str(error), stacklevel=2)
+            return {}
 
     def axis_label(self, metric: str) -> str:
         """A metric's name in words, with its unit."""
