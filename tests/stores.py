@@ -23,7 +23,8 @@ def numbers_of(store: Store, name: str) -> Numbers:
 def write(store: Store, method: str, seed: int, final: float, *, version: int = 1, reference: str | None = None,
           intervals: int = 3, scenario: str = "split-x", status: str = "done", consistency: float | None = None,
           uses: tuple[str, ...] = (), threshold: float | str | None = None, components: int = 1,
-          images: int = 0, options: str = "", suite: str | None = None) -> None:  # fmt: skip
+          images: int = 0, options: str = "", suite: str | None = None, name: str = "",
+          error: str = "boom") -> None:  # fmt: skip
     """A cell whose negative ELBO falls by 10 an interval, to ``final``."""
     options = options or (f"threshold={threshold}" if threshold is not None else "")
     label = f"{method}:{options}" if options else method
@@ -45,7 +46,7 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
         "device": "cpu",
         "suite": suite,
     }
-    name = f"{scenario}-{method}-{version}-{seed}" + (f"-{options}" if options else "")
+    name = name or f"{scenario}-{method}-{version}-{seed}" + (f"-{options}" if options else "")
     with store.writing(name, record) as writer:
         for interval in range(intervals):
             value = final + 10 * (intervals - 1 - interval)
@@ -71,4 +72,4 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
             np.savez_compressed(writer.folder / "pictures.npz", **pictures)
             writer.finish()
         elif status == "failed":
-            writer.fail("ValueError: boom")
+            writer.fail(f"ValueError: {error}")

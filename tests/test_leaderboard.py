@@ -5,17 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
+import shutil
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from markdown_it import MarkdownIt
 from scipy import stats
 
+from lifegen.benchmark import load
+from lifegen.benchmark.discovery.plugin_file import PluginFile
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.leaderboard import ACROSS, COLUMNS, Board, Column, leaderboard
 from lifegen.benchmark.reading.metric_facts import MetricFacts
-from lifegen.benchmark.reading.scores import scores_of
+from lifegen.benchmark.reading.scores import FACTS, scores_of
 from lifegen.benchmark.reading.statistics import bootstrap_interval, coverage, interquartile_mean
 from lifegen.benchmark.reporting.tables import (
     FORMATS,
@@ -23,12 +29,11 @@ from lifegen.benchmark.reporting.tables import (
     print_board,
     tables_of,
     to_csv,
-    to_html,
     to_json,
     to_latex,
 )
 from lifegen.benchmark.store.cell_writer import write_record
-from lifegen.benchmark.store.store import Store
+from lifegen.benchmark.store.store import PUBLISHED, Store
 
 from .stores import write
 from .test_run import lifegen
@@ -174,6 +179,109 @@ def test_a_variant_that_the_users_suite_names_is_ranked(store):
     assert line(leaderboard(store), "growing-mixture:threshold=7")["rank"] == 1
 
 
+def test_a_reference_with_options_of_ones_own_has_no_mark_and_no_footnote(tmp_path, capsys):
+    store = Store.create(tmp_path)
+    write(store, "naive", 0, 50, reference="lower", options="width=8")
+    write(store, "good", 0, 30)
+    assert not scores_of(store).custom
+    print_board(leaderboard(store))
+    assert "✎" not in capsys.readouterr().out
+
+
+# Seeds that are missing
+
+
+@pytest.fixture
+def fragile(store) -> Store:
+    """A method is the best by the only seed that didn't fail."""
+    write(store, "fragile", 0, 5)
+    for seed in (1, 2, 3):
+        write(store, "fragile", seed, 0, status="failed")
+    return store
+
+
+def published(store: Store, folder: Path) -> Path:
+    """What ``publish`` writes of a leaderboard."""
+    folder.mkdir()
+    load(store.path).to_parquet(folder / PUBLISHED, index=False)
+    (folder / FACTS).write_text(to_json(leaderboard(store)))
+    return folder
+
+
+@pytest.mark.parametrize("rank_custom", [False, True])
+def test_a_method_of_which_seeds_failed_is_not_ranked_by_the_others(fragile, rank_custom):
+    board = leaderboard(fragile, rank_custom=rank_custom)
+    assert order(board) == ["batch", "good", "naive", "fragile"]
+    assert np.isnan(line(board, "fragile")["rank"])
+    assert line(board, "good")["rank"] == 1
+    assert (line(board, "fragile")["mean"], line(board, "fragile")["n"]) == (5, 1)
+
+
+def test_failed_seeds_stand_in_the_line_itself_in_every_form(fragile, tmp_path, capsys):
+    board = leaderboard(fragile)
+    print_board(board)
+    text = capsys.readouterr().out
+    assert re.search(r"^fragile ✗ .* 1 of 4 \(3 failed\) ", text, re.MULTILINE)
+    assert "✗ some of its seeds failed: not ranked" in text
+    for form, mark in (("markdown", "fragile ✗"), ("latex", r"fragile $\times$"), ("html", "fragile ✗")):
+        (row,) = [one for one in FORMATS[form](board).splitlines() if mark in one]
+        assert "1 of 4 (3 failed)" in row
+    rows = [row for row in csv.DictReader(io.StringIO(to_csv(board))) if row["metric"] == "negative_elbo"]
+    assert {row["method"]: (row["asked"], row["failed"]) for row in rows} == {
+        "batch": ("3", "0"), "good": ("3", "0"), "naive": ("3", "0"), "fragile": ("4", "3"),
+    }  # fmt: skip
+    found = json.loads(to_json(board))
+    assert next(row["failed"] for row in found["rows"] if row["method"] == "fragile") == 3
+    assert found["seeds"] == [{"scenario": "split-x", "method": "fragile", "asked": 4, "failed": 3}]
+    again = leaderboard(scores_of(published(fragile, tmp_path / "published")))
+    assert to_csv(again) == to_csv(board)
+
+
+def test_a_failed_reference_is_marked_too(store, capsys):
+    write(store, "naive", 7, 0, reference="lower", status="failed")
+    print_board(leaderboard(store))
+    assert re.search(r"^naive ▼ ✗ .* 3 of 4 \(1 failed\) ", capsys.readouterr().out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("status", ["cut off", "damaged", "planned", "outdated"])
+def test_a_half_finished_line_says_so_and_is_ranked(store, status, capsys):
+    write(store, "good", 3, 1, status="cut off" if status == "cut off" else "done")
+    cell = store.cell("split-x-good-1-3")
+    if status == "damaged":
+        (cell.folder / "metrics.jsonl").write_text("torn")
+    elif status == "outdated":
+        write_record(cell.folder, cell.record | {"metrics": {"negative_elbo": 0}})
+        for seed in range(3):
+            other = store.cell(f"split-x-good-1-{seed}")
+            write_record(other.folder, other.record | {"metrics": {"negative_elbo": 1}})
+    elif status == "planned":
+        (store.path / "plans").mkdir()
+        (store.path / "plans" / "a.json").write_text(json.dumps({"cells": {cell.folder.name: cell.record}}))
+        shutil.rmtree(cell.folder)
+    board = leaderboard(Store(store.path))
+    print_board(board)
+    assert re.search(r"^good  .*1 \[1–1\].* 3 of 4 ", capsys.readouterr().out, re.MULTILINE)
+    assert "✗" not in to_latex(board)
+
+
+@pytest.mark.parametrize("what", ["an older version", "another text"])
+def test_failures_of_what_is_replaced_do_not_count(store, what):
+    """Of a method's older version, or of an earlier text of its file."""
+    write(store, "good", 8, 1, version=0 if what == "an older version" else 1, status="failed")
+    if what == "another text":
+        (failed,) = [cell for cell in store.cells() if cell.status == "failed"]
+        file = PluginFile("good.py", "an earlier text")
+        files = {file.digest: {"name": file.name, "text": file.text}}
+        method = failed.record["method"] | {"file": file.digest}
+        write_record(failed.folder, failed.record | {"files": files, "method": method})
+    assert not scores_of(Store(store.path)).seeds
+
+
+def test_a_seed_that_failed_before_an_option_existed_and_is_done_now_has_not_failed(store):
+    write(store, "good", 1, 0, options="", status="failed", scenario="split-x", version=1, name="from-before")
+    assert not scores_of(store).seeds
+
+
 # Across scenarios
 
 
@@ -247,6 +355,24 @@ def test_across_a_method_gains_nothing_by_more_seeds_where_it_does_well(two):
     board = leaderboard(two, across=True)
     assert line(board, "good")["n"] == 3
     assert any("split-x: 3 of 9 seeds, those that all have" in note for note in board.notes)
+
+
+def test_across_a_method_that_failed_somewhere_is_not_ranked(two, capsys):
+    for scenario in ("split-x", "split-y"):
+        for seed in range(3):
+            failed = scenario == "split-y" and seed == 2
+            write(two, "fragile", seed, 25 + seed, scenario=scenario, status="failed" if failed else "done")
+    board = leaderboard(two, across=True)
+    assert order(board) == ["batch", "good", "naive", "fragile"]
+    assert np.isnan(line(board, "fragile")["rank"])
+    assert line(board, "good")["rank"] == 1
+    print_board(board)
+    text = capsys.readouterr().out
+    assert re.search(r"^fragile ✗ .* 2 \(1 of 6 failed\) ", text, re.MULTILINE)
+    row = next(row for row in csv.DictReader(io.StringIO(to_csv(board))) if row["method"] == "fragile")
+    assert (row["n"], row["asked"], row["failed"]) == ("2", "6", "1")
+    alone = leaderboard(two, scenarios=["split-x"])  # where nothing of it failed
+    assert line(alone, "fragile")["rank"] == 1
 
 
 def test_few_seeds_across_have_no_interval_and_no_word_of_one(tmp_path, capsys):
@@ -407,17 +533,101 @@ def test_markdown_is_one_table_a_scenario_in_the_same_order(two):
         assert len({row.count("|") for row in table}) == 1
 
 
-def test_latex_and_html_escape_what_they_must(tmp_path):
-    store = Store.create(tmp_path)
-    for seed in range(3):
-        write(store, "a_b:<i>", seed, 30 + seed, reference="upper")
-    latex, html = to_latex(leaderboard(store)), to_html(leaderboard(store))
-    assert r"a\_b" in latex
-    assert r"$\pm$" in latex
-    assert r"$\blacktriangle$" in latex
-    assert r"\toprule" in latex
-    assert "<i>" not in html
-    assert "a_b:&lt;i&gt;" in html
+ODD = [
+    "a|b", "||", "<b>x</b>", "&lt;b&gt;", "[red]x[/red]", "[link](http://x)", "![](x)", "[64,64]", "_x_", "__x__",
+    "a_b", "*x*", "**x**", "`x`", "x`y|z`", "\\", "\\|", "a\\b", "~x~", "~~x~~", "$x$", "#x", "1%", "a & b", "x^2",
+    "{x}", '"x"', "'x'", ":smile:", "a,b", "<!--", "-", "±", "▲", "✗", "日本",
+]  # fmt: skip
+"""Options' texts that are markup in some form."""
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory) -> Store:
+    """Such texts as options of methods, in a scenario's label, and in the reason of a failure."""
+    store = Store.create(tmp_path_factory.mktemp("odd"))
+    for i, text in enumerate(ODD):
+        write(store, "noted", 0, 30, options=f"note={text}", scenario="split-x:note=a|<b>*_x_*", name=f"odd-{i}")
+    error = "<b>a|b</b> *x* [red]x[/red] \x1b[2J"
+    write(store, "naive", 0, 30, options="note=y", name="failed", status="failed", error=error)
+    return store
+
+
+def test_labels_are_shown_as_they_are_in_text(odd, capsys):
+    print_board(leaderboard(odd))
+    text = capsys.readouterr().out
+    assert [one for one in ODD if f"note={one} ✎" not in text] == []
+    assert "split-x:note=a|<b>*_x_*: mean" in text
+    assert "<b>a|b</b> *x* [red]x[/red] \\x1b[2J" in text
+    assert "\x1b" not in text
+
+
+def test_labels_are_shown_as_they_are_in_csv_and_json(odd):
+    board = leaderboard(odd)
+    expected = [f"noted:note={one}" for one in ODD]
+    assert {row["method"] for row in csv.DictReader(io.StringIO(to_csv(board)))} == set(expected)
+    assert {row["method"] for row in json.loads(to_json(board))["rows"]} == set(expected)
+
+
+class Words(HTMLParser):
+    """The tags of a page, and the texts of its first column, its titles and its list."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.texts: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+        self.texts.append("")
+
+    def handle_data(self, data: str) -> None:
+        if self.texts:
+            self.texts[-1] += data
+
+
+@pytest.mark.parametrize("form", ["markdown", "html"])
+def test_labels_are_shown_as_they_are_in_markdown_and_html(odd, form):
+    page = FORMATS[form](leaderboard(odd))
+    if form == "markdown":
+        rows = [row for row in page.splitlines() if row.startswith("|")]
+        assert len(rows) == len(ODD) + 2
+        assert len({len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) for row in rows}) == 1
+        page = MarkdownIt("commonmark").enable(["table", "strikethrough"]).render(page)
+    words = Words(page)
+    assert words.tags <= {"h3", "table", "thead", "tbody", "tr", "th", "td", "ul", "li", "p", "strong"}
+    texts = {text.strip() for text in words.texts}
+    assert [one for one in ODD if f"noted:note={one} ✎" not in texts] == []
+    assert "split-x:note=a|<b>*_x_*: mean over seeds ± half of its 95 % interval" in texts
+    assert "left out: failed: failed: ValueError: <b>a|b</b> *x* [red]x[/red] \\x1b[2J" in texts
+
+
+def test_labels_are_shown_as_they_are_in_latex(odd):
+    def unescaped(text: str) -> str:
+        for command, character in (
+            (r"\textbackslash{}", "\0"), (r"\textbar{}", "|"), (r"\textasciitilde{}", "~"), (r"\^{}", "^"),
+            (r"\ensuremath{<}", "<"), (r"\ensuremath{>}", ">"), (r"$\pm$", "±"), (r"$\blacktriangle$", "▲"),
+            (r"$\times$", "✗"), (r"$\ast$", "✎"), (r"\_", "_"), (r"\#", "#"), (r"\%", "%"), (r"\&", "&"), (r"\$", "$"),
+            (r"\{", "{"), (r"\}", "}"),
+        ):  # fmt: skip
+            text = text.replace(command, character)
+        return text.replace("\0", "\\")
+
+    page = to_latex(leaderboard(odd))
+    rows = [row for row in page.splitlines() if row.startswith(" noted")]
+    assert len(rows) == len(ODD)
+    cells = [re.split(r"(?<!\\)&", row)[0] for row in rows]
+    for cell in cells:
+        bare = re.sub(r"\\[a-z]+\{[<>]?\}|\\\^\{\}|\\[_#%&${}]|\$\\[a-z]+\$", "", cell)
+        assert not re.search(r"[\\_#%&${}~^|<>]", bare), cell
+    assert {unescaped(cell).strip() for cell in cells} == {f"noted:note={one} ✎" for one in ODD}
+    assert all(row.startswith(("%", "\\", " ")) or not row for row in page.splitlines())
+
+
+def test_latex_has_rules_and_marks(store):
+    latex = to_latex(leaderboard(store))
+    for command in (r"$\pm$", r"$\blacktriangle$", r"\toprule"):
+        assert command in latex
 
 
 def test_a_column_is_one_entry(store, monkeypatch):

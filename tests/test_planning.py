@@ -13,14 +13,19 @@ import pytest
 
 from lifegen.benchmark.cells.cell import Cell, cell_of, plan
 from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.suite import cells_of
 from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.reading.leaderboard import leaderboard
 from lifegen.benchmark.reading.overview import overview
+from lifegen.benchmark.reading.scores import scores_of
 from lifegen.benchmark.running.devices import slots
 from lifegen.benchmark.running.executor import Execution
-from lifegen.benchmark.running.local import run
+from lifegen.benchmark.running.local import missing, run, slots
 from lifegen.benchmark.running.rerun import compare_cells
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.cell_folder import StoredCell
+from lifegen.benchmark.store.cell_writer import write_record
+from lifegen.benchmark.store.lock import CellDoneError
 from lifegen.benchmark.store.plans import asked_for, find_cell, planned, save_plan
 from lifegen.benchmark.store.store import Store
 
@@ -84,6 +89,52 @@ def test_what_was_asked_for_is_known_to_every_process(tmp_path):
         asked_for(Store.create(tmp_path / "empty"))
 
 
+SUITE = f"""
+summary = "Mine"
+budget = "seconds"
+scenarios = ["{TINY}"]
+methods = ["lifelong-vae:width=8", "ewc:width=8"]
+seeds = [0, 1]
+smoke = {{}}
+"""
+
+
+@pytest.mark.parametrize("order", ["suite hand", "hand suite", "hand suite hand", "suite", "hand", "planned hand"])
+def test_a_variant_is_ranked_if_a_suite_names_it_whichever_command_came_first(tmp_path, order):
+    (tmp_path / "mine.toml").write_text(SUITE)
+    store = Store.create(tmp_path / "s")
+    by_suite = cells_of(str(tmp_path / "mine.toml"))
+    by_hand = cells_of(scenarios=[TINY], methods=["lifelong-vae:width=8", "ewc:width=8"], seeds=[0, 1])
+    assert {cell.name for cell in by_suite} == {cell.name for cell in by_hand}
+    for which in order.split():
+        cells = by_hand if which == "hand" else by_suite
+        save_plan(store, cells, f"lifegen run ({which})")
+        for cell in [] if which == "planned" else missing(cells, store)[0]:
+            finished(store, cell, 1)
+    scores = scores_of(store)
+    assert scores.custom == (set() if order != "hand" else {"lifelong-vae:width=8", "ewc:width=8"})
+    assert leaderboard(scores).table["rank"].notna().any() == (order != "hand")
+
+
+def record(label: str, precision: str, suite: str | None) -> dict[str, object]:
+    part = {"name": "x", "label": label, "version": 1, "config": {}, "track": "t"}
+    return {"scenario": part | {"label": "s"}, "method": part, "seed": 0, "visits": [["a"]], "protocol": 1,
+            "metrics": {}, "precision": precision, "device": "cpu", "suite": suite}  # fmt: skip
+
+
+def test_a_methods_label_alone_decides_whether_a_suite_names_it(tmp_path):
+    """Not how a table writes it: with a precision, or with a space in an option."""
+    store = Store.create(tmp_path / "s")
+    for precision, suite in (("float32", "mine.toml"), ("tf32", None)):
+        with store.writing(precision, record("x:note=a b", precision, suite)) as writer:
+            row = {"interval": 0, "distribution": None, "step": None, "metric": "negative_elbo", "value": 1.0}
+            writer.append([row])
+            writer.finish()
+    scores = scores_of(store)
+    assert set(scores.numbers["method"]) == {"x:note=a b", "x:note=a b (tf32)"}
+    assert not scores.custom
+
+
 def test_cells_are_found_by_any_part_that_tells_them_apart(tmp_path):
     store = Store.create(tmp_path / "s")
     cells = tiny_cells("naive", "batch", seeds=(0, 1))
@@ -136,6 +187,79 @@ def test_cells_of_older_versions_are_stale(tmp_path, monkeypatch):
     (item,) = overview(store).items
     assert item.status == "stale"
     assert "method naive is version 1, not 2" in item.reason
+
+
+def measured_by(store: Store, cell: Cell, **versions: int) -> None:
+    """Let a stored cell be one that such versions of metrics have measured."""
+    stored = store.cell(cell.name)
+    write_record(stored.folder, stored.record | {"metrics": versions})
+
+
+def test_a_cell_of_an_older_metric_is_set_aside_and_computed_anew_under_its_name(tmp_path):
+    store = Store.create(tmp_path / "s")
+    old, new = tiny_cells("naive", seeds=(0, 1))
+    for cell in (old, new):
+        finished(store, cell, 3600)
+    measured_by(store, old, negative_elbo=0, iwae_nll=1)
+    assert missing([old, new], store) == ([old], [])
+    view = overview(store, [old, new])
+    assert view.counts == {"done": 1, "stale": 1}
+    why = "its metric negative_elbo is version 0, not 1"
+    assert view.items[0].reason == f"{why}; the command that made it makes it anew"
+    assert view.hours_left == pytest.approx(1, rel=1e-3)
+    before = (store.cell(old.name).folder / "metrics.jsonl").read_bytes()
+    finished(store, old, 3600)
+    assert of(store) == {old.name: "done", new.name: "done"}
+    assert missing([old, new], store) == ([], [])
+    (aside,) = (store.path / "set-aside").iterdir()
+    assert (aside / "why.txt").read_text() == f"stale: {why}\n"
+    assert (aside / "metrics.jsonl").read_bytes() == before
+    assert json.loads((aside / "run.json").read_text())["metrics"] == {"negative_elbo": 0, "iwae_nll": 1}
+
+
+@pytest.mark.parametrize(
+    "versions",
+    [
+        {"negative_elbo": 2},  # a newer lifegen's
+        {"forgetting": 0},  # derived: made anew on reading
+        {"gone": 1},  # of a package that isn't installed any more
+        {},  # a metric is installed that wasn't then
+    ],
+)
+def test_other_differences_of_metrics_make_no_cell_anew(tmp_path, versions):
+    store = Store.create(tmp_path / "s")
+    (cell,) = tiny_cells("naive")
+    finished(store, cell, 5)
+    measured_by(store, cell, **versions)
+    assert missing([cell], store) == ([], [])
+    assert of(store) == {cell.name: "done"}
+    with pytest.raises(CellDoneError), store.writing(cell.name, cell.record()):
+        pass
+
+
+def test_a_cell_is_stale_beside_one_that_a_newer_lifegen_has_measured_and_nothing_here_makes_it_anew(tmp_path):
+    store = Store.create(tmp_path / "s")
+    cells = tiny_cells("naive", seeds=(0, 1))
+    for version, cell in enumerate(cells, 1):
+        finished(store, cell, 5)
+        measured_by(store, cell, negative_elbo=version)
+    assert missing(cells, store) == ([], [])
+    item, _ = overview(store).items
+    assert (item.status, item.left) == ("stale", 0)
+    assert "version 1, not 2; that version isn't installed here" in item.reason
+
+
+def test_rows_of_an_older_metric_are_not_gone_on_with(tmp_path):
+    store = Store.create(tmp_path / "s")
+    (cell,) = tiny_cells("naive")
+    row = {"interval": 0, "distribution": None, "step": None, "metric": "negative_elbo", "value": 1.0}
+    for version, kept in ((1, 1), (0, 0)):
+        with store.writing(cell.name, cell.record()) as writer:
+            writer.note(visits=[["a"], ["b"]], metrics={"negative_elbo": version})
+            writer.append([row])
+        size = store.cell(cell.name).size()
+        with store.writing(cell.name, cell.record(), lambda folder, size=size: size) as writer:
+            assert len(writer.rows) == kept
 
 
 def test_time_left_is_that_of_the_cells_that_are_most_alike(tmp_path):
@@ -231,6 +355,17 @@ def test_failed_cells_are_left_until_they_are_to_be_tried_again(tmp_path):
     assert again.returncode == 0
     assert set(of(store).values()) == {"done"}
     assert "error" not in store.cell(cell.name).record
+    before = store.cell(cell.name).record
+    measured_by(store, cell, **before["metrics"] | {"negative_elbo": 0})
+    why = "metric negative_elbo is version 0, not 1"
+    planned = lifegen("plan", *asked)
+    assert f"stale {cell.name}: its {why}" in planned.stdout
+    assert lifegen("plan", *asked, "--keys").stdout.split() == [cell.name]
+    anew = lifegen("run", *asked)
+    assert anew.returncode == 0, anew.stderr
+    assert f"1 finished cell is stale ({why}): set aside in {out / 'set-aside'}, and computed anew" in anew.stdout
+    assert "2 cells, 1 done, 1 to run" in anew.stdout
+    assert store.cell(cell.name).record["metrics"] == before["metrics"]
 
 
 def test_the_first_failure_stops_all_if_it_is_to(tmp_path):

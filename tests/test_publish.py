@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from markdown_it import MarkdownIt
 
 from lifegen.benchmark import load
-from lifegen.benchmark.cells.suite import cells_of
+from lifegen.benchmark.cells.suite import _built_in, cells_of, suites
+from lifegen.benchmark.discovery.plugin_file import PluginFile
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.leaderboard import leaderboard
-from lifegen.benchmark.reading.scores import scores_of
+from lifegen.benchmark.reading.scores import FACTS, scores_of
+from lifegen.benchmark.reporting.plots import drawings
 from lifegen.benchmark.reporting.publish import publish
 from lifegen.benchmark.reporting.tables import to_csv, to_markdown
+from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.store import PUBLISHED, Store
 
 from .stores import write
@@ -74,6 +84,130 @@ def test_publishing_again_replaces_it_and_changes_nothing(store, folder):
     after = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     assert after.keys() == before.keys()
     assert [file.name for file in after if after[file] != before[file]] == []
+
+
+def few_figures(monkeypatch) -> None:
+    """One kind of figure in the folder, and one in its report: drawing is what takes time."""
+    monkeypatch.setattr("lifegen.benchmark.publish.drawings", partial(drawings, kinds=["final"]))
+    monkeypatch.setattr("lifegen.benchmark.report.drawings", partial(drawings, kinds=["samples"]))
+
+
+ENDS = ("run.json", "metrics.jsonl", "pictures.npz", "lifegen.json", ".toml", "plans/a.json")
+
+
+@pytest.fixture(scope="module")
+def opened() -> Iterator[Counter[str]]:
+    """The files that are opened to be read while the counter has a key "on", by name."""
+    counts: Counter[str] = Counter()
+
+    def audit(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open" and "on" in counts and isinstance(arguments[0], str | Path) and arguments[1] in ("r", "rb"):
+            counts[str(arguments[0])] += 1
+
+    sys.addaudithook(audit)  # for good: Python has no way to take it away
+    yield counts
+    counts.clear()
+
+
+def test_each_file_of_a_store_is_read_once(tmp_path, monkeypatch, opened):
+    few_figures(monkeypatch)
+    _built_in.cache_clear()
+    store = Store.create(tmp_path / "s")
+    for seed in range(2):
+        write(store, "naive", seed, 50, reference="lower")
+        write(store, "ewc", seed, 30 + seed, options="strength=1")
+    (store.path / "plans").mkdir()
+    (store.path / "plans" / "a.json").write_text(json.dumps({"cells": {"x": store.cells()[0].record}}))
+    opened["on"] = 1
+    publish(store, tmp_path / "published")
+    counts = {name: number for name, number in opened.items() if name.endswith(ENDS)}
+    opened.clear()
+    assert {name: number for name, number in counts.items() if number > 1} == {}
+    per_end = Counter(end for name in counts for end in ENDS if name.endswith(end))
+    assert per_end["run.json"] == per_end["metrics.jsonl"] == 4
+    assert per_end["pictures.npz"] == 2  # of the methods' first seeds
+    assert per_end["plans/a.json"] == 1
+    assert per_end[".toml"] == len(suites())
+
+
+def with_file(store: Store, method: str, name: str, text: str) -> None:
+    """Let the cells of a method be of such a file."""
+    file = PluginFile(name, text)
+    for cell in store.cells():
+        if (part := cell.record["method"])["name"] == method:
+            files = {file.digest: {"name": name, "text": text}}
+            write_record(cell.folder, cell.record | {"files": files, "method": part | {"file": file.digest}})
+
+
+@pytest.mark.parametrize("former", ["lists them", "from before it did"])
+def test_files_of_extensions_that_no_longer_take_part_are_removed_and_no_others(tmp_path, monkeypatch, former):
+    few_figures(monkeypatch)
+    store, folder = Store.create(tmp_path / "s"), tmp_path / "published"
+    for name in ("one", "two"):
+        write(store, name, 0, 30)
+        with_file(store, name, f"{name}.py", f"# {name}")
+    publish(Store(store.path), folder)
+    assert (folder / "one.py").read_text() == "# one"
+    (folder / "notes.py").write_text("mine")
+    (folder / "notes.txt").write_text("mine")
+    if former == "from before it did":
+        facts = json.loads((folder / FACTS).read_text())
+        del facts["files"]
+        (folder / FACTS).write_text(json.dumps(facts))
+    shutil.rmtree(next(store.path.glob("cells/*one*")))
+    publish(Store(store.path), folder)
+    assert {file.name for file in folder.glob("*.py")} == {"two.py", "notes.py"}
+    assert "one.py" not in (folder / "README.md").read_text()
+    shutil.rmtree(next(store.path.glob("cells/*two*")))
+    write(store, "three", 0, 30)
+    with_file(store, "three", "notes.py", "# three")
+    before = (folder / "README.md").read_bytes()
+    with pytest.raises(InputError, match=r"notes\.py isn't a published file and would be overwritten; move it away"):
+        publish(Store(store.path), folder)
+    assert (folder / "notes.py").read_text() == "mine"
+    assert (folder / "README.md").read_bytes() == before
+
+
+def test_a_readme_shows_names_as_they_are(tmp_path, monkeypatch):
+    few_figures(monkeypatch)
+    store = Store.create(tmp_path / "a|b <i>_x_")
+    write(store, "noted", 0, 30, options="note=a|<b>")
+    with_file(store, "noted", "_odd_|<b>.py", "")
+    for cell in store.cells():
+        write_record(cell.folder, cell.record | {"machine": {"a|b": "c|d <i>"}})
+    publish(Store(store.path), tmp_path / "published")
+    text = (tmp_path / "published" / "README.md").read_text()
+    page = MarkdownIt("commonmark").enable("table").render(text)
+    tags = "h1 h2 p pre code table thead tbody tr th td ul li strong img"
+    assert set(re.findall(r"<([a-z][a-z0-9]*)", page)) <= set(tags.split())
+    for shown in ("<h1>a|b &lt;i&gt;_x_</h1>", "with _odd_|&lt;b&gt;.py of this", ">noted:note=a|&lt;b&gt; ✎</td>",
+                  ">c|d &lt;i&gt;</td>", ">a|b</td>"):  # fmt: skip
+        assert shown in page
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "3", "null", '{"references": 3}', '{"metrics": {"a": {}}}', "\0", '{"seeds": [{}]}']
+)
+def test_damaged_facts_of_a_published_folder_are_named(folder, tmp_path, content):
+    shutil.copy(folder / PUBLISHED, tmp_path)
+    (tmp_path / FACTS).write_text(content)
+    with pytest.raises(
+        InputError, match=r"leaderboard\.json isn't what `lifegen publish` writes .*; publish the store ag"
+    ):
+        scores_of(tmp_path)
+    (tmp_path / FACTS).unlink()
+    assert not scores_of(tmp_path).left_out
+
+
+def test_a_published_table_that_cannot_be_one_is_refused(folder, tmp_path):
+    table = load(folder)
+    for change in ({"value": "x"}, {"seed": None}, {"interval": None}, {"value": float("inf")}):
+        table.assign(**change).to_csv(tmp_path / "t.csv", index=False)
+        with pytest.raises(InputError, match="isn't a published table"):
+            scores_of(tmp_path / "t.csv")
+    pd.concat([table, table.assign(cell="other")]).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InputError, match="has two cells of split-x, .* and seed"):
+        scores_of(tmp_path / "t.csv")
 
 
 def test_a_folder_of_something_else_is_left_alone(store, tmp_path):

@@ -7,7 +7,8 @@ import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -183,14 +184,13 @@ def run(
         for cell in failed:
             click.echo(f"  {cell}: {Store(path).cell(cell.name).reason}")
     if not todo:
-        if finished:  # asked for all the same: of two texts of a file, these are now the newest
-            save_plan(Store(path), cells, line, keep_models)
+        # Asked for all the same: of two texts of a file, these are now the newest, and a suite names these methods.
+        save_plan(Store(path), cells, line, keep_models)
         click.echo(f"{len(cells)} cells, {'all' if finished == len(cells) else finished} done: {path}")
         return 1 if failed else 0
     click.echo(f"{len(cells)} cells, {finished} done, {len(todo)} to run: {path}")
-    for cell in todo:
-        if (stored := Store(path).cell(cell.name)).status == "damaged":
-            click.echo(f"{cell}: {stored.reason}; it is set aside, and computed anew")
+    for text in _set_aside(Store(path), todo):
+        click.echo(text)
     click.echo("checking device, data and options first")
     runner.prepare(todo, execution)
     store = Store.create(path)
@@ -348,6 +348,23 @@ def _show(found: Overview, jobs: int, as_json: bool) -> None:
     ending = f", about {decimal(found.bytes_now + round(found.bytes_left))} in the end" if found.bytes_left else ""
     state = f"; an interrupted or running cell adds up to {decimal(found.state_bytes)}" if found.state_bytes else ""
     click.echo(f"on disk: {decimal(found.bytes_now)}{ending}{state}")
+
+
+def _set_aside(store: Store, todo: Sequence[Cell]) -> Iterator[str]:
+    """What is to be said of the cells to run that have something in their place."""
+    from ..store.record import Status
+    from ..store.staleness import outdated
+
+    stale: Counter[str] = Counter()
+    for cell in todo:
+        stored = store.cell(cell.name)
+        if stored.status == Status.DAMAGED:
+            yield f"{cell}: {stored.reason}; it is set aside, and computed anew"
+        elif stored.status == Status.DONE and stored.facts:
+            stale[outdated(stored.facts)] += 1
+    for why, number in stale.items():
+        cells = "1 finished cell is stale" if number == 1 else f"{number} finished cells are stale"
+        yield f"{cells} ({why}): set aside in {store.path / 'set-aside'}, and computed anew"
 
 
 def _duration(hours: float) -> str:

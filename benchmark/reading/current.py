@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from ..discovery.index import describe
@@ -107,22 +105,6 @@ class CurrentCell:
             InputError: they can't be read.
         """
         return self._from_rows[2]
-
-    @cached_property
-    def pictures(self) -> dict[str, np.ndarray]:
-        """Its pictures, uint8, by name; empty if it has none, or, with a warning, if they can't be read."""
-        file = self.folder / "pictures.npz"
-        try:
-            with np.load(file, allow_pickle=False) as content:
-                found = dict(content)
-            if not all(one.dtype == np.uint8 and one.ndim == 5 and one.size for one in found.values()):
-                raise ValueError("they aren't all images of 8 bits")
-        except FileNotFoundError:
-            return {}
-        except Exception as error:  # of zip files, compression and arrays: each raises errors of its own
-            warnings.warn(f"{file} can't be read, so its images are left out ({error})", stacklevel=2)
-            return {}
-        return found
 
     @cached_property
     def _kept_numbers(self) -> Numbers | None:

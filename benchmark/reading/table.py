@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from ..errors import InputError
@@ -88,7 +89,9 @@ def published_table(path: Path | str, methods: Collection[str] | None = None) ->
         else:  # only an empty field is none: a distribution may be called "None"
             found = pd.read_csv(file, dtype={"distribution": str}, keep_default_na=False, na_values=[""])
         found = found[COLUMNS]
-    except (OSError, EOFError, zlib.error, ValueError, KeyError) as error:
+        if not np.isfinite(found.astype({"seed": int, "interval": int, "value": float})["value"]).all():
+            raise ValueError("it has values that aren't finite")
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} isn't a published table: {error}") from None
     return found if methods is None else found[found["method"].isin(methods)].reset_index(drop=True)
 

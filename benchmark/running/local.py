@@ -24,6 +24,7 @@ from ..cells.cell import Cell
 from ..errors import InputError
 from ..folders import data_folder
 from ..processes import pool
+from ..store.record import Status
 from ..store.staleness import installed_versions, outdated
 from ..store.store import Store
 from .devices import see
@@ -184,6 +185,8 @@ def _outcome(cell: Cell, future: Future[str], store: Store, execution: Execution
 def _event(cell: Cell, kind: Any, store: Store, execution: Execution, seconds: float = 0.0, error: str = "") -> Event:
     """What has happened to a cell, with how far it is."""
     stored = store.cell(cell.name)
+    if kind == "interval" and stored.status == Status.DONE:  # an older result, about to be set aside
+        return Event(cell, kind)
     of = len(stored.record.get("visits", ()))
     notes = []
     if why := stored.record.get("begun_anew"):

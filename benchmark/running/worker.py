@@ -154,8 +154,7 @@ def _run(
     keep_model: bool,
     states: States,
     state: State | None,
-) -> list[tuple[str, ...]]:
-    """Run a cell up to its last interval; returns the distributions of each interval."""
+) -> None:
     seeds = cell.seeds
     seeds.seed_globals()
     stream = build_stream(cell.scenario, seeds, data_root)

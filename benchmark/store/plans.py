@@ -96,8 +96,8 @@ def planned(store: Store) -> tuple[dict[str, dict[str, Any]], list[str]]:
 
 def kept_models(store: Store) -> frozenset[str]:
     """The names of the cells whose final models a plan of the store wants to be kept."""
-    cells = ((name, cell) for plan in plans_of(store).readable for name, cell in plan.cells.items())
-    return frozenset(name for name, cell in cells if cell.record.get("keep_models"))
+    plans = plans_of(store).readable
+    return frozenset(name for plan in plans for name, cell in plan.cells.items() if cell.facts.keep_models)
 
 
 def asked_for(store: Store) -> list[Cell]:
