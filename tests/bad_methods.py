@@ -1,4 +1,4 @@
-"""Methods that go wrong in the ways that methods do. Imported by name in worker processes."""
+"""Methods that go wrong in the ways that methods do, or wait for each other. Imported by name in worker processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,15 +20,22 @@ from lifegen.benchmark.seeds import Seeds
 from lifegen.methods.models.method import VAEMethod
 from lifegen.methods.models.vae import CodeStyleVAE
 
+from .waiting import HANG, until
+
+FACTS = {"uses": [], "reference": None}
+
 
 class Trouble(SupervisedPlugin):
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, after: str) -> None:
         super().__init__()
         self.kind = kind
+        self.waits_for = after
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:
         if strategy.experience.interval != 1:
             return
+        if self.waits_for:
+            until(Path(self.waits_for).exists)
         print("about to go wrong", flush=True)
         if self.kind == "visible":
             print(f"visible {os.environ.get('CUDA_VISIBLE_DEVICES')}, CUDA initialised: {torch.cuda.is_initialized()}")
@@ -38,7 +46,7 @@ class Trouble(SupervisedPlugin):
         if self.kind == "exit":
             sys.exit(7)
         if self.kind == "hang":
-            time.sleep(600)
+            time.sleep(10 * HANG)
         if self.kind == "diverge":
             strategy.model.decoder_input.weight.data.fill_(float("nan"))
 
@@ -49,6 +57,8 @@ class Bad(VAEMethod):
 
     class Config(VAEMethod.Config):
         kind: str = "raise"
+        after: str = ""
+        """A file that it waits for before."""
 
     def model(self, stream: Stream, seeds: Seeds) -> CodeStyleVAE:
         model = super().model(stream, seeds)
@@ -57,10 +67,32 @@ class Bad(VAEMethod):
         return model
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        return [*super().plugins(stream, seeds), Trouble(self.config.kind)]
+        return [*super().plugins(stream, seeds), Trouble(self.config.kind, self.config.after)]
 
 
-def bad(kind: str) -> Choice:
-    facts = {"uses": [], "reference": None}
-    description = Description("method", "bad", 1, "", __name__, facts=facts)
-    return Choice(description, {"kind": kind, "width": 8}, f"bad:kind={kind}")
+def bad(kind: str, after: Path | None = None) -> Choice:
+    description = Description("method", "bad", 1, "", __name__, facts=FACTS)
+    return Choice(description, {"kind": kind, "after": str(after or ""), "width": 8}, f"bad:kind={kind}")
+
+
+@register_method("meeting", version=1)
+class Meeting(VAEMethod):
+    """Prints what GPU it is shown, and waits until so many cells have come to the same place."""
+
+    class Config(VAEMethod.Config):
+        place: str
+        cells: int = 2
+
+    def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
+        print(f"visible: {os.environ.get('CUDA_VISIBLE_DEVICES')}", flush=True)
+        place = Path(self.config.place)
+        place.mkdir(exist_ok=True)
+        (place / str(seeds.seed)).touch()
+        until(lambda: len(list(place.iterdir())) >= self.config.cells)
+        return super().plugins(stream, seeds)
+
+
+def meeting(place: Path) -> Choice:
+    """Of two cells with different seeds."""
+    description = Description("method", "meeting", 1, "", __name__, facts=FACTS)
+    return Choice(description, {"place": str(place), "width": 8}, "meeting")

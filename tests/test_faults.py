@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import gzip
 import json
+import multiprocessing
 import os
 import random
 import resource
 import shutil
 import signal
 import socket
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -30,14 +32,16 @@ from lifegen.benchmark.reading.table import load
 from lifegen.benchmark.running.executor import Execution
 from lifegen.benchmark.running.local import run
 from lifegen.benchmark.running.worker import _output_to, run_cell
+from lifegen.benchmark.store import cell_folder
+from lifegen.benchmark.store import store as store_module
 from lifegen.benchmark.store.cell_folder import StoredCell
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.lock import CellBusyError, CellDoneError, is_alive
-from lifegen.benchmark.store.store import Store, cell_folder
-from lifegen.benchmark.store.store import store as store_module
+from lifegen.benchmark.store.store import Store
 
 from .faults import cell, outcome, run_in_store, start
 from .stores import numbers_of, shown
+from .waiting import HANG
 
 SMALL = "split-digits:steps=2,classes_per_interval=5,test_images=10,importance_draws=1,importance_images=1"
 ONE = cell("naive:width=2,batch_size=8", SMALL)
@@ -341,14 +345,36 @@ def test_killed_while_setting_aside(stores, tmp_path):
 # Locks
 
 
-def marker(host: str, process: int, seconds: float = 0.4) -> str:
+LEASE = cell_folder.LEASE_SECONDS
+
+
+def marker(host: str, process: int, seconds: float = LEASE) -> str:
     return f"filelock/2\npid={process}\nhost={host}\nmode=lease\ntoken={'0' * 32}\nduration={seconds}\n"
 
 
+class Clock:
+    """Time that passes when this thread sleeps, and at no other moment: leases run out at once, on any machine."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.passed = 0.0
+        self.while_sleeping: Callable[[], None] = lambda: None
+        self._sleep, self._thread = time.sleep, threading.get_ident()
+        for name in ("time", "monotonic", "perf_counter"):
+            began = getattr(time, name)()
+            monkeypatch.setattr(time, name, lambda began=began: began + self.passed)
+        monkeypatch.setattr(time, "sleep", self.sleep)
+
+    def sleep(self, seconds: float) -> None:
+        if threading.get_ident() != self._thread:  # one that renews a lock
+            self._sleep(seconds)
+            return
+        self.passed += seconds
+        self.while_sleeping()
+
+
 @pytest.fixture
-def short_lease(monkeypatch):
-    for module in (cell_folder, store_module):
-        monkeypatch.setattr(module, "LEASE_SECONDS", 0.4)
+def clock(monkeypatch):
+    return Clock(monkeypatch)
 
 
 def dead_process() -> int:
@@ -370,14 +396,15 @@ def is_taken(store: Store) -> bool:
     [
         (lambda: marker(socket.gethostname(), dead_process()), 0, True),  # at once
         (lambda: marker("elsewhere", 4), 0, False),  # it has just been renewed
-        (lambda: marker("elsewhere", 4), 60, True),
+        (lambda: marker("elsewhere", 4), LEASE - 1, False),
+        (lambda: marker("elsewhere", 4), LEASE + 1, True),
         (lambda: marker("elsewhere", 4), -3600, True),  # a clock an hour ahead
         (lambda: "", 0, True),  # of schema 1, or killed before it said who it is
         (lambda: "garbage \0", 0, True),
         (lambda: "filelock/2\npid=4\nhost=else", 0, True),  # a full disk
     ],
 )
-def test_a_lock_is_taken_over_if_its_owner_is_gone(tmp_path, short_lease, content, age, taken):
+def test_a_lock_is_taken_over_if_its_owner_is_gone(tmp_path, clock, content, age, taken):
     store = Store.create(tmp_path / "s")
     lock = store.cell(ONE.name).folder / "lock"
     lock.parent.mkdir()
@@ -388,23 +415,20 @@ def test_a_lock_is_taken_over_if_its_owner_is_gone(tmp_path, short_lease, conten
     assert lock.exists() != taken
 
 
-def test_a_lock_that_is_renewed_stays(tmp_path, short_lease):
+def test_a_lock_that_is_renewed_stays(tmp_path, clock):
     """Another machine's, which this one can't ask; its clock is an hour behind."""
     store = Store.create(tmp_path / "s")
     lock = store.cell(ONE.name).folder / "lock"
     lock.parent.mkdir()
     lock.write_text(marker("elsewhere", 4))
-    behind = 3600.0
 
-    def renewed(seconds: float, sleep: Callable[[float], None] = time.sleep) -> None:
-        nonlocal behind
-        behind -= 0.1
-        os.utime(lock, (time.time() - behind,) * 2)
-        sleep(seconds)
+    def renew() -> None:
+        os.utime(lock, (time.time() - 3600,) * 2)
 
-    os.utime(lock, (time.time() - behind,) * 2)
-    with mock.patch("time.sleep", renewed):
-        assert not is_taken(store)
+    renew()
+    clock.while_sleeping = renew
+    assert not is_taken(store)
+    assert clock.passed > LEASE
 
 
 def test_a_line_put_into_an_empty_lock_leaves_its_owner_its_lock(tmp_path):
@@ -426,13 +450,12 @@ def test_a_line_put_into_an_empty_lock_leaves_its_owner_its_lock(tmp_path):
 
 def _slow(path: Path, appended: Any, go_on: Any) -> None:
     """Write a cell, with a stop in the middle."""
-    cell_folder.LEASE_SECONDS = store_module.LEASE_SECONDS = 0.6
     try:
         with Store(path).writing(ONE.name, ONE.record()) as writer:
             writer.note(visits=[["a"], ["b"]], device="cpu", metrics={})
             writer.append([ROW | {"interval": 0}])
             appended.set()
-            go_on.wait(60)
+            go_on.wait(HANG)
             writer.append([ROW | {"interval": 1, "value": 666.0}])
             writer.finish()
     except CellBusyError:
@@ -444,30 +467,22 @@ ROW = {"interval": 0, "distribution": None, "step": None, "metric": "negative_el
 
 def test_who_was_silent_for_too_long_writes_nothing_more(tmp_path, monkeypatch):
     """Stopped like a laptop that sleeps, taken over, and woken up again."""
-    import multiprocessing
-
-    for module in (cell_folder, store_module):
-        monkeypatch.setattr(module, "LEASE_SECONDS", 0.6)
     context = multiprocessing.get_context("forkserver")
     appended, go_on = context.Event(), context.Event()
     store = Store.create(tmp_path / "s")
     process = start(_slow, store.path, appended, go_on)
-    assert appended.wait(60)
+    assert appended.wait(HANG)
+    clock = Clock(monkeypatch)
     assert not is_taken(store)
     os.kill(process.pid, signal.SIGSTOP)
-    for _ in range(100):
-        time.sleep(0.1)
-        try:
-            with store.writing(ONE.name, ONE.record()) as writer:
-                os.kill(process.pid, signal.SIGCONT)
-                go_on.set()
-                process.join(60)
-                writer.note(visits=[["a"]], device="cpu", metrics={})
-                writer.append([ROW])
-                writer.finish()
-                break
-        except CellBusyError:
-            continue
+    clock.sleep(1.5 * LEASE)
+    with store.writing(ONE.name, ONE.record()) as writer:
+        os.kill(process.pid, signal.SIGCONT)
+        go_on.set()
+        process.join(HANG)
+        writer.note(visits=[["a"]], device="cpu", metrics={})
+        writer.append([ROW])
+        writer.finish()
     assert process.exitcode == 3
     assert store.cell(ONE.name).status == "done"
     assert load(store.path)["value"].tolist() == [1.0]
@@ -531,7 +546,7 @@ def test_processes_that_are_killed_on_one_store_finish_each_cell_once(tmp_path, 
         processes[victim].join()
         processes[victim] = start(_hammer, store.path, 10 + i)
     for process in processes:
-        process.join(100)
+        process.join(HANG)
         assert process.exitcode == 0
     assert not (tmp_path / "two at once").exists()
     assert outcome(store, ONE) == outcome(stores["done"], ONE)
@@ -587,7 +602,7 @@ def _with_file_limit(one: Cell, path: Path, size: int) -> None:
 def test_no_file_longer_than_so_many_bytes_can_be_written(stores, tmp_path, size):
     store = Store.create(tmp_path / "s")
     process = start(_with_file_limit, ONE, store.path, size)
-    process.join(100)
+    process.join(HANG)
     stored = store.cell(ONE.name)
     assert (process.exitcode == 0) == (stored.status == "done")
     if stored.status != "done":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from lifegen.benchmark.cells.cell import Cell, cell_of, plan
+from lifegen.benchmark.cells.cell import Cell, cell_of
 from lifegen.benchmark.cells.spec import choose
 from lifegen.benchmark.cells.suite import cells_of
 from lifegen.benchmark.errors import InputError
@@ -31,6 +31,7 @@ from lifegen.benchmark.store.store import Store
 
 from .bad_methods import bad
 from .test_run import LIFEGEN, TINY, lifegen, tiny_cells
+from .waiting import HANG
 
 
 def of(store: Store) -> dict[str, str]:
@@ -262,16 +263,20 @@ def test_rows_of_an_older_metric_are_not_gone_on_with(tmp_path):
             assert len(writer.rows) == kept
 
 
+MANY = 1000
+"""Hours beside which those that writing the records takes are nothing."""
+
+
 def test_time_left_is_that_of_the_cells_that_are_most_alike(tmp_path):
     store = Store.create(tmp_path / "s")
     naive, batch, ewc = (tiny_cells(name, seeds=(0, 1, 2)) for name in ("naive", "batch", "ewc"))
     assert overview(store, naive).hours_left is None
-    finished(store, naive[0], 3600)
-    finished(store, batch[0], 3 * 3600)
+    finished(store, naive[0], 3600 * MANY)
+    finished(store, batch[0], 3 * 3600 * MANY)
     with store.writing(batch[1].name, batch[1].record()) as writer:
         writer.note(visits=[["a"], ["b"]])
         writer.append([{"interval": 0, "distribution": None, "step": None, "metric": "negative_elbo", "value": 1.0}])
-    expected = 1 + 1 + 1.5 + 3 + 3 * 2  # ewc at the mean of all that are done
+    expected = (1 + 1 + 1.5 + 3 + 3 * 2) * MANY  # ewc at the mean of all that are done
     assert overview(store, naive + batch + ewc).hours_left == pytest.approx(expected, rel=1e-3)
     assert overview(store, naive[:1]).hours_left == 0
 
@@ -279,8 +284,9 @@ def test_time_left_is_that_of_the_cells_that_are_most_alike(tmp_path):
 def test_interrupted_time_does_not_count(tmp_path):
     store = Store.create(tmp_path / "s")
     (cell,) = tiny_cells("naive")
+    began = time.monotonic()
     stored = finished(store, cell, 10)
-    assert 10 <= stored.facts.work_seconds < 60
+    assert 10 <= stored.facts.work_seconds <= 10.001 + time.monotonic() - began
     old = {**stored.record, "started": "2026-01-01T00:00:00+00:00", "finished": "2026-01-01T00:01:00+00:00"}
     del old["seconds"]  # as schema 1 has it
     (stored.folder / "run.json").write_text(json.dumps(old))
@@ -298,7 +304,7 @@ def test_plan_status_worker_and_rerun_on_the_command_line(tmp_path):
     assert "1 of 4 cells are done" in told
     assert "time left: about" in told
     workers = [subprocess.Popen([*LIFEGEN, "worker", str(out)], stdout=subprocess.DEVNULL) for _ in range(2)]
-    assert [worker.wait(timeout=200) for worker in workers] == [0, 0]
+    assert [worker.wait(HANG) for worker in workers] == [0, 0]
     assert json.loads(lifegen("status", out, "--json").stdout)["counts"] == {"done": 4}
     again = lifegen("rerun", out, keys[0])
     assert again.returncode == 0, again.stderr
@@ -369,14 +375,14 @@ def test_failed_cells_are_left_until_they_are_to_be_tried_again(tmp_path):
 
 
 def test_the_first_failure_stops_all_if_it_is_to(tmp_path):
+    """The others would never end. One of them runs, and has measured an interval, when the failure comes."""
     store = Store.create(tmp_path / "s")
-    broken = Cell(choose("scenario", TINY), bad("raise"), 0)
-    long = plan([choose("scenario", "split-digits:steps=3000")], [choose("method", "naive")], range(3))
-    began = time.monotonic()
-    last = run([long[0], broken, *long[1:]], store, Execution(tmp_path, fail_fast=True), jobs=2)
+    endless = [Cell(choose("scenario", TINY), bad("hang"), seed) for seed in range(3)]
+    begun = store.cell(endless[0].name).folder / "metrics.jsonl"
+    broken = Cell(choose("scenario", TINY), bad("raise", after=begun), 0)
+    last = run([endless[0], broken, *endless[1:]], store, Execution(tmp_path, fail_fast=True), jobs=2)
     assert [event.kind for event in last] == ["failed"]
-    assert time.monotonic() - began < 60
-    assert of(store)[long[0].name] == "interrupted"
+    assert of(store)[endless[0].name] == "interrupted"
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from lifegen.benchmark.cells.cell import Cell, plan
+from lifegen.benchmark.cells.cell import Cell
 from lifegen.benchmark.cells.spec import choose
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.running import ray as on_ray
@@ -22,9 +22,9 @@ from lifegen.benchmark.running.ray import Request, run_on_ray
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.store import Store
 
-from .bad_methods import bad
-from .gpu_methods import SEEING
+from .bad_methods import bad, meeting
 from .test_run import TINY, numbers, tiny_cells
+from .waiting import until
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray", reason="Ray isn't installed: pip install 'lifegen[ray]'")
@@ -34,6 +34,8 @@ pytestmark = [pytest.mark.filterwarnings("ignore:::ray.*"), pytest.mark.xdist_gr
 MARK = f"ray-{os.getpid()}-{time.time_ns()}"
 """In the environment of all that the cluster begins."""
 SMALL = {"object_store_memory": 80 * 2**20}
+NOTICE = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_timeout_ms": 100_000}
+"""A node that is gone is noticed in seconds; one that is slow to answer is waited for."""
 
 
 class Cluster:
@@ -42,7 +44,8 @@ class Cluster:
     def __init__(self) -> None:
         from ray.cluster_utils import Cluster as RayCluster
 
-        self.ray = RayCluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False, **SMALL})
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": NOTICE, **SMALL}
+        self.ray = RayCluster(initialize_head=True, head_node_args=head)
         self.nodes = [self.add(), self.add()]
         ray.init(address=self.ray.address, log_to_driver=False, logging_level="ERROR")
 
@@ -52,12 +55,16 @@ class Cluster:
     def kill(self, node: Any) -> None:
         self.ray.remove_node(node, allow_graceful=False)
 
-    def kill_the_one_that_runs_a_cell(self) -> None:
+    def kill_the_one_that_runs_a_cell(self) -> set[str]:
+        """Kill a node; returns the numbers of the processes that will end with it, sooner or later."""
         (worker,) = (line.split()[0] for line in running("ray::run_here"))
-        parent = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
-        (node,) = (node for node in self.nodes if node.all_processes["raylet"][0].process.pid == parent)
+        (node,) = (node for node in self.nodes if node.all_processes["raylet"][0].process.pid == int(parent(worker)))
         self.nodes.remove(node)
+        below = [worker]
+        for process in below:
+            below += [other for other in (line.split()[0] for line in running()) if parent(other) == process]
         self.kill(node)
+        return set(below)
 
     def shutdown(self) -> None:
         ray.shutdown()
@@ -71,7 +78,14 @@ def cluster() -> Iterator[Cluster]:
     yield cluster
     cluster.shutdown()
     del os.environ["LIFEGEN_TEST"]
-    assert until(lambda: not running()), running()
+    until(lambda: not running())
+
+
+def parent(process: str) -> str:
+    """The number of a process's parent; none of one that has just ended."""
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1]
+    return ""
 
 
 def running(word: str = "") -> set[str]:
@@ -85,33 +99,26 @@ def running(word: str = "") -> set[str]:
     return found
 
 
-def until(fulfilled: Callable[[], bool], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not (now := fulfilled()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return now
-
-
 def numbers_here(cells: list[Cell], folder: Path) -> list[tuple[object, ...]]:
     store = Store.create(folder)
     assert {run_cell(cell, store.path, folder, "cpu") for cell in cells} == {"done"}
     return numbers(store)
 
 
-def long_cells(*seeds: int) -> list[Cell]:
-    scenario = choose("scenario", "split-digits:steps=200,classes_per_interval=2,importance_draws=50")
-    return plan([scenario], [choose("method", "naive:width=32")], seeds)
+def meeting_cells(place: Path) -> list[Cell]:
+    """Two cells that come to an end if they run at the same time."""
+    return [Cell(choose("scenario", TINY), meeting(place), seed) for seed in range(2)]
 
 
 @pytest.mark.parametrize("share", ["auto", "ray"])
 def test_cells_run_on_several_nodes_and_give_the_numbers_of_a_run_here(cluster, tmp_path, share):
-    cells = tiny_cells("naive", "lifelong-vae", seeds=(0, 1))
+    """Each node has one core: two that meet are on two nodes."""
+    cells = [*meeting_cells(tmp_path / "place"), *tiny_cells("naive", "lifelong-vae")]
     store = Store.create(tmp_path / "s")
     events: list[Event] = []
     last = run_on_ray(cells, store, Execution(tmp_path), share=share, show=events.append)
     assert [event.kind for event in last] == ["done"] * 4
-    first = [event.kind for event in events][:2]
-    assert first == ["started", "started"]  # each node has one core
+    assert {event.cell.name for event in events if event.kind == "started"} == {cell.name for cell in cells}
     assert [event.intervals for event in last] == [event.of for event in last] == [2] * 4
     assert numbers(store) == numbers_here(cells, tmp_path / "here")
     for cell in cells:
@@ -122,25 +129,33 @@ def test_cells_run_on_several_nodes_and_give_the_numbers_of_a_run_here(cluster, 
 
 @pytest.mark.parametrize("share", ["folder", "ray"])
 def test_a_killed_node_costs_no_finished_interval(cluster, tmp_path, share):
-    cells = long_cells(0)
+    """It is killed in the second interval, when the store has the state at the end of the first."""
+    go = tmp_path / "go"
+    cell = Cell(choose("scenario", TINY), bad("pause", after=go), 0)
     store = Store.create(tmp_path / "s")
-    killed: list[int] = []
+    state = store.cell(cell.name).folder / "state.safetensors"
+    killed: set[str] = set()
     told: list[str] = []
 
     def show(event: Event) -> None:
-        if event.intervals == 2 and not killed:
-            killed.append(store.cell(event.cell.name).intervals_done())
-            cluster.kill_the_one_that_runs_a_cell()
+        if share == "folder" and event.intervals == 1 and not killed:  # else it comes with one of the next events
+            until(state.exists)
+        if state.exists() and not killed:
+            killed.update(cluster.kill_the_one_that_runs_a_cell())
 
-    last = run_on_ray(cells, store, Execution(tmp_path), share=share, show=show, tell=told.append)
+    def tell(text: str) -> None:
+        told.append(text)
+        until(lambda: not killed & {line.split()[0] for line in running()})
+        go.touch()
+
+    last = run_on_ray([cell], store, Execution(tmp_path), share=share, show=show, tell=tell)
     cluster.nodes.append(cluster.add())
     assert [event.kind for event in last] == ["done"]
-    assert killed
     (text,) = told
     assert "its worker is lost, another one goes on" in text
-    (resumed,) = store.cell(cells[0].name).record["resumed"]
-    assert resumed["after"] >= killed[0] - 2  # an interval's rows are written before its state
-    assert numbers(store) == numbers_here(cells, tmp_path / "here")
+    (resumed,) = store.cell(cell.name).record["resumed"]
+    assert resumed["after"] == 0
+    assert numbers(store) == numbers_here([cell], tmp_path / "here")
 
 
 def test_a_cell_that_goes_wrong_ends_alone(cluster, tmp_path):
@@ -166,7 +181,7 @@ def test_a_cell_that_another_process_runs_is_left_alone(cluster, tmp_path, monke
 
 def test_an_interrupted_run_leaves_nothing_behind(cluster, tmp_path):
     store = Store.create(tmp_path / "s")
-    (cell,) = long_cells(0)
+    cell = Cell(choose("scenario", TINY), bad("hang"), 0)
 
     def interrupt(event: Event) -> None:
         if event.intervals:
@@ -174,34 +189,34 @@ def test_an_interrupted_run_leaves_nothing_behind(cluster, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run_on_ray([cell], store, Execution(tmp_path), show=interrupt)
-    assert until(lambda: store.cell(cell.name).status == "interrupted")
-    assert until(lambda: not running("ray::run_here"))
+    until(lambda: store.cell(cell.name).status == "interrupted")
+    until(lambda: not running("ray::run_here"))
     assert not list(store.path.glob(".*"))
 
 
 def test_fail_fast(cluster, tmp_path):
     store = Store.create(tmp_path / "s")
-    broken = Cell(choose("scenario", TINY), bad("raise"), 0)
-    last = run_on_ray([broken, *long_cells(0, 1)], store, Execution(tmp_path, fail_fast=True))
+    broken, endless, other = (Cell(choose("scenario", TINY), bad(kind), seed)
+                              for kind, seed in (("raise", 0), ("hang", 0), ("hang", 1)))  # fmt: skip
+    last = run_on_ray([broken, endless, other], store, Execution(tmp_path, fail_fast=True))
     assert [event.kind for event in last] == ["failed"]
 
 
 @pytest.mark.parametrize("request_", [Request(gpus=1), Request(memory=2**44), Request(cpus=3)])
-def test_what_no_node_can_hold_is_said(cluster, tmp_path, request_):
+def test_what_no_node_can_hold_is_said(cluster, tmp_path, request_, monkeypatch):
+    monkeypatch.setattr(on_ray, "_NODES_SECONDS", 0.1)
     store = Store.create(tmp_path / "s")
     with pytest.raises(InputError, match="no node of the Ray cluster can hold .*There are: .*1 CPUs, 0 GPUs"):
-        run_on_ray(tiny_cells("naive"), store, Execution(tmp_path), request=request_, patience=3.0)
+        run_on_ray(tiny_cells("naive"), store, Execution(tmp_path), request=request_, patience=0.5)
 
 
 def test_cells_share_a_gpu_and_see_the_one_that_ray_gives_them(cluster, tmp_path):
     node = cluster.add(num_gpus=1)
     store = Store.create(tmp_path / "s")
-    cells = [Cell(choose("scenario", TINY), SEEING, seed) for seed in range(2)]
-    kinds: list[str] = []
-    run_on_ray(cells, store, Execution(tmp_path), request=Request(cpus=0.5, gpus=0.5),
-               show=lambda event: kinds.append(event.kind))  # fmt: skip
+    cells = meeting_cells(tmp_path / "place")
+    last = run_on_ray(cells, store, Execution(tmp_path), request=Request(cpus=0.5, gpus=0.5))
     cluster.kill(node)
-    assert kinds[:2] == ["started", "started"]
+    assert [event.kind for event in last] == ["done"] * 2
     for cell in cells:
         assert "visible: 0\n" in (store.cell(cell.name).folder / "log.txt").read_text()
 

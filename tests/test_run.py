@@ -9,7 +9,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,8 @@ from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.store import CellBusyError, Store
 
 from .bad_methods import bad
+from .held import let_go, write_held
+from .waiting import HANG, until
 
 TINY = "split-digits:steps=3,classes_per_interval=5"
 LIFEGEN = [str(Path(sys.executable).with_name("lifegen"))]
@@ -64,7 +67,7 @@ def numbers(store: Store) -> list[tuple[object, ...]]:
 
 def lifegen(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*LIFEGEN, *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False, **options
+        [*LIFEGEN, *map(str, arguments)], capture_output=True, text=True, timeout=HANG, check=False, **options
     )
 
 
@@ -118,7 +121,6 @@ def test_the_seed_is_the_only_source_of_chance_whatever_ran_before(tmp_path):
     [
         ("raise", "RuntimeError: this method is broken"),
         ("die", "the worker process was killed by signal 9 (SIGKILL; most likely the machine's memory was used up)"),
-        ("hang", "stopped at the time limit of 12 s"),
         ("diverge", "DivergedError: the loss is nan at step 0 of interval 1"),
         ("exit", "SystemExit: 7"),
     ],
@@ -127,7 +129,7 @@ def test_a_cell_that_goes_wrong_ends_alone(tmp_path, kind, reason):
     store = Store.create(tmp_path / "s")
     broken = Cell(choose("scenario", TINY), bad(kind), 0)
     fine = tiny_cells("naive")
-    last = run([broken, *fine], store, Execution(tmp_path, time_limit=12), jobs=2)
+    last = run([broken, *fine], store, Execution(tmp_path), jobs=2)
     assert {event.cell.method.name: event.kind for event in last} == {"bad": "failed", "naive": "done"}
     stored = store.cell(broken.name)
     assert stored.status == "failed"
@@ -136,6 +138,24 @@ def test_a_cell_that_goes_wrong_ends_alone(tmp_path, kind, reason):
     assert stored.intervals_done() == 1
     assert missing([broken, *fine], store) == ([], [broken])
     assert missing([broken, *fine], store, retry_failed=True) == ([broken], [])
+
+
+def test_a_cell_that_hangs_is_stopped_at_the_time_limit(tmp_path):
+    """The limit is the shortest at which this machine comes to where the one hangs and to the end of the other."""
+    store = Store.create(tmp_path / "s")
+    broken, fine = Cell(choose("scenario", TINY), bad("hang"), 0), *tiny_cells("naive")
+    log = store.cell(broken.name).folder / "log.txt"
+    limit, kinds = 1.0, {}
+    while kinds.get("naive") != "done" or "about to go wrong" not in log.read_text():
+        limit *= 2
+        assert limit < HANG
+        last = run([broken, fine], store, data_root=tmp_path, jobs=2, time_limit=limit)
+        kinds = {event.cell.method.name: event.kind for event in last}
+        assert kinds["bad"] == "failed"
+    stored = store.cell(broken.name)
+    assert (stored.status, stored.reason) == ("failed", f"stopped at the time limit of {limit:g} s")
+    assert stored.intervals_done() == 1
+    assert missing([broken, fine], store) == ([], [broken])
 
 
 def test_neither_this_process_nor_the_server_touches_cuda():
@@ -200,55 +220,76 @@ def test_run_leaderboard_plot(tmp_path):
     assert any("negative_elbo.png" in path for path in figures.stdout.split())
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path):
-    """kill -9 to the command and all its workers; the same command then does only what is missing."""
-    out = tmp_path / "s"
-    arguments = ["run", "-s", "split-digits:steps=60,classes_per_interval=5", "-m", "naive:width=8",
-                 "--seeds", "0-5", "--jobs", "1", "--device", "cpu", "--out", str(out)]  # fmt: skip
-    process = subprocess.Popen([*LIFEGEN, *arguments], start_new_session=True, stdout=subprocess.DEVNULL)
-    done = []
-    for _ in range(1200):
-        time.sleep(0.05)
-        done = [cell for cell in Store(out).cells() if cell.status == "done"] if (out / "cells").exists() else []
-        if done:
-            break
+def hear_interrupts() -> None:
+    """Of a shell that began these tests in the background, commands inherit that they ignore interrupts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture
+def begun(tmp_path, monkeypatch) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Begins ``lifegen run`` on three seeds of a method, in a session of its own, and waits until one cell is held in
+    its second interval."""
+    monkeypatch.chdir(tmp_path)
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(seed: int) -> subprocess.Popen[str]:
+        write_held(tmp_path, seed)
+        process = subprocess.Popen([*LIFEGEN, *HELD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   start_new_session=True, preexec_fn=hear_interrupts)  # fmt: skip
+        started.append(process)
+        until((tmp_path / f"held-{seed}").exists, lambda: process.poll() is None)
+        return process
+
+    yield begin
+    let_go(tmp_path)
+    for process in started:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+HELD = ["run", "-s", TINY, "-m", "held.py:width=8", "--seeds", "0-2", "--jobs", "1", "--device", "cpu", "--out", "s"]
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path, begun):
+    """kill -9 to the command and all its workers, in the second interval of the second cell; the same command then does
+    only what is missing."""
+    process = begun(seed=1)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert 1 <= len(done) < 6
-    kept = {file: file.stat().st_mtime_ns for cell in done for file in cell.folder.iterdir() if file.name != "lock"}
-    second = lifegen(*arguments)
+    let_go(tmp_path)
+    store = Store(tmp_path / "s")
+    cells = plan([choose("scenario", TINY)], [choose("method", "held.py:width=8")], range(3))
+    assert [store.cell(cell.name).status for cell in cells[:2]] == ["done", "interrupted"]
+    folder = store.cell(cells[0].name).folder
+    kept = {file: file.stat().st_mtime_ns for file in folder.iterdir() if file.name != "lock"}
+    second = lifegen(*HELD)
     assert second.returncode == 0, second.stderr
-    assert "0 done" not in second.stdout
+    assert "3 cells, 1 done, 2 to run" in second.stdout
     assert all(file.stat().st_mtime_ns == time_ns for file, time_ns in kept.items())
-    assert len(load(out)["cell"].unique()) == 6
+    assert [again["after"] for again in store.cell(cells[1].name).record["resumed"]] == [0]
+    assert len(load(store.path)["cell"].unique()) == 3
     fresh = Store.create(tmp_path / "fresh")
-    scenario = choose("scenario", "split-digits:steps=60,classes_per_interval=5")
-    for cell in plan([scenario], [choose("method", "naive:width=8")], range(6)):
+    for cell in cells:
         run_cell(cell, fresh.path, tmp_path, "cpu")
-    assert numbers(Store(out)) == numbers(fresh)
+    assert numbers(store) == numbers(fresh)
 
 
-def test_workers_end_with_a_killed_command(tmp_path):
+def test_workers_end_with_a_killed_command(tmp_path, begun):
     """Else they would hold their cells against the next command."""
-    out = tmp_path / "s"
-    process = subprocess.Popen(
-        [*LIFEGEN, "run", "-s", "split-digits:steps=2000", "-m", "naive", "--seeds", "0", "--out", str(out)],
-        stdout=subprocess.DEVNULL,
-    )
-    while not list(out.glob("cells/*/metrics.jsonl")):
-        time.sleep(0.1)
-        assert process.poll() is None
+    process = begun(seed=0)
     process.kill()  # the command alone
     process.wait()
-    (cell,) = Store(out).cells()
-    for _ in range(100):
-        time.sleep(0.1)
+    (cell,) = Store(tmp_path / "s").cells()
+
+    def is_free() -> bool:
         try:
-            with Store(out).writing(cell.folder.name, {}):
-                return
+            with Store(tmp_path / "s").writing(cell.folder.name, {}):
+                return True
         except CellBusyError:
-            continue
-    pytest.fail("the worker still holds its cell")
+            return False
+
+    until(is_free)
 
 
 def test_a_cell_that_was_finished_in_the_meantime_is_kept(tmp_path):
@@ -278,14 +319,10 @@ def test_the_live_display_shows_texts_with_brackets(capsys):
     assert "[enforce fail] in [/tmp/x]" in " ".join(shown.split())
 
 
-def test_an_interrupted_run_ends_cleanly(tmp_path):
-    arguments = ["run", "-s", "split-digits:steps=2000", "-m", "naive", "--seeds", "0", "--out", str(tmp_path / "s")]
-    process = subprocess.Popen([*LIFEGEN, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not list((tmp_path / "s").glob("cells/*/run.json")):
-        time.sleep(0.1)
-        assert process.poll() is None
+def test_an_interrupted_run_ends_cleanly(begun):
+    process = begun(seed=0)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=HANG)
     assert process.returncode == 130
     assert "the same command goes on from here" in errors
 

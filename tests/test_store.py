@@ -28,7 +28,9 @@ from lifegen.benchmark.reading.summary import registered_summary, summarise
 from lifegen.benchmark.reading.table import COLUMNS
 from lifegen.benchmark.store.store import CellBusyError, CellDoneError, Store, write_atomically
 
+from .faults import start
 from .stores import numbers_of, shown
+from .waiting import HANG
 
 
 def record(
@@ -176,16 +178,15 @@ def test_progress_can_be_read_from_a_file_cut_anywhere(tmp_path_factory, data):
 def _hold(path: Path, ready, go) -> None:
     with Store(path).writing("cell", record()):
         ready.set()
-        go.wait(30)
+        go.wait(HANG)
 
 
 def test_two_processes_never_write_the_same_cell(tmp_path):
     store = Store.create(tmp_path / "s")
-    context = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
     ready, go = context.Event(), context.Event()
-    other = context.Process(target=_hold, args=(store.path, ready, go))
-    other.start()
-    assert ready.wait(60)
+    other = start(_hold, store.path, ready, go)
+    assert ready.wait(HANG)
     with pytest.raises(CellBusyError), store.writing("cell", record()):
         pass
     os.kill(other.pid, 9)  # a dead owner's lock is free
