@@ -32,8 +32,8 @@ from lifegen.benchmark.reading.table import load
 from lifegen.benchmark.running.executor import Execution
 from lifegen.benchmark.running.local import run
 from lifegen.benchmark.running.worker import _output_to, run_cell
-from lifegen.benchmark.store import cell_folder
-from lifegen.benchmark.store import store as store_module
+from lifegen.benchmark.store import cell_folder, cell_writer
+from lifegen.benchmark.store import lock as lock_module
 from lifegen.benchmark.store.cell_folder import StoredCell
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.lock import CellBusyError, CellDoneError, is_alive
@@ -153,7 +153,7 @@ def test_after_any_damage_the_same_command_finishes_the_cell(stores, tmp_path_fa
     file = store.cell(ONE.name).folder / data.draw(st.sampled_from(FILES[kind][:2] + FILES[kind][3:4]))
     file.write_bytes(damaged := damage(data, file.read_bytes()))
     was_damaged = store.cell(ONE.name).status == "damaged"
-    with mock.patch.object(cell_folder, "LEASE_SECONDS", 0.5), mock.patch.object(store_module, "LEASE_SECONDS", 0.5):
+    with mock.patch.object(lock_module, "LEASE_SECONDS", 0.5):
         assert run_cell(ONE, store.path, folder, "cpu") == "done"
     if kind != "done" or was_damaged:  # what isn't of its numbers, such as its pictures, isn't looked at
         assert outcome(store, ONE) == outcome(stores["done"], ONE)
@@ -345,7 +345,7 @@ def test_killed_while_setting_aside(stores, tmp_path):
 # Locks
 
 
-LEASE = cell_folder.LEASE_SECONDS
+LEASE = lock_module.LEASE_SECONDS
 
 
 def marker(host: str, process: int, seconds: float = LEASE) -> str:
@@ -512,7 +512,7 @@ def _hammer(path: Path, seed: int) -> None:
     import torch
 
     torch.set_num_threads(1)
-    append = cell_folder.CellWriter.append
+    append = cell_writer.CellWriter.append
 
     def alone(self: Any, rows: Any) -> None:
         flag = path.parent / f"{self.folder.name}.flag"
@@ -526,7 +526,7 @@ def _hammer(path: Path, seed: int) -> None:
         append(self, rows)
         flag.unlink(missing_ok=True)
 
-    cell_folder.CellWriter.append = alone  # type: ignore[method-assign]
+    cell_writer.CellWriter.append = alone  # type: ignore[method-assign]
     rng = random.Random(seed)
     while True:
         cells = rng.sample(HAMMERED, len(HAMMERED))
@@ -566,11 +566,11 @@ def test_no_order_of_two_writers_steps_mixes_their_rows(tmp_path_factory, steps)
     folder = store.cell(ONE.name).folder
     folder.mkdir()
     held = mock.Mock(is_lock_held_by_us=True)
-    writers: dict[int, cell_folder.CellWriter] = {}
+    writers: dict[int, cell_writer.CellWriter] = {}
     for who, step in steps:
         try:
             if step == "begin":
-                writers[who] = cell_folder.CellWriter(folder, ONE.record(), held)
+                writers[who] = cell_writer.CellWriter(folder, ONE.record(), held)
                 writers[who].note(visits=[["a"]], device="cpu", metrics={})
             elif who in writers and step == "append":
                 writers[who].append([ROW | {"value": float(who)}])

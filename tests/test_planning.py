@@ -20,7 +20,7 @@ from lifegen.benchmark.reading.overview import overview
 from lifegen.benchmark.reading.scores import scores_of
 from lifegen.benchmark.running.devices import slots
 from lifegen.benchmark.running.executor import Execution
-from lifegen.benchmark.running.local import missing, run, slots
+from lifegen.benchmark.running.local import missing, run
 from lifegen.benchmark.running.rerun import compare_cells
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.cell_folder import StoredCell

@@ -149,7 +149,7 @@ def test_a_cell_that_hangs_is_stopped_at_the_time_limit(tmp_path):
     while kinds.get("naive") != "done" or "about to go wrong" not in log.read_text():
         limit *= 2
         assert limit < HANG
-        last = run([broken, fine], store, data_root=tmp_path, jobs=2, time_limit=limit)
+        last = run([broken, fine], store, Execution(tmp_path, time_limit=limit), jobs=2)
         kinds = {event.cell.method.name: event.kind for event in last}
         assert kinds["bad"] == "failed"
     stored = store.cell(broken.name)
