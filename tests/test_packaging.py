@@ -18,9 +18,11 @@ from .fresh_environment import FOLDERS, ROOT, Environment, built, fresh_environm
 pytestmark = pytest.mark.xdist_group("packaging")  # one wheel for all
 WRITTEN = {"method": "written-method", "metric": "written_metric"}
 """What packages are written for, and installed beside lifegen."""
-LIGHT = ("catalogue", "cell", "checks.check", "choice", "cli", "compare", "derived", "leaderboard", "plots",
-         "plugin_file", "pool", "progress", "provenance", "providers", "publish", "registry", "report", "run", "runs",
-         "scaffold", "statistics", "store", "suite", "tables")  # fmt: skip
+LIGHT = ("catalogue", "cell", "checks.check", "choice", "cli", "cli_plugins", "cli_run", "compare", "derived",
+         "devices", "doctor", "environment", "executor", "folders", "leaderboard", "lock", "machine", "on_ray",
+         "planning", "plots", "plugin_file", "pool", "progress", "provenance", "providers", "publish", "ray_files",
+         "registry", "report", "rerun", "run", "runs", "scaffold", "statistics", "store", "suite",
+         "tables")  # fmt: skip
 CONTRACTS = {"errors", "images", "method", "model", "options", "registry", "seeds", "stream", "template"}
 
 

@@ -17,7 +17,7 @@ from lifegen.benchmark.choice import choose
 from lifegen.benchmark.devices import slots
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.executor import Execution
-from lifegen.benchmark.planning import asked_for, find, overview, planned, save_plan
+from lifegen.benchmark.planning import asked_for, find, kept_models, overview, planned, save_plan
 from lifegen.benchmark.rerun import compare_cells
 from lifegen.benchmark.run import run
 from lifegen.benchmark.store import Store
@@ -81,6 +81,18 @@ def test_what_was_asked_for_is_known_to_every_process(tmp_path):
     assert "torn.json" in unreadable[0]
     with pytest.raises(InputError, match="has no plan"):
         asked_for(Store.create(tmp_path / "empty"))
+
+
+def test_models_are_kept_of_the_cells_for_which_a_plan_asks(tmp_path):
+    store = Store.create(tmp_path / "s")
+    first, second, third = tiny_cells("naive", seeds=(0, 1, 2))
+    save_plan(store, [first, second], "", keep_models=True)
+    save_plan(store, [second, third], "")
+    assert kept_models(store) == {first.name, second.name}
+    some = Execution(tmp_path, keep_models=kept_models(store))
+    assert [some.keeps_model_of(cell) for cell in (first, second, third)] == [True, True, False]
+    assert [some.of(cell).keep_models for cell in (first, third)] == [True, False]
+    assert [Execution(tmp_path, keep_models=every).keeps_model_of(third) for every in (True, False)] == [True, False]
 
 
 def test_cells_are_found_by_any_part_that_tells_them_apart(tmp_path):
