@@ -5,6 +5,7 @@ called from there inherits them, and some break it or change what it does. No to
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,6 +31,7 @@ def adopt_own_environment() -> None:
     for name in os.environ.keys() - own_environment().keys():
         del os.environ[name]
     os.environ.update(_OWN)
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home where its cache can't be
 
 
 @contextmanager

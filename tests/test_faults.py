@@ -12,6 +12,8 @@ import resource
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -36,7 +38,7 @@ from lifegen.benchmark.store import cell_folder, cell_writer
 from lifegen.benchmark.store import lock as lock_module
 from lifegen.benchmark.store.cell_folder import StoredCell
 from lifegen.benchmark.store.cell_writer import write_record
-from lifegen.benchmark.store.lock import CellBusyError, CellDoneError, is_alive
+from lifegen.benchmark.store.lock import CellBusyError, CellDoneError
 from lifegen.benchmark.store.store import Store
 
 from .faults import cell, outcome, run_in_store, start
@@ -415,6 +417,61 @@ def test_a_lock_is_taken_over_if_its_owner_is_gone(tmp_path, clock, content, age
     assert lock.exists() != taken
 
 
+def child(*arguments: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()", *arguments], stdin=subprocess.PIPE)
+
+
+def test_only_a_process_that_can_be_looked_for_is_known_to_be_dead(monkeypatch):
+    """Numbers of processes mean something on one machine, since it was last started, and in one PID namespace."""
+    process = child()
+    here, boot, ticks = socket.gethostname(), lock_module._boot(), lock_module._ticks(process.pid)
+    start = None if ticks is None else boot << 64 | ticks
+    namespace = lock_module._pid_namespace()
+    assert not lock_module.is_dead(here, process.pid, start)
+    if start is not None:
+        assert lock_module.is_dead(here, process.pid, start + 1)  # its number went to another process
+    process.communicate()
+    assert lock_module.is_dead(here, process.pid, start)
+    assert lock_module.is_dead(here, process.pid, None)  # filelock doesn't find out everywhere
+    assert not lock_module.is_dead("elsewhere", process.pid, start)
+    assert not lock_module.is_dead(here, process.pid, boot + 1 << 64 | 5)  # another machine of this name
+    assert not lock_module.is_dead(f"{here}?pidns-f0000001", process.pid, start)
+    assert not lock_module.is_dead(f"{here}?pidns-?", process.pid, start)  # of a newer filelock
+    monkeypatch.setattr(lock_module, "_pid_namespace", lambda: 0xF0000001)
+    assert lock_module.is_dead(f"{here}?pidns-f0000001", process.pid, start)
+    assert not lock_module.is_dead(here, process.pid, start)
+    monkeypatch.setattr(lock_module, "_pid_namespace", lambda: None)  # nobody may look at /proc
+    assert not lock_module.is_dead(here, process.pid, start)
+    assert namespace
+
+
+def test_a_cell_runs_as_long_as_a_lock_from_another_container_is_renewed(tmp_path):
+    """One with this machine's name: its processes have numbers of their own."""
+    store = Store.create(tmp_path / "s")
+    folder = store.cell(ONE.name).folder
+    with store.writing(ONE.name, ONE.record()) as writer:
+        writer.note(visits=[["a"], ["b"]])
+        record = dict(writer.record)
+    write_record(folder, record)
+    (folder / "lock").write_text(marker(f"{socket.gethostname()}?pidns-f0000001", dead_process(), 45.0))
+    stored = store.cell(ONE.name)
+    assert (stored.status, stored.owner.host) == ("running", socket.gethostname())
+    then = time.time() - 2.5 * lock_module.LEASE_SECONDS
+    os.utime(folder / "lock", (then, then))
+    assert store.cell(ONE.name).status == "interrupted"
+
+
+def test_status_from_another_pid_namespace(tmp_path):
+    alone = ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c"]
+    if subprocess.run([*alone, ""], capture_output=True).returncode:
+        pytest.skip("this user can't make a PID namespace")
+    store = Store.create(tmp_path / "s")
+    code = "import sys; from lifegen.benchmark.store import Store; print(Store(sys.argv[1]).cells()[0].status)"
+    with store.writing(ONE.name, ONE.record()):
+        told = subprocess.check_output([*alone, code, store.path], text=True)
+    assert told == "running\n"
+
+
 def test_a_lock_that_is_renewed_stays(tmp_path, clock):
     """Another machine's, which this one can't ask; its clock is an hour behind."""
     store = Store.create(tmp_path / "s")
@@ -520,7 +577,7 @@ def _hammer(path: Path, seed: int) -> None:
             holder = int(flag.read_text() or 0) if flag.exists() else 0
         except ValueError:
             holder = 0
-        if holder and holder != os.getpid() and is_alive(holder):
+        if holder and holder != os.getpid() and lock_module.is_alive(holder):
             (path.parent / "two at once").touch()
         flag.write_text(str(os.getpid()))
         append(self, rows)

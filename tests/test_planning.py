@@ -26,7 +26,7 @@ from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.cell_folder import StoredCell
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.lock import CellDoneError
-from lifegen.benchmark.store.plans import asked_for, find_cell, planned, save_plan
+from lifegen.benchmark.store.plans import asked_for, find_cell, kept_models, planned, save_plan
 from lifegen.benchmark.store.store import Store
 
 from .bad_methods import bad
@@ -134,6 +134,18 @@ def test_a_methods_label_alone_decides_whether_a_suite_names_it(tmp_path):
     scores = scores_of(store)
     assert set(scores.numbers["method"]) == {"x:note=a b", "x:note=a b (tf32)"}
     assert not scores.custom
+
+
+def test_models_are_kept_of_the_cells_for_which_a_plan_asks(tmp_path):
+    store = Store.create(tmp_path / "s")
+    first, second, third = tiny_cells("naive", seeds=(0, 1, 2))
+    save_plan(store, [first, second], "", keep_models=True)
+    save_plan(store, [second, third], "")
+    assert kept_models(store) == {first.name, second.name}
+    some = Execution(tmp_path, keep_models=kept_models(store))
+    assert [some.keeps_model_of(cell) for cell in (first, second, third)] == [True, True, False]
+    assert [some.of(cell).keep_models for cell in (first, third)] == [True, False]
+    assert [Execution(tmp_path, keep_models=every).keeps_model_of(third) for every in (True, False)] == [True, False]
 
 
 def test_cells_are_found_by_any_part_that_tells_them_apart(tmp_path):

@@ -7,17 +7,24 @@ import re
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from lifegen.benchmark.cells.cell import Cell
 from lifegen.benchmark.discovery.index import describe
+from lifegen.benchmark.running.executor import Execution
+from lifegen.benchmark.running.local import _event
+from lifegen.benchmark.running.rerun import TIMED
 from lifegen.benchmark.running.state import read_state
+from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.store import Store
 from lifegen.benchmark.training.precision import rounds
 
+from .bad_methods import bad
 from .faults import TINY, cell, log, outcome, run_in_store, start
+from .tiny_scenarios import chosen, store_images
 
 KILLS = 2
 SMALLEST = "split-digits:steps=2,classes_per_interval=2,test_images=10,importance_draws=1,importance_images=1"
@@ -145,3 +152,32 @@ def test_a_kept_state_is_a_place_to_go_on_from(tmp_path):
     assert killed(one, store)
     assert outcome(store, one) == outcome(expected, one)
     assert [again["after"] for again in store.cell(one.name).record["resumed"]] == [2]
+
+
+def test_a_cell_whose_data_have_changed_begins_anew(tmp_path, capsys):
+    """It fails after its first interval, whose state and rows are there."""
+    one = Cell(chosen("stored"), bad("raise"), 0)
+    stores = {name: Store.create(tmp_path / name) for name in ("again", "changed", "fresh")}
+
+    def first_rows(name: str) -> tuple[list[str], dict[str, Any]]:
+        """After one more run: what was measured in interval 0, and the record."""
+        assert run_cell(one, stores[name].path, tmp_path, "cpu") == "failed"
+        stored = stores[name].cell(one.name)
+        lines = (stored.folder / "metrics.jsonl").read_text().splitlines()
+        return [line for line in lines if not any(metric in line for metric in TIMED)], stored.record
+
+    store_images(tmp_path, seed=0)
+    before = {name: first_rows(name)[0] for name in ("again", "changed")}
+    rows, record = first_rows("again")
+    assert rows == before["again"]
+    assert record["resumed"]
+    store_images(tmp_path, seed=1)
+    rows, record = first_rows("changed")
+    assert rows != before["changed"]
+    assert rows == first_rows("fresh")[0]
+    assert record["data"] == stores["fresh"].cell(one.name).record["data"]
+    assert "resumed" not in record
+    assert record["begun_anew"] == "the scenario's images aren't those that the cell was begun with"
+    assert f"{record['begun_anew']}; the cell begins anew" in capsys.readouterr().out
+    event = _event(one, "failed", stores["changed"], Execution(tmp_path))
+    assert event.notes == (f"begun anew: {record['begun_anew']}",)

@@ -19,14 +19,16 @@ import torch
 from lifegen.benchmark import load, load_model
 from lifegen.benchmark.cells.cell import Cell, plan
 from lifegen.benchmark.cells.spec import choose
-from lifegen.benchmark.cli import progress
+from lifegen.benchmark.cli import cli, progress
+from lifegen.benchmark.contracts.registry import METRICS
 from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.running.executor import Event, Execution
-from lifegen.benchmark.running.local import default_jobs, missing, prepare, run
+from lifegen.benchmark.running.local import _event, default_jobs, missing, prepare, run
 from lifegen.benchmark.running.rerun import TIMED
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.store import CellBusyError, Store
+from lifegen.methods.models.vae import CodeStyleVAE
 
 from .bad_methods import bad
 from .held import let_go, write_held
@@ -300,6 +302,49 @@ def test_a_cell_that_was_finished_in_the_meantime_is_kept(tmp_path):
     assert run_cell(cell, store.path, tmp_path, "cpu") == "done"
     assert (store.path / "cells" / cell.name / "metrics.jsonl").stat().st_mtime_ns == written
     assert run([], store, Execution(tmp_path), jobs=1) == []
+
+
+@pytest.mark.parametrize("value", ["raise", float("nan"), "text"])
+def test_a_derived_metric_that_cannot_be_had_costs_no_cell(tmp_path, monkeypatch, capsys, value):
+    def odd(R, first, T):  # noqa: N803
+        """Isn't defined."""
+        if value == "raise":
+            raise ZeroDivisionError("no reason")
+        return value
+
+    monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
+    METRICS.add("odd", 1, odd, None, derived=True, unit="", better=None, over_intervals="last", most=None)
+    store = Store.create(tmp_path / "s")
+    (cell,) = tiny_cells("naive")
+    assert run_cell(cell, store.path, tmp_path, "cpu") == "done"
+    stored = store.cell(cell.name)
+    assert (stored.status, stored.intervals_done()) == ("done", 2)
+    assert "error" not in stored.record
+    assert "numbers" not in stored.record
+    told = "".join(capsys.readouterr())
+    assert ("ZeroDivisionError: no reason" if value == "raise" else "without numbers of its own: odd") in told
+    monkeypatch.undo()
+    assert stored.numbers["negative_elbo"] > 0
+
+
+def test_a_model_that_cannot_be_kept_is_named_before_training_and_never_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(CodeStyleVAE, "recipe", lambda self: None)
+    store = Store.create(tmp_path / "s")
+    cells = tiny_cells("naive", seeds=(0, 1))
+    for cell, keep_model in zip(cells, (True, False), strict=True):
+        assert run_cell(cell, store.path, tmp_path, "cpu", keep_model=keep_model) == "done"
+        assert store.cell(cell.name).record["no_model"] == "CodeStyleVAE.recipe() returns None"
+        assert ("no model will be kept: CodeStyleVAE" in capsys.readouterr().out) == keep_model
+    events = [_event(cells[0], "done", store, Execution(tmp_path, keep_models=keep)) for keep in (True, False)]
+    note = "no model is kept: CodeStyleVAE.recipe() returns None"
+    assert [event.notes for event in events] == [(note,), ()]
+    with progress.shown(cells) as show:
+        for _ in range(2):
+            show(events[0])
+    assert capsys.readouterr().out.count(f"{cells[0]}: {note}\n") == 1
+    asked = ["run", "-s", TINY, "-m", "naive:width=8", "--seeds", "0-1", "--out", str(store.path), "--keep-models"]
+    assert cli(asked, standalone_mode=False) == 0
+    assert "kept no model" not in capsys.readouterr().out
 
 
 def test_a_model_of_another_track_is_refused(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from lifegen.benchmark.cells.spec import Choice
@@ -36,7 +37,23 @@ def tiny(config: TinyConfig, seeds: Seeds, data_root: Path) -> Stream:
     return make_stream(distributions, config.visits, config, seeds)
 
 
-def chosen(**options: object) -> Choice:
-    """The scenario, as a command would have it."""
-    config = TinyConfig(**{"steps": 3, "importance_draws": 4, **options})
-    return Choice(Description("scenario", "tiny", 1, "", __name__), config.model_dump(mode="json"), "tiny")
+@register_scenario("stored", version=1, config=ScenarioConfig)
+def stored(config: ScenarioConfig, seeds: Seeds, data_root: Path) -> Stream:
+    """Images that lie below the data root."""
+    images = torch.from_numpy(np.load(data_root / "images.npy"))
+    parts = {name: Parts(*(Images(x, torch.full((len(x),), i)) for x in images[i].split((20, 5, 5))))
+             for i, name in enumerate("ab")}  # fmt: skip
+    return make_stream(parts, "ab", config, seeds)
+
+
+def store_images(data_root: Path, seed: int) -> None:
+    """What "stored" reads."""
+    images = np.random.default_rng(seed).integers(0, 256, (2, 30, 1, 4, 4), dtype=np.uint8)
+    np.save(data_root / "images.npy", images)
+
+
+def chosen(name: str = "tiny", **options: object) -> Choice:
+    """A scenario, as a command would have it."""
+    kind = {"tiny": TinyConfig, "stored": ScenarioConfig}[name]
+    config = kind(**{"steps": 3, "importance_draws": 4, **options})
+    return Choice(Description("scenario", name, 1, "", __name__), config.model_dump(mode="json"), name)
