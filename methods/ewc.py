@@ -21,13 +21,33 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from lifegen.benchmark import Seeds, Stream, images_of, register_method, to_unit
+from lifegen.benchmark import Options, Seeds, Stream, images_of, register_method, to_unit
 
 from .models.method import VAEMethod, acts
+from .models.plugins import options_of
 from .models.vae import CodeStyleVAE, TrainingNoise
 
 _GRADIENTS = {"cpu": 2**24, "cuda": 2**28}
 """Numbers in one batch of per-sample gradients: little more than a cache on a CPU, enough to be fast on a GPU."""
+
+
+class EWCOptions(Options):
+    """Options of the penalty."""
+
+    strength: NonNegativeFloat = 10.0
+    """g, weight of the penalty. Published grid, suite ewc-grid: 1, 10, 100, 1000, 10000."""
+    mode: Literal["offline", "online"] = "offline"
+    """One anchor per interval, or one anchor in all with a decaying Fisher information."""
+    decay: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """online: what remains of the Fisher information at each interval's end."""
+    fisher_samples: PositiveInt = 2000
+    """Training images of an interval, at most, that the Fisher information is estimated on."""
+    fisher_draws: PositiveInt = 1
+    """Latent draws whose mean is each image's value."""
+
+    @model_validator(mode="after")
+    def _acts(self) -> Self:
+        return acts(self, self.mode == "online", "mode=online", "decay")
 
 
 class EWCPlugin(SupervisedPlugin):
@@ -40,36 +60,20 @@ class EWCPlugin(SupervisedPlugin):
 
     capturable = True
 
-    def __init__(
-        self,
-        seeds: Seeds,
-        strength: float,
-        *,
-        mode: Literal["offline", "online"] = "offline",
-        decay: float = 0.9,
-        samples: int = 2000,
-        draws: int = 1,
-    ) -> None:
+    def __init__(self, seeds: Seeds, options: EWCOptions | None = None, **named: Any) -> None:
         """Make the plugin.
 
         Args:
             seeds: where the latent noise of the Fisher information comes from.
-            strength: g.
-            mode: an anchor for each interval, or one at the latest weights with a decaying sum of Fisher information.
-            decay: γ, what remains of that sum at each interval's end; offline ignores it.
-            samples: training images of the interval that the Fisher information is estimated on, at most.
-            draws: latent draws whose mean is each image's value.
+            options: all options, such as a method's ``Config``.
+            named: single options by their names, instead; the others have their defaults.
         """
         super().__init__()
-        self.strength = strength
+        self.options = options_of(EWCOptions, options, named)
         self.importance: list[Tensor] = []
         """H of each parameter."""
         self.centre: list[Tensor] = []
         """c of each parameter."""
-        self._mode = mode
-        self._decay = decay
-        self._samples = samples
-        self._draws = draws
         self._seeds = seeds
 
     @property
@@ -83,18 +87,18 @@ class EWCPlugin(SupervisedPlugin):
             return
         parameters = strategy.model.parameters()
         for parameter, importance, centre in zip(parameters, self.importance, self.centre, strict=True):
-            parameter.grad.addcmul_(importance, parameter - centre, value=self.strength)
+            parameter.grad.addcmul_(importance, parameter - centre, value=self.options.strength)
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
-        images = images_of(strategy.experience.dataset, self._samples).to(strategy.device)
+        images = images_of(strategy.experience.dataset, self.options.fisher_samples).to(strategy.device)
         interval = strategy.clock.train_exp_counter
         noise = self._seeds.generator("fisher", interval, device=strategy.device)
-        fisher = fisher_information(strategy.model, images, self._draws, noise)
+        fisher = fisher_information(strategy.model, images, self.options.fisher_draws, noise)
         now = [parameter.detach().clone() for parameter in strategy.model.parameters()]
         if not self.importance:
             self.importance, self.centre = fisher, now
-        elif self._mode == "online":
-            self.importance = [self._decay * old + new for old, new in zip(self.importance, fisher, strict=True)]
+        elif self.options.mode == "online":
+            self.importance = [self.options.decay * old + new for old, new in zip(self.importance, fisher, strict=True)]
             self.centre = now
         else:
             for importance, centre, new, weights in zip(self.importance, self.centre, fisher, now, strict=True):
@@ -158,30 +162,8 @@ class _Value(nn.Module):
 class EWC(VAEMethod):
     """Elastic weight consolidation with a Fisher information of per-sample gradients; no replay."""
 
-    class Config(VAEMethod.Config):
-        strength: NonNegativeFloat = 10.0
-        """g, weight of the penalty. Published grid, suite ewc-grid: 1, 10, 100, 1000, 10000."""
-        mode: Literal["offline", "online"] = "offline"
-        """One anchor per interval, or one anchor in all with a decaying Fisher information."""
-        decay: Annotated[float, Field(ge=0, le=1)] = 0.9
-        """online: what remains of the Fisher information at each interval's end."""
-        fisher_samples: PositiveInt = 2000
-        """Training images of an interval, at most, that the Fisher information is estimated on."""
-        fisher_draws: PositiveInt = 1
-        """Latent draws whose mean is each image's value."""
-
-        @model_validator(mode="after")
-        def _acts(self) -> Self:
-            return acts(self, self.mode == "online", "mode=online", "decay")
+    class Config(EWCOptions, VAEMethod.Config):
+        pass
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        config = self.config
-        plugin = EWCPlugin(
-            seeds,
-            config.strength,
-            mode=config.mode,
-            decay=config.decay,
-            samples=config.fisher_samples,
-            draws=config.fisher_draws,
-        )
-        return [*super().plugins(stream, seeds), plugin]
+        return [*super().plugins(stream, seeds), EWCPlugin(seeds, self.config)]

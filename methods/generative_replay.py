@@ -17,11 +17,30 @@ from avalanche.core import SupervisedPlugin
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor
 
-from lifegen.benchmark import Seeds, Stream, count_state, register_method
+from lifegen.benchmark import Options, Seeds, Stream, count_state, register_method
 
 from .models.method import VAEMethod
-from .models.plugins import ResetOptimizerPlugin, with_replay
+from .models.plugins import ResetOptimizerPlugin, options_of, with_replay
 from .models.vae import CodeStyleVAE
+
+
+class ReplayOptions(Options):
+    """Options of a teacher and its student."""
+
+    growth: NonNegativeInt = 1
+    """g, codes appended for each new distribution; 0 keeps the size."""
+    latent_layers: Literal["reinitialise", "preserve"] = "reinitialise"
+    """Whether growth starts the layers on either side of the latent variables anew or only adds to them."""
+    weight_transfer: bool = True
+    """Whether a student starts from its teacher's weights."""
+    norm_reset: Literal["stats", "all", "none"] = "stats"
+    """What normalisation forgets at a transition: running statistics, scales and shifts as well, or nothing."""
+    mixing: Literal["fixed", "bernoulli"] = "fixed"
+    """1/K of each batch is real, K distributions met: by fixed counts, or each image with that probability."""
+    replay_images: Literal["mean", "draw"] = "mean"
+    """What the teacher replays: its decoder's means, or draws from its likelihood."""
+    replay_prior: Literal["uniform", "aggregate"] = "uniform"
+    """How the teacher's codes are drawn: uniformly, or as often as they are used."""
 
 
 class TeacherPlugin(SupervisedPlugin):
@@ -31,32 +50,16 @@ class TeacherPlugin(SupervisedPlugin):
     those drawn, and fresh samples of the teacher for the rest: each distribution has about the same share.
     """
 
-    def __init__(
-        self,
-        seeds: Seeds,
-        *,
-        growth: int = 1,
-        latent_layers: Literal["reinitialise", "preserve"] = "reinitialise",
-        weight_transfer: bool = True,
-        norm_reset: Literal["stats", "all", "none"] = "stats",
-        mixing: Literal["fixed", "bernoulli"] = "fixed",
-        replay_images: Literal["mean", "draw"] = "mean",
-        replay_prior: Literal["uniform", "aggregate"] = "uniform",
-    ) -> None:
+    def __init__(self, seeds: Seeds, options: ReplayOptions | None = None, **named: Any) -> None:
         """Make the plugin.
 
         Args:
             seeds: where the grown layers' weights, the mixture and the teacher's samples come from.
-            growth: g, codes appended for each new distribution.
-            latent_layers: what growth does to the layers on either side of the latent variables.
-            weight_transfer: whether the student starts from the teacher's weights.
-            norm_reset: what normalisation forgets: running statistics, scales and shifts as well, or nothing.
-            mixing: whether each image is real with probability 1/K, instead of fixed counts.
-            replay_images: the teacher's decoder means, or draws from p(x | z).
-            replay_prior: how the teacher's codes are drawn: uniformly, or as often as the student used them on the
-                mixed batches of the interval before (a mean over about the last hundred).
+            options: all options, such as a method's ``Config``.
+            named: single options by their names, instead; the others have their defaults.
         """
         super().__init__()
+        self.options = options_of(ReplayOptions, options, named)
         self.teacher: CodeStyleVAE | None = None
         """The frozen model of everything before this interval; none in the first."""
         self.distributions = 0
@@ -66,15 +69,9 @@ class TeacherPlugin(SupervisedPlugin):
         ``has_fixed_counts``."""
         self.synthetic_samples = 0
         """Images drawn from teachers so far."""
-        self.has_fixed_counts = mixing == "fixed"
+        self.has_fixed_counts = self.options.mixing == "fixed"
         """Whether every batch has the same number of real images."""
-        self.capturable = replay_prior != "aggregate"  # that one counts steps
-        self._growth = growth
-        self._preserve = latent_layers == "preserve"
-        self._weight_transfer = weight_transfer
-        self._norm_reset = norm_reset
-        self._draw = replay_images == "draw"
-        self._aggregate = replay_prior == "aggregate"
+        self.capturable = self.options.replay_prior != "aggregate"  # that one counts steps
         self._init = seeds.generator("growth")
         self._mixture = seeds.generator("mixture")
         self._replay = seeds.late_generator("replay")
@@ -98,12 +95,13 @@ class TeacherPlugin(SupervisedPlugin):
         self.teacher = deepcopy(strategy.model).eval().requires_grad_(False)
         self._prior, self._usage, self._steps = self._usage, None, 0
         student: CodeStyleVAE = strategy.model
-        if is_new and self._growth:
-            student.grow(self._growth, self._init, self._preserve)
-        if not self._weight_transfer:
+        options = self.options
+        if is_new and options.growth:
+            student.grow(options.growth, self._init, options.latent_layers == "preserve")
+        if not options.weight_transfer:
             student.reinitialise(self._init)
-        if self._norm_reset != "none":
-            student.reset_norm(affine=self._norm_reset == "all")
+        if options.norm_reset != "none":
+            student.reset_norm(affine=options.norm_reset == "all")
 
     @torch.no_grad()
     def before_training_iteration(self, strategy: Any, **_: Any) -> None:
@@ -111,8 +109,8 @@ class TeacherPlugin(SupervisedPlugin):
             return
         x = strategy.mb_x
         self.real = self._real_count(len(x))
-        noise = self._replay.on(x.device)
-        synthetic = self.teacher.sample(len(x) - self.real, generator=noise, prior=self._prior, draw=self._draw)
+        noise, draw = self._replay.on(x.device), self.options.replay_images == "draw"
+        synthetic = self.teacher.sample(len(x) - self.real, generator=noise, prior=self._prior, draw=draw)
         strategy.mbatch = with_replay(strategy.mbatch, synthetic)
         self.synthetic_samples += len(synthetic)
 
@@ -123,7 +121,8 @@ class TeacherPlugin(SupervisedPlugin):
 
     @torch.no_grad()
     def after_forward(self, strategy: Any, **_: Any) -> None:
-        if self._aggregate:
+        if self.options.replay_prior == "aggregate":
+            # The mean over the interval's mixed batches, or over about the last hundred.
             now = strategy.mb_output.posterior.code_logits.softmax(1).mean(0)
             self._steps += 1
             self._usage = now if self._usage is None else self._usage.lerp(now, max(1 / self._steps, 0.01))
@@ -135,36 +134,11 @@ class TeacherPlugin(SupervisedPlugin):
 class GenerativeReplay(VAEMethod):
     """Teacher and student with replay and the plain ELBO: the paper's "without"."""
 
-    class Config(VAEMethod.Config):
+    class Config(ReplayOptions, VAEMethod.Config):
         codes: PositiveInt = 1
         """Size J of the code at the start."""
-        growth: NonNegativeInt = 1
-        """g, codes appended for each new distribution; 0 keeps the size."""
-        latent_layers: Literal["reinitialise", "preserve"] = "reinitialise"
-        """Whether growth starts the layers on either side of the latent variables anew or only adds to them."""
-        weight_transfer: bool = True
-        """Whether a student starts from its teacher's weights."""
-        norm_reset: Literal["stats", "all", "none"] = "stats"
-        """What normalisation forgets at a transition: running statistics, scales and shifts as well, or nothing."""
-        mixing: Literal["fixed", "bernoulli"] = "fixed"
-        """1/K of each batch is real, K distributions met: by fixed counts, or each image with that probability."""
-        replay_images: Literal["mean", "draw"] = "mean"
-        """What the teacher replays: its decoder's means, or draws from its likelihood."""
-        replay_prior: Literal["uniform", "aggregate"] = "uniform"
-        """How the teacher's codes are drawn: uniformly, or as often as they are used."""
 
     restarts_temperature = True
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        config = self.config
-        teacher = TeacherPlugin(
-            seeds,
-            growth=config.growth,
-            latent_layers=config.latent_layers,
-            weight_transfer=config.weight_transfer,
-            norm_reset=config.norm_reset,
-            mixing=config.mixing,
-            replay_images=config.replay_images,
-            replay_prior=config.replay_prior,
-        )
-        return [*super().plugins(stream, seeds), teacher, ResetOptimizerPlugin()]
+        return [*super().plugins(stream, seeds), TeacherPlugin(seeds, self.config), ResetOptimizerPlugin()]

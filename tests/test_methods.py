@@ -18,7 +18,7 @@ from lifegen.benchmark.training.counting import count_state
 from lifegen.benchmark.training.method import Method
 from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.methods.batch import Batch
-from lifegen.methods.generative_replay import GenerativeReplay, TeacherPlugin
+from lifegen.methods.generative_replay import GenerativeReplay, ReplayOptions, TeacherPlugin
 from lifegen.methods.lifelong_vae import LifelongVAE
 from lifegen.methods.models.divergences import mutual_information, padded_reverse_kl
 from lifegen.methods.models.plugins import TemperaturePlugin
@@ -368,3 +368,14 @@ def test_options_are_checked_when_a_method_is_made(options):
 def test_options_are_frozen():
     with pytest.raises(ValidationError):
         LifelongVAE().config.codes = 3
+
+
+def test_a_plugin_takes_a_methods_options_or_single_ones_by_name():
+    config = LifelongVAE({"growth": 3}).config
+    assert TeacherPlugin(Seeds(0), config).options is config
+    assert TeacherPlugin(Seeds(0), growth=3).options == ReplayOptions(growth=3)
+    assert TeacherPlugin(Seeds(0)).options == ReplayOptions()
+    with pytest.raises(ValidationError, match="grwoth"):
+        TeacherPlugin(Seeds(0), grwoth=3)
+    with pytest.raises(TypeError, match="as Config and by name: growth"):
+        TeacherPlugin(Seeds(0), config, growth=2)

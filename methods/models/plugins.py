@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
-from lifegen.benchmark import Stream, interval_steps
+from lifegen.benchmark import Options, Stream, interval_steps
+
+Kind = TypeVar("Kind", bound=Options)
 
 
 class TemperaturePlugin(SupervisedPlugin):
@@ -52,6 +54,23 @@ class TemperaturePlugin(SupervisedPlugin):
         assert self._current_rate is not None
         strategy.model.temperature = max(self._floor, self._start * exp(-self._current_rate * self._step))
         self._step += 1
+
+
+def options_of(kind: type[Kind], options: Kind | None, named: Mapping[str, Any]) -> Kind:
+    """The options of a plugin, which are given as one object or by their names.
+
+    Args:
+        kind: their class.
+        options: all of them, or None.
+        named: single ones.
+
+    Raises:
+        TypeError: they are given in both ways.
+        pydantic.ValidationError: an unknown name, or a value that its field can't take.
+    """
+    if options is not None and named:
+        raise TypeError(f"options are given as {type(options).__name__} and by name: {', '.join(named)}")
+    return kind.model_validate(named if options is None else options)
 
 
 def with_replay(mbatch: Sequence[Tensor], replayed: Tensor) -> list[Tensor]:
