@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from avalanche.core import SupervisedPlugin
 
-from lifegen.benchmark.cells.spec import Choice
+from lifegen.benchmark.cells.spec import Spec
 from lifegen.benchmark.contracts.registry import register_method
 from lifegen.benchmark.contracts.stream import Stream
-from lifegen.benchmark.discovery.index_entry import Description
+from lifegen.benchmark.discovery.index_entry import IndexEntry
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods.models.method import VAEMethod
 from lifegen.methods.models.vae import CodeStyleVAE
@@ -70,9 +70,9 @@ class Bad(VAEMethod):
         return [*super().plugins(stream, seeds), Trouble(self.config.kind, self.config.after)]
 
 
-def bad(kind: str, after: Path | None = None) -> Choice:
-    description = Description("method", "bad", 1, "", __name__, facts=FACTS)
-    return Choice(description, {"kind": kind, "after": str(after or ""), "width": 8}, f"bad:kind={kind}")
+def bad(kind: str, after: Path | None = None) -> Spec:
+    description = IndexEntry("method", "bad", 1, "", __name__, facts=FACTS)
+    return Spec(description, {"kind": kind, "after": str(after or ""), "width": 8}, f"bad:kind={kind}")
 
 
 @register_method("meeting", version=1)
@@ -92,7 +92,7 @@ class Meeting(VAEMethod):
         return super().plugins(stream, seeds)
 
 
-def meeting(place: Path) -> Choice:
+def meeting(place: Path) -> Spec:
     """Of two cells with different seeds."""
-    description = Description("method", "meeting", 1, "", __name__, facts=FACTS)
-    return Choice(description, {"place": str(place), "width": 8}, "meeting")
+    description = IndexEntry("method", "meeting", 1, "", __name__, facts=FACTS)
+    return Spec(description, {"place": str(place), "width": 8}, "meeting")

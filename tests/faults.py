@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lifegen.benchmark.cells.cell import Cell
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.processes import PRELOADED
 from lifegen.benchmark.running.rerun import TIMED
 from lifegen.benchmark.store.store import Store
@@ -28,7 +28,7 @@ TINY = "split-digits:steps=4,classes_per_interval=2,test_images=40,importance_dr
 
 
 def cell(method: str = "naive:width=8", scenario: str = TINY, seed: int = 0, precision: str = "float32") -> Cell:
-    return Cell(choose("scenario", scenario), choose("method", method), seed, precision)
+    return Cell(parse_spec("scenario", scenario), parse_spec("method", method), seed, precision)
 
 
 def start(function: Callable[..., None], *arguments: object) -> BaseProcess:

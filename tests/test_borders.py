@@ -19,7 +19,7 @@ from PIL import Image
 from scipy.io import loadmat, savemat
 
 from lifegen.benchmark.cells.cell import Cell
-from lifegen.benchmark.cells.spec import Choice, choose
+from lifegen.benchmark.cells.spec import Spec, parse_spec
 from lifegen.benchmark.cells.suite import cells_of, suite, suites
 from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.contracts.images import Images
@@ -279,7 +279,7 @@ def test_the_smallest_streams_are_trained_and_measured(tmp_path, monkeypatch, me
     for constant in ("DRAWS", "FLOOR_IMAGES"):
         monkeypatch.setattr(f"lifegen.benchmark.measures.{constant}", 2)
     store = Store.create(tmp_path / "store")
-    cell = Cell(chosen(**options), choose("method", f"{method}:width=8"), 0)
+    cell = Cell(chosen(**options), parse_spec("method", f"{method}:width=8"), 0)
     assert run_cell(cell, store.path, tmp_path, "cpu") == "done", store.cell(cell.name).record["error"]
     rows = load(store.path)
     assert np.isfinite(rows["value"]).all()
@@ -443,7 +443,7 @@ def is_a_file_name(name: str) -> bool:
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.dictionaries(st.text(), JSON, max_size=3), st.integers(0, 2**63 - 1))
 def test_a_cells_name_is_a_file_name_whatever_its_options_are(data, config, seed):
-    one, other = (Choice(describe(kind)[data.draw(st.sampled_from(NAMES[kind]))], config, "../..") for kind in NAMES)
+    one, other = (Spec(describe(kind)[data.draw(st.sampled_from(NAMES[kind]))], config, "../..") for kind in NAMES)
     assert is_a_file_name(Cell(one, other, seed, suite="../../x").name)
 
 
@@ -480,13 +480,13 @@ def test_an_error_is_one_line(text):
                                   "naive:width=8,,", "naive:" + '"\\ud800"', ":", "x" * 10_001, "celeba"])  # fmt: skip
 def test_methods_that_nobody_can_have(text):
     with pytest.raises(InputError) as caught:
-        choose("method", text)
+        parse_spec("method", text)
     assert len(str(caught.value)) < 1000
 
 
 def test_an_option_is_text_that_can_be_printed():
     with pytest.raises(InputError, match="can't be printed"):
-        choose("scenario", 'celeba-attributes:attributes=["Bald\\n"]')
+        parse_spec("scenario", 'celeba-attributes:attributes=["Bald\\n"]')
 
 
 # What fuzzing found, and a short round of it

@@ -8,7 +8,7 @@ from avalanche.core import SupervisedPlugin
 from avalanche.evaluation.metrics import loss_metrics
 from avalanche.training.plugins import EvaluationPlugin
 
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.training.early_stopping import EarlyStoppingPlugin
@@ -24,7 +24,7 @@ SMALL = "width=8,batch_size=12,style=2"
 def trained(method: str, *plugins: SupervisedPlugin, graph: object = None, **options: object) -> GenerativeTemplate:
     """A strategy after three intervals, with more plugins at the end."""
     stream = tiny("abc", **{"steps": 9} | options)
-    strategy = build_method(choose("method", method)).strategy(stream, Seeds(0))
+    strategy = build_method(parse_spec("method", method)).strategy(stream, Seeds(0))
     strategy.plugins[-1:-1] = plugins  # the clock stays last
     strategy.graph = graph
     for experience in stream.train_stream:
@@ -219,5 +219,5 @@ def test_the_stand_in_refuses_what_a_gpu_cannot_capture():
 
 
 def test_on_a_cpu_nothing_is_captured():
-    strategy = build_method(choose("method", f"naive:{SMALL}")).strategy(tiny("a"), Seeds(0))
+    strategy = build_method(parse_spec("method", f"naive:{SMALL}")).strategy(tiny("a"), Seeds(0))
     assert strategy.graph is None

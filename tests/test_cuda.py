@@ -9,8 +9,8 @@ import pytest
 import torch
 from avalanche.core import SupervisedPlugin
 
-from lifegen.benchmark.cells.cell import Cell, plan
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.cell import Cell, product
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.running.worker import run_cell
@@ -76,7 +76,7 @@ def test_a_cell_on_a_gpu_has_the_counts_of_one_on_the_cpu(tmp_path, method):
 @pytest.mark.parametrize("track", TRACKS)
 def test_every_switch_works_on_a_gpu(tmp_path, track):
     scenario = f"split-digits:steps=3,classes_per_interval=5,track={track},interval_length=early-stopping,check_every=1"
-    compare(plan([choose("scenario", scenario)], [choose("method", EVERYTHING)], [0])[0], tmp_path)
+    compare(product([parse_spec("scenario", scenario)], [parse_spec("method", EVERYTHING)], [0])[0], tmp_path)
 
 
 class Watch(SupervisedPlugin):
@@ -104,7 +104,9 @@ class Waits(SupervisedPlugin):
 @needs_gpu
 def test_a_capture_that_fails_leaves_the_cell_training_eagerly():
     stream = tiny("ab", steps=12)
-    strategy = build_method(choose("method", "lifelong-vae:width=8,batch_size=12")).strategy(stream, Seeds(0), "cuda")
+    strategy = build_method(parse_spec("method", "lifelong-vae:width=8,batch_size=12")).strategy(
+        stream, Seeds(0), "cuda"
+    )
     strategy.plugins.insert(0, Waits())
     for experience in stream.train_stream:
         strategy.train(experience, eval_streams=[])
@@ -118,7 +120,7 @@ def test_a_capture_that_fails_leaves_the_cell_training_eagerly():
 @pytest.mark.parametrize("method", ["naive", "lifelong-vae", "ewc", "growing-mixture", "exact-replay"])
 def test_no_step_waits_for_the_device_and_captured_steps_count_alike(method, captured):
     stream = tiny("ab", steps=12)
-    strategy = build_method(choose("method", f"{method}:width=8,batch_size=12")).strategy(stream, Seeds(0), "cuda")
+    strategy = build_method(parse_spec("method", f"{method}:width=8,batch_size=12")).strategy(stream, Seeds(0), "cuda")
     strategy.plugins.insert(0, Watch())
     if not captured:
         strategy.graph = None
@@ -136,7 +138,7 @@ def test_a_captured_step_draws_new_noise_and_anneals_the_temperature():
     """With a learning rate of nothing, only noise, batch and temperature change the loss."""
     stream = tiny("a", steps=30)
     options = "width=8,batch_size=12,learning_rate=1e-30"
-    strategy = build_method(choose("method", f"naive:{options}")).strategy(stream, Seeds(0), "cuda")
+    strategy = build_method(parse_spec("method", f"naive:{options}")).strategy(stream, Seeds(0), "cuda")
     losses = []
 
     class Losses(SupervisedPlugin):

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from lifegen.benchmark import check, source
 from lifegen.benchmark.cli.main import cli
-from lifegen.benchmark.discovery.index import describe, find
+from lifegen.benchmark.discovery.index import describe, resolve
 from lifegen.benchmark.errors import InputError
 from lifegen.scenarios.data_sets import Digits
 
@@ -117,7 +117,7 @@ def test_check_looks_at_a_source(file, tmp_path):
 def test_a_file_cannot_take_the_name_of_an_installed_source(file, kind):
     file.write_text(FILE.replace("my-stripes", "svhn"))
     with pytest.raises(InputError, match=r"'svhn' is registered twice: by lifegen.*SVHN and by stripes.py:Stripes"):
-        find(kind, str(file))
+        resolve(kind, str(file))
 
 
 def test_a_source_has_no_options_and_a_file_may_have_none(file):
@@ -125,4 +125,4 @@ def test_a_source_has_no_options_and_a_file_may_have_none(file):
         cli(["data", "digits:steps=3"], standalone_mode=False)
     file.write_text(FILE.replace("@register_source", "# @register_source").replace("my-stripes", "other"))
     with pytest.raises(InputError, match=r"registers no data source, but scenario on-stripes; @register_source\(...\)"):
-        find("data source", str(file))
+        resolve("data source", str(file))

@@ -16,7 +16,7 @@ import pytest
 
 from lifegen import benchmark
 from lifegen.benchmark import check
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import suite, suites
 from lifegen.benchmark.cli.listing import KINDS
 from lifegen.benchmark.cli.main import cli
@@ -124,7 +124,7 @@ def check_command(arguments: list[str], own: set[str]) -> None:
     def known(kind: str, text: str) -> None:
         base = text.partition(":")[0].partition(" ")[0]
         if not (base.endswith(".py") or base in own or base.isupper() or base == "all"):
-            choose(kind, text)
+            parse_spec(kind, text)
 
     if (asked := given.get("suite_name")) and not (asked.isupper() or asked.endswith(".toml")):
         suite(asked)

@@ -13,7 +13,7 @@ from avalanche.core import SupervisedPlugin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.training.finite_loss import DivergedError, FiniteLossPlugin
@@ -125,7 +125,7 @@ class Spoils(SupervisedPlugin):
 @pytest.mark.parametrize("step", [0, 3, 4, 7, 8, 10])
 @pytest.mark.parametrize("path", ["looks at each", "keeps", "captured"])
 def test_real_training_ends_with_the_step(path, step):
-    strategy: GenerativeTemplate = build_method(choose("method", "naive:width=8,batch_size=12,style=2")).strategy(
+    strategy: GenerativeTemplate = build_method(parse_spec("method", "naive:width=8,batch_size=12,style=2")).strategy(
         stream := tiny("ab", steps=11), Seeds(0)
     )
     finite = FiniteLossPlugin() if path == "looks at each" else AsOnADevice(4)

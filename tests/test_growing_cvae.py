@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.contracts.images import to_unit
 from lifegen.benchmark.contracts.model import group_bounds, negative_elbo
 from lifegen.benchmark.contracts.stream import Stream
@@ -231,8 +231,8 @@ def test_labels_are_the_condition_if_asked_for():
         int((torch.cat([stream.images("train", n).y for n in stream.distributions]) == k).sum()) for k in range(4)
     ]
     assert strategy.model.images.tolist() == [counts[0], counts[3], counts[1], counts[2]]
-    assert choose("method", "growing-cvae-labels").facts["uses"] == ["boundaries", "labels"]
-    assert "labels" not in choose("method", "growing-cvae").facts["uses"]
+    assert parse_spec("method", "growing-cvae-labels").facts["uses"] == ["boundaries", "labels"]
+    assert "labels" not in parse_spec("method", "growing-cvae").facts["uses"]
     assert len(begin(GrowingCVAELabels, stream, growth=False).model.decoder_columns) == 4
 
 
@@ -242,7 +242,7 @@ def test_labels_are_the_condition_if_asked_for():
 def digits(options: str) -> Stream:
     from pathlib import Path
 
-    return build_stream(choose("scenario", f"split-digits:{options}"), Seeds(0), Path())
+    return build_stream(parse_spec("scenario", f"split-digits:{options}"), Seeds(0), Path())
 
 
 def after_each(options: dict[str, object], steps: int = 120) -> tuple[list[list[float]], ConditionalVAE, float]:

@@ -10,8 +10,8 @@ import pytest
 
 from lifegen.benchmark import check
 from lifegen.benchmark.authoring.scaffold import new
-from lifegen.benchmark.cells.cell import plan
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.cell import product
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.running.worker import run_cell
@@ -45,8 +45,8 @@ def test_what_is_written_keeps_every_promise_as_it_is(kind, folder):
 def test_the_method_that_is_written_forgets_less_than_fine_tuning(folder):
     new("method", "my-method", folder)
     store = Store.create(folder / "s")
-    scenario = choose("scenario", "split-digits:steps=100,classes_per_interval=5")
-    cells = plan([scenario], [choose("method", "my_method.py"), choose("method", "naive")], [0])
+    scenario = parse_spec("scenario", "split-digits:steps=100,classes_per_interval=5")
+    cells = product([scenario], [parse_spec("method", "my_method.py"), parse_spec("method", "naive")], [0])
     for cell in cells:
         assert run_cell(cell, store.path, folder, "cpu") == "done", store.cell(cell.name).record.get("error")
     mine, naive = (numbers_of(store, cell.name) for cell in cells)
@@ -70,7 +70,7 @@ def test_nothing_is_written_over_and_no_name_is_taken_twice(folder):
 def test_a_name_that_begins_with_a_digit_makes_a_module_that_can_be_imported(folder):
     (file,) = new("method", "3d-vae", folder)
     assert file.name == "method_3d_vae.py"
-    assert choose("method", file.name).label == "3d-vae"
+    assert parse_spec("method", file.name).label == "3d-vae"
 
 
 @pytest.mark.parametrize("kind", NAMES)

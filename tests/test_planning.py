@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lifegen.benchmark.cells.cell import Cell, cell_of
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import cells_of
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.leaderboard import leaderboard
@@ -389,9 +389,9 @@ def test_failed_cells_are_left_until_they_are_to_be_tried_again(tmp_path):
 def test_the_first_failure_stops_all_if_it_is_to(tmp_path):
     """The others would never end. One of them runs, and has measured an interval, when the failure comes."""
     store = Store.create(tmp_path / "s")
-    endless = [Cell(choose("scenario", TINY), bad("hang"), seed) for seed in range(3)]
+    endless = [Cell(parse_spec("scenario", TINY), bad("hang"), seed) for seed in range(3)]
     begun = store.cell(endless[0].name).folder / "metrics.jsonl"
-    broken = Cell(choose("scenario", TINY), bad("raise", after=begun), 0)
+    broken = Cell(parse_spec("scenario", TINY), bad("raise", after=begun), 0)
     last = run([endless[0], broken, *endless[1:]], store, Execution(tmp_path, fail_fast=True), jobs=2)
     assert [event.kind for event in last] == ["failed"]
     assert of(store)[endless[0].name] == "interrupted"
@@ -437,7 +437,7 @@ def test_devices_that_cannot_be_are_refused_before_anything_runs(tmp_path, argum
 def test_each_cell_sees_its_slot_and_no_other_process_touches_cuda(tmp_path):
     """The visible device is set before a cell's code runs; whoever asks CUDA before that fails the cell."""
     store = Store.create(tmp_path / "s")
-    cells = [Cell(choose("scenario", TINY), bad("visible"), seed) for seed in range(4)]
+    cells = [Cell(parse_spec("scenario", TINY), bad("visible"), seed) for seed in range(4)]
     kept = os.environ.get("CUDA_VISIBLE_DEVICES")
     last = run(cells, store, Execution(tmp_path, device="cpu"), jobs=1, gpus=["7", "GPU-x"])
     assert [event.kind for event in last] == ["done"] * 4

@@ -26,7 +26,7 @@ from lifegen.benchmark.cells.suite import suites
 from lifegen.benchmark.contracts.looks import DASHES, MARKERS
 from lifegen.benchmark.contracts.registry import METHODS, register_method
 from lifegen.benchmark.discovery.index import describe
-from lifegen.benchmark.discovery.index_entry import Description
+from lifegen.benchmark.discovery.index_entry import IndexEntry
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.files import digest
 from lifegen.benchmark.reporting.figures.comparisons import _on_front
@@ -406,7 +406,7 @@ def test_a_method_may_say_how_it_looks_and_everything_it_can_say_is_drawn(regist
         Config = None
 
     register_method("good", version=1, look={"colour": "#ABCDEF", "marker": "h"})(Mine)
-    described = Description("method", "good", 1, "", "m", facts=json.loads(json.dumps(dict(METHODS["good"].facts))))
+    described = IndexEntry("method", "good", 1, "", "m", facts=json.loads(json.dumps(dict(METHODS["good"].facts))))
     monkeypatch.setattr("lifegen.benchmark.reporting.figures.style.describe", lambda kind: {"good": described})
     assert look("good").line == {"color": "#ABCDEF", "linestyle": "-"}
     assert (look("good:a=1").colour, look("good:a=1").hollow) == ("#ABCDEF", True)

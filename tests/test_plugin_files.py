@@ -15,15 +15,15 @@ import pytest
 
 from lifegen.benchmark import load
 from lifegen.benchmark.authoring.scaffold import new
-from lifegen.benchmark.cells.cell import Cell, cell_of, plan
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.cell import Cell, cell_of, product
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import cells_of
 from lifegen.benchmark.cli import cli
 from lifegen.benchmark.contracts.registry import METHODS, METRICS
 from lifegen.benchmark.discovery.describing import describe_safely
-from lifegen.benchmark.discovery.entry_points import Provided, provided
-from lifegen.benchmark.discovery.index import _all_of, describe_file, plug_in_metrics
-from lifegen.benchmark.discovery.index_entry import Description
+from lifegen.benchmark.discovery.entry_points import SourceModule, provided
+from lifegen.benchmark.discovery.index import _all_of, describe_file, extension_metrics
+from lifegen.benchmark.discovery.index_entry import IndexEntry
 from lifegen.benchmark.discovery.plugin_file import PluginFile, file_in, files_of
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.overview import overview
@@ -168,11 +168,11 @@ def test_a_file_whose_text_fails_takes_nothing_with_it(folder):
 
 def test_a_method_is_chosen_by_its_file_and_shown_by_its_name(folder):
     plain, by_class, by_name = (
-        choose("method", text) for text in ("mine.py", "mine.py:Anchored", "./mine.py:anchored")
+        parse_spec("method", text) for text in ("mine.py", "mine.py:Anchored", "./mine.py:anchored")
     )
     assert plain == by_class == by_name
     assert (plain.label, plain.description.origin) == ("anchored", "mine.py:Anchored")
-    changed = choose("method", "mine.py:strength=2,width=8")
+    changed = parse_spec("method", "mine.py:strength=2,width=8")
     assert changed.label == "anchored:width=8,strength=2"
     assert changed.config["strength"] == 2.0
     assert changed.entry().target(changed.config).config.strength == 2.0
@@ -180,19 +180,19 @@ def test_a_method_is_chosen_by_its_file_and_shown_by_its_name(folder):
 
 def test_the_text_counts_and_not_where_it_lies(folder):
     """An edited file makes other cells; a moved one doesn't."""
-    before = plan([chosen()], [choose("method", "mine.py")], [0])[0]
+    before = product([chosen()], [parse_spec("method", "mine.py")], [0])[0]
     (folder / "elsewhere").mkdir()
     (folder / "elsewhere" / "mine.py").write_text(METHOD)
-    assert plan([chosen()], [choose("method", "elsewhere/mine.py")], [0])[0].name == before.name
+    assert product([chosen()], [parse_spec("method", "elsewhere/mine.py")], [0])[0].name == before.name
     (folder / "mine.py").write_text(METHOD + "\n# another thought\n")
-    after = plan([chosen()], [choose("method", "mine.py")], [0])[0]
+    after = product([chosen()], [parse_spec("method", "mine.py")], [0])[0]
     assert after.name != before.name
     assert str(after) == str(before)
 
 
 def test_the_text_that_was_read_is_what_runs(folder):
     """Also where the file has been edited since, or isn't there: on another machine, a day later."""
-    (cell,) = plan([chosen()], [choose("method", "mine.py:width=8")], [0])
+    (cell,) = product([chosen()], [parse_spec("method", "mine.py:width=8")], [0])
     (folder / "mine.py").write_text("raise RuntimeError")
     store = Store.create(folder / "s")
     assert run_cell(cell, store.path, folder, "cpu") == "done", store.cell(cell.name).record.get("error")
@@ -219,7 +219,7 @@ def test_texts_of_one_file_are_never_mixed(folder):
 
     def run(text: str, *seeds: int) -> list[Cell]:
         (folder / "mine.py").write_text(text)
-        cells = plan([chosen()], [choose("method", "mine.py:width=8")], seeds)
+        cells = product([chosen()], [parse_spec("method", "mine.py:width=8")], seeds)
         save_plan(store, cells, "lifegen run")
         for cell in missing(cells, store)[0]:
             assert run_cell(cell, store.path, folder, "cpu") == "done"
@@ -239,16 +239,16 @@ def test_texts_of_one_file_are_never_mixed(folder):
 
 def test_cells_of_a_file_whose_method_is_now_installed_are_stale(folder, monkeypatch):
     store = Store.create(folder / "s")
-    (cell,) = plan([chosen()], [choose("method", "mine.py:width=8")], [0])
+    (cell,) = product([chosen()], [parse_spec("method", "mine.py:width=8")], [0])
     assert run_cell(cell, store.path, folder, "cpu") == "done"
-    installed = Description("method", "anchored", 1, "", "some.module", origin="some.module.Anchored")
+    installed = IndexEntry("method", "anchored", 1, "", "some.module", origin="some.module.Anchored")
     monkeypatch.setattr("lifegen.benchmark.reading.current.describe", lambda kind: {"anchored": installed})
     assert "another text" in shown(store)[1][cell.name]
 
 
 def test_a_record_with_another_text_is_damaged(folder):
     store = Store.create(folder / "s")
-    (cell,) = plan([chosen()], [choose("method", "mine.py:width=8")], [0])
+    (cell,) = product([chosen()], [parse_spec("method", "mine.py:width=8")], [0])
     assert run_cell(cell, store.path, folder, "cpu") == "done"
     file = store.cell(cell.name).folder / "run.json"
     record = json.loads(file.read_text())
@@ -289,7 +289,7 @@ def test_a_record_with_another_text_is_damaged(folder):
 def test_what_is_wrong_in_a_file_is_said_with_its_line(folder, text, message):
     (folder / "mine.py").write_text(text)
     with pytest.raises(InputError, match=message):
-        choose("method", "mine.py")
+        parse_spec("method", "mine.py")
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_what_is_wrong_in_a_file_is_said_with_its_line(folder, text, message):
 )
 def test_what_cannot_be_chosen_of_a_file(folder, asked, message):
     with pytest.raises(InputError, match=message):
-        choose("method", asked)
+        parse_spec("method", asked)
 
 
 def test_two_files_cannot_have_one_name_in_a_table(folder):
@@ -337,7 +337,7 @@ def test_metrics_of_a_file_are_measured_beside_the_others(folder):
     assert len(values) == 2
     (folder / "empty.py").write_text("")
     with pytest.raises(InputError, match="registers no metric"):
-        plug_in_metrics([PluginFile.read("empty.py")])
+        extension_metrics([PluginFile.read("empty.py")])
 
 
 def test_a_scenario_a_method_and_a_metric_of_files_on_the_command_line(folder):
@@ -364,7 +364,7 @@ def test_a_scenario_a_method_and_a_metric_of_files_on_the_command_line(folder):
 def test_one_package_that_ends_python_when_it_is_imported_spoils_nothing_else(tmp_path, monkeypatch):
     (tmp_path / "ends_python.py").write_text("import os; os._exit(3)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    ends = Provided("method", "ends_python", "a-package", "1.0", "ending")
+    ends = SourceModule("method", "ends_python", "a-package", "1.0", "ending")
     found = {entry["name"]: entry for entry in describe_safely([*provided(), ends])}
     assert found["naive"]["error"] is None
     assert "Python ended with exit code 3" in found["ending"]["error"]
@@ -378,8 +378,8 @@ def test_two_packages_with_one_name_are_both_refused(tmp_path):
 import json
 from dataclasses import asdict
 from lifegen.benchmark.discovery.describing import describe_here
-from lifegen.benchmark.discovery.entry_points import Provided
-modules = [Provided("method", f"package_{name}", f"package-{name}", "1", "anchored") for name in ("one", "two")]
+from lifegen.benchmark.discovery.entry_points import SourceModule
+modules = [SourceModule("method", f"package_{name}", f"package-{name}", "1", "anchored") for name in ("one", "two")]
 print(json.dumps([asdict(entry) for entry in describe_here(modules)]))
 """
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -471,7 +471,7 @@ def test_a_model_whose_class_is_in_a_file_is_loaded_again(folder):
         return model
 """
     (folder / "mine.py").write_text(text)
-    (cell,) = plan([chosen()], [choose("method", "mine.py:width=8")], [0])
+    (cell,) = product([chosen()], [parse_spec("method", "mine.py:width=8")], [0])
     store = Store.create(folder / "s")
     assert run_cell(cell, store.path, folder, "cpu", keep_model=True) == "done", store.cell(cell.name).reason
     file = str(store.cell(cell.name).model)
@@ -523,7 +523,7 @@ def test_paths_of_a_home_and_of_nobody(folder, monkeypatch):
     assert [cell.method.label for cell in cells_of("~/mine.toml")] == ["anchored:width=8", "naive"]
     for path in ("~a-user-that-nobody-is/mine.py", "~\0/mine.py", "a\0b/mine.py"):
         with pytest.raises(InputError, match="can't be read"):
-            choose("method", path)
+            parse_spec("method", path)
 
 
 OPTIONS = METHOD.replace(
@@ -558,10 +558,10 @@ class Network(BaseModel):
 def test_options_that_are_enums_and_models_of_a_file(folder, capsys):
     (folder / "mine.py").write_text(OPTIONS)
     asked = 'mine.py:mode=0.5,network={"mode":0.5},note=a/b//c.py,width=8'
-    choice = choose("method", asked)
+    choice = parse_spec("method", asked)
     assert choice.label == 'anchored:width=8,mode=0.5,network={"depth":2,"mode":"0.5"},note=a/b//c.py'
     assert build_method(choice).config.network.mode.name == "HALF"
-    (cell,) = plan([choose("scenario", "split-digits:steps=2,classes_per_interval=5")], [choice], [0])
+    (cell,) = product([parse_spec("scenario", "split-digits:steps=2,classes_per_interval=5")], [choice], [0])
     assert cell_of(json.loads(json.dumps(cell.record()))) == cell
     store = Store.create(folder / "s")
     assert run_cell(cell, store.path, folder, "cpu") == "done", store.cell(cell.name).reason
@@ -593,7 +593,7 @@ method = {{ mode = "slow", network = {{ depth = 1 }}, note = "0.5", fast = false
 
 def test_a_file_that_registers_nothing_is_looked_at_again(folder, monkeypatch):
     """It may lack a library that is installed later."""
-    answers = iter([[], [], [asdict(Description("method", "late", 1, "", "m"))]])
+    answers = iter([[], [], [asdict(IndexEntry("method", "late", 1, "", "m"))]])
     monkeypatch.setattr("lifegen.benchmark.discovery.index.describe_file_elsewhere", lambda file: next(answers))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: folder / "cache")
     file = PluginFile("late.py", "")

@@ -9,7 +9,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 
 from lifegen.benchmark.cells.cell import Cell
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.measuring.evaluator import Evaluator
 from lifegen.benchmark.reading.leaderboard import leaderboard
@@ -56,7 +56,7 @@ def test_training_steps_have_the_precision_and_measuring_has_float32(monkeypatch
             seen["boundary"].add(now()[0])
 
     stream = tiny("ab", steps=4, interval_length="early-stopping", check_every=2)
-    strategy = build_method(choose("method", "naive:width=8,batch_size=12")).strategy(stream, Seeds(0))
+    strategy = build_method(parse_spec("method", "naive:width=8,batch_size=12")).strategy(stream, Seeds(0))
     strategy.plugins.insert(1, Spy())
     strategy.precision = "bfloat16"
     log_weights = type(strategy.model).log_weights
@@ -92,7 +92,7 @@ def test_auto_is_float32_as_long_as_nothing_faster_was_shown_to_leave_bounds_alo
 
 
 def test_a_tf32_cell_is_refused_on_a_cpu_before_any_training(tmp_path):
-    cell = Cell(choose("scenario", "split-digits"), choose("method", "naive"), 0, "tf32")
+    cell = Cell(parse_spec("scenario", "split-digits"), parse_spec("method", "naive"), 0, "tf32")
     with pytest.raises(InputError, match="--precision tf32"):
         prepare([cell], tmp_path, "cpu")
     done = lifegen("run", "-s", "split-digits", "-m", "naive", "--precision", "tf32", "--device", "cpu", cwd=tmp_path)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from lifegen.benchmark.cells.cell import Cell
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import cells_of, named_variants
 from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.reading.provenance import circumstances, commands, suite_of, versions
@@ -70,7 +70,7 @@ def test_the_commands_make_exactly_the_cells(store):
 
 
 def test_precision_is_in_the_command(store):
-    cell = Cell(choose("scenario", "split-digits"), choose("method", "naive"), 0, "bfloat16")
+    cell = Cell(parse_spec("scenario", "split-digits"), parse_spec("method", "naive"), 0, "bfloat16")
     put(store, [cell])
     assert "--precision bfloat16" in commands(store)[0]
 

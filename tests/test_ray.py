@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lifegen.benchmark.cells.cell import Cell
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.running import ray as on_ray
 from lifegen.benchmark.running import ray_files
@@ -107,7 +107,7 @@ def numbers_here(cells: list[Cell], folder: Path) -> list[tuple[object, ...]]:
 
 def meeting_cells(place: Path) -> list[Cell]:
     """Two cells that come to an end if they run at the same time."""
-    return [Cell(choose("scenario", TINY), meeting(place), seed) for seed in range(2)]
+    return [Cell(parse_spec("scenario", TINY), meeting(place), seed) for seed in range(2)]
 
 
 @pytest.mark.parametrize("share", ["auto", "ray"])
@@ -131,7 +131,7 @@ def test_cells_run_on_several_nodes_and_give_the_numbers_of_a_run_here(cluster, 
 def test_a_killed_node_costs_no_finished_interval(cluster, tmp_path, share):
     """It is killed in the second interval, when the store has the state at the end of the first."""
     go = tmp_path / "go"
-    cell = Cell(choose("scenario", TINY), bad("pause", after=go), 0)
+    cell = Cell(parse_spec("scenario", TINY), bad("pause", after=go), 0)
     store = Store.create(tmp_path / "s")
     state = store.cell(cell.name).folder / "state.safetensors"
     killed: set[str] = set()
@@ -160,7 +160,7 @@ def test_a_killed_node_costs_no_finished_interval(cluster, tmp_path, share):
 
 def test_a_cell_that_goes_wrong_ends_alone(cluster, tmp_path):
     store = Store.create(tmp_path / "s")
-    broken = Cell(choose("scenario", TINY), bad("raise"), 0)
+    broken = Cell(parse_spec("scenario", TINY), bad("raise"), 0)
     last = run_on_ray([broken, *tiny_cells("naive")], store, Execution(tmp_path), share="ray")
     assert {event.cell.method.name: event.kind for event in last} == {"bad": "failed", "naive": "done"}
     stored = store.cell(broken.name)
@@ -181,7 +181,7 @@ def test_a_cell_that_another_process_runs_is_left_alone(cluster, tmp_path, monke
 
 def test_an_interrupted_run_leaves_nothing_behind(cluster, tmp_path):
     store = Store.create(tmp_path / "s")
-    cell = Cell(choose("scenario", TINY), bad("hang"), 0)
+    cell = Cell(parse_spec("scenario", TINY), bad("hang"), 0)
 
     def interrupt(event: Event) -> None:
         if event.intervals:
@@ -196,7 +196,7 @@ def test_an_interrupted_run_leaves_nothing_behind(cluster, tmp_path):
 
 def test_fail_fast(cluster, tmp_path):
     store = Store.create(tmp_path / "s")
-    broken, endless, other = (Cell(choose("scenario", TINY), bad(kind), seed)
+    broken, endless, other = (Cell(parse_spec("scenario", TINY), bad(kind), seed)
                               for kind, seed in (("raise", 0), ("hang", 0), ("hang", 1)))  # fmt: skip
     last = run_on_ray([broken, endless, other], store, Execution(tmp_path, fail_fast=True))
     assert [event.kind for event in last] == ["failed"]

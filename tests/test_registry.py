@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lifegen.benchmark.cells.spec import choose, configure
+from lifegen.benchmark.cells.spec import configure, parse_spec
 from lifegen.benchmark.contracts.options import Options, schemas_of
 from lifegen.benchmark.contracts.registry import Registry
 from lifegen.benchmark.discovery import cache, describing, index
-from lifegen.benchmark.discovery.entry_points import Provided
+from lifegen.benchmark.discovery.entry_points import SourceModule
 from lifegen.benchmark.discovery.index import describe, describe_one
-from lifegen.benchmark.discovery.index_entry import Description
+from lifegen.benchmark.discovery.index_entry import IndexEntry
 from lifegen.benchmark.errors import InputError
 
 
@@ -89,8 +89,8 @@ def test_reading_the_catalogue_imports_neither_torch_nor_avalanche():
     describe("method")  # so that the cache is there
     code = (
         "import sys; from lifegen.benchmark.discovery.index import describe;"
-        "from lifegen.benchmark.cells.spec import choose;"
-        "describe('method'); choose('method', 'naive:codes=3');"
+        "from lifegen.benchmark.cells.spec import parse_spec;"
+        "describe('method'); parse_spec('method', 'naive:codes=3');"
         "sys.exit(sum(name in sys.modules for name in ('torch', 'avalanche')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -145,7 +145,7 @@ PASSING = {
 
 
 def test_failures_of_the_moment_are_told_from_errors_of_code(monkeypatch, tmp_path):
-    modules = [Provided("method", f"module_{i}", "a-package", "1", text) for i, text in enumerate(PASSING)]
+    modules = [SourceModule("method", f"module_{i}", "a-package", "1", text) for i, text in enumerate(PASSING)]
     for module in modules:
         (tmp_path / f"{module.module}.py").write_text(module.name)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -163,7 +163,7 @@ def test_a_failure_of_the_moment_is_not_kept(failure, passing, monkeypatch, tmp_
     (tmp_path / "failing.py").write_text(failure)
     (tmp_path / "fine.py").write_text("")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    modules = (Provided("method", "fine"), Provided("method", "failing", "a-package", "1", "mine"))
+    modules = (SourceModule("method", "fine"), SourceModule("method", "failing", "a-package", "1", "mine"))
     monkeypatch.setattr(index, "_provided", lambda: modules)
     monkeypatch.setattr(index, "_digest", lambda: "a")
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
@@ -187,12 +187,12 @@ def test_a_failure_of_the_moment_is_not_kept(failure, passing, monkeypatch, tmp_
 def test_why_lifegens_own_cannot_be_imported_is_said_and_not_kept(failure, reason, monkeypatch, tmp_path):
     (tmp_path / "own.py").write_text(failure)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setattr(index, "_provided", lambda: (Provided("scenario", "own"),))
+    monkeypatch.setattr(index, "_provided", lambda: (SourceModule("scenario", "own"),))
     monkeypatch.setattr(index, "_digest", lambda: "a")
     monkeypatch.setattr(index, "_index", index._index.__wrapped__)
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
     with pytest.raises(InputError, match=f"lifegen's own scenarios can't be imported: .*{reason}"):
-        choose("scenario", "split-digits")
+        parse_spec("scenario", "split-digits")
     (tmp_path / "own.py").write_text("")
     assert describe("scenario") == {}
 
@@ -243,7 +243,7 @@ def test_a_package_provides_what_it_registers_and_not_what_it_imports(monkeypatc
     (tmp_path / "package_a.py").write_text(PACKAGE_A)
     (tmp_path / "package_b.py").write_text(PACKAGE_B)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    modules = [Provided("method", f"package_{name}", f"p-{name}", "1", name) for name in "ab"]
+    modules = [SourceModule("method", f"package_{name}", f"p-{name}", "1", name) for name in "ab"]
     entries = {one["name"]: one for one in describing.describe_in_subprocess(modules)}
     facts = {name: (one["provider"], one["module"], one["origin"]) for name, one in entries.items()}
     assert facts == {
@@ -258,7 +258,7 @@ def test_a_package_provides_what_it_registers_and_not_what_it_imports(monkeypatc
 def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(monkeypatch, tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('not the real one')")
     monkeypatch.chdir(tmp_path)
-    modules = [Provided("scenario", "lifegen.benchmark.seeds"), Provided("scenario", "lifegen.scenarios.split")]
+    modules = [SourceModule("scenario", "lifegen.benchmark.seeds"), SourceModule("scenario", "lifegen.scenarios.split")]
     entries = describing.describe_in_subprocess(modules)
     assert entries
     assert not [entry["error"] for entry in entries if entry["error"]]
@@ -276,8 +276,8 @@ def test_a_broken_module_is_a_row_with_its_error(tmp_path):
 import json
 from dataclasses import asdict
 from lifegen.benchmark.discovery.describing import describe_here
-from lifegen.benchmark.discovery.entry_points import Provided
-modules = [Provided("method", "broken_method"), Provided("metric", "lifegen.benchmark.measuring.derived")]
+from lifegen.benchmark.discovery.entry_points import SourceModule
+modules = [SourceModule("method", "broken_method"), SourceModule("metric", "lifegen.benchmark.measuring.derived")]
 print(json.dumps([asdict(entry) for entry in describe_here(modules)]))
 """
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
@@ -288,7 +288,7 @@ print(json.dumps([asdict(entry) for entry in describe_here(modules)]))
 
 
 def test_a_broken_thing_cannot_be_chosen(monkeypatch):
-    broken = Description("method", "mine", 0, "", "some.module", error="importing some.module fails: ImportError: x")
+    broken = IndexEntry("method", "mine", 0, "", "some.module", error="importing some.module fails: ImportError: x")
     monkeypatch.setattr(index, "_index", lambda: (broken,))
     with pytest.raises(InputError, match=r"importing some\.module fails: ImportError: x"):
         describe_one("method", "mine")
@@ -300,26 +300,26 @@ class Config(Options):
     order: tuple[int, ...] | str = "sorted"
 
 
-THING = Description("method", "thing", 2, "", "m", schemas_of(Config))
+THING = IndexEntry("method", "thing", 2, "", "m", schemas_of(Config))
 
 
 def test_a_choice_has_the_whole_configuration_and_a_label_of_what_was_changed():
-    plain = choose("method", "lifelong-vae")
+    plain = parse_spec("method", "lifelong-vae")
     assert plain.label == "lifelong-vae"
     assert plain.config["learning_rate"] == 1e-3
-    changed = choose("method", "lifelong-vae:mutual_information_weight=0,learning_rate=1e-4")
+    changed = parse_spec("method", "lifelong-vae:mutual_information_weight=0,learning_rate=1e-4")
     assert changed.label == "lifelong-vae:learning_rate=0.0001,mutual_information_weight=0"
-    assert choose("method", "lifelong-vae:learning_rate=0.001").label == "lifelong-vae"
+    assert parse_spec("method", "lifelong-vae:learning_rate=0.001").label == "lifelong-vae"
 
 
 def test_lists_and_words_as_values():
-    assert choose("scenario", "split-digits:class_order=[3,1],steps=10").config["class_order"] == [3, 1]
-    assert choose("scenario", "split-digits:class_order=random").config["class_order"] == "random"
+    assert parse_spec("scenario", "split-digits:class_order=[3,1],steps=10").config["class_order"] == [3, 1]
+    assert parse_spec("scenario", "split-digits:class_order=random").config["class_order"] == "random"
 
 
 def test_overrides_yield_to_the_text():
-    assert choose("scenario", "split-digits", {"steps": 10}).config["steps"] == 10
-    assert choose("scenario", "split-digits:steps=20", {"steps": 10}).config["steps"] == 20
+    assert parse_spec("scenario", "split-digits", {"steps": 10}).config["steps"] == 10
+    assert parse_spec("scenario", "split-digits:steps=20", {"steps": 10}).config["steps"] == 20
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_overrides_yield_to_the_text():
 )
 def test_what_cannot_be_chosen(kind, text, message):
     with pytest.raises(InputError, match=message) as caught:
-        choose(kind, text)
+        parse_spec(kind, text)
     assert "\n" not in str(caught.value)
 
 
@@ -350,5 +350,5 @@ def test_the_order_of_options_does_not_matter(order):
 
 
 def test_equal_lists_make_equal_choices():
-    one, other = (choose("scenario", f"rotated-mnist:angles={angles}") for angles in ("[0,30]", "[0.0,30.0]"))
+    one, other = (parse_spec("scenario", f"rotated-mnist:angles={angles}") for angles in ("[0,30]", "[0.0,30.0]"))
     assert one == other

@@ -17,8 +17,8 @@ import pytest
 import torch
 
 from lifegen.benchmark import load, load_model
-from lifegen.benchmark.cells.cell import Cell, plan
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.cell import Cell, product
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cli import cli, progress
 from lifegen.benchmark.contracts.registry import METRICS
 from lifegen.benchmark.discovery.index import describe
@@ -39,7 +39,7 @@ LIFEGEN = [str(Path(sys.executable).with_name("lifegen"))]
 
 
 def tiny_cells(*methods: str, seeds: tuple[int, ...] = (0,)) -> list[Cell]:
-    return plan([choose("scenario", TINY)], [choose("method", f"{name}:width=8") for name in methods], seeds)
+    return product([parse_spec("scenario", TINY)], [parse_spec("method", f"{name}:width=8") for name in methods], seeds)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Avalanche's own, in stock plugins
@@ -129,7 +129,7 @@ def test_the_seed_is_the_only_source_of_chance_whatever_ran_before(tmp_path):
 )
 def test_a_cell_that_goes_wrong_ends_alone(tmp_path, kind, reason):
     store = Store.create(tmp_path / "s")
-    broken = Cell(choose("scenario", TINY), bad(kind), 0)
+    broken = Cell(parse_spec("scenario", TINY), bad(kind), 0)
     fine = tiny_cells("naive")
     last = run([broken, *fine], store, Execution(tmp_path), jobs=2)
     assert {event.cell.method.name: event.kind for event in last} == {"bad": "failed", "naive": "done"}
@@ -145,7 +145,7 @@ def test_a_cell_that_goes_wrong_ends_alone(tmp_path, kind, reason):
 def test_a_cell_that_hangs_is_stopped_at_the_time_limit(tmp_path):
     """The limit is the shortest at which this machine comes to where the one hangs and to the end of the other."""
     store = Store.create(tmp_path / "s")
-    broken, fine = Cell(choose("scenario", TINY), bad("hang"), 0), *tiny_cells("naive")
+    broken, fine = Cell(parse_spec("scenario", TINY), bad("hang"), 0), *tiny_cells("naive")
     log = store.cell(broken.name).folder / "log.txt"
     limit, kinds = 1.0, {}
     while kinds.get("naive") != "done" or "about to go wrong" not in log.read_text():
@@ -192,7 +192,7 @@ def test_jobs_default_to_the_cores(monkeypatch):
     ],
 )
 def test_preparing_finds_what_only_a_worker_can_know(tmp_path, scenario, method, device, message):
-    cells = plan([choose("scenario", scenario)], [choose("method", method)], [0])
+    cells = product([parse_spec("scenario", scenario)], [parse_spec("method", method)], [0])
     with pytest.raises(InputError, match=message):
         prepare(cells, tmp_path, device)
 
@@ -261,7 +261,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, begun):
     process.wait()
     let_go(tmp_path)
     store = Store(tmp_path / "s")
-    cells = plan([choose("scenario", TINY)], [choose("method", "held.py:width=8")], range(3))
+    cells = product([parse_spec("scenario", TINY)], [parse_spec("method", "held.py:width=8")], range(3))
     assert [store.cell(cell.name).status for cell in cells[:2]] == ["done", "interrupted"]
     folder = store.cell(cells[0].name).folder
     kept = {file: file.stat().st_mtime_ns for file in folder.iterdir() if file.name != "lock"}
@@ -349,13 +349,13 @@ def test_a_model_that_cannot_be_kept_is_named_before_training_and_never_again(tm
 
 def test_a_model_of_another_track_is_refused(tmp_path):
     store = Store.create(tmp_path / "s")
-    (cell,) = plan([choose("scenario", TINY)], [bad("other-track")], [0])
+    (cell,) = product([parse_spec("scenario", TINY)], [bad("other-track")], [0])
     assert run_cell(cell, store.path, tmp_path, "cpu") == "failed"
     assert "track another, the scenario is of track bernoulli-grey" in store.cell(cell.name).record["error"]
 
 
 def test_the_live_display_shows_texts_with_brackets(capsys):
-    cell = Cell(choose("scenario", "split-digits:class_order=[1,0]"), choose("method", "naive"), 0)
+    cell = Cell(parse_spec("scenario", "split-digits:class_order=[1,0]"), parse_spec("method", "naive"), 0)
     with progress._Live([cell]) as live:
         live.show(Event(cell, "started"))
         live.show(Event(cell, "interval", 1, 2))

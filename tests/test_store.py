@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import lifegen.benchmark.measures  # noqa: F401  (registers the metrics whose numbers a record has)
 from lifegen.benchmark import load
-from lifegen.benchmark.cells.cell import Cell, plan
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.cell import Cell, product
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.contracts.registry import METRICS, register_metric
 from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.errors import InputError
@@ -249,7 +249,9 @@ def test_a_folder_that_cannot_be_written_to_is_refused():
 
 def cell(seed: int = 0, **config: object) -> Cell:
     options = ",".join(f"{key}={value}" for key, value in config.items())
-    return Cell(choose("scenario", "split-digits"), choose("method", f"naive:{options}" if options else "naive"), seed)
+    return Cell(
+        parse_spec("scenario", "split-digits"), parse_spec("method", f"naive:{options}" if options else "naive"), seed
+    )
 
 
 def test_a_cells_name_depends_on_all_that_its_numbers_depend_on():
@@ -264,9 +266,9 @@ def test_a_cells_name_depends_on_all_that_its_numbers_depend_on():
 
 
 def test_a_plan_has_every_combination_once():
-    scenario = choose("scenario", "split-digits")
-    methods = [choose("method", text) for text in ("naive", "batch", "naive:codes=null")]
-    cells = plan([scenario], methods, [0, 1])
+    scenario = parse_spec("scenario", "split-digits")
+    methods = [parse_spec("method", text) for text in ("naive", "batch", "naive:codes=null")]
+    cells = product([scenario], methods, [0, 1])
     assert [(one.seed, one.method.name) for one in cells] == [(0, "naive"), (0, "batch"), (1, "naive"), (1, "batch")]
 
 

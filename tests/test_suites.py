@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import cells_of, suites
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.table import load
@@ -30,7 +30,7 @@ def test_a_suites_cells_exist_and_its_figures_too(name):
     cells = cells_of(name)
     methods = {cell.method.label for cell in cells}
     assert len(cells) == len(suite.scenarios) * len(methods) * len(suite.seeds)
-    assert methods >= {choose("method", one).label for one in suite.methods if one != "all"}
+    assert methods >= {parse_spec("method", one).label for one in suite.methods if one != "all"}
     small = cells_of(name, smoke=True)
     assert {cell.seed for cell in small} == {suite.seeds[0]}
     assert len(small) == len(cells) / len(suite.seeds)

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, PositiveInt
 
-from lifegen.benchmark.cells.spec import Choice, configure
+from lifegen.benchmark.cells.spec import Spec, configure
 from lifegen.benchmark.cells.values import expected, read, split
 from lifegen.benchmark.contracts.options import Options, schemas_of
-from lifegen.benchmark.discovery.index_entry import Description
+from lifegen.benchmark.discovery.index_entry import IndexEntry
 from lifegen.benchmark.errors import InputError
 
 
@@ -69,10 +69,10 @@ class Config(Options):
     anything: Any = None
 
 
-THING = Description("method", "thing", 1, "", "m", schemas_of(Config))
+THING = IndexEntry("method", "thing", 1, "", "m", schemas_of(Config))
 
 
-def chosen(text: str) -> Choice:
+def chosen(text: str) -> Spec:
     """As ``choose`` reads the options behind a name."""
     parts = (part.partition("=") for part in split(text))
     return configure(THING, {key: read(value.strip(), THING.options[key]) for key, _, value in parts})
@@ -194,7 +194,7 @@ def test_an_option_without_a_default_must_be_given():
     class Must(Options):
         size: int
 
-    thing = Description("method", "thing", 1, "", "m", schemas_of(Must))
+    thing = IndexEntry("method", "thing", 1, "", "m", schemas_of(Must))
     with pytest.raises(InputError, match=r"method 'thing' needs its option 'size': thing:size=\.\.\. \(integer\)"):
         configure(thing, {})
     assert configure(thing, {"size": 3}).label == "thing:size=3"

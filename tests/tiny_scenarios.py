@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lifegen.benchmark.cells.spec import Choice
+from lifegen.benchmark.cells.spec import Spec
 from lifegen.benchmark.contracts.images import Images
 from lifegen.benchmark.contracts.registry import register_scenario
 from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, Stream, make_stream
-from lifegen.benchmark.discovery.index_entry import Description
+from lifegen.benchmark.discovery.index_entry import IndexEntry
 from lifegen.benchmark.seeds import Seeds
 
 
@@ -52,8 +52,8 @@ def store_images(data_root: Path, seed: int) -> None:
     np.save(data_root / "images.npy", images)
 
 
-def chosen(name: str = "tiny", **options: object) -> Choice:
+def chosen(name: str = "tiny", **options: object) -> Spec:
     """A scenario, as a command would have it."""
     kind = {"tiny": TinyConfig, "stored": ScenarioConfig}[name]
     config = kind(**{"steps": 3, "importance_draws": 4, **options})
-    return Choice(Description("scenario", name, 1, "", __name__), config.model_dump(mode="json"), name)
+    return Spec(IndexEntry("scenario", name, 1, "", __name__), config.model_dump(mode="json"), name)

@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..contracts.registry import DuplicateError
-from ..discovery.index import describe_file, describe_one, plug_in_metrics
-from ..discovery.index_entry import Description
+from ..discovery.index import describe_file, describe_one, extension_metrics
+from ..discovery.index_entry import IndexEntry
 from ..discovery.plugin_file import PluginFile, files_of
 from ..errors import InputError
 from ..seeds import Seeds
-from .spec import Choice, configure
+from .spec import Spec, configure
 
 PROTOCOL = 1
 """Version of how every cell is trained and measured; raise it whenever that changes all numbers."""
@@ -28,14 +28,14 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 class Cell:
     """What is computed once and kept in a store under its name."""
 
-    scenario: Choice
-    method: Choice
+    scenario: Spec
+    method: Spec
     seed: int
     precision: str = "float32"
     """One of :data:`PRECISIONS`"""
     suite: str | None = None
     """The suite that names its method, if it comes from one: its variants are no custom ones."""
-    metrics: tuple[Description, ...] = ()
+    metrics: tuple[IndexEntry, ...] = ()
     """Metrics that are measured beside lifegen's own. Those of files are part of the identity: they have no version."""
 
     @property
@@ -93,7 +93,7 @@ class Cell:
         return f"{self.scenario.label} {self.method.label} seed {self.seed}"
 
 
-def plan(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Iterable[int]) -> list[Cell]:
+def product(scenarios: Iterable[Spec], methods: Iterable[Spec], seeds: Iterable[int]) -> list[Cell]:
     """Every scenario with every method and seed. Seeds vary slowest, so that whole tables come early.
 
     Raises:
@@ -101,7 +101,7 @@ def plan(scenarios: Iterable[Choice], methods: Iterable[Choice], seeds: Iterable
     """
     scenarios, methods = list(scenarios), list(methods)
     for choices in (scenarios, methods):
-        first: dict[str, Choice] = {}
+        first: dict[str, Spec] = {}
         for choice in choices:
             other = first.setdefault(choice.name, choice)
             if other.file != choice.file:
@@ -124,7 +124,7 @@ def cell_of(record: Mapping[str, Any]) -> Cell:
             configure(_described(kind, part, files), part["config"])
             for kind, part in zip(("scenario", "method"), parts, strict=True)
         )
-        known = plug_in_metrics(files[digest] for digest in record.get("metric_files", {}).values())
+        known = extension_metrics(files[digest] for digest in record.get("metric_files", {}).values())
         metrics = tuple(one for one in known if one.name in record.get("plug-in metrics", {}))
         cell = Cell(scenario, method, int(record["seed"]), str(record["precision"]), record.get("suite"), metrics)
         expected = record["hash"]
@@ -158,12 +158,12 @@ def hash_of(identity: Mapping[str, Any]) -> str:
 _PART = ("name", "version", "config", "file")
 
 
-def _identity(choice: Choice) -> dict[str, Any]:
+def _identity(choice: Spec) -> dict[str, Any]:
     identity = {"name": choice.name, "version": choice.version, "config": dict(choice.config)}
     return identity | ({"file": choice.file.digest} if choice.file else {})
 
 
-def _described(kind: str, part: Mapping[str, Any], files: Mapping[str, PluginFile]) -> Description:
+def _described(kind: str, part: Mapping[str, Any], files: Mapping[str, PluginFile]) -> IndexEntry:
     return (
         describe_file(files[part["file"]], kind, part["name"]) if "file" in part else describe_one(kind, part["name"])
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..contracts.registry import Entry
-from ..discovery.index import find
-from ..discovery.index_entry import Description
+from ..discovery.index import resolve
+from ..discovery.index_entry import IndexEntry
 from ..discovery.plugin_file import PluginFile
 from ..errors import InputError, brief, unknown
 from .values import checked, equal, expected, read, split, written
@@ -18,10 +18,10 @@ _LONGEST = 10_000
 
 
 @dataclass(frozen=True)
-class Choice:
+class Spec:
     """A method or scenario with its whole configuration, as JSON values."""
 
-    description: Description
+    description: IndexEntry
     config: Mapping[str, Any]
     label: str
     """The name, with the options that aren't at their defaults: what tables and plots show."""
@@ -51,9 +51,9 @@ class Choice:
         return self.description.entry()
 
 
-def choose(
+def parse_spec(
     kind: str, text: str, overrides: Mapping[str, Any] | None = None, last: Mapping[str, Any] | None = None
-) -> Choice:
+) -> Spec:
     """Read ``NAME`` or ``NAME:option=value,...``, where the name may be a file's.
 
     Args:
@@ -67,7 +67,7 @@ def choose(
     """
     if len(text) > _LONGEST:
         raise InputError(f"{kind} {brief(text)} has {len(text):,} characters; at most {_LONGEST:,}")
-    description, rest = find(kind, text)
+    description, rest = resolve(kind, text)
     name = description.name
     own: dict[str, Any] = {}
     for part in split(rest) if rest else []:
@@ -82,7 +82,7 @@ def choose(
     return configure(description, given | {key: v for key, v in (last or {}).items() if key in description.options})
 
 
-def configure(description: Description, given: Mapping[str, Any]) -> Choice:
+def configure(description: IndexEntry, given: Mapping[str, Any]) -> Spec:
     """Put given options over the defaults.
 
     Raises:
@@ -104,4 +104,4 @@ def configure(description: Description, given: Mapping[str, Any]) -> Choice:
     changed = [f"{key}={written(config[key], schema)}" for key, schema in schemas.items()
                if "default" not in schema or not equal(config[key], schema["default"])]  # fmt: skip
     label = description.name + (":" + ",".join(changed) if changed else "")
-    return Choice(description, config, label)
+    return Spec(description, config, label)

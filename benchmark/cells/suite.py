@@ -15,11 +15,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
 
-from ..discovery.index import describe, plug_in_metrics
+from ..discovery.index import describe, extension_metrics
 from ..discovery.plugin_file import PluginFile, expanded, file_in
 from ..errors import InputError, brief, not_a_name, unknown
-from .cell import Cell, plan
-from .spec import choose, configure
+from .cell import Cell, product
+from .spec import configure, parse_spec
 
 _LARGEST = 100_000
 """Bytes that a suite's file may have."""
@@ -96,7 +96,7 @@ def named_variants() -> frozenset[str]:
     # A suite's method may be a plug-in that isn't installed here.
     usable = {name for name, entry in describe("method").items() if not entry.error}
     texts = {text for suite in suites().values() for text in suite.methods if ":" in text}
-    return frozenset(choose("method", text).label for text in texts if text.partition(":")[0] in usable)
+    return frozenset(parse_spec("method", text).label for text in texts if text.partition(":")[0] in usable)
 
 
 def cells_of(
@@ -138,13 +138,13 @@ def cells_of(
     given = {"steps": steps} if steps else {}
     last = small.scenario | ({} if scenarios else given)
     names = [name for text in methods or (chosen.methods if chosen else ()) for name in _expanded(text)]
-    cells = plan(
-        [choose("scenario", text, given, last) for text in scenarios or (chosen.scenarios if chosen else ())],
-        [choose("method", name, last=small.method) for name in names],
+    cells = product(
+        [parse_spec("scenario", text, given, last) for text in scenarios or (chosen.scenarios if chosen else ())],
+        [parse_spec("method", name, last=small.method) for name in names],
         seeds,
     )
     of_suite = suite_name if chosen and not methods else None
-    measured = plug_in_metrics([PluginFile.read(_metric_file(name)) for name in metrics])
+    measured = extension_metrics([PluginFile.read(_metric_file(name)) for name in metrics])
     return [replace(cell, suite=of_suite, metrics=measured) for cell in cells]
 
 
@@ -193,7 +193,7 @@ def _check_names(chosen: Suite, *kinds: str) -> None:
         for i, text in enumerate(getattr(chosen, f"{kind}s")):
             with chosen.at(f"{kind}s", i):
                 names = _expanded(text) if kind == "method" else [text]
-                choices += [choose(kind, name) for name in names]
+                choices += [parse_spec(kind, name) for name in names]
                 if text in names and (other := by_label.setdefault(choices[-1].label, text)) != text:
                     raise InputError(f"{brief(text)} is the same as {brief(other)}")
         for key, value in getattr(chosen.smoke, kind).items():

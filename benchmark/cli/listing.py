@@ -45,7 +45,7 @@ def list_command(what: str | None, as_json: bool) -> None:
 @click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
 def data(names: tuple[str, ...], data_root: Path | None) -> None:
     """Fetch and verify data sets; without a name those below 100 MB (the others: svhn, cifar10, celeba)."""
-    from ..discovery.index import describe, find
+    from ..discovery.index import describe, resolve
 
     warnings.simplefilter("ignore")  # of libraries
     root = data_folder(data_root)
@@ -53,7 +53,7 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
         raise InputError(NOWHERE.name)
     sources = []
     for text in names:
-        source, options = find("data source", text)
+        source, options = resolve("data source", text)
         if options:
             raise InputError(f"data source {source.name!r} has no options, such as {options!r}")
         sources.append(source)

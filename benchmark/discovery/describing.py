@@ -22,8 +22,8 @@ from ..contracts.options import schemas_of
 from ..contracts.registry import REGISTRIES, DuplicateError, Entry
 from ..environment import home_for_avalanche, own_environment
 from ..errors import InputError
-from .entry_points import Provided
-from .index_entry import Description
+from .entry_points import SourceModule
+from .index_entry import IndexEntry
 from .plugin_file import PluginFile
 
 _PATIENCE = 300
@@ -72,7 +72,7 @@ class _EndedError(RuntimeError):
         self.passing = passing
 
 
-def describe_safely(modules: Sequence[Provided]) -> list[dict[str, Any]]:
+def describe_safely(modules: Sequence[SourceModule]) -> list[dict[str, Any]]:
     """What the modules register, also where importing one of another package's ends Python.
 
     Raises:
@@ -98,7 +98,7 @@ def describe_safely(modules: Sequence[Provided]) -> list[dict[str, Any]]:
         raise OwnError(REGISTRIES, str(error)) from None
 
 
-def describe_in_subprocess(modules: Iterable[Provided]) -> list[dict[str, Any]]:
+def describe_in_subprocess(modules: Iterable[SourceModule]) -> list[dict[str, Any]]:
     # -P: a torch.py in the current folder must not stand in for the library.
     command = [sys.executable, "-P", "-W", "ignore", "-m", __name__]
     asked = json.dumps([asdict(module) for module in modules])
@@ -124,9 +124,9 @@ def describe_in_subprocess(modules: Iterable[Provided]) -> list[dict[str, Any]]:
     return entries
 
 
-def describe_here(modules: Sequence[Provided]) -> list[Description]:
+def describe_here(modules: Sequence[SourceModule]) -> list[IndexEntry]:
     """Import the modules and describe what they register. Runs in the subprocess."""
-    found: dict[tuple[str, str], Description] = {}
+    found: dict[tuple[str, str], IndexEntry] = {}
     failed = []
     for module in modules:
         name, reason, passing = module.name or module.module.rpartition(".")[2], "", False
@@ -155,11 +155,11 @@ def describe_here(modules: Sequence[Provided]) -> list[Description]:
     return [*found.values(), *failed]
 
 
-def _home(entry: Entry, imported: Provided, modules: Iterable[Provided]) -> Provided:
+def _home(entry: Entry, imported: SourceModule, modules: Iterable[SourceModule]) -> SourceModule:
     """The module of the list that a registered thing belongs to: a package that imports another one's methods doesn't
     provide them."""
 
-    def likeness(one: Provided) -> tuple[bool, bool]:
+    def likeness(one: SourceModule) -> tuple[bool, bool]:
         return one.module == entry.module, one.module.partition(".")[0] == entry.module.partition(".")[0]
 
     return max([imported, *modules], key=likeness)  # the first of those that are as like
@@ -176,14 +176,14 @@ def _may_pass(error: BaseException | None) -> bool:
     return False
 
 
-def _failure(module: Provided, name: str, reason: str, passing: bool = False) -> Description:
-    return Description(
+def _failure(module: SourceModule, name: str, reason: str, passing: bool = False) -> IndexEntry:
+    return IndexEntry(
         module.kind, name, 0, "", module.module, error=reason, passing=passing, origin=module.module,
         provider=module.provider, provider_version=module.version,
     )  # fmt: skip
 
 
-def _described(entry: Entry, home: Provided) -> Description:
+def _described(entry: Entry, home: SourceModule) -> IndexEntry:
     """A registered thing of an installed package, or why it can't be described."""
     try:
         description = _describe_entry(entry)
@@ -193,9 +193,9 @@ def _described(entry: Entry, home: Provided) -> Description:
     return replace(description, provider=home.provider, provider_version=home.version)
 
 
-def _describe_entry(entry: Entry) -> Description:
+def _describe_entry(entry: Entry) -> IndexEntry:
     options = {} if entry.config is None else schemas_of(entry.config)
-    return Description(
+    return IndexEntry(
         entry.kind, entry.name, entry.version, entry.summary, entry.module, options, dict(entry.facts),
         origin=entry.origin,
     )  # fmt: skip
@@ -206,6 +206,6 @@ if __name__ == "__main__":
     answer = os.dup(1)
     os.dup2(2, 1)
     # As __main__ this file is a second copy of the module: the registries live in the imported one.
-    asked = [Provided(**module) for module in json.load(sys.stdin)]
+    asked = [SourceModule(**module) for module in json.load(sys.stdin)]
     with home_for_avalanche(), open(answer, "w") as output:
         json.dump([asdict(entry) for entry in describe_here(asked)], output)

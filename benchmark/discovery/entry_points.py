@@ -22,7 +22,7 @@ _METRICS = tuple(f"lifegen.benchmark.measuring.{name}" for name in ("bounds", "c
 
 
 @dataclass(frozen=True)
-class Provided:
+class SourceModule:
     """A module that registers something when it is imported."""
 
     kind: str
@@ -37,23 +37,23 @@ class Provided:
     """What is to be in the module."""
 
 
-def provided() -> list[Provided]:
+def provided() -> list[SourceModule]:
     """All modules that register something: lifegen's own first."""
-    own = [Provided(KINDS[f"lifegen.{package}"], module, name=module.rpartition(".")[2].replace("_", "-"))
+    own = [SourceModule(KINDS[f"lifegen.{package}"], module, name=module.rpartition(".")[2].replace("_", "-"))
            for package in ("methods", "scenarios") for module in _modules(package)]  # fmt: skip
-    return [*own, *(Provided("metric", module) for module in _METRICS), *_installed()]
+    return [*own, *(SourceModule("metric", module) for module in _METRICS), *_installed()]
 
 
-def _installed() -> list[Provided]:
+def _installed() -> list[SourceModule]:
     """What other packages provide, in the order of their names."""
     found = [_from(kind, point) for group, kind in KINDS.items() for point in entry_points(group=group)]
     return sorted(set(found), key=lambda one: (one.provider, one.kind, one.name))  # once, however often it is installed
 
 
-def _from(kind: str, point: EntryPoint) -> Provided:
+def _from(kind: str, point: EntryPoint) -> SourceModule:
     provider, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
     # A distribution may be broken, and have no metadata.
-    return Provided(kind, point.module, provider or "unknown", version or "unknown", point.name, point.attr)
+    return SourceModule(kind, point.module, provider or "unknown", version or "unknown", point.name, point.attr)
 
 
 def folder_of(package: str) -> Path:
@@ -69,7 +69,7 @@ def _modules(package: str) -> list[str]:
     return [f"lifegen.{package}.{file.stem}" for file in sorted(folder_of(package).glob("[!_]*.py"))]
 
 
-def digest_of(modules: Sequence[Provided]) -> str:
+def digest_of(modules: Sequence[SourceModule]) -> str:
     """A hash of all whose change may change what modules register. None of them is imported."""
     benchmark = folder_of("benchmark")
     folders = [benchmark / name for name in ("contracts", "discovery", "measuring", "training")]

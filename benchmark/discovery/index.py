@@ -19,9 +19,9 @@ from ..contracts.registry import SOURCES, DuplicateError
 from ..errors import InputError, unknown
 from .cache import keep, kept
 from .describing import OwnError, describe_file_elsewhere, describe_file_here, describe_safely
-from .entry_points import Provided, digest_of
+from .entry_points import SourceModule, digest_of
 from .entry_points import provided as all_provided
-from .index_entry import Description
+from .index_entry import IndexEntry
 from .plugin_file import PluginFile, file_in
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _FAILURES_KEPT = 600
 """Seconds for which what can't be used isn't looked at again."""
 
 
-def describe(kind: str) -> dict[str, Description]:
+def describe(kind: str) -> dict[str, IndexEntry]:
     """Everything of one kind ("method", "scenario", "metric", "data source") that is installed, by name, in the order
     of registration.
 
@@ -43,7 +43,7 @@ def describe(kind: str) -> dict[str, Description]:
         InputError: some of lifegen's own can't be imported. Nothing can be concluded from the others alone, and the
             reason may be gone a moment later.
     """
-    found: dict[str, Description] = {}
+    found: dict[str, IndexEntry] = {}
     try:
         known = _index()
     except OwnError as error:
@@ -66,7 +66,7 @@ def shown(label: str) -> str:
     return f"{label} (reconstruction)" if known and known.facts.get("reconstruction") else label
 
 
-def find(kind: str, text: str) -> tuple[Description, str]:
+def resolve(kind: str, text: str) -> tuple[IndexEntry, str]:
     """What ``NAME:option=value,...`` or ``file.py[:Class]:option=value,...`` names, and the options as text.
 
     Raises:
@@ -79,7 +79,7 @@ def find(kind: str, text: str) -> tuple[Description, str]:
     return describe_one(kind, name), rest
 
 
-def describe_one(kind: str, name: str) -> Description:
+def describe_one(kind: str, name: str) -> IndexEntry:
     """One usable thing by name.
 
     Raises:
@@ -107,7 +107,7 @@ def source(name: str) -> Source:
     return found
 
 
-def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Description:
+def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> IndexEntry:
     """What a file registers.
 
     Args:
@@ -140,7 +140,7 @@ def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Desc
     return entry
 
 
-def describe_all(file: PluginFile, thing: str | None = None) -> list[Description]:
+def describe_all(file: PluginFile, thing: str | None = None) -> list[IndexEntry]:
     """Everything that a file registers, or what has one name or class.
 
     Raises:
@@ -154,12 +154,12 @@ def describe_all(file: PluginFile, thing: str | None = None) -> list[Description
     return those
 
 
-def _class_of(description: Description) -> str:
+def _class_of(description: IndexEntry) -> str:
     """The class or function of a thing of a file."""
     return description.origin.rpartition(":")[2]
 
 
-def plug_in_metrics(files: Iterable[PluginFile] = ()) -> tuple[Description, ...]:
+def extension_metrics(files: Iterable[PluginFile] = ()) -> tuple[IndexEntry, ...]:
     """The metrics that aren't lifegen's own: those of installed packages, and all of some files.
 
     Raises:
@@ -174,7 +174,7 @@ def plug_in_metrics(files: Iterable[PluginFile] = ()) -> tuple[Description, ...]
             )
         names = [one.name for one in _all_of(file) if one.kind == "metric"]
         found += [describe_file(file, "metric", name) for name in names] or [describe_file(file, "metric")]
-    by_name: dict[str, Description] = {}
+    by_name: dict[str, IndexEntry] = {}
     for one in found:
         if (other := by_name.setdefault(one.name, one)) != one:
             raise InputError(str(DuplicateError("metric", one.name, other.origin, one.origin)))
@@ -182,7 +182,7 @@ def plug_in_metrics(files: Iterable[PluginFile] = ()) -> tuple[Description, ...]
 
 
 @cache
-def _all_of(file: PluginFile) -> tuple[Description, ...]:
+def _all_of(file: PluginFile) -> tuple[IndexEntry, ...]:
     """All that a file registers: its own cache keeps those of the newest files."""
     if file.is_loaded:
         return _of_file(file, describe_file_here(file))
@@ -196,13 +196,13 @@ def _all_of(file: PluginFile) -> tuple[Description, ...]:
     return _of_file(file, entries)
 
 
-def _of_file(file: PluginFile, entries: Iterable[Mapping[str, Any]]) -> tuple[Description, ...]:
+def _of_file(file: PluginFile, entries: Iterable[Mapping[str, Any]]) -> tuple[IndexEntry, ...]:
     known = {"file": file, "provider": file.name, "provider_version": file.digest}
-    return tuple(Description(**{**entry, **known}) for entry in entries)
+    return tuple(IndexEntry(**{**entry, **known}) for entry in entries)
 
 
 @cache
-def _provided() -> tuple[Provided, ...]:
+def _provided() -> tuple[SourceModule, ...]:
     return tuple(all_provided())
 
 
@@ -219,7 +219,7 @@ def forget_failures() -> None:
 
 
 @cache
-def _index() -> tuple[Description, ...]:
+def _index() -> tuple[IndexEntry, ...]:
     """All that is installed.
 
     Raises:
@@ -231,9 +231,9 @@ def _index() -> tuple[Description, ...]:
         # What couldn't be used may be mended where the digest doesn't look, such as by a library that is installed.
         is_new = time.time() - cached["at"] < _FAILURES_KEPT
         if cached["digest"] == digest and (is_new or not any(entry.get("error") for entry in cached["entries"])):
-            return tuple(Description(**entry) for entry in cached["entries"])
+            return tuple(IndexEntry(**entry) for entry in cached["entries"])
     entries = describe_safely(_provided())
-    found = tuple(Description(**entry) for entry in entries)
+    found = tuple(IndexEntry(**entry) for entry in entries)
     if broken := [one for one in found if one.error and one.provider == "lifegen"]:
         raise OwnError((one.kind for one in broken), str(broken[0].error))
     if not any(one.passing for one in found):

@@ -11,7 +11,7 @@ from .plugin_file import PluginFile
 
 
 @dataclass(frozen=True)
-class Description:
+class IndexEntry:
     """A registered thing as tables, checks and the command line see it."""
 
     kind: str

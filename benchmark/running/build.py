@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from pydantic import ValidationError
 
-from ..cells.spec import Choice
+from ..cells.spec import Spec
 from ..contracts.options import Options
 from ..contracts.registry import Entry
 from ..contracts.stream import Stream
@@ -31,14 +31,14 @@ def find_device(name: str) -> torch.device:
     return device
 
 
-def data_of(scenario: Choice) -> tuple[str, ...]:
+def data_of(scenario: Spec) -> tuple[str, ...]:
     """Names of the data sources that a chosen scenario needs."""
     entry, config = _scenario(scenario)
     assert entry.data is not None
     return entry.data(config)
 
 
-def build_stream(scenario: Choice, seeds: Seeds, data_root: Path) -> Stream:
+def build_stream(scenario: Spec, seeds: Seeds, data_root: Path) -> Stream:
     """A chosen scenario's stream.
 
     Raises:
@@ -49,13 +49,13 @@ def build_stream(scenario: Choice, seeds: Seeds, data_root: Path) -> Stream:
     return stream
 
 
-def _scenario(scenario: Choice) -> tuple[Entry, Options]:
+def _scenario(scenario: Spec) -> tuple[Entry, Options]:
     entry = scenario.entry()
     assert entry.config is not None
     return entry, _validated(entry.config, scenario)
 
 
-def build_method(method: Choice) -> Method:
+def build_method(method: Spec) -> Method:
     """A chosen method.
 
     Raises:
@@ -67,7 +67,7 @@ def build_method(method: Choice) -> Method:
     return made
 
 
-def _validated(config: type[Options], choice: Choice) -> Options:
+def _validated(config: type[Options], choice: Spec) -> Options:
     try:
         return config.model_validate(choice.config)
     except ValidationError as error:

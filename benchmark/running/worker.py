@@ -20,10 +20,10 @@ import numpy as np
 import torch
 
 from ..cells.cell import Cell
-from ..cells.spec import Choice
+from ..cells.spec import Spec
 from ..contracts.stream import Stream
 from ..discovery.index import source
-from ..discovery.index_entry import Description
+from ..discovery.index_entry import IndexEntry
 from ..errors import InputError
 from ..measuring.evaluator import Evaluator, own_metrics
 from ..measuring.pictures import take_pictures, take_samples
@@ -44,10 +44,10 @@ from .state import State, UnstatableError
 
 
 def prepare(
-    streams: Iterable[tuple[Choice, Seeds]],
-    methods: Iterable[Choice],
+    streams: Iterable[tuple[Spec, Seeds]],
+    methods: Iterable[Spec],
     precisions: Iterable[str],
-    metrics: Iterable[Description],
+    metrics: Iterable[IndexEntry],
     data_root: Path,
     device: str,
 ) -> None:

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from lifegen.benchmark.cells.cell import Cell, plan
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.cell import Cell, product
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import cells_of
 from lifegen.benchmark.measuring.evaluator import Evaluator
 from lifegen.benchmark.running import local as running
@@ -54,7 +54,9 @@ def repeated(table: Any, what: str, measure: Callable[[], float], target: str) -
 def filled(folder: Path, cells: int) -> Store:
     """A store of one real cell and copies of it: fifty methods, the seeds that they need."""
     store = Store.create(folder)
-    (cell,) = plan([choose("scenario", "split-digits:steps=60")], [choose("method", "lifelong-vae:width=8")], [0])
+    (cell,) = product(
+        [parse_spec("scenario", "split-digits:steps=60")], [parse_spec("method", "lifelong-vae:width=8")], [0]
+    )
     assert worker.run_cell(cell, store.path, folder, "cpu") == "done"
     original = store.cell(cell.name)
     record = json.loads((original.folder / "run.json").read_text())

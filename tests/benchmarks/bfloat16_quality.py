@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from lifegen.benchmark.cells.cell import Cell
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.measuring.evaluator import Evaluator
 from lifegen.benchmark.reading.statistics import mean_interval
 from lifegen.benchmark.running.build import build_method, build_stream
@@ -90,7 +90,7 @@ def main(scenario: str, methods: tuple[str, ...], seeds: int, out: Path) -> None
         for method in methods:
             if (scenario, method, seed) in known:
                 continue
-            chosen = choose("scenario", scenario), choose("method", method), seed
+            chosen = parse_spec("scenario", scenario), parse_spec("method", method), seed
             single = final_value(Cell(*chosen), default_data_root())
             if has_units:
                 rounded = final_value(Cell(*chosen, "bfloat16"), default_data_root())

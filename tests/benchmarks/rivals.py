@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.transforms import Normalize
 
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.contracts.images import Images, to_unit
 from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, Stream, make_stream
 from lifegen.benchmark.running.build import build_method
@@ -60,7 +60,7 @@ def strategy_of(
     method: str, batch: int, stream: Stream, device: str = "cpu", intervals: int | None = None
 ) -> GenerativeTemplate:
     """A method's strategy after some intervals of a stream, by default all."""
-    made = build_method(choose("method", f"{method}{',' if ':' in method else ':'}batch_size={batch}"))
+    made = build_method(parse_spec("method", f"{method}{',' if ':' in method else ':'}batch_size={batch}"))
     strategy = made.strategy(stream, SEEDS, torch.device(device))
     for experience in made.view(stream)[:intervals]:
         strategy.train(experience, eval_streams=[])

@@ -15,8 +15,8 @@ from pathlib import Path
 from unittest.mock import patch
 
 from lifegen.benchmark import load
-from lifegen.benchmark.cells.cell import plan
-from lifegen.benchmark.cells.spec import choose
+from lifegen.benchmark.cells.cell import product
+from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.reading import provenance
 from lifegen.benchmark.reading.current import current_of
 from lifegen.benchmark.reading.leaderboard import leaderboard
@@ -33,8 +33,8 @@ MARK = "lifegen.json"
 def example() -> tuple[Path, dict[str, bytes]]:
     """A store of two finished cells, named as a run names them; and the files of the first one, and the mark."""
     store = Store.create(Path(tempfile.mkdtemp(prefix="fuzz-records-"), "store"))
-    methods = [choose("method", "naive:width=8"), choose("method", "ewc:width=8")]
-    for cell in plan([choose("scenario", "split-digits:steps=5")], methods, [0]):
+    methods = [parse_spec("method", "naive:width=8"), parse_spec("method", "ewc:width=8")]
+    for cell in product([parse_spec("scenario", "split-digits:steps=5")], methods, [0]):
         with store.writing(cell.name, cell.record()) as writer:
             writer.note(
                 visits=[["0"], ["1"], ["0"]], metrics={"negative_elbo": 1, "real_samples": 1}, device="cpu",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...discovery.index_entry import Description
+from ...discovery.index_entry import IndexEntry
 from .findings import Finding
 from .targets import targets
 
@@ -27,7 +27,7 @@ def check(text: str, data_root: Path | None = None) -> Iterator[Finding]:
         yield from findings(description, options, data_root)
 
 
-def findings(description: Description, options: Mapping[str, Any], data_root: Path | None = None) -> Iterator[Finding]:
+def findings(description: IndexEntry, options: Mapping[str, Any], data_root: Path | None = None) -> Iterator[Finding]:
     """Look at every promise of one thing."""
     entry = description.entry()
     if entry.kind == "method":

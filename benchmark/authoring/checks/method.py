@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...contracts.registry import METHODS, Entry
 from ...contracts.stream import Interval, Stream
-from ...discovery.index import find
+from ...discovery.index import resolve
 from ...errors import InputError
 from ...measuring.evaluator import Evaluator
 from ...running.checkpoint import Checkpoint
@@ -53,7 +53,7 @@ def check_method(method: Entry | str, options: Mapping[str, Any] | None = None) 
     """
     if isinstance(method, str):
         known = {entry.name: entry for entry in METHODS}  # also one that was registered in this process only
-        method = known.get(method) or find("method", method)[0].entry()
+        method = known.get(method) or resolve("method", method)[0].entry()
     for finding in findings(method, options):
         if finding.status == "broken":
             raise GateError(": ".join(filter(None, [method.name, finding.promise, finding.seen, finding.look])))

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ...cells.spec import choose
+from ...cells.spec import parse_spec
 from ...contracts.registry import REGISTRIES
-from ...discovery.index import describe, find
-from ...discovery.index_entry import Description
+from ...discovery.index import describe, resolve
+from ...discovery.index_entry import IndexEntry
 from ...discovery.plugin_file import PluginFile, file_in
 from ...errors import InputError, unknown
 
 
-def targets(text: str) -> list[tuple[Description, Mapping[str, Any]]]:
+def targets(text: str) -> list[tuple[IndexEntry, Mapping[str, Any]]]:
     """What ``NAME``, ``file.py`` or ``file.py:Class`` stands for, each with the options behind it that aren't at their
     defaults. A file without a class stands for all that it registers, a name for everything of any kind that has it.
 
@@ -37,9 +37,9 @@ def targets(text: str) -> list[tuple[Description, Mapping[str, Any]]]:
     return [_with_options(kind, one) for kind, one in names]
 
 
-def _with_options(kind: str, text: str) -> tuple[Description, Mapping[str, Any]]:
+def _with_options(kind: str, text: str) -> tuple[IndexEntry, Mapping[str, Any]]:
     if kind in ("metric", "data source"):
-        return find(kind, text)[0], {}
-    choice = choose(kind, text)
+        return resolve(kind, text)[0], {}
+    choice = parse_spec(kind, text)
     defaults = {key: schema.get("default") for key, schema in choice.description.options.items()}
     return choice.description, {key: value for key, value in choice.config.items() if value != defaults[key]}
