@@ -12,7 +12,7 @@ from ...contracts.registry import Entry
 from ...contracts.stream import Parts, ScenarioConfig, make_stream
 from ...errors import InputError
 from ...seeds import Seeds
-from . import Finding, at
+from .findings import Finding, at
 
 _DESCRIBED = "it is described"
 _FETCHED = "it is fetched"
