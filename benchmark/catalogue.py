@@ -78,11 +78,15 @@ class Description:
         """Import it, and return its entry in the registry.
 
         Raises:
-            InputError: its file can't be run.
+            InputError: its file can't be run, or its module can't be imported.
         """
         if self.file:
             return next(entry for entry in self.file.load() if (entry.kind, entry.name) == (self.kind, self.name))
-        importlib.import_module(self.module)
+        try:
+            importlib.import_module(self.module)
+        except Exception as error:
+            reason = f"importing {self.module} fails: {type(error).__name__}: {error}"
+            raise InputError(f"{self.kind} {self.name!r} can't be used: {reason}") from error
         return REGISTRIES[self.kind][self.name]
 
 
@@ -109,7 +113,8 @@ def describe(kind: str) -> dict[str, Description]:
         known = _catalogue()
     except _OwnError as error:
         broken = kind if kind in error.kinds else error.kinds[0]
-        raise InputError(f"lifegen's own {broken}s can't be imported: {error}") from None
+        hint = "nothing of this is kept: the same command looks again"
+        raise InputError(f"lifegen's own {broken}s can't be imported: {error}; {hint}") from None
     for entry in known:
         if entry.kind == kind:
             found[entry.name if entry.name not in found else f"{entry.name} ({entry.provider})"] = entry
@@ -227,7 +232,9 @@ def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Desc
         raise InputError(f"{file.name} registers no {kind}, but {others}; @register_{kind}(...) above it does")
     # A class that is registered twice, or a function that is made in a loop, doesn't say which one is meant.
     times = Counter(map(_class_of, those))
-    ways = {one.name if times[_class_of(one)] > 1 else _class_of(one): one for one in those}
+    ways = {
+        _class_of(one) if times[_class_of(one)] == 1 and "<" not in _class_of(one) else one.name: one for one in those
+    }
     names = ways | {one.name: one for one in those}
     if thing is not None and thing not in names:
         raise unknown(f"{kind} in {file.name}:", thing, names)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from lifegen.benchmark import catalogue
 from lifegen.benchmark.catalogue import Description, describe, describe_one
 from lifegen.benchmark.choice import choose, configure
+from lifegen.benchmark.doctor import _problems
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.options import Options, schemas_of
 from lifegen.benchmark.providers import Provided
@@ -190,6 +191,7 @@ def test_why_lifegens_own_cannot_be_imported_is_said_and_not_kept(failure, reaso
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
     with pytest.raises(InputError, match=f"lifegen's own scenarios can't be imported: .*{reason}"):
         choose("scenario", "split-digits")
+    assert "own scenarios can't be imported" in _problems("scenario")["all scenarios"]  # as the doctor says it
     (tmp_path / "own.py").write_text("")
     assert describe("scenario") == {}
 
@@ -289,6 +291,13 @@ def test_a_broken_thing_cannot_be_chosen(monkeypatch):
     monkeypatch.setattr(catalogue, "_catalogue", lambda: (broken,))
     with pytest.raises(InputError, match=r"importing some\.module fails: ImportError: x"):
         describe_one("method", "mine")
+
+
+def test_an_import_that_fails_although_the_catalogue_knows_the_thing_is_said():
+    """Such as for want of memory, or of a library that was uninstalled."""
+    gone = Description("method", "mine", 1, "", "a_module_that_is_gone")
+    with pytest.raises(InputError, match="method 'mine' can't be used: importing a_module_that_is_gone fails: Module"):
+        gone.entry()
 
 
 class Config(Options):
