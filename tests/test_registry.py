@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lifegen.benchmark.cells.spec import configure, parse_spec
+from lifegen.benchmark.cli.doctor import _problems
 from lifegen.benchmark.contracts.options import Options, schemas_of
 from lifegen.benchmark.contracts.registry import Registry
 from lifegen.benchmark.discovery import cache, describing, index
@@ -193,6 +194,7 @@ def test_why_lifegens_own_cannot_be_imported_is_said_and_not_kept(failure, reaso
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: tmp_path / "cache")
     with pytest.raises(InputError, match=f"lifegen's own scenarios can't be imported: .*{reason}"):
         parse_spec("scenario", "split-digits")
+    assert "own scenarios can't be imported" in _problems("scenario")["all scenarios"]  # as the doctor says it
     (tmp_path / "own.py").write_text("")
     assert describe("scenario") == {}
 
@@ -292,6 +294,13 @@ def test_a_broken_thing_cannot_be_chosen(monkeypatch):
     monkeypatch.setattr(index, "_index", lambda: (broken,))
     with pytest.raises(InputError, match=r"importing some\.module fails: ImportError: x"):
         describe_one("method", "mine")
+
+
+def test_an_import_that_fails_although_the_catalogue_knows_the_thing_is_said():
+    """Such as for want of memory, or of a library that was uninstalled."""
+    gone = IndexEntry("method", "mine", 1, "", "a_module_that_is_gone")
+    with pytest.raises(InputError, match="method 'mine' can't be used: importing a_module_that_is_gone fails: Module"):
+        gone.entry()
 
 
 class Config(Options):

@@ -25,8 +25,7 @@ _VARIABLES = (*_THREADS, "CUDA_VISIBLE_DEVICES", "LIFEGEN_DATA", "SLURM_JOB_ID",
 def examine(data_root: Path) -> dict[str, dict[str, Any]]:
     """Everything that is known, by subject: the installation, its libraries, the machine, devices, data, plug-ins."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    problems = {f"{kind} {one.name}": one.error for kind in ("method", "scenario", "metric")
-                for one in describe(kind).values() if one.error}  # fmt: skip
+    problems = {name: error for kind in ("method", "scenario", "metric") for name, error in _problems(kind).items()}
     return {
         "lifegen": {"version": version("lifegen"), "commit": _commit(), "python": platform.python_version()},
         "libraries": _libraries(),
@@ -67,6 +66,16 @@ def _commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.strip() if done.returncode == 0 else "none: an installed package"
+
+
+def _problems(kind: str) -> dict[str, str]:
+    """Why things of a kind can't be used, by name."""
+    from .errors import InputError
+
+    try:
+        return {f"{kind} {one.name}": one.error for one in describe(kind).values() if one.error}
+    except InputError as error:
+        return {f"all {kind}s": str(error)}
 
 
 def _memory() -> str:

@@ -48,7 +48,8 @@ def describe(kind: str) -> dict[str, IndexEntry]:
         known = _index()
     except OwnError as error:
         broken = kind if kind in error.kinds else error.kinds[0]
-        raise InputError(f"lifegen's own {broken}s can't be imported: {error}") from None
+        hint = "nothing of this is kept: the same command looks again"
+        raise InputError(f"lifegen's own {broken}s can't be imported: {error}; {hint}") from None
     for entry in known:
         if entry.kind == kind:
             found[entry.name if entry.name not in found else f"{entry.name} ({entry.provider})"] = entry
@@ -126,7 +127,9 @@ def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Inde
         raise InputError(f"{file.name} registers no {kind}, but {others}; {decorator} above it does")
     # A class that is registered twice, or a function that is made in a loop, doesn't say which one is meant.
     times = Counter(map(_class_of, those))
-    ways = {one.name if times[_class_of(one)] > 1 else _class_of(one): one for one in those}
+    ways = {
+        _class_of(one) if times[_class_of(one)] == 1 and "<" not in _class_of(one) else one.name: one for one in those
+    }
     names = ways | {one.name: one for one in those}
     if thing is not None and thing not in names:
         raise unknown(f"{kind} in {file.name}:", thing, names)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..contracts.registry import REGISTRIES, Entry
+from ..errors import InputError
 from .plugin_file import PluginFile
 
 
@@ -39,9 +40,13 @@ class IndexEntry:
         """Import it, and return its entry in the registry.
 
         Raises:
-            InputError: its file can't be run.
+            InputError: its file can't be run, or its module can't be imported.
         """
         if self.file:
             return next(entry for entry in self.file.load() if (entry.kind, entry.name) == (self.kind, self.name))
-        importlib.import_module(self.module)
+        try:
+            importlib.import_module(self.module)
+        except Exception as error:
+            reason = f"importing {self.module} fails: {type(error).__name__}: {error}"
+            raise InputError(f"{self.kind} {self.name!r} can't be used: {reason}") from error
         return REGISTRIES[self.kind][self.name]
