@@ -21,7 +21,8 @@ from .fingerprint import Fingerprint, Watch, fingerprint
 from .images import to_unit
 from .model import GenerativeModel, group_bounds, group_importance_bounds, importance_bound, negative_elbo
 from .registry import METRICS, Entry, register_metric
-from .rows import Row, kept_rows
+from .rows import Row as Row  # plug-ins have it from here
+from .rows import kept_rows
 from .seeds import Seeds
 from .stream import Interval, Stream
 from .template import GenerativeTemplate
