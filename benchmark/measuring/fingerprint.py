@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from enum import Enum
 from functools import cached_property
 from itertools import chain
+from operator import attrgetter
 from types import MethodType
 from typing import Any
 
@@ -40,7 +41,6 @@ _ELSEWHERE = (BaseTemplate, CLScenario, CLStream, CLExperience)
 """Objects that plugins refer to, and that don't belong to them."""
 _INTERVAL = ("interval", "distributions", "is_new", "steps", "planned_steps", "stopping")
 _OF_EVERY_MODULE = vars(nn.Module()).keys()
-_HOOKS = tuple(name for name in _OF_EVERY_MODULE if name.endswith("_hooks"))
 _GONE = object()
 
 
@@ -118,7 +118,11 @@ class _Walk:
         self._libraries = {"avalanche", "lifegen"} | {_library(one) for one in owners}
 
     def model(self, model: nn.Module) -> Fingerprint:
-        weights, modes, trained, gradients, others = ({} for _ in range(5))  # type: tuple[Places, ...]
+        weights: Places = {}
+        modes: Places = {}
+        trained: Places = {}
+        gradients: Places = {}
+        others: Places = {}
         generator = getattr(model, "generator", None)
         self._seen |= {id(one): one for one in (model, generator)}
         for path, module in model.named_modules():
@@ -154,12 +158,13 @@ class _Walk:
         """Its numbers and texts, and which objects it is made of: others are of a step, and made anew."""
         places: Places = {}
         for name, value in list(vars(strategy).items()):
-            if isinstance(value, bool | int | float | str | tuple):
+            if isinstance(value, bool | int | float | str | tuple | torch.device):
                 self._value(places, name, value)
         for name in ("model", "optimizer", "_criterion"):
             places[name] = id(getattr(strategy, name, None))
-        for name in ("clock", "optimized_param_id"):
+        for name in ("clock", "seeds", "optimized_param_id"):
             self._value(places, name, getattr(strategy, name, None))
+        places["overrides"] = _overriding(strategy, vars(strategy))
         return places
 
     def images(self, stream: Stream, copies: Mapping[Any, Tensor]) -> Places:
@@ -200,7 +205,7 @@ class _Walk:
         if isinstance(value, Tensor):
             places[path] = _checksum(value)
         elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
-            places[path] = value.dtype.str, value.shape, zlib.crc32(np.ascontiguousarray(value).data.cast("B"))
+            places[path] = value.dtype.str, value.shape, zlib.crc32(np.ascontiguousarray(value).view(np.uint8).data)
         elif isinstance(value, torch.Generator | random.Random | np.random.Generator | np.random.RandomState):
             places[path] = _state(value)
         elif isinstance(value, Mapping):
@@ -231,6 +236,8 @@ class _Walk:
             self._value(places, _join(path, str(key if isinstance(key, _PLAIN) else i)), value)
 
     def _optimizer(self, places: Places, path: str, optimizer: torch.optim.Optimizer) -> None:
+        places[_join(path, "overrides")] = _overriding(optimizer, vars(optimizer))
+        places[_join(path, "hooks")] = _hooks(optimizer)
         self._value(places, _join(path, "defaults"), optimizer.defaults)
         for i, group in enumerate(optimizer.param_groups):
             options = {name: value for name, value in group.items() if name != "params"}
@@ -249,7 +256,7 @@ class _Walk:
         self._module_attributes(places, path, module)
 
     def _module_attributes(self, places: Places, path: str, module: nn.Module) -> None:
-        places[_join(path, "hooks")] = sum(len(vars(module).get(name, ())) for name in _HOOKS)
+        places[_join(path, "hooks")] = _hooks(module)
         self._attributes(places, path, module, _OF_EVERY_MODULE)
 
     def _attributes(self, places: Places, path: str, value: object, but: Collection[str] = ()) -> None:
@@ -257,19 +264,36 @@ class _Walk:
         attributes = dict(getattr(value, "__dict__", {}))
         for slot in chain.from_iterable(vars(one).get("__slots__", ()) for one in kind.__mro__):
             attributes |= {slot: getattr(value, slot)} if hasattr(value, slot) else {}
-        own = [name for name in attributes if not (name in but or isinstance(getattr(kind, name, 0), cached_property))]
-        # One that is new does nothing, unless it stands in front of what the class has under its name.
-        places[_join(path, "overrides")] = tuple(name for name in own if _overrides(value, name, attributes[name]))
-        for name in own:
-            self._value(places, _join(path, name), attributes[name])
+        own = {
+            name: one
+            for name, one in attributes.items()
+            if name not in but and not isinstance(getattr(kind, name, None), cached_property)
+        }
+        places[_join(path, "overrides")] = _overriding(value, own)
+        for name, one in own.items():
+            self._value(places, _join(path, name), one)
 
 
-def _overrides(value: object, name: str, attribute: object) -> bool:
-    """Whether an object's attribute hides another one of its class."""
-    of_class = getattr(type(value), name, attribute)
-    if isinstance(attribute, MethodType) and attribute.__self__ is value:
-        return attribute.__func__ is not of_class
-    return attribute is not of_class
+def _overriding(value: object, attributes: Mapping[str, object]) -> Hashable:
+    """Which of an object's own attributes hide others of its class: a new one does nothing unless it does that.
+
+    The class's own method does nothing either: who hid it for a moment has put it back.
+    """
+    kind = type(value)
+    hidden = [(name, one, getattr(kind, name)) for name, one in attributes.items() if hasattr(kind, name)]
+    return tuple(
+        sorted(
+            name
+            for name, one, of_class in hidden
+            if one is not of_class
+            and not (isinstance(one, MethodType) and one.__func__ is of_class and one.__self__ is value)
+        )
+    )
+
+
+def _hooks(value: object) -> int:
+    """How many hooks a module or an optimiser has."""
+    return sum(len(hooks) for name, hooks in vars(value).items() if name.endswith("_hooks") and hooks)
 
 
 def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
@@ -278,11 +302,12 @@ def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def _checksum(tensor: Tensor) -> Hashable:
+    """32 bits are enough against accidents, and several times as fast as what withstands more."""
     facts = tensor.dtype, tuple(tensor.shape), str(tensor.device)
     if tensor.layout is not torch.strided or tensor.is_meta or not tensor.numel():
         return facts
     tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    return zlib.crc32(tensor.view(-1).view(torch.uint8).numpy()), *facts
+    return zlib.crc32(tensor.view(-1).view(torch.uint8).numpy().data), *facts
 
 
 def _state(generator: Any) -> Hashable:
@@ -303,9 +328,20 @@ def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
 
 
+_BACKENDS = (
+    "cuda.matmul.fp32_precision",
+    "cudnn.conv.fp32_precision",
+    "mkldnn.matmul.fp32_precision",
+    "mkldnn.conv.fp32_precision",
+    "mkldnn.enabled",
+    "cudnn.enabled",
+    "cudnn.benchmark",
+    "cudnn.deterministic",
+)
+
+
 def _settings() -> Places:
     """What changes arithmetic, whoever does it."""
-    backends = torch.backends
     values = {
         "torch.default_dtype": torch.get_default_dtype(),
         "torch.default_device": torch.get_default_device(),
@@ -319,10 +355,7 @@ def _settings() -> Places:
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
         ),
-        "torch.backends.matmul": (backends.cuda.matmul.fp32_precision, backends.mkldnn.matmul.fp32_precision),
-        "torch.backends.conv": (backends.cudnn.conv.fp32_precision, backends.mkldnn.conv.fp32_precision),
-        "torch.backends.cudnn": (backends.cudnn.enabled, backends.cudnn.benchmark, backends.cudnn.deterministic),
-        "torch.backends.mkldnn": backends.mkldnn.is_available() and torch._C._get_mkldnn_enabled(),
+        **{f"torch.backends.{name}": attrgetter(name)(torch.backends) for name in _BACKENDS},
         "flushed denormals": sys.float_info.min / 2 == 0,
         "numpy.errstate": np.geterr(),
     }

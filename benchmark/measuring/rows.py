@@ -95,7 +95,7 @@ def _plain(row: Row) -> Row:
 
 def _number(value: Any) -> Any:
     """A number as a float, or as it is if it is Python's own, no number, or none that a float can hold."""
-    if type(value) in (int, float) or _is_boolean(value) or getattr(value, "ndim", 0):
+    if type(value) in (int, float) or _is_boolean(value) or getattr(value, "ndim", None):
         return value
     try:
         single = value.item() if hasattr(value, "item") else value

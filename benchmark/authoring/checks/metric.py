@@ -160,8 +160,8 @@ def _stream(track: str) -> Stream:
         generator = Seeds(0).generator("check", n, is_bright)
         return Images(halves(n, (200 * is_bright,) * 2, 8, generator), torch.full((n,), is_bright))
 
-    options = {"steps": 5, "track": track, "importance_draws": 10, "importance_images": 6}
-    return small_stream(("dark", "bright", "dark"), images, **options)
+    visits = ("dark", "bright", "dark")
+    return small_stream(visits, images, steps=5, track=track, importance_draws=10, importance_images=6)
 
 
 @torch.inference_mode()
