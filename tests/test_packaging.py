@@ -122,6 +122,11 @@ def test_what_does_not_train_imports_neither_torch_nor_avalanche():
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"
 
 
+def test_every_public_name_has_a_home():
+    assert set(lifegen.benchmark.__all__) == set(lifegen.benchmark._HOME)
+    assert all(getattr(lifegen.benchmark, name) is not None for name in lifegen.benchmark.__all__)
+
+
 def imported(file: Path) -> set[str]:
     """Modules of lifegen that a file imports, absolute."""
     package = "lifegen." + ".".join(file.relative_to(ROOT).parent.parts)
