@@ -1,1 +1,1 @@
-"""The scenarios, one file a family, on the data sources of ``data_sets``."""
+"""The scenarios, one file a family. They load the data sources of ``data_sets``."""
