@@ -1,4 +1,4 @@
-"""Everything at once: one VAE on the union of all distributions. The upper reference of every table."""
+"""The upper reference of every table: one VAE on the union of all distributions at once."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from .models.plugins import options_of
 from .models.vae import CodeStyleVAE, TrainingNoise
 
 _GRADIENTS = {"cpu": 2**24, "cuda": 2**28}
-"""Numbers in one batch of per-sample gradients: little more than a cache on a CPU, enough to be fast on a GPU."""
+"""Numbers in one batch of per-sample gradients: few more than a CPU's cache holds, enough to be fast on a GPU."""
 
 
 class EWCOptions(Options):
@@ -39,7 +39,7 @@ class EWCOptions(Options):
     mode: Literal["offline", "online"] = "offline"
     """One anchor per interval, or one anchor in all with a decaying Fisher information."""
     decay: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """online: what remains of the Fisher information at each interval's end."""
+    """online: share of the Fisher information that remains at each interval's end."""
     fisher_samples: PositiveInt = 2000
     """Training images of an interval, at most, that the Fisher information is estimated on."""
     fisher_draws: PositiveInt = 1
@@ -108,17 +108,17 @@ class EWCPlugin(SupervisedPlugin):
 
 
 def fisher_information(model: CodeStyleVAE, images: Tensor, draws: int, noise: torch.Generator) -> list[Tensor]:
-    """Diagonal of the empirical Fisher information: the mean over images of the squared gradient of each one's own
-    negative ELBO, which is a mean over latent draws, with normalisation by its running statistics.
+    """Diagonal of the empirical Fisher information: the mean over images of the squared gradient of each image's own
+    negative ELBO, which is a mean over latent draws. Batch norm normalises by its running statistics.
 
     Args:
-        model: as it stands.
+        model: the model at the interval's end.
         images: uint8, (n, channels, height, width).
         draws: latent draws of each image, with the relaxed code of training.
-        noise: their source.
+        noise: source of the draws.
 
     Returns:
-        for each parameter a tensor of its shape, nats² per unit of weight².
+        a tensor for each parameter, of its shape, nats² per unit of weight².
     """
     value = _Value(model)
     parameters = {name: parameter.detach() for name, parameter in value.named_parameters()}
@@ -148,7 +148,7 @@ def fisher_information(model: CodeStyleVAE, images: Tensor, draws: int, noise: t
 
 
 class _Value(nn.Module):
-    """The mean negative ELBO as a module: ``functional_call`` calls nothing but ``forward``."""
+    """The mean negative ELBO as a module, since ``functional_call`` calls ``forward`` only."""
 
     def __init__(self, model: CodeStyleVAE) -> None:
         super().__init__()

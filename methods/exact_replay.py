@@ -1,10 +1,10 @@
-"""Replay of real images from a memory of fixed size: what keeping some data is worth.
+"""Replay of real images from a memory of fixed size, which shows the worth of keeping some data.
 
-The strongest rival of a generative model's memory at equal bytes (spec of the lifelong VAE, section 6.5): by default as
-many images as the teacher of ``lifelong-vae`` takes bytes (a model of its own size; on the embedded digits that is more
-than there are, so that it forgets none). The memory is a uniform sample of all images met (reservoir
-sampling: Vitter, Random sampling with a reservoir, ACM TOMS 1985), or so many of each distribution. A batch is shared
-as in ``generative-replay``: with K distributions met, max(1, ⌊B/K⌋) of the current one, the rest from memory.
+It is the strongest rival of a generative model's memory at equal bytes (spec of the lifelong VAE, section 6.5). By
+default the images take as many bytes as the teacher of ``lifelong-vae``, a model of its own size. The embedded digits
+are fewer than that, so that all of them are kept. The memory is a uniform sample of all images met (reservoir sampling:
+Vitter, Random sampling with a reservoir, ACM TOMS 1985), or a fixed number of each distribution. A batch is shared as
+in ``generative-replay``: with K distributions met, max(1, ⌊B/K⌋) images are of the current one, the rest from memory.
 
 Memory: the images, one byte a pixel and channel.
 """
@@ -28,7 +28,7 @@ from .models.plugins import with_replay
 class ExactReplayPlugin(SupervisedPlugin):
     """Replaces a batch's last images by real ones of the past.
 
-    A distribution that comes back adds nothing to the memory: its images are in it, or had their chance.
+    A distribution that comes back adds nothing to the memory, since its images have already had their chance.
     """
 
     capturable = True
@@ -38,8 +38,8 @@ class ExactReplayPlugin(SupervisedPlugin):
 
         Args:
             seeds: where memory and replay are drawn from.
-            size: images in memory; None if it grows by ``per_distribution``.
-            per_distribution: images that each new distribution adds.
+            size: images in memory; None for a memory that grows by ``per_distribution``.
+            per_distribution: images that each new distribution adds to it.
         """
         super().__init__()
         self.memory: Tensor | None = None

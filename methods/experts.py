@@ -1,8 +1,9 @@
-"""One VAE for each distribution: memory grows with the stream, and nothing is forgotten. The upper reference in memory.
+"""One VAE for each distribution: memory grows with the stream, and nothing is forgotten. Its memory is the upper
+reference of what a method may keep.
 
 The mixture of all experts is one model: an image's bound sums over them, with their prior weights charged. A
-distribution that comes back goes to the expert with the lowest negative ELBO of it, since a method isn't told which one
-it is; if that is another's, the expert is trained on what isn't its own.
+distribution that comes back goes to the expert with the lowest negative ELBO of it, since a method isn't told which
+distribution it is. If that is another distribution's expert, it is trained on images that aren't its own.
 
 Reference: the mixture of experts without sharing that Ye and Bors compare with (``growing_mixture``), and DEGM-2 of
 their arXiv 2203.13503. Memory: all experts, frozen but one.

@@ -34,13 +34,13 @@ class ReplayOptions(Options):
     weight_transfer: bool = True
     """Whether a student starts from its teacher's weights."""
     norm_reset: Literal["stats", "all", "none"] = "stats"
-    """What normalisation forgets at a transition: running statistics, scales and shifts as well, or nothing."""
+    """Parts of normalisation that a transition resets: running statistics, scales and shifts as well, or none."""
     mixing: Literal["fixed", "bernoulli"] = "fixed"
-    """1/K of each batch is real, K distributions met: by fixed counts, or each image with that probability."""
+    """With K distributions met, 1/K of each batch is real: by fixed counts, or each image with that probability."""
     replay_images: Literal["mean", "draw"] = "mean"
-    """What the teacher replays: its decoder's means, or draws from its likelihood."""
+    """Images that the teacher replays: its decoder's means, or draws from its likelihood."""
     replay_prior: Literal["uniform", "aggregate"] = "uniform"
-    """How the teacher's codes are drawn: uniformly, or as often as they are used."""
+    """Whether the teacher's codes are drawn uniformly, or as often as they are used."""
 
 
 class TeacherPlugin(SupervisedPlugin):
@@ -61,7 +61,7 @@ class TeacherPlugin(SupervisedPlugin):
         super().__init__()
         self.options = options_of(ReplayOptions, options, named)
         self.teacher: CodeStyleVAE | None = None
-        """The frozen model of everything before this interval; none in the first."""
+        """The frozen model of everything before this interval; None in the first."""
         self.distributions = 0
         """K. A distribution that comes back is counted once."""
         self.real = 0
@@ -71,7 +71,7 @@ class TeacherPlugin(SupervisedPlugin):
         """Images drawn from teachers so far."""
         self.has_fixed_counts = self.options.mixing == "fixed"
         """Whether every batch has the same number of real images."""
-        self.capturable = self.options.replay_prior != "aggregate"  # that one counts steps
+        self.capturable = self.options.replay_prior != "aggregate"  # it counts steps
         self._init = seeds.generator("growth")
         self._mixture = seeds.generator("mixture")
         self._replay = seeds.late_generator("replay")
@@ -85,13 +85,13 @@ class TeacherPlugin(SupervisedPlugin):
         return 0 if self.teacher is None else count_state(self.teacher)
 
     def before_train_dataset_adaptation(self, strategy: Any, **_: Any) -> None:
-        # The first hook of an interval: what grows here, Avalanche hands to the optimiser afterwards.
+        # The first hook of an interval: Avalanche hands the grown student's parameters to the optimiser afterwards.
         is_first = self.distributions == 0
         is_new = getattr(strategy.experience, "is_new", True)
         self.distributions += is_new
         if is_first:
             return
-        # It shares no tensor with the student, never learns, and always normalises by its running statistics.
+        # The teacher shares no tensor with the student, never learns, and normalises by its running statistics.
         self.teacher = deepcopy(strategy.model).eval().requires_grad_(False)
         self._prior, self._usage, self._steps = self._usage, None, 0
         student: CodeStyleVAE = strategy.model

@@ -2,9 +2,9 @@
 
 Reference: Lifelong Learning Process: Self-Memory Supervising and Dynamically Growing Networks (arXiv 2004.12731). Only
 its abstract and summary were available, so architecture, schedule and weights are lifegen's reading of them: parameters
-split into a mixed part and one column per category; the model's own images of categories no longer visible, memory
-playback; and images that go round the circle again, before the interval as warm-up and beside every batch. Its numbers
-say nothing about the authors' system.
+split into a mixed part and one column per category; memory playback, the model's own images of categories that are no
+longer visible; and images that go round the circle again, as a warm-up before the interval and beside every batch. Its
+numbers say nothing about the authors' system.
 
 Memory: the model and, from the second interval on, its snapshot at the boundary; no real image of the past.
 """
@@ -248,7 +248,7 @@ class CirculationPlugin(SupervisedPlugin):
             strategy.loss = strategy.loss + self._code_weight * error.mean()
             return
         again = model.images_of(output.parameters.detach(), self._lap.on(output.x.device), self._draw)
-        with norm_statistics_kept([model]):  # these count for images, not for reconstructions
+        with norm_statistics_kept([model]):  # statistics are of images, not of reconstructions
             lap = model.forward_given(again, model.categories).negative_elbo().mean()
         strategy.loss = strategy.loss + self._lap_weight * lap
 

@@ -44,10 +44,10 @@ from .models.vae import CodeStyleVAE
 class GrowingPlugin(SupervisedPlugin):
     """At the beginning of each interval decides which component of a :class:`VAEMixture` learns it.
 
-    If the least discrepancy of any component exceeds the threshold, a new component; otherwise the component that has
-    it, which is then also replayed its own past: with m distributions served before, a batch of B images holds
-    max(1, ⌊B/(m + 1)⌋) real ones, also where the distribution comes back, since nobody says which one it is. Components
-    that aren't trained need no replay: they are frozen.
+    If the least discrepancy of any component exceeds the threshold, it is a new component. Otherwise it is the
+    component with the least discrepancy, and its own past is replayed to it: with m distributions served before, a
+    batch of B images holds max(1, ⌊B/(m + 1)⌋) real ones, also where the distribution comes back, since nobody says
+    which distribution it is. All other components are frozen and need no replay.
     """
 
     capturable = True
@@ -59,11 +59,11 @@ class GrowingPlugin(SupervisedPlugin):
 
         Args:
             seeds: where new weights, probes and replay come from.
-            threshold: nats; 0 makes a component for each interval, infinity one in all.
-            probe: images of the interval that it is tested on, and as many samples of each component.
+            threshold: nats; 0 makes a component for each interval, infinity a single component.
+            probe: images of the interval that novelty is tested on, and as many samples of each component.
             draw: whether samples are drawn from p(x | z) instead of being its means.
-            trust_boundaries: whether the stream is trusted to say what is new, instead of testing it: each new
-                distribution gets a component, one that comes back goes to the component with the lowest negative ELBO
+            trust_boundaries: whether the stream is trusted to say which distribution is new, and novelty isn't tested:
+                a new distribution gets a component, a known one goes to the component with the lowest negative ELBO
                 of it, and nothing is replayed.
         """
         super().__init__()
@@ -94,7 +94,7 @@ class GrowingPlugin(SupervisedPlugin):
         return count_state(nn.ModuleList([self._model, self.source])) - count_state(self._model)
 
     def before_train_dataset_adaptation(self, strategy: Any, **_: Any) -> None:
-        # The first hook of an interval: what grows here, Avalanche hands to the optimiser afterwards.
+        # The first hook of an interval: Avalanche hands the grown model's parameters to the optimiser afterwards.
         model: VAEMixture = getattr(strategy.model, "mixture", strategy.model)
         self._model, self.source, self.discrepancies = model, None, []
         is_first, is_new = not self.served, getattr(strategy.experience, "is_new", True)
@@ -115,7 +115,7 @@ class GrowingPlugin(SupervisedPlugin):
         self.served[component] += is_new
 
     def _choose(self, strategy: Any, model: VAEMixture, is_new: bool) -> int:
-        """The component that learns the interval; the number of components if that is a new one."""
+        """The component that learns the interval; the number of components stands for a new component."""
         if self._trust_boundaries and is_new:
             return model.codes
         x = to_unit(images_of(strategy.experience.dataset, self._probe).to(strategy.device))
@@ -160,12 +160,12 @@ def discrepancies(model: VAEMixture, x: Tensor, noise: torch.Generator, draw: bo
 
 
 def mean_negative_elbo(component: CodeStyleVAE, x: Tensor, noise: torch.Generator) -> float:
-    """Of images in [0, 1], for one latent draw, nats."""
+    """The mean negative ELBO of images in [0, 1], for one latent draw, nats."""
     return float(negative_elbo(component.log_weights(x, 1, noise), component.log_prior).value.mean())
 
 
 class MixtureMethod(NetworkMethod):
-    """What methods on a :class:`VAEMixture` have in common."""
+    """A method whose model is a :class:`VAEMixture`."""
 
     class Config(NetworkMethod.Config):
         prior: Prior = "data"
@@ -184,11 +184,11 @@ class GrowingMixture(MixtureMethod):
 
     class Config(MixtureMethod.Config):
         threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["inf"] = 10.0
-        """λ, nats: a distribution that differs by more from all components gets one of its own."""
+        """λ, nats: a distribution that differs by more from all components gets a component of its own."""
         share: Literal["frozen", "none"] = "frozen"
         """Whether components share the first hidden layers, which are frozen after the first interval."""
         probe_images: PositiveInt = 1000
-        """Images of the interval that it is tested on, and samples of each component."""
+        """Images of the interval that novelty is tested on, and samples of each component."""
         replay_images: Literal["mean", "draw"] | None = None
         """Decoder means or draws from the likelihood, in test and replay; null: means on grey levels."""
 

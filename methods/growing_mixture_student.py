@@ -1,11 +1,11 @@
-"""The compact student of a growing mixture: one VAE, distilled from the mixture's samples while that learns.
+"""The compact student of a growing mixture: one VAE, distilled from the mixture's samples while the mixture learns.
 
 Reference: Ye and Bors, Growing Mixture Model, equation 27, with their public code. With K components, a batch of the
 student holds ⌊B/(K + 1)⌋ fresh samples of each component but the active one; images of the mixture's own batch fill it
-up, at equal distances, so that replay has its share among them. There is no other distillation: what the student isn't
-shown, it forgets. It has the trunk in common with the mixture and never changes it.
+up, at equal distances, so that replay has its share among them. There is no other distillation: the student forgets
+whatever isn't in its batches. It shares the mixture's trunk and never changes it.
 
-Memory: the mixture's, since that goes on growing, and the student's head.
+Memory: the mixture, since it goes on growing, and the student's head.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class DistilledMixture(GenerativeModel):
     """A growing mixture and its student: ``forward`` trains the mixture, everything else is the student's."""
 
     def __init__(self, image_shape: tuple[int, int, int], init: torch.Generator | None = None, **mixture: Any) -> None:
-        """Make both.
+        """Make the mixture and its student.
 
         Args:
             image_shape: channels, height, width.
@@ -47,7 +47,7 @@ class DistilledMixture(GenerativeModel):
 
     def train(self, mode: bool = True) -> DistilledMixture:
         super().train(mode)
-        self.mixture.train(mode)  # again, since the student's call has set the trunk that they share
+        self.mixture.train(mode)  # again: the call above has set the student, and with it the shared trunk
         return self
 
     def forward(self, x: Tensor) -> VAEOutput:
@@ -105,7 +105,7 @@ class StudentPlugin(SupervisedPlugin):
         batch = torch.cat([*drawn, x[torch.arange(own, device=x.device) * len(x) // own]])
         self.synthetic_samples += share * len(others)
         trunk = mixture.trunk()
-        for module in trunk:  # in the first interval it learns, from the component alone
+        for module in trunk:  # in the first interval the trunk learns, but from the component alone
             module.requires_grad_(False)
         with norm_statistics_kept(trunk):
             loss = model.student(batch).negative_elbo().mean()

@@ -4,7 +4,7 @@ Reference: Ramapuram, Gregorova, Kalousis, Lifelong Generative Modeling (arXiv 1
 information term, section 4. Deliberate differences from the authors' public code, which has errors that change the
 numbers: the teacher always normalises by its running statistics; its probabilities, not their logarithms, are padded
 for new codes; the information term acts in every interval, with the code's marginal estimated on the batch. The
-defaults suit short budgets; ``lgm.py`` has those of the paper and of its code.
+defaults suit short budgets; ``lgm.py`` has the paper's defaults and those of its code.
 
 Memory: the student's state and the teacher's; no real image of the past.
 """
@@ -32,8 +32,8 @@ Estimator = Literal["batch-marginal", "prior-entropy", "infogan", "none"]
 
 
 class _SyntheticTermPlugin(SupervisedPlugin):
-    """Adds w/B Σ of a term over the batch's synthetic images. The sum is divided by the whole batch's size B: real
-    images contribute nothing."""
+    """Adds w/B Σ of a term over the batch's synthetic images. The sum is divided by the size B of the whole batch, to
+    which real images contribute nothing."""
 
     def __init__(self, teacher: TeacherPlugin, weight: float) -> None:
         """Make the plugin.
@@ -101,7 +101,7 @@ class ConsistencyPlugin(_SyntheticTermPlugin):
 
 class LikelihoodConsistencyPlugin(_SyntheticTermPlugin):
     """Adds w/B Σ −log p_student(x' | z) over the synthetic images x̂, with x' the teacher's reconstruction of x̂ and z
-    the student's latent draw for x̂. A term of the authors' public PyTorch code that isn't in the paper."""
+    the student's latent draw for x̂. The term is in the authors' public PyTorch code, not in the paper."""
 
     def _term(self, model: CodeStyleVAE, teacher: CodeStyleVAE, output: VAEOutput, synthetic: slice) -> Tensor:
         with torch.no_grad():
@@ -127,7 +127,7 @@ class MutualInformationPlugin(SupervisedPlugin):
 
         Args:
             weight: λ.
-            estimator: one of the above.
+            estimator: the estimator's name.
         """
         super().__init__()
         self._weight = weight
@@ -144,9 +144,7 @@ class MutualInformationPlugin(SupervisedPlugin):
         if self._estimator == "prior-entropy":
             return log_codes - entropy(log_q).mean()
         chosen = output.code.argmax(1, keepdim=True)
-        with norm_statistics_kept(
-            [model]
-        ):  # these count for what is encoded in evaluation: images, not reconstructions
+        with norm_statistics_kept([model]):  # evaluation encodes images, not reconstructions
             again = model.code_log_posterior(model.image(model.likelihood.mean(output.parameters)))
         return log_codes + again.gather(1, chosen).mean()
 

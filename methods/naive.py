@@ -1,4 +1,4 @@
-"""Plain fine-tuning: the same network goes on, interval after interval. The lower reference of every table."""
+"""The lower reference of every table, plain fine-tuning: the same network learns one interval after another."""
 
 from __future__ import annotations
 

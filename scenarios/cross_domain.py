@@ -26,7 +26,7 @@ _DOMAINS: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
     "svhn": ("svhn", lambda x: x),
     "cifar10": ("cifar10", lambda x: x),
 }
-"""The data set of each domain, and what is done to its images."""
+"""The data set of each domain, and the change that is made to its images."""
 
 
 class CrossDomainConfig(ScenarioConfig):

@@ -101,18 +101,18 @@ class TorchvisionSource(Source):
         return data
 
     def _labels(self, data: LabelledData) -> int:
-        """How many labels there are."""
+        """The number of different labels."""
         return len(data.classes)
 
     def _refusal(self, root: Path, error: Exception) -> InputError:
-        """What to do where torchvision fails: it says the same of files that are missing and that are damaged."""
+        """An error that says what to do; torchvision's own error is the same for missing and for damaged files."""
         folder, reason = self._folder(root), (str(error).splitlines() or [type(error).__name__])[0].rstrip(":")
         if isinstance(error, OSError) and not isinstance(error, URLError | FileNotFoundError):
             return InputError(f"{self.name}: {folder} can't be read or written: {error}")
         if not isinstance(error, FileNotFoundError) and all((folder / file).exists() for file in self._checksums):
             damaged = [file for file in self._checksums if not self._is_original(folder / file)]
-            what = folder / damaged[0] if damaged else f"a file in {folder}"
-            return InputError(f"{what} is damaged: delete it and run `lifegen data {self.name}` ({reason})")
+            file_or_folder = folder / damaged[0] if damaged else f"a file in {folder}"
+            return InputError(f"{file_or_folder} is damaged: delete it and run `lifegen data {self.name}` ({reason})")
         return InputError(
             f"{self.name} isn't complete under {folder}, which needs {', '.join(self._files)}: put them there, or run "
             f"`lifegen data {self.name}` with a network ({reason})"
@@ -126,7 +126,7 @@ class TorchvisionSource(Source):
 class MNISTLike(TorchvisionSource):
     """MNIST (LeCun et al. 1998) or a data set of the same layout.
 
-    torchvision verifies the archives that it downloads, and looks at unpacked files no more; ``fetch`` does.
+    torchvision verifies the archives that it downloads, but never the unpacked files; ``fetch`` verifies them.
     """
 
     def __init__(
@@ -138,13 +138,13 @@ class MNISTLike(TorchvisionSource):
         self._reader = type(reader.__name__, (reader,), {"_check_legacy_exist": lambda _: False})
 
     def fetch(self, root: Path) -> str:
-        found = super().fetch(root)
+        summary = super().fetch(root)
         for file in self._checksums:
             if not self._is_original(path := self._folder(root) / file):
                 raise InputError(
                     f"{path} is damaged: its checksum is wrong; delete it and run `lifegen data {self.name}`"
                 )
-        return found
+        return summary
 
     def _parts(self, root: Path, download: bool) -> LabelledData:
         parts = [self._reader(str(root), train=train, download=download) for train in (True, False)]
@@ -227,7 +227,7 @@ class CelebA(TorchvisionSource):
 
     An image's label is a bit mask: bit k says whether it has attribute k of ``classes``. Decoding the 200,000 files
     takes minutes, so the small images are kept beside them. torchvision verifies the lists each time, but of the faces
-    only the archive that it downloads: that each is a picture of the right size is seen when it is decoded.
+    only the archive that it downloads. A face that isn't a picture of the right size is found when it is decoded.
     """
 
     SIDE = 64
@@ -279,7 +279,7 @@ class CelebA(TorchvisionSource):
                 middle = image.convert("RGB").crop((left, top, left + 148, top + 148))
         except FileNotFoundError:
             raise
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # what Pillow raises
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # Pillow's errors
             raise InputError(
                 f"{file} is damaged ({error}); delete it and unpack it anew from img_align_celeba.zip"
             ) from None
@@ -287,7 +287,7 @@ class CelebA(TorchvisionSource):
 
 
 def _kept(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The images in a file of lifegen's own; None if there is none, or none that can be read: it is made anew."""
+    """The images in a file of lifegen's own; None if there is no such file, or it can't be read and is made anew."""
     try:
         images: np.ndarray = np.load(file, mmap_mode="c")
     except (OSError, ValueError, EOFError):
@@ -296,7 +296,7 @@ def _kept(file: Path, shape: tuple[int, ...]) -> np.ndarray | None:
 
 
 def _problem(images: Images, shape: tuple[int, int, int], labels: int) -> str | None:
-    """What is wrong with the images of a part, or None."""
+    """The fault of a part's images or labels, in words; None if there is none."""
     x, y = images
     if x.dtype != torch.uint8 or x.shape[1:] != shape:
         return f"its images are {_described(x)}, not uint8 (n, {', '.join(map(str, shape))})"

@@ -1,4 +1,4 @@
-"""Any Avalanche benchmark as a scenario: one line in a file of one's own.
+"""Any Avalanche benchmark as a scenario: one line in a file of yours.
 
     from avalanche.benchmarks.classic import SplitMNIST
     from lifegen.scenarios.from_avalanche import register_benchmark
@@ -7,10 +7,10 @@
     register_benchmark("mnist-pairs", lambda data_root: SplitMNIST(5, seed=0, dataset_root=data_root, **raw), version=1)
 
 Each train experience is an interval. Experiences with the same images, in training and test, are visits of one
-distribution, whether or not they share a data set object. A distribution is named after its classes, such as "0+1", if
-that tells all of them apart, and "experience-3" otherwise. Its validation part is the last share of its training
-images, of each class alike. Its test part is the test experience at the same position, or the only one there is; images
-of classes that it isn't trained on are left out. Streams other than train and test aren't used.
+distribution, whether or not they share a data set object. Distributions are named after their classes, such as "0+1",
+if these names differ, and "experience-3" otherwise. The validation part is the last share of the training images, of
+each class alike. The test part is the test experience at the same position, or the only test experience; images of
+classes that the distribution isn't trained on are left out. Streams other than train and test aren't used.
 """
 
 from __future__ import annotations
@@ -83,11 +83,11 @@ def register_benchmark(
     data: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = (),
     summary: str = "",
 ) -> Any:
-    """Register a function that builds an Avalanche benchmark as a scenario; without one, decorate one.
+    """Register a function that builds an Avalanche benchmark as a scenario. Without the function it is a decorator.
 
-    The function gets what it has parameters for: ``config``, the scenario's options; ``seeds``, for what should differ
-    from seed to seed; ``data_root``, the folder of the data sets. What it draws from global generators is the same at
-    every seed, and leaves them as they were.
+    The function may have these parameters: ``config``, the scenario's options; ``seeds``, for whatever should differ
+    from seed to seed; ``data_root``, the folder of the data sets. Its draws from global generators are the same at
+    every seed, and the generators are left as they were.
 
     Args:
         name: lower-case words joined by hyphens.
@@ -99,20 +99,20 @@ def register_benchmark(
         summary: a line for ``lifegen list``; by default the first line of the function's docstring.
 
     Raises:
-        InputError: the function can't be called with these.
+        InputError: the function asks for other parameters.
     """
 
     def decorate(build: B) -> B:
-        asked = _asked(build)
+        parameters = _parameters_of(build)
 
         def scenario(config: ScenarioConfig, seeds: Seeds, data_root: Path) -> Stream:
             given = dict(zip(_GIVEN, (config, seeds, data_root), strict=True))
             with _global_generators_kept():
-                benchmark = build(**{name: given[name] for name in asked})
+                benchmark = build(**{name: given[name] for name in parameters})
             return stream_of(benchmark, config, seeds)
 
-        scenario.__module__ = build.__module__  # what worker processes import
-        # All lambdas of a file have one name.
+        scenario.__module__ = build.__module__  # the module that worker processes import
+        # All lambdas of a file have the same name.
         scenario.__qualname__ = name if build.__name__ == "<lambda>" else build.__qualname__
         scenario.__doc__ = summary or build.__doc__ or "An Avalanche benchmark."
         register_scenario(name, version=version, config=config, data=data)(scenario)
@@ -135,20 +135,20 @@ def stream_of(benchmark: Any, config: ScenarioConfig, seeds: Seeds) -> Stream:
     """
     train, test = _experiences(benchmark)
     read = _Reader()
-    found: dict[bytes, _Distribution] = {}
+    distributions: dict[bytes, _Distribution] = {}
     visits = []
-    for i, one in enumerate(train):
-        other = test[i] if len(test) > 1 else test[0]
-        data = _Distribution(i, read(one, "train", i), read(other, "test", i if len(test) > 1 else 0))
-        visits.append(key := data.digest())
-        found.setdefault(key, data)
-    names = dict(zip(found, _names(list(found.values())), strict=True))
-    parts = {names[key]: data.parts(config.validation, names[key]) for key, data in found.items()}
+    for i, experience in enumerate(train):
+        position = i if len(test) > 1 else 0
+        distribution = _Distribution(i, read(experience, "train", i), read(test[position], "test", position))
+        visits.append(key := distribution.digest())
+        distributions.setdefault(key, distribution)
+    names = dict(zip(distributions, _names(list(distributions.values())), strict=True))
+    parts = {names[key]: each.parts(config.validation, names[key]) for key, each in distributions.items()}
     return make_stream(parts, [names[key] for key in visits], config, seeds)
 
 
-def _asked(build: Any) -> list[str]:
-    """The parameters of a function that builds a benchmark."""
+def _parameters_of(build: Any) -> list[str]:
+    """Names of the parameters that a function that builds a benchmark is called with."""
     if not (callable(build) and hasattr(build, "__qualname__")):
         raise InputError(
             f"a benchmark is built by a function of your own file; found: {brief(build)}. Put `lambda data_root:` "
@@ -156,28 +156,28 @@ def _asked(build: Any) -> list[str]:
         )
     parameters = signature(build).parameters.values()
     kinds = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    asked = [one.name for one in parameters if one.name in _GIVEN and one.kind in kinds]
+    usable = [each.name for each in parameters if each.name in _GIVEN and each.kind in kinds]
     needed = [
-        one.name
-        for one in parameters
-        if one.default is Parameter.empty and one.kind in (*kinds, Parameter.POSITIONAL_ONLY)
+        each.name
+        for each in parameters
+        if each.default is Parameter.empty and each.kind in (*kinds, Parameter.POSITIONAL_ONLY)
     ]
-    if others := [name for name in needed if name not in asked]:
+    if others := [name for name in needed if name not in usable]:
         raise InputError(
             f"{build.__qualname__} asks for {', '.join(others)}; a function that builds a benchmark can have the "
             f"parameters {', '.join(_GIVEN)}"
         )
-    return asked
+    return usable
 
 
 def _experiences(benchmark: Any) -> tuple[list[Any], list[Any]]:
-    """Those of the train and of the test stream."""
+    """The experiences of the train stream and of the test stream."""
     streams = getattr(benchmark, "streams", None)
     if not isinstance(streams, Mapping):
         raise InputError(f"an Avalanche benchmark has streams; found: {brief(benchmark)}")
     if not {"train", "test"} <= streams.keys():
-        found = ", ".join(streams) or "none"
-        raise InputError(f"a benchmark is to have a train and a test stream; its streams are: {found}")
+        names = ", ".join(streams) or "none"
+        raise InputError(f"a benchmark is to have a train and a test stream; its streams are: {names}")
     train, test = list(streams["train"]), list(streams["test"])
     if not train:
         raise InputError("the benchmark's train stream has no experience")
@@ -197,7 +197,7 @@ class _Labelled(NamedTuple):
 
 
 class _Reader:
-    """Reads each data set once, so that what comes back is the same also where transforms draw."""
+    """Reads each data set once, so that it has the same images at every visit, even if its transforms draw."""
 
     def __init__(self) -> None:
         self._read: dict[tuple[int, str], tuple[Any, _Labelled]] = {}
@@ -242,16 +242,16 @@ def _mixed(images: Images) -> Images:
     """
     place = torch.empty(len(images.y), dtype=torch.float64)
     for label in images.y.unique():
-        mine = (images.y == label).nonzero()[:, 0]
-        place[mine] = (torch.arange(len(mine), dtype=torch.float64) + 0.5) / len(mine)
+        its = (images.y == label).nonzero()[:, 0]
+        place[its] = (torch.arange(len(its), dtype=torch.float64) + 0.5) / len(its)
     return images.select(place.argsort(stable=True))
 
 
 class _Distribution(NamedTuple):
-    """What an interval's data come from."""
+    """The train and test images of one distribution."""
 
     position: int
-    """Of its first visit"""
+    """Position of its first visit"""
     train: _Labelled
     test: _Labelled
 
@@ -261,7 +261,7 @@ class _Distribution(NamedTuple):
         return classes
 
     def digest(self) -> bytes:
-        """What tells it from others."""
+        """A digest of all its images, which tells distributions apart."""
         digest = blake2b()
         for x in (self.train.images.x, self.test.images.x):
             digest.update(f"{tuple(x.shape)}".encode() + x.contiguous().numpy().tobytes())
@@ -270,13 +270,13 @@ class _Distribution(NamedTuple):
     def parts(self, validation: float, name: str) -> Parts:
         train, test = self.train.images, self.test.images
         if self.train.has_labels and self.test.has_labels:
-            its = torch.isin(test.y, self.classes)
-            if not its.any():
+            of_its_classes = torch.isin(test.y, self.classes)
+            if not of_its_classes.any():
                 raise InputError(
                     f"train experience {self.position} has the classes {_listed(self.classes)}, and its test "
                     f"experience {_listed(test.y.unique())}; experiences are paired by position"
                 )
-            test = test.select(its)
+            test = test.select(of_its_classes)
         return held_out(train, test, validation, name)
 
 
@@ -285,18 +285,20 @@ def _listed(classes: Tensor) -> str:
 
 
 def _names(distributions: Sequence[_Distribution]) -> list[str]:
-    by_class = ["+".join(map(str, one.classes.tolist())) for one in distributions]
-    known = all(one.train.has_labels for one in distributions)
-    if known and len(set(by_class)) == len(by_class) and max(map(len, by_class)) <= _LONGEST:
+    by_class = ["+".join(map(str, each.classes.tolist())) for each in distributions]
+    have_labels = all(each.train.has_labels for each in distributions)
+    if have_labels and len(set(by_class)) == len(by_class) and max(map(len, by_class)) <= _LONGEST:
         return by_class
-    return [f"experience-{one.position}" for one in distributions]
+    return [f"experience-{each.position}" for each in distributions]
 
 
 @contextmanager
 def _global_generators_kept() -> Iterator[None]:
-    """Global generators that draw the same each time, and are afterwards as they were: benchmarks draw from them, and
-    some seed them."""
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  (the one that benchmarks draw from)
+    """Seed the global generators with a fixed number, and afterwards leave them as they were.
+
+    Benchmarks draw from them, and some seed them.
+    """
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002  (benchmarks draw from it)
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices):
         random.seed(0)

@@ -1,4 +1,4 @@
-"""From a data set to the parts of one distribution."""
+"""Dividing a data set into the parts of one distribution: training images are held out for validation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from lifegen.benchmark import Images, InputError, LabelledData, Parts
 
 
 def class_parts(data: LabelledData, group: Sequence[int], validation: float) -> Parts:
-    """The distribution of some classes."""
+    """The parts of the distribution that some classes make up.
+
+    Args:
+        data: the data set.
+        group: labels of the classes.
+        validation: share of the training images that is held out.
+
+    Raises:
+        InputError: there are too few training images.
+    """
     labels = torch.tensor(group)
     train, test = (images.select(torch.isin(images.y, labels)) for images in (data.train, data.test))
     return held_out(train, test, validation, "+".join(data.classes[label] for label in group))
@@ -22,11 +31,11 @@ def held_out(train: Images, test: Images, validation: float, name: str = "") -> 
     Args:
         train: its training images.
         test: its test images.
-        validation: share of the training images.
-        name: for messages.
+        validation: share of the training images that is held out.
+        name: its name, for messages.
 
     Raises:
-        InputError: there are too few.
+        InputError: there are too few training images.
     """
     n = max(1, round(len(train.x) * validation))
     if n >= len(train.x):

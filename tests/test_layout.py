@@ -8,6 +8,7 @@ from importlib import import_module
 
 import pytest
 
+import lifegen.benchmark
 from lifegen.benchmark import _moved
 
 from .commits.checkout import ROOT
@@ -121,6 +122,11 @@ for module in sys.argv[1:]:
 """
     done = subprocess.run([sys.executable, "-c", code, *light()], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_every_public_name_has_a_home():
+    assert set(lifegen.benchmark.__all__) == set(lifegen.benchmark._HOME)
+    assert all(getattr(lifegen.benchmark, name) is not None for name in lifegen.benchmark.__all__)
 
 
 def test_old_paths_are_the_same_modules():

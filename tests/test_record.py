@@ -19,20 +19,20 @@ import numpy as np
 import pytest
 
 from lifegen.benchmark import load, provenance
-from lifegen.benchmark.compare import compare
-from lifegen.benchmark.current import current_of
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.leaderboard import leaderboard
-from lifegen.benchmark.overview import overview
-from lifegen.benchmark.plans import asked_for, find_cell, planned
-from lifegen.benchmark.plots import drawings
-from lifegen.benchmark.publish import publish
-from lifegen.benchmark.record import DoneRecord, Status, read_record
-from lifegen.benchmark.report import report
-from lifegen.benchmark.scores import scores_of
-from lifegen.benchmark.store import Store
-from lifegen.benchmark.table import table
-from lifegen.benchmark.tables import FORMATS, print_board, print_comparison
+from lifegen.benchmark.reading.compare import compare
+from lifegen.benchmark.reading.current import current_of
+from lifegen.benchmark.reading.leaderboard import leaderboard
+from lifegen.benchmark.reading.overview import overview
+from lifegen.benchmark.reading.scores import scores_of
+from lifegen.benchmark.reading.table import table
+from lifegen.benchmark.reporting.plots import drawings
+from lifegen.benchmark.reporting.publish import publish
+from lifegen.benchmark.reporting.report import report
+from lifegen.benchmark.reporting.tables import FORMATS, print_board, print_comparison
+from lifegen.benchmark.store.plans import asked_for, find_cell, planned
+from lifegen.benchmark.store.record import DoneRecord, Status, read_record
+from lifegen.benchmark.store.store import Store
 
 from .stores import write
 from .test_faults import EXAMPLES, example

@@ -1,1 +1,1 @@
-"""What methods are made of: models, likelihoods, closed forms, shared plugins."""
+"""Parts of methods: models, likelihoods, closed forms, shared plugins."""

@@ -28,7 +28,7 @@ class ConditionalOutput(NamedTuple):
     divergence: Tensor
     """KL[q(z | x, c) ‖ N(0, I)], (n,)"""
     parameters: Tensor
-    """The likelihood's, (n, outputs)"""
+    """Parameters of the likelihood, (n, outputs)"""
 
     def negative_elbo(self) -> Tensor:
         return self.reconstruction + self.divergence
@@ -67,22 +67,22 @@ class ConditionalVAE(Mixture):
         self._made_of = network
         self.likelihood: Likelihood = LIKELIHOODS[self.track]()
         kind = NETWORKS[network["architecture"]]
-        made = kind(
+        layers = kind(
             image_shape, self.likelihood.parameters_per_pixel, network["width"], network["norm"], network["activation"]
         )
-        encoder = made.encoder(init)
+        encoder = layers.encoder(init)
         self.encoder_first = encoder[:2]  # up to V x + d
         self.encoder_rest = encoder[2:]
-        self.encoder_head = linear(made.features, 2 * self.style, init)
-        self.decoder_input = linear(self.style, made.inputs, init)
-        self.decoder = made.decoder(init)
-        self._column_sizes = made.width, made.inputs
+        self.encoder_head = linear(layers.features, 2 * self.style, init)
+        self.decoder_input = linear(self.style, layers.inputs, init)
+        self.decoder = layers.decoder(init)
+        self._column_sizes = layers.width, layers.inputs
         self.encoder_columns = nn.ParameterList()
         """v_c, (width,) each"""
         self.decoder_columns = nn.ParameterList()
         """u_c, (decoder inputs,) each"""
         self.categories: Tensor | None = None
-        """Of the images that ``forward`` is about to see, (n,); None: it recognises them."""
+        """Categories of the images that ``forward`` is about to see, (n,); None: it recognises them."""
         for _ in range(columns):
             self._append_columns(init)
         for _ in range(components):
@@ -93,7 +93,7 @@ class ConditionalVAE(Mixture):
         return {"image_shape": list(self.image_shape), **sizes, **self._made_of}
 
     def meet(self, init: torch.Generator | None) -> int:
-        """Make room for another category and return its number. All else stays exactly as it is."""
+        """Make room for another category and return its number. Everything else stays exactly as it is."""
         self.images = torch.cat([self.images, self.images.new_zeros(1)])
         self.codes += 1
         if self.codes > len(self.decoder_columns):
@@ -101,12 +101,12 @@ class ConditionalVAE(Mixture):
         return self.codes - 1
 
     def _append_columns(self, init: torch.Generator | None) -> None:
-        """The first columns are zero, later ones near the mean of those before."""
+        """Append a column each. The first columns are zero, later ones near the mean of the columns before."""
         for columns, size in zip((self.encoder_columns, self.decoder_columns), self._column_sizes, strict=True):
             column = torch.zeros(size, device=self.images.device)
             if len(columns):
                 noise = 0.01 * torch.randn(size, generator=init)
-                column = torch.stack([one.detach() for one in columns]).mean(0) + noise.to(column.device)
+                column = torch.stack([column.detach() for column in columns]).mean(0) + noise.to(column.device)
             columns.append(nn.Parameter(column))
 
     def encode(self, x: Tensor, category: Tensor | int) -> tuple[Tensor, Tensor]:
@@ -114,7 +114,7 @@ class ConditionalVAE(Mixture):
         first = self.encoder_first(x)
         shift = _columns(self.encoder_columns, category)
         shift = shift.reshape(*shift.shape, *(1,) * (first.ndim - 2))  # filters have a height and a width
-        # float: under bfloat16 a GPU's products come out in that
+        # float: under bfloat16 a GPU's products are bfloat16
         mean, raw = self.encoder_head(self.encoder_rest(first + shift)).float().chunk(2, 1)
         return mean, functional.softplus(raw) + 1e-6
 
@@ -173,9 +173,12 @@ class ConditionalVAE(Mixture):
 
 
 def _columns(columns: nn.ParameterList, category: Tensor | int) -> Tensor:
-    """(width,) of one category or (n, width), gathered, so that a value doesn't depend on how many there are."""
+    """The column of one category, (width,), or of each image's, (n, width).
+
+    Columns are gathered, not multiplied by one-hot codes: a value doesn't depend on how many columns there are.
+    """
     if isinstance(category, int):
-        one: Tensor = columns[category]
-        return one
+        column: Tensor = columns[category]
+        return column
     each: Tensor = torch.stack(list(columns))[category]
     return each

@@ -9,8 +9,10 @@ from avalanche.training import plugins as stock
 
 
 class CountingAGEM(stock.AGEMPlugin):
-    """A-GEM that counts the remembered images that it takes gradients of, and passes over a sample of one image, the
-    rest of a memory that its size doesn't divide: batch norm needs two."""
+    """A-GEM that counts the remembered images that it takes gradients of.
+
+    A sample of one image, the remainder of the memory, is passed over: batch norm needs two.
+    """
 
     extra_rows = 0
 

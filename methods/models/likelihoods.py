@@ -71,7 +71,7 @@ class DiscretisedLogistic:
 
     The first and last interval reach to ∓∞, so that the probabilities of the 256 values sum to 1 (Salimans et al.,
     PixelCNN++, arXiv 1701.05517, section 2.1, with one component; its lower limit on the logarithm of the scale, −7 for
-    pixels in [−1, 1], is −7.7 for those in [0, 1]).
+    pixels in [−1, 1], is −7.7 for pixels in [0, 1]).
     """
 
     track = "discretised-logistic"
@@ -103,6 +103,6 @@ class DiscretisedLogistic:
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
-    one.track: one for one in (BernoulliGrey, BernoulliBinarised, DiscretisedLogistic)
+    likelihood.track: likelihood for likelihood in (BernoulliGrey, BernoulliBinarised, DiscretisedLogistic)
 }
-"""By track."""
+"""Classes of likelihoods, by track."""

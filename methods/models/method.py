@@ -1,4 +1,4 @@
-"""What methods have in common: the options of the networks, and of the code/style VAE with its temperature."""
+"""Base classes of methods: the options of the networks, and of the code/style VAE with its temperature."""
 
 from __future__ import annotations
 
@@ -17,16 +17,19 @@ C = TypeVar("C", bound=Options)
 
 
 def acts(config: C, switch: bool, on: str, *options: str) -> C:
-    """The config, if none of some options is changed while it has no effect: it would make a cell of its own.
+    """Refuse options that are changed while they have no effect, since each would make a cell of its own.
 
     Args:
-        config: of a method.
-        switch: whether the options have an effect.
+        config: the options of a method.
+        switch: whether the named options have an effect.
         on: the switch, in words.
         options: names of fields.
 
+    Returns:
+        the config, as validators do.
+
     Raises:
-        ValueError: one is changed.
+        ValueError: a named option is changed, and the switch is off.
     """
     for name in () if switch else options:
         if getattr(config, name) != type(config).model_fields[name].default:
@@ -49,10 +52,10 @@ class NetworkMethod(Method):
         norm: Norm = "batch"
         """Normalisation everywhere but beside the latent variables and at the output."""
         activation: Activation = "elu"
-        """Of every hidden layer."""
+        """Activation function of every hidden layer."""
 
     def network(self, stream: Stream) -> dict[str, Any]:
-        """What the options say of the networks, as arguments of the models."""
+        """Arguments of the models that describe their networks."""
         config = self.config
         _, height, width = stream.image_shape
         default_width = 32 if config.architecture == "conv" else 128 if height * width < 16 * 16 else 512
@@ -86,7 +89,7 @@ class VAEMethod(NetworkMethod):
             return self
 
     restarts_temperature = False
-    """Whether the temperature starts anew with each interval: a method that isn't told of boundaries can't."""
+    """Whether the temperature starts anew with each interval; only a method that is told of boundaries can do so."""
 
     def model(self, stream: Stream, seeds: Seeds) -> CodeStyleVAE:
         codes = self.config.codes or len(stream.distributions)

@@ -15,7 +15,7 @@ from .vae import CodeStyleVAE, Noise, VAEOutput
 Prior = Literal["data", "uniform"]
 
 _DRAWS = 10
-"""Draws of a responsibility where no log-weights are given: as many as the negative ELBO has."""
+"""Draws of a responsibility where no log-weights are given: as many as those of the negative ELBO."""
 
 
 class Mixture(GenerativeModel):
@@ -38,7 +38,7 @@ class Mixture(GenerativeModel):
         self.register_buffer("images", torch.zeros(0, dtype=torch.float64))  # n_k, real images met by each component
 
     def count(self, component: int, images: int) -> None:
-        """Add to the real images that a component has met, each once: they are its prior weight."""
+        """Add to the number of real images that a component has met, which is its prior weight. Each counts once."""
         self.images[component] += images
 
     @property
@@ -95,8 +95,8 @@ class Mixture(GenerativeModel):
 class VAEMixture(Mixture):
     """VAEs without a discrete code, which may share the first hidden layer of encoder and decoder, the trunk.
 
-    One component is active: it is what ``forward`` trains. All others are frozen and normalise by their running
-    statistics, so they stay exactly what they were.
+    ``forward`` trains the active component. All others are frozen and normalise by their running statistics, so they
+    stay exactly as they were.
     """
 
     capturable = True
@@ -140,7 +140,7 @@ class VAEMixture(Mixture):
         return component
 
     def head(self, init: torch.Generator | None) -> CodeStyleVAE:
-        """A fresh VAE on the shared trunk; on its own one if there is nothing to share."""
+        """A fresh VAE on the shared trunk, or on a trunk of its own if there is nothing to share."""
         fresh = CodeStyleVAE(self.image_shape, codes=1, init=init, **self._made_of).to(self.images.device)
         if self.share and len(self.components):
             first = self.component(0)
@@ -166,8 +166,8 @@ class VAEMixture(Mixture):
         """Choose the component that learns.
 
         Args:
-            component: which.
-            trunk_frozen: whether what is shared no longer learns.
+            component: the component.
+            trunk_frozen: whether the shared trunk no longer learns.
         """
         self.active, self.trunk_frozen = component, trunk_frozen
         self.requires_grad_(False)

@@ -37,7 +37,7 @@ class Network(Protocol):
     inputs: int
     """Inputs of the decoder."""
     width: int
-    """Units, or filters, of the encoder's first layer; with what reshapes the images it is ``encoder[:2]``."""
+    """Units, or filters, of the encoder's first layer, which is ``encoder[:2]`` with the reshaping before it."""
     encoder_trunk: int
     """Modules of the encoder that a mixture's components may share, from its first on."""
     decoder_trunk: int

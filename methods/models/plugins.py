@@ -19,8 +19,8 @@ Kind = TypeVar("Kind", bound=Options)
 class TemperaturePlugin(SupervisedPlugin):
     """Anneals ``model.temperature`` of a relaxed code: max(floor, start · exp(−rate · step)).
 
-    Source: LGM's public TensorFlow code, with start 1, floor 0.5 and rate 3e-5. At a short budget that stays far from
-    its floor, so by default the rate is such that the floor is reached at half of the interval's steps.
+    Source: LGM's public TensorFlow code, with start 1, floor 0.5 and rate 3e-5. At a short budget the temperature then
+    stays far from its floor, so the default rate reaches the floor at half of the interval's steps.
     """
 
     capturable = True
@@ -32,7 +32,7 @@ class TemperaturePlugin(SupervisedPlugin):
             start: temperature at step 0.
             floor: lowest temperature.
             rate: decay per step; None reaches the floor at half of the (first) interval's steps.
-            restart: whether each interval starts anew.
+            restart: whether the schedule starts anew with each interval.
         """
         super().__init__()
         self._start = start
@@ -76,17 +76,20 @@ def options_of(kind: type[Kind], options: Kind | None, named: Mapping[str, Any])
 def with_replay(mbatch: Sequence[Tensor], replayed: Tensor) -> list[Tensor]:
     """A batch whose last images are replaced by replayed ones, (n, channels, height, width), with the label −1.
 
-    The first ones stay, and with them the real images that a method without replay sees.
+    The first images stay: they are those that a method without replay sees.
     """
     x, y, *rest = mbatch
     real = len(x) - len(replayed)
     return [torch.cat([x[:real], replayed]), torch.cat([y[:real], torch.full_like(y[real:], -1)]), *rest]
 
 
-def replays_draws(asked: Literal["mean", "draw"] | None, stream: Stream) -> bool:
-    """Whether replayed images are draws from p(x | z): as asked, or by default where real images are draws too. Means
-    among them would look too good; on grey levels under Bernoulli, real images are means themselves."""
-    return asked == "draw" if asked else stream.track != "bernoulli-grey"
+def replays_draws(replay_images: Literal["mean", "draw"] | None, stream: Stream) -> bool:
+    """Whether replayed images are draws from p(x | z) instead of its means.
+
+    By default they are draws where real images are draws as well, among which means would look too good. On grey levels
+    under Bernoulli, real images are means themselves.
+    """
+    return replay_images == "draw" if replay_images else stream.track != "bernoulli-grey"
 
 
 class ResetOptimizerPlugin(SupervisedPlugin):

@@ -1,5 +1,5 @@
-"""Avalanche plugins as methods, stock ones and those of one's own: what they keep is counted, and those that can't work
-with a generative model are refused before anything is trained.
+"""Avalanche plugins as methods, stock ones and your own. Their memory is counted, and a plugin that can't work with a
+generative model is refused before anything is trained.
 
     @register_method("my-agem", version=1, uses=("boundaries", "past-data"), restarts="it holds a live iterator")
     class Mine(StockMethod):
@@ -22,7 +22,7 @@ from .refused import refuse_unusable
 
 
 class StockMethod(VAEMethod):
-    """A plugin of Avalanche's, or of one's own, on the code/style VAE, whose code keeps its size."""
+    """A plugin of Avalanche's, or of your own, on the code/style VAE, whose code keeps its size."""
 
     def __init__(self, config: Any = None) -> None:
         """Make the method.
@@ -43,6 +43,6 @@ class StockMethod(VAEMethod):
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[Any]:
         plugin = self.plugin()
-        # A subclass that changes no arithmetic: an object's class may be replaced by one of the same layout.
+        # The class that counts changes no arithmetic, and has the same layout: an object may change its class so.
         plugin.__class__ = COUNTING.get(type(plugin), type(plugin))
         return [*super().plugins(stream, seeds), plugin, MemoryPlugin(plugin, stream.image_shape)]

@@ -39,7 +39,7 @@ class VAEOutput(NamedTuple):
     code: Tensor
     """The relaxed draw of zd, (n, codes)"""
     parameters: Tensor
-    """The likelihood's, (n, outputs)"""
+    """Parameters of the likelihood, (n, outputs)"""
 
     def negative_elbo(self) -> Tensor:
         return self.reconstruction + self.divergence
@@ -104,7 +104,7 @@ class CodeStyleVAE(GenerativeModel):
         self.style = style
         self.likelihood: Likelihood = LIKELIHOODS[track]()
         self.track = track
-        # On the device, so that a captured step sees it change; no part of the model's state.
+        # The temperature lies on the device, so that a captured step sees it change; it is no part of the state.
         self.register_buffer("_temperature", torch.ones(()), persistent=False)
         self._made_of = {"width": width, "architecture": architecture, "norm": norm, "activation": activation}
         make = NETWORKS[architecture]
@@ -129,7 +129,7 @@ class CodeStyleVAE(GenerativeModel):
 
     @property
     def temperature(self) -> float:
-        """Of the relaxed code."""
+        """Temperature of the relaxed code."""
         return float(self._temperature)
 
     @temperature.setter
@@ -142,7 +142,7 @@ class CodeStyleVAE(GenerativeModel):
 
     def encode(self, x: Tensor) -> Posterior:
         """q(zc, zd | x) of images in [0, 1], (n, channels, height, width)."""
-        # float: under bfloat16 a GPU's products come out in that
+        # float: under bfloat16 a GPU's products are bfloat16
         heads = self.encoder_head(self.encoder(x)).float()
         mean, raw, logits = heads.split([self.style, self.style, self.codes], 1)
         return Posterior(mean, functional.softplus(raw) + 1e-6, logits)
@@ -215,8 +215,8 @@ class CodeStyleVAE(GenerativeModel):
 
         Args:
             n: how many.
-            code: the one to decode; by default, codes are drawn.
-            generator: of all that is drawn.
+            code: the code to decode; by default, codes are drawn.
+            generator: source of all draws.
             prior: probabilities of the codes, (codes,); uniform by default.
             draw: whether to draw from p(x | z) instead of taking its mean.
         """
@@ -254,8 +254,8 @@ class CodeStyleVAE(GenerativeModel):
         Args:
             codes: how many.
             init: source of the new weights.
-            preserve: whether the layers on either side of the latent variables keep what they had and only gain the
-                new codes' weights, instead of starting anew as a whole (paper, section 7.2.3).
+            preserve: whether the layers on either side of the latent variables keep their weights and only gain those
+                of the new codes, instead of starting anew as a whole (paper, section 7.2.3).
         """
         if codes < 1:
             raise ValueError(f"grow appends at least one code, not {codes}")
