@@ -1,14 +1,18 @@
+# Python 3.11, 3.12 or 3.13.
 PYTHON ?= python3
-BIN := .venv/bin
+# What `make test-all` tests on.
+PYTHONS ?= python3.11 python3.12 python3.13
+VENV ?= .venv
+BIN := $(VENV)/bin
 
-.PHONY: install leaderboard test check docs benchmark
+.PHONY: install leaderboard test test-all check docs benchmark
 
-install: .venv/installed
+install: $(VENV)/installed
 
 # `lifegen list` at the end imports every method once: a broken installation shows here, and later calls start at once.
-.venv/installed: pyproject.toml
-	$(PYTHON) -m venv .venv
-	@echo "installing lifegen and its libraries into .venv: some minutes and 7 GB, most of it torch with CUDA"
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	@echo "installing lifegen and its libraries into $(VENV): some minutes and 7 GB, most of it torch with CUDA"
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	$(BIN)/lifegen list > /dev/null
 	touch $@
@@ -21,6 +25,17 @@ leaderboard: install
 # Processes of one thread each; what shares a cluster or the like stays in one of them.
 test: install
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+
+# Each in an environment of its own. A Python is run to see whether it is there: a version manager's shim may stand in
+# for one that isn't.
+test-all:
+	@failed=; for python in $(PYTHONS); do \
+		if ! "$$python" -c "" 2> /dev/null; then echo "test-all: $$python wasn't found"; continue; fi; \
+		name=$$("$$python" -c "import sys; print('%d.%d' % sys.version_info[:2])"); \
+		echo "test-all: $$python ($$name)"; \
+		$(MAKE) test PYTHON="$$python" VENV=.venv-$$name || failed="$$failed $$python"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "test-all: failed on$$failed"; exit 1; fi
 
 # Types are checked on the installed files: type checkers don't see through the editable installation's folder mapping.
 check: install

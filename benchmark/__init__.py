@@ -4,7 +4,7 @@ For whoever adds a method: ``Method``, ``register_method``, ``GenerativeModel``,
 ``images_of``, ``count_state``, ``interval_steps``, ``check``, ``check_method``.
 For whoever adds a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``, ``source``.
 For whoever adds a data source: ``Source``, ``LabelledData``, ``register_source``.
-For whoever adds a metric: ``Measurement``, ``Row``, ``register_metric``.
+For whoever adds a metric: ``Measurement``, ``Row``, ``register_metric``, ``Evaluator``.
 For whoever reads results: ``load``, ``load_model``.
 """
 
@@ -82,6 +82,7 @@ _HOME = {
 # A literal, which type checkers read: without it they refuse to import these names from here.
 __all__ = [
     "Bound",
+    "Evaluator",
     "GateError",
     "GenerativeModel",
     "GenerativeTemplate",

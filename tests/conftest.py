@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: shared cores
 
+import hypothesis
 import pytest
 import torch
 
@@ -17,9 +20,46 @@ from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, Stream, ma
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods.models.vae import CodeStyleVAE
 
+from .fresh import SHARED, lifegen
+
 torch.set_num_threads(1)
+# How long an example or its making takes depends on what else the machine does.
+hypothesis.settings.register_profile(
+    "lifegen",
+    hypothesis.settings.default,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("lifegen")
 
 SHAPE = (1, 4, 4)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder that all processes of the session share; those that pytest-xdist begins know it already."""
+    if SHARED not in os.environ:
+        os.environ[SHARED] = folder = tempfile.mkdtemp(suffix=f"-{os.getpid()}")
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.fixture
+def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables of a user whose home holds nothing but lifegen's index: it is built once a session, and copied."""
+    built = Path(os.environ[SHARED], "home")
+    with built.with_name("home.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            made = built.with_name("home.new")
+            done = lifegen("list", env=at_home(made))
+            assert done.returncode == 0, done.stderr
+            made.rename(built)
+    return at_home(shutil.copytree(built, tmp_path_factory.mktemp("home") / "home"))
+
+
+def at_home(folder: Path) -> dict[str, str]:
+    """The variables of a process whose user's home this is."""
+    folder.mkdir(exist_ok=True)
+    return os.environ | {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / ".cache")}
 
 
 def images(n: int, bright: int, seed: int, label: int = 0) -> Images:

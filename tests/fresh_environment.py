@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import venv
 from collections.abc import Iterable
 from pathlib import Path
@@ -51,12 +50,12 @@ def fresh_environment(folder: Path, wheels: Iterable[Path]) -> Environment:
     python = folder / "env" / "bin" / "python"
     where = "import site; print(site.getsitepackages()[0])"
     libraries = Path(subprocess.check_output([python, "-c", where], text=True).strip())
-    outer = Path(sysconfig.get_paths()["purelib"])
+    outer = [folder for folder in map(Path, sys.path) if folder.name in ("site-packages", "dist-packages")]
     # Read in the order of names: before the shim that needs it.
-    (libraries / "a-outer.pth").write_text(f"{outer}\n")
+    (libraries / "a-outer.pth").write_text("".join(f"{folder}\n" for folder in outer))
     # Of the outer environment's own .pth files this one is a library's, not an editable lifegen's: without it there is
-    # no distutils on Python 3.12.
-    for shim in outer.glob("distutils-precedence.pth"):
+    # no distutils from Python 3.12 on.
+    for shim in [file for folder in outer for file in folder.glob("distutils-precedence.pth")][:1]:
         shutil.copy(shim, libraries)
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", *map(str, wheels)]
     subprocess.run(install, check=True)

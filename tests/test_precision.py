@@ -109,8 +109,7 @@ def test_cells_of_two_precisions_are_two_lines_of_a_leaderboard(tmp_path, monkey
     assert rounded.name != single.name
     for cell in (single, rounded):
         assert run_cell(cell, store.path, tmp_path, "cpu") == "done"
-    assert list(leaderboard(store).table["method"].unique()) == [
-        single.method.label,
-        f"{single.method.label} (bfloat16)",
-    ]
+    label = single.method.label
+    methods = set(leaderboard(store).table["method"])  # which one is better, the machine says
+    assert methods == {label, f"{label} (bfloat16)"}
     assert set(load(store.path)["precision"]) == {"float32", "bfloat16"}
