@@ -277,7 +277,7 @@ def test_pixels_of_foreign_data_sets_are_looked_at(monkeypatch):
 )
 def test_the_smallest_streams_are_trained_and_measured(tmp_path, monkeypatch, method, options):
     for constant in ("DRAWS", "FLOOR_IMAGES"):
-        monkeypatch.setattr(f"lifegen.benchmark.measures.{constant}", 2)
+        monkeypatch.setattr(f"lifegen.benchmark.measuring.measurement.{constant}", 2)
     store = Store.create(tmp_path / "store")
     cell = Cell(chosen(**options), parse_spec("method", f"{method}:width=8"), 0)
     assert run_cell(cell, store.path, tmp_path, "cpu") == "done", store.cell(cell.name).record["error"]

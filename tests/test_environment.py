@@ -66,7 +66,7 @@ from pathlib import Path
 before = dict(os.environ)
 import matplotlib
 from lifegen.benchmark import load
-from lifegen.benchmark.plots import plot
+from lifegen.benchmark.reporting.plots import plot
 from lifegen.benchmark.store import Store
 assert len(load(sys.argv[1]))
 assert list(plot(Store.open(sys.argv[1]), Path(sys.argv[1], "figures"), ["final"], ["svg"], "screen"))

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import lifegen.benchmark.measures  # noqa: F401  (registers the metrics whose numbers a record has)
+import lifegen.benchmark.measuring.evaluator  # noqa: F401  (registers the metrics whose numbers a record has)
 from lifegen.benchmark import load
 from lifegen.benchmark.cells.cell import Cell, product
 from lifegen.benchmark.cells.spec import parse_spec

@@ -64,7 +64,7 @@ def test_the_small_size_runs_and_leaves_the_suites_store_alone(tmp_path):
 def test_the_small_size_of_every_suite_runs(name, small_data, tmp_path, monkeypatch):
     """On files in torchvision's real layouts, with fewer draws."""
     for constant in ("DRAWS", "FLOOR_IMAGES"):
-        monkeypatch.setattr(f"lifegen.benchmark.measures.{constant}", 2)
+        monkeypatch.setattr(f"lifegen.benchmark.measuring.measurement.{constant}", 2)
     store = Store.create(tmp_path / "store")
     cell = cells_of(name, smoke=True, steps=2)[0]
     assert run_cell(cell, store.path, small_data, "cpu") == "done", store.cell(cell.name).record.get("error")
