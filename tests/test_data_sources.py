@@ -62,8 +62,7 @@ def test_installed_sources_are_known_without_importing_them():
     }  # fmt: skip
     code = """
 import sys
-from lifegen.benchmark.cli import cli
-from lifegen.benchmark.cli import cli
+from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.errors import InputError
 try:
     cli(["data", "mnits"], standalone_mode=False)

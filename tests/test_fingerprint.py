@@ -97,7 +97,7 @@ def changes_a_teacher(m: Any) -> None:
 
 def draws_a_replays_noise(m: Any) -> None:
     for one in teachers(m):
-        torch.rand(1, generator=one._replay)
+        torch.rand(1, generator=one._replay.on(m.strategy.device))
 
 
 def ends_a_sub_modules_training(m: Any) -> None:
@@ -133,7 +133,7 @@ TOUCHES: dict[str, tuple[Callable[[Any], object], str]] = {
     "a hook": (lambda m: m.model.encoder.register_forward_hook(print), r"the model's attributes \(encoder\.hooks\)"),
     "training's noise": (lambda m: m.model.sample(2, generator=m.model.generator), r"m\.model\.generator"),
     "a teacher": (changes_a_teacher, r"the method's plugins \(TeacherPlugin\.teacher\.encoder\.1"),
-    "a plugin's noise": (draws_a_replays_noise, r"the method's plugins \(TeacherPlugin\._replay\)"),
+    "a plugin's noise": (draws_a_replays_noise, r"the method's plugins \(TeacherPlugin\._replay\._generator\)"),
     "one plugin fewer": (lambda m: m.strategy.plugins.pop(0), r"the method's plugins \(EarlyStopping"),
     "a counter": (lambda m: setattr(m.strategy, "counts", (0, 0)), r"the strategy \(counts\)"),
     "the clock": (
