@@ -15,6 +15,7 @@ from typing import Any
 
 from ..discovery.index import describe, source
 from ..environment import own_environment
+from ..errors import InputError
 from ..folders import NOWHERE
 from ..running.machine import processor
 
@@ -70,8 +71,6 @@ def _commit() -> str:
 
 def _problems(kind: str) -> dict[str, str]:
     """Why things of a kind can't be used, by name."""
-    from .errors import InputError
-
     try:
         return {f"{kind} {one.name}": one.error for one in describe(kind).values() if one.error}
     except InputError as error:
@@ -103,8 +102,6 @@ def _asked_of_torch(data_root: Path) -> dict[str, Any]:
 
 def _inspect(data_root: Path) -> dict[str, Any]:
     import torch
-
-    from ..errors import InputError
 
     found: dict[str, Any] = {
         "built for CUDA": torch.version.cuda or "no",

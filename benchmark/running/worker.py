@@ -27,11 +27,12 @@ from ..discovery.index_entry import IndexEntry
 from ..errors import InputError
 from ..measuring.evaluator import Evaluator, own_metrics
 from ..measuring.pictures import take_pictures, take_samples
-from ..reading.summary import Numbers, registered_summary
+from ..reading.summary import registered_summary
 from ..seeds import Seeds
 from ..store.cell_folder import STATE
 from ..store.cell_writer import CellWriter
 from ..store.lock import CellBusyError, CellDoneError
+from ..store.record import Numbers
 from ..store.row_check import odd_row
 from ..store.store import Store
 from ..training.precision import products_in, resolve
