@@ -1,4 +1,4 @@
-"""Leaderboards as text, CSV, JSON, Markdown, LaTeX and HTML. No torch."""
+"""Leaderboards as text, CSV, JSON, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FAILED = "✗"
 _IN_LATEX = {"±": r"$\pm$", "▲": r"$\blacktriangle$", "▼": r"$\blacktriangledown$", "●": r"$\bullet$",
              "◆": r"$\blacklozenge$", "✎": r"$\ast$", "✗": r"$\times$", "–": "--", "|": r"\textbar{}"}  # fmt: skip
 _IN_MARKDOWN = re.compile(r"[\\|*\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
-"""What Markdown would take for markup; an underscore within a word is none."""
+"""Characters that Markdown would take for markup; an underscore within a word isn't."""
 _IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -45,7 +45,7 @@ class Line:
     texts: tuple[str, ...]
     """one per column"""
     values: tuple[float | None, ...]
-    """what the column sorts by"""
+    """the values that columns sort by"""
 
 
 @dataclass(frozen=True)
@@ -59,29 +59,34 @@ class TextTable:
 
 def tables_of(board: Board) -> Iterator[TextTable]:
     """The tables of a leaderboard, one per scenario: means over seeds ± half of their 95 % intervals."""
-    known = {column.metric: column for column in COLUMNS if column.metric}
+    standard = {column.metric: column for column in COLUMNS if column.metric}
     for scenario, rows in board.table.groupby("scenario", sort=False):
         metrics = set(rows["metric"])
         ranked = rows[rows["metric"] == board.metrics[0]].set_index("method")
-        # What nobody has isn't shown; a metric that the standard table doesn't have gets a plain column.
-        about = [one for one in COLUMNS if not one.metric and (one.what == "n" or ranked[one.what].notna().any())]
+        # Columns without a value are left out; a metric that isn't in the standard table gets a plain column.
+        about = [column for column in COLUMNS
+                 if not column.metric and (column.what == "n" or ranked[column.what].notna().any())]  # fmt: skip
         columns = [
             *about,
-            *(known.get(name, Column(name, name.replace("_", "\n"), 3)) for name in board.metrics if name in metrics),
+            *(
+                standard.get(name, Column(name, name.replace("_", "\n"), 3))
+                for name in board.metrics
+                if name in metrics
+            ),
         ]
         lines = []
         for method, group in rows.groupby("method", sort=False):
             by_metric = group.set_index("metric")
             n = int(group["n"].max())
             count = board.seeds(str(scenario), str(method))
-            found = [_cell(by_metric, column, board, n, count) for column in columns]
+            texts, values = zip(*(_cell(by_metric, column, board, n, count) for column in columns), strict=True)
             name, kind = _named(str(method), board, has_failed=bool(count and count.failed))
-            lines.append(Line(str(method), name, kind, tuple(one[0] for one in found), tuple(one[1] for one in found)))
+            lines.append(Line(str(method), name, kind, texts, values))
         yield TextTable(str(scenario), tuple(column.title for column in columns), tuple(lines))
 
 
 def legend(board: Board) -> list[str]:
-    """What the marks in the tables mean, as far as they occur."""
+    """The meanings of the marks that occur in the tables."""
     methods = set(map(str, board.table["method"]))
     scores = board.scores
     lines = []
@@ -102,12 +107,12 @@ def legend(board: Board) -> list[str]:
 
 
 def left_out_lines(board: Board) -> list[str]:
-    """The cells that aren't in it, each with the reason."""
+    """The cells left out of the leaderboard, each with the reason."""
     return [one_line(f"{name}: {' '.join(reason.split())}") for name, reason in board.scores.left_out.items()]
 
 
 def footnotes(board: Board) -> list[str]:
-    """All that stands below the tables."""
+    """All lines below the tables."""
     left_out = (f"left out: {text}" for text in left_out_lines(board))
     return [*legend(board), *map(one_line, board.notes), *left_out]
 
@@ -139,7 +144,7 @@ def print_board(board: Board) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print what can be concluded, and the differences per interval and distribution, one scenario after another."""
+    """Print the conclusions and the differences per interval and distribution, one scenario after another."""
     console = Console(highlight=False)
     a, b = comparison.a, comparison.b
     for scenario, lines in comparison.words.items():
@@ -164,7 +169,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def _widen(console: Console, table: Table) -> None:
-    """Never narrower than its content: a terminal's own wrapping is easier to read than cut numbers."""
+    """Make the console as wide as the table: a terminal's own wrapping is easier to read than cut numbers."""
     natural = Measurement.get(console, console.options.update(max_width=1000), table).maximum
     console.width = max(console.width, natural)
 
@@ -174,19 +179,19 @@ def _place(row: Mapping[Hashable, Any]) -> str:
 
 
 def to_csv(board: Board) -> str:
-    """The board's table; numbers in full, nothing where there is no interval or rank. Where seeds are missing, the
-    columns ``asked`` and ``failed`` say how many each method was run with, and how many of these failed.
+    """The board's table with numbers in full; a missing interval or rank is empty. If seeds are missing, the columns
+    ``asked`` and ``failed`` say how many each method was run with, and how many of these failed.
     """
     return str(_with_seeds(board).to_csv(index=False))
 
 
 def to_json(board: Board, files: Sequence[str] | None = None) -> str:
-    """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``metrics``, what is known of
-    those of extensions; ``left_out``; ``notes``; and ``seeds``, where a method lacks some.
+    """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``metrics``, the facts about
+    metrics of extensions; ``left_out``; ``notes``; and ``seeds``, where a method lacks some.
 
     Args:
         board: the leaderboard.
-        files: names of the files of extensions that are published beside it, as ``files``.
+        files: names of the files of extensions published beside it.
     """
     scores = board.scores
     content: dict[str, Any] = {
@@ -209,7 +214,7 @@ def to_json(board: Board, files: Sequence[str] | None = None) -> str:
 
 
 def _with_seeds(board: Board) -> pd.DataFrame:
-    """The board's table, with how many seeds were asked for and failed where any are missing."""
+    """The board's table, with the numbers of planned and failed seeds if any are missing."""
     table = board.table
     lines = zip(table["scenario"], table["method"], table["n"], strict=True)
     counts = [(board.seeds(scenario, method), n) for scenario, method, n in lines]
@@ -222,7 +227,7 @@ def _with_seeds(board: Board) -> pd.DataFrame:
 
 
 def to_markdown(board: Board) -> str:
-    """Tables, with marks, notes and what is left out below."""
+    """Tables, with marks, notes and the cells left out below."""
     tables = [
         f"**{in_markdown(title(one.scenario))}**\n\n{_tabulated(one, 'pipe', in_markdown)}\n"
         for one in tables_of(board)
@@ -235,7 +240,7 @@ def in_markdown(text: str, with_code: bool = False) -> str:
 
     Args:
         text: one line.
-        with_code: whether what stands between backticks is to be shown as code.
+        with_code: whether text between backticks is shown as code.
     """
     for character, entity in _IN_HTML.items():
         text = text.replace(character, entity)
@@ -273,7 +278,7 @@ FORMATS = {
     "latex": to_latex,
     "html": to_html,
 }
-"""Beside text."""
+"""Formats besides text."""
 
 
 def _tabulated(one: TextTable, form: str, escaped: Callable[[str], str] = str) -> str:
@@ -286,7 +291,7 @@ def _tabulated(one: TextTable, form: str, escaped: Callable[[str], str] = str) -
 
 
 def _named(method: str, board: Board, has_failed: bool) -> tuple[str, str]:
-    """How a method is printed, and what kind of line it has."""
+    """A method's printed name, and the kind of its line."""
     failed = [_FAILED] if has_failed else []
     if reference := board.scores.references.get(method):
         return " ".join([shown(method), _REFERENCE[reference], *failed]), reference
@@ -299,14 +304,14 @@ def _named(method: str, board: Board, has_failed: bool) -> tuple[str, str]:
 def _cell(
     by_metric: pd.DataFrame, column: Column, board: Board, n: int, count: SeedCount | None
 ) -> tuple[str, float | None]:
-    """A column's text, and what it sorts by.
+    """A column's text, and the value that it sorts by.
 
     Args:
         by_metric: the method's rows of the board.
-        column: which.
-        board: the whole.
+        column: the column.
+        board: the leaderboard.
         n: seeds that the method has.
-        count: seeds that it was asked for with, if some of them aren't done.
+        count: the planned and failed seeds, if some aren't done.
     """
     if column.what == "n":
         is_across = (by_metric["scenario"] == ACROSS).all()
@@ -328,8 +333,8 @@ def _cell(
 
 
 def _seeds(n: int, count: SeedCount | None, is_across: bool) -> str:
-    """How many seeds a line has, of how many, and how many failed. Across scenarios ``n`` is the fewest in one of them,
-    and the others count all scenarios."""
+    """A line's numbers of finished, planned and failed seeds, in words. Across scenarios the first is the fewest in one
+    scenario, and the others count all scenarios."""
     if count is None:
         return str(n)
     if is_across:
@@ -338,7 +343,7 @@ def _seeds(n: int, count: SeedCount | None, is_across: bool) -> str:
 
 
 def _score(row: pd.Series) -> str:
-    """A score with its interval, which need not be symmetric."""
+    """A score with its interval, which may be asymmetric."""
     mean, low, high = (f"{round(row[key], 2) + 0.0:.2f}" for key in ("mean", "low", "high"))  # never −0
     return mean if pd.isna(row["low"]) else f"{mean} [{low}, {high}]"
 
@@ -351,6 +356,6 @@ def _number(row: pd.Series, column: Column, seeds: int) -> str:
         mean, half = mean / size, half / size
     digits = 1 if unit else column.digits
     text = f"{mean:.{digits}f}{unit}"
-    if half > 0:  # not with one seed, nor where all seeds are equal
+    if half > 0:  # unless there is one seed or all seeds are equal
         text += f" ± {half:.{digits}f}{unit}"
     return text if row["n"] == seeds else f"{text} (n = {row['n']})"
