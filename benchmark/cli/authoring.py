@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _PACKAGE = click.option("--package", is_flag=True, help="Write an installable package with an entry point and a test.")
 _NEXT = {
-    "method": ["lifegen run -s split-digits -m {one} -m naive -m batch", "lifegen leaderboard runs/default"],
-    "scenario": ["lifegen run -s {one} -m naive -m lifelong-vae -m batch", "lifegen leaderboard runs/default"],
+    "method": ["lifegen run -s split-digits -m {spec} -m naive -m batch", "lifegen leaderboard runs/default"],
+    "scenario": ["lifegen run -s {spec} -m naive -m lifelong-vae -m batch", "lifegen leaderboard runs/default"],
     "metric": [
         "lifegen run -s split-digits -m naive -m lifelong-vae{option}",
         "lifegen leaderboard runs/default --metric {name}",
@@ -53,14 +53,15 @@ def _new(kind: Kind, name: str, package: bool) -> None:
     from ..authoring.scaffold import new
 
     first, *others = new(kind, name, Path(), package)
-    one = name if package else str(first)
+    spec = name if package else str(first)
     click.echo(f"wrote {first}" + "".join(f"\n  {file.relative_to(first)}" for file in others))
-    lines = [f"lifegen check {one}", *_NEXT[kind]]
+    lines = [f"lifegen check {spec}", *_NEXT[kind]]
     if package:
         lines.insert(0, f"pip install --editable {first}")
-    option = "" if package else f" --metric {one}"
+    option = "" if package else f" --metric {spec}"
     click.echo(
-        "\nEdit it, then run:\n" + "\n".join(f"    {line.format(one=one, name=name, option=option)}" for line in lines)
+        "\nEdit it, then run:\n"
+        + "\n".join(f"    {line.format(spec=spec, name=name, option=option)}" for line in lines)
     )
 
 

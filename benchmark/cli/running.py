@@ -279,9 +279,8 @@ def worker(
     opened = Store.open(store)
     cells = [find_cell(opened, key) for key in keys] or asked_for(opened)
     todo, failed = missing(cells, opened, retry_failed=bool(keys))
-    execution = Execution(
-        data_folder(data_root), device, time_limit, keep_models or kept_models(opened), states
-    )  # fmt: skip
+    keep_models = keep_models or kept_models(opened)
+    execution = Execution(data_folder(data_root), device, time_limit, keep_models, states)
     if todo:
         Local().prepare(todo, execution)
     with shown(todo) as show:
@@ -344,29 +343,29 @@ def doctor(data_root: Path | None, as_json: bool) -> None:
 COMMANDS = (run, plan, status, worker, rerun, doctor)
 
 
-def _show(found: Overview, jobs: int, as_json: bool) -> None:
+def _show(view: Overview, jobs: int, as_json: bool) -> None:
     from rich.filesize import decimal
 
     if as_json:
         names = ("counts", "hours_left", "bytes_now", "bytes_left", "state_bytes", "unreadable")
-        cells = [asdict(item) for item in found.items]
-        click.echo(json.dumps({name: getattr(found, name) for name in names} | {"cells": cells}, indent=1))
+        cells = [asdict(item) for item in view.items]
+        click.echo(json.dumps({name: getattr(view, name) for name in names} | {"cells": cells}, indent=1))
         return
-    click.echo(f"{found.store.path}: {found.counts.get('done', 0)} of {len(found.items)} cells are done")
-    for name, number in found.counts.items():
+    click.echo(f"{view.store.path}: {view.counts.get('done', 0)} of {len(view.items)} cells are done")
+    for name, number in view.counts.items():
         click.echo(f"{name:>13}  {number}")
-    for item in found.items:
+    for item in view.items:
         if item.reason:
             click.echo(f"{item.status} {item.name}: {' '.join(item.reason.split())}")
-    for line in found.unreadable:
+    for line in view.unreadable:
         click.echo(f"unreadable plan: {line}")
-    if any(item.left for item in found.items):
-        hours = found.hours_left
+    if any(item.left for item in view.items):
+        hours = view.hours_left
         estimate = "" if hours is None else f"about {_duration(hours / jobs)}, {jobs} at a time"
         click.echo(f"time left: {estimate or 'unknown before a cell is done'}")
-    ending = f", about {decimal(found.bytes_now + round(found.bytes_left))} in the end" if found.bytes_left else ""
-    state = f"; an interrupted or running cell adds up to {decimal(found.state_bytes)}" if found.state_bytes else ""
-    click.echo(f"on disk: {decimal(found.bytes_now)}{ending}{state}")
+    ending = f", about {decimal(view.bytes_now + round(view.bytes_left))} in the end" if view.bytes_left else ""
+    state = f"; an interrupted or running cell adds up to {decimal(view.state_bytes)}" if view.state_bytes else ""
+    click.echo(f"on disk: {decimal(view.bytes_now)}{ending}{state}")
 
 
 def _set_aside(store: Store, todo: Sequence[Cell]) -> Iterator[str]:

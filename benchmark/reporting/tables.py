@@ -59,20 +59,15 @@ class TextTable:
 
 def tables_of(board: Board) -> Iterator[TextTable]:
     """The tables of a leaderboard, one per scenario: means over seeds ± half of their 95 % intervals."""
-    standard = {column.metric: column for column in COLUMNS if column.metric}
+    usual = {column.metric: column for column in COLUMNS if column.metric}
     for scenario, rows in board.table.groupby("scenario", sort=False):
         metrics = set(rows["metric"])
         ranked = rows[rows["metric"] == board.metrics[0]].set_index("method")
         # Columns without a value are left out; a metric that isn't in the standard table gets a plain column.
-        about = [column for column in COLUMNS
-                 if not column.metric and (column.what == "n" or ranked[column.what].notna().any())]  # fmt: skip
+        about = [c for c in COLUMNS if not c.metric and (c.what == "n" or ranked[c.what].notna().any())]
         columns = [
             *about,
-            *(
-                standard.get(name, Column(name, name.replace("_", "\n"), 3))
-                for name in board.metrics
-                if name in metrics
-            ),
+            *(usual.get(name, Column(name, name.replace("_", "\n"), 3)) for name in board.metrics if name in metrics),
         ]
         lines = []
         for method, group in rows.groupby("method", sort=False):
@@ -127,16 +122,16 @@ def title(scenario: str) -> str:
 def print_board(board: Board) -> None:
     """Print one table per scenario."""
     console = Console(highlight=False)
-    for one in tables_of(board):
+    for text_table in tables_of(board):
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
         table.add_column("method", no_wrap=True)
-        for head in one.titles:
+        for head in text_table.titles:
             table.add_column(Text(head), justify="right", no_wrap=True)
-        for line in one.lines:
+        for line in text_table.lines:
             style = None if line.kind == "competitor" else "dim"
             table.add_row(*map(Text, (line.name, *line.texts)), style=style)
         _widen(console, table)
-        console.print(Text(title(one.scenario), style="bold"))
+        console.print(Text(title(text_table.scenario), style="bold"))
         console.print(table)
         console.print()
     for text in footnotes(board):
@@ -229,8 +224,8 @@ def _with_seeds(board: Board) -> pd.DataFrame:
 def to_markdown(board: Board) -> str:
     """Tables, with marks, notes and the cells left out below."""
     tables = [
-        f"**{in_markdown(title(one.scenario))}**\n\n{_tabulated(one, 'pipe', in_markdown)}\n"
-        for one in tables_of(board)
+        f"**{in_markdown(title(table.scenario))}**\n\n{_tabulated(table, 'pipe', in_markdown)}\n"
+        for table in tables_of(board)
     ]
     return "\n".join([*tables, *(f"- {in_markdown(text, with_code=True)}" for text in footnotes(board))]) + "\n"
 
@@ -251,11 +246,11 @@ def in_markdown(text: str, with_code: bool = False) -> str:
 def to_latex(board: Board) -> str:
     r"""Tables for ``\input``, with booktabs and amssymb."""
     tables = []
-    for one in tables_of(board):
-        text = _tabulated(one, "latex_booktabs")
+    for table in tables_of(board):
+        text = _tabulated(table, "latex_booktabs")
         for mark, command in _IN_LATEX.items():
             text = text.replace(mark, command)
-        tables.append(f"% {title(one.scenario)}\n{text}\n")
+        tables.append(f"% {title(table.scenario)}\n{text}\n")
     return (
         "% needs \\usepackage{booktabs,amssymb}\n"
         + "\n".join([*tables, *(f"% {text}" for text in footnotes(board))])
@@ -267,7 +262,7 @@ def to_html(board: Board) -> str:
     """Plain tables, without a page around them; ``lifegen report`` makes a page."""
     from html import escape
 
-    tables = [f"<h3>{escape(title(one.scenario))}</h3>\n{_tabulated(one, 'html')}\n" for one in tables_of(board)]
+    tables = [f"<h3>{escape(title(table.scenario))}</h3>\n{_tabulated(table, 'html')}\n" for table in tables_of(board)]
     return "\n".join([*tables, "<ul>", *(f"<li>{escape(text)}</li>" for text in footnotes(board)), "</ul>"]) + "\n"
 
 
@@ -281,12 +276,12 @@ FORMATS = {
 """Formats besides text."""
 
 
-def _tabulated(one: TextTable, form: str, escaped: Callable[[str], str] = str) -> str:
+def _tabulated(table: TextTable, form: str, escaped: Callable[[str], str] = str) -> str:
     from tabulate import tabulate
 
-    heads = ["method", *(escaped(head.replace("\n", " ")) for head in one.titles)]
-    rows = [[escaped(line.name), *line.texts] for line in one.lines]  # the texts are numbers
-    align = ["left", *["right"] * len(one.titles)]
+    heads = ["method", *(escaped(head.replace("\n", " ")) for head in table.titles)]
+    rows = [[escaped(line.name), *line.texts] for line in table.lines]  # the texts are numbers
+    align = ["left", *["right"] * len(table.titles)]
     return str(tabulate(rows, heads, tablefmt=form, disable_numparse=True, colalign=align))
 
 

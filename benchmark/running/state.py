@@ -211,7 +211,7 @@ def _found(name: str) -> Any:
 def _images_behind(dataset: AvalancheDataset) -> Images:
     """The images of a data set that is made of nothing but :class:`TensorImages`."""
     flat: Any = dataset._flat_data
-    everything = Images(*(torch.cat(part) for part in zip(*(one.images for one in flat._datasets), strict=True)))
+    everything = Images(*(torch.cat(part) for part in zip(*(source.images for source in flat._datasets), strict=True)))
     return everything if flat._indices is None else everything.select(torch.as_tensor(flat._indices))
 
 
@@ -298,9 +298,9 @@ class _Writer:
     def _node(self, value: Any) -> dict[str, Any]:
         kind: Any = type(value)
         if kind in _SEQUENCES.values():
-            return {"kind": _NAMES[kind], "values": [self._part(i, one) for i, one in enumerate(value)]}
+            return {"kind": _NAMES[kind], "values": [self._part(i, item) for i, item in enumerate(value)]}
         if kind in _MAPPINGS.values():
-            pairs = [[self._part("a key", key), self._part(key, one)] for key, one in value.items()]
+            pairs = [[self._part("a key", key), self._part(key, item)] for key, item in value.items()]
             node = {"kind": _NAMES[kind], "pairs": pairs}
             return node | ({"factory": self._value(value.default_factory)} if kind is defaultdict else {})
         if isinstance(value, Tensor):
@@ -316,7 +316,7 @@ class _Writer:
             name, state = type(value.bit_generator).__name__, value.bit_generator.state
             return {"kind": "numpy-generator", "bits": name, "state": self._value(state)}
         if isinstance(value, tuple) and hasattr(kind, "_fields") and not getattr(value, "__dict__", None):
-            return {"kind": "named", "class": self._class_of(value), "values": [self._value(one) for one in value]}
+            return {"kind": "named", "class": self._class_of(value), "values": [self._value(item) for item in value]}
         if isinstance(value, Enum):
             return {"kind": "enum", "class": self._class_of(value), "name": value.name}
         if isinstance(value, Options):
@@ -327,7 +327,7 @@ class _Writer:
             parts = {name: getattr(value, name) for name in ("defaults", "state", "param_groups")}
             return {"kind": "optimizer", "class": self._class_of(value), "attributes": self._attributes(parts)}
         if isinstance(value, nn.Module):
-            parts = {key: one for key, one in vars(value).items() if key not in _HOOKS or one}
+            parts = {key: item for key, item in vars(value).items() if key not in _HOOKS or item}
             return {"kind": "module", "class": self._class_of(value), "attributes": self._attributes(parts)}
         if _is_plain(kind):
             return {"kind": "object", "class": self._class_of(value), "attributes": self._attributes(vars(value))}
@@ -360,8 +360,8 @@ class _Writer:
         groups = (flat._transform_groups, flat._frozen_transform_groups)
         if (
             type(value) is not AvalancheDataset
-            or not all(type(one) is TensorImages for one in flat._datasets)
-            or any(transform is not None for one in groups for transform in one.transform_groups.values())
+            or not all(type(part) is TensorImages for part in flat._datasets)
+            or any(transform is not None for part in groups for transform in part.transform_groups.values())
             or value._data_attributes.keys() - {"targets", "targets_task_labels"}
         ):
             raise self._unstatable(value)
@@ -413,68 +413,68 @@ class _Reader:
         node = self._nodes[number]
         kind = node["kind"]
         if kind in ("tuple", "set", "frozenset", "size"):
-            made: Any = _SEQUENCES[kind](map(self._value, node["values"]))
+            value: Any = _SEQUENCES[kind](map(self._value, node["values"]))
         elif kind == "named":
-            found = _class(node["class"], tuple)
-            made = tuple.__new__(found, map(self._value, node["values"]))
+            cls = _class(node["class"], tuple)
+            value = tuple.__new__(cls, map(self._value, node["values"]))
         elif kind in ("tensor", "parameter"):
-            made = self._tensor(node)
+            value = self._tensor(node)
         elif kind == "numpy":
-            made = self._value(node["tensor"]).numpy()
-            made = made[()] if node["scalar"] else made
+            value = self._value(node["tensor"]).numpy()
+            value = value[()] if node["scalar"] else value
         elif kind == "generator":
-            made = torch.Generator(self._place(torch.device(node["device"]).type))
-            made.set_state(self._value(node["state"]).cpu())
+            value = torch.Generator(self._place(torch.device(node["device"]).type))
+            value.set_state(self._value(node["state"]).cpu())
         elif kind == "random":
-            made = random.Random()
-            made.setstate(self._value(node["state"]))
+            value = random.Random()
+            value.setstate(self._value(node["state"]))
         elif kind == "numpy-generator":
-            made = np.random.Generator({bits.__name__: bits for bits in _BITS}[node["bits"]]())
-            made.bit_generator.state = self._value(node["state"])
+            value = np.random.Generator({bits.__name__: bits for bits in _BITS}[node["bits"]]())
+            value.bit_generator.state = self._value(node["state"])
         elif kind == "enum":
-            made = _class(node["class"], Enum)[node["name"]]
+            value = _class(node["class"], Enum)[node["name"]]
         elif kind == "options":
-            made = _class(node["class"], Options).model_validate(node["values"])
+            value = _class(node["class"], Options).model_validate(node["values"])
         elif kind == "dataset":
-            made = avalanche_dataset(self._value(node["images"][0])) if node["images"] else AvalancheDataset([])
+            value = avalanche_dataset(self._value(node["images"][0])) if node["images"] else AvalancheDataset([])
         else:
             return self._make_before_its_parts(number)
-        self._made[number] = made
-        return made
+        self._made[number] = value
+        return value
 
     def _make_before_its_parts(self, number: int) -> Any:
         """Make an object that may hold itself through others."""
         node = self._nodes[number]
         kind = node["kind"]
         if kind in ("list", *_MAPPINGS):
-            made: Any = [] if kind == "list" else _MAPPINGS[kind]()
+            value: Any = [] if kind == "list" else _MAPPINGS[kind]()
         else:
             bases = {"module": nn.Module, "optimizer": torch.optim.Optimizer, "object": object}
-            found = _class(node["class"], bases[kind])
-            made = object.__new__(found)
+            cls = _class(node["class"], bases[kind])
+            value = object.__new__(cls)
             if kind == "module":
-                nn.Module.__init__(made)
-        self._made[number] = made
+                nn.Module.__init__(value)
+        self._made[number] = value
         self._fill(number)
-        return made
+        return value
 
     def _fill(self, number: int) -> None:
-        node, made = self._nodes[number], self._made[number]
+        node, target = self._nodes[number], self._made[number]
         kind = node["kind"]
         if kind == "list":
-            made.extend(map(self._value, node["values"]))
+            target.extend(map(self._value, node["values"]))
             return
         if kind in _MAPPINGS:
             if kind == "defaultdict":
-                made.default_factory = self._value(node["factory"])
-            made.update((self._value(key), self._value(value)) for key, value in node["pairs"])
+                target.default_factory = self._value(node["factory"])
+            target.update((self._value(key), self._value(value)) for key, value in node["pairs"])
             return
         attributes = {name: self._value(value) for name, value in node["attributes"].items()}
         if kind == "optimizer":
-            made.__setstate__(attributes)
+            target.__setstate__(attributes)
             return
-        vars(made).clear()
-        vars(made).update((vars(nn.Module()) if kind == "module" else {}) | attributes)
+        vars(target).clear()
+        vars(target).update((vars(nn.Module()) if kind == "module" else {}) | attributes)
 
     def _tensor(self, node: Mapping[str, Any]) -> Tensor:
         name = node["in"]
@@ -494,7 +494,7 @@ class _Reader:
 
 
 def _dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name)
-    if not isinstance(found, torch.dtype):
+    dtype = getattr(torch, name)
+    if not isinstance(dtype, torch.dtype):
         raise TypeError(f"{name} isn't a dtype")
-    return found
+    return dtype

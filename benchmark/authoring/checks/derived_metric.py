@@ -24,8 +24,7 @@ _DAMAGES: tuple[tuple[str, Callable[[int, int, int], bool]], ...] = (
     ("everything learned is learned worse", lambda t, first, last: t >= first),
     ("what is still to come suffers from what is learned", lambda t, first, last: 0 < t < first),
 )
-"""What the damage means, and which entries R[t, j] it raises, by t, first[j] and T. The first that changes the metric
-decides."""
+"""Damages in words, and the entries R[t, j] that they raise, by t, first[j] and T. The first with an effect counts."""
 
 
 class _Case(NamedTuple):
@@ -104,7 +103,7 @@ def _problems(entry: Entry, case: _Case) -> Iterator[Finding]:
     Seeds(1).seed_globals()
     again = _value(entry, dict(case.matrix), case.first, case.last)
     is_whole = list(matrix.items()) == list(case.matrix.items()) and list(first.items()) == list(case.first.items())
-    found = [
+    findings = [
         verdict(
             NUMBER,
             value is None or (is_number(value) and math.isfinite(value)),
@@ -127,7 +126,7 @@ def _problems(entry: Entry, case: _Case) -> Iterator[Finding]:
             f"{entry.origin}: a function of its arguments alone: nothing drawn, nothing kept from call to call",
         ),
     ]
-    return (finding for finding in found if finding.status == "broken")
+    return (finding for finding in findings if finding.status == "broken")
 
 
 def _value(entry: Entry, matrix: Matrix, first: Mapping[str, int], last: int) -> Any:

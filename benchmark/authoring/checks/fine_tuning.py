@@ -90,8 +90,8 @@ def _but(plugins: list[Any], others: list[Any]) -> list[Any]:
     return [plugin for plugin in plugins if type(plugin) not in set(map(type, others))]
 
 
-def _unlike_naive(method: Method, stream: Stream, found: Run) -> Iterator[Finding]:
-    own, naive, gap = _nearest(method, stream, found)
+def _unlike_naive(method: Method, stream: Stream, trained: Run) -> Iterator[Finding]:
+    own, naive, gap = _nearest(method, stream, trained)
     yield verdict(
         _FINE_TUNING,
         gap == 0,
@@ -107,14 +107,14 @@ def _unlike_naive(method: Method, stream: Stream, found: Run) -> Iterator[Findin
     others = (run(naive_like(method, own, reset, restart), stream) for reset, restart in variants)
     yield verdict(
         _ACTS,
-        not any(torch.equal(found.weighed, other.weighed) for other in chain([naive], others)),
+        not any(torch.equal(trained.weighed, other.weighed) for other in chain([naive], others)),
         "other weights than those of naive",
         "has the weights of naive after four conflicting intervals: it does nothing",
         "hooks whose name Avalanche doesn't call, a loss that isn't added to strategy.loss, copies that aren't copies",
     )
 
 
-def _nearest(method: Method, stream: Stream, found: Run) -> tuple[bool, Run, float]:
+def _nearest(method: Method, stream: Stream, trained: Run) -> tuple[bool, Run, float]:
     """(whether the method fine-tunes its own model in interval 0, not lifegen's; ``naive`` on that model; the method's
     distance from it).
 
@@ -126,7 +126,7 @@ def _nearest(method: Method, stream: Stream, found: Run) -> tuple[bool, Run, flo
 
         def is_equal(strategy: GenerativeTemplate, _: Interval, gaps: list[float] = gaps) -> bool:
             if not gaps:
-                gaps.append(float((values(strategy, stream) - found.first).abs().max()))
+                gaps.append(float((values(strategy, stream) - trained.first).abs().max()))
             return gaps[0] == 0
 
         try:

@@ -145,13 +145,13 @@ class _AfterEachInterval:
 
     def __call__(self, strategy: GenerativeTemplate, experience: Interval) -> bool:
         wrong = sorted(name for name, value in strategy.model.state_dict().items() if not value.isfinite().all())
-        found = [verdict("its weights are finite", not wrong, "finite numbers",
+        items = [verdict("its weights are finite", not wrong, "finite numbers",
                          f"{', '.join(wrong[:3])} aren't finite after interval {self._interval}",
                          "a logarithm or division of 0, or a loss term that grows without end")]  # fmt: skip
         if not wrong:
-            found += _counts(strategy, self._entry, self._interval, experience.steps)
-            found += contract(strategy.model, self._codes, self._stream.image_shape)
-        for finding in found:
+            items += _counts(strategy, self._entry, self._interval, experience.steps)
+            items += contract(strategy.model, self._codes, self._stream.image_shape)
+        for finding in items:
             if self.findings.setdefault(finding.promise, finding).status == "kept":
                 self.findings[finding.promise] = finding
         self._interval += 1
@@ -188,13 +188,13 @@ def _images(stream: Stream) -> list[Tensor]:
     return [tensor for images in parts for tensor in images]
 
 
-def _draws(found: Run, plugins: Iterable[object]) -> Finding:
+def _draws(result: Run, plugins: Iterable[object]) -> Finding:
     promise = "training draws from named generators only"
-    seen = f"it draws from the global generator of {' and '.join(sorted(found.draws))}"
+    seen = f"it draws from the global generator of {' and '.join(sorted(result.draws))}"
     stock = [type(plugin).__name__ for plugin in plugins if _is_stock(plugin)]
-    if found.draws and stock:
+    if result.draws and stock:
         return Finding(promise, "note", seen=f"{seen}, as stock plugins such as {stock[0]} do: it is seeded and saved")
-    return verdict(promise, not found.draws, "the state of the global generators is the same after training", seen,
+    return verdict(promise, not result.draws, "the state of the global generators is the same after training", seen,
                    "pass generator=seeds.generator('a role of yours') to what draws")  # fmt: skip
 
 
@@ -202,7 +202,7 @@ def _is_stock(plugin: object) -> bool:
     return any(kind.__module__.startswith("avalanche.training.plugins") for kind in type(plugin).__mro__)
 
 
-def _again(method: Method, stream: Stream, entry: Entry, found: Run) -> Iterator[Finding]:
+def _again(method: Method, stream: Stream, entry: Entry, result: Run) -> Iterator[Finding]:
     """Train it again and save its state after half of the intervals; then train the second half from that state."""
     seeds = Seeds(0)
     view = method.view(stream)
@@ -215,7 +215,7 @@ def _again(method: Method, stream: Stream, entry: Entry, found: Run) -> Iterator
         _train(strategy, view[half:])
         yield verdict(
             "the same seed gives the same weights",
-            torch.equal(found.last, values(strategy, stream)),
+            torch.equal(result.last, values(strategy, stream)),
             "equal values from two runs",
             "the same seed gives other weights the second time",
             "draw from seeds.generator('a role of yours'), and make nothing depend on time or on the order of a set",
@@ -242,7 +242,7 @@ def _again(method: Method, stream: Stream, entry: Entry, found: Run) -> Iterator
     _train(strategy, method.view(stream)[0 if unstated else half :])
     yield verdict(
         "interrupted and resumed, it has the same weights",
-        torch.equal(found.last, values(strategy, stream)),
+        torch.equal(result.last, values(strategy, stream)),
         "the weights of an uninterrupted run, bit for bit",
         "interrupted and resumed, it has other weights than without an interruption",
         "memory outside its attributes: in class attributes, closures, module globals, or a generator inside one",

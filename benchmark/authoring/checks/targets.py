@@ -14,9 +14,8 @@ from ...errors import InputError, unknown
 
 
 def targets(text: str) -> list[tuple[IndexEntry, Mapping[str, Any]]]:
-    """The index entries that ``NAME``, ``file.py`` or ``file.py:Class`` stands for, each with the given options that
-    differ from their defaults. A file without a class stands for all that it registers, a name for every kind that has
-    it.
+    """The index entries of ``NAME``, ``file.py`` or ``file.py:Class``, each with the options that aren't at their
+    defaults. A file without a class stands for all that it registers, a name for the entries of any kind with it.
 
     Raises:
         InputError: it doesn't exist, or can't be imported.
