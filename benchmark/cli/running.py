@@ -279,8 +279,8 @@ def worker(
     opened = Store.open(store)
     cells = [find_cell(opened, key) for key in keys] or asked_for(opened)
     todo, failed = missing(cells, opened, retry_failed=bool(keys))
-    keep_models = keep_models or kept_models(opened)
-    execution = Execution(data_folder(data_root), device, time_limit, keep_models, states)
+    keep = keep_models or kept_models(opened)
+    execution = Execution(data_folder(data_root), device, time_limit, keep, states)
     if todo:
         Local().prepare(todo, execution)
     with shown(todo) as show:

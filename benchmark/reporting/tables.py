@@ -74,8 +74,9 @@ def tables_of(board: Board) -> Iterator[TextTable]:
             by_metric = group.set_index("metric")
             n = int(group["n"].max())
             count = board.seeds(str(scenario), str(method))
-            texts, values = zip(*(_cell(by_metric, column, board, n, count) for column in columns), strict=True)
+            cells = [_cell(by_metric, column, board, n, count) for column in columns]
             name, kind = _named(str(method), board, has_failed=bool(count and count.failed))
+            texts, values = tuple(text for text, _ in cells), tuple(value for _, value in cells)
             lines.append(Line(str(method), name, kind, texts, values))
         yield TextTable(str(scenario), tuple(column.title for column in columns), tuple(lines))
 
