@@ -50,7 +50,7 @@ def list_command(what: str | None, as_json: bool) -> None:
 def data(names: tuple[str, ...], data_root: Path | None) -> None:
     """Fetch and verify data sets.
 
-    Without a NAME, all below 100 MB (svhn, cifar10 and celeba are larger).
+    Without a NAME, fetch all below 100 MB (svhn, cifar10 and celeba are larger).
     """
     from ..discovery.index import describe, resolve
 

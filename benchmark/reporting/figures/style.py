@@ -45,11 +45,10 @@ class DrawnLook:
 
 
 def look(label: str) -> DrawnLook:
-    """The look of a method, by its label alone, whatever else a figure shows.
+    """The look of a method. It depends on the label alone, not on the rest of a figure.
 
-    An installed method may state its look; any other has one by a hash of its name. A variant, ``name:option=value`` or
-    with its precision behind it, keeps its method's colour; its marker, which is hollow, and its dash follow from a
-    hash of the label.
+    An installed method may state its look; otherwise a hash of its name gives one. A variant, ``name:option=value`` or
+    a label that ends with a precision, keeps its method's colour; a hash of the label gives its hollow marker and dash.
     """
     name = base_name(label)
     method = describe("method").get(name)
