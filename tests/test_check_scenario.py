@@ -313,7 +313,7 @@ BROKEN: list[tuple[Any, str, str, str]] = [
     (floats, scenario._BUILT, "'a', train part: images are to be uint8.*float32.*scenario.py, line", "floats"),
     (foreign, scenario._BUILT, "a .*Experience of other data", "make_stream makes all parts"),
     (misnumbered, scenario._NUMBERED, "0, 1, 0", "a fresh one for each visit"),
-    (stepless, scenario._STEPS, "4, 0, 4", "make_stream hasn't made"),
+    (stepless, scenario._STEPS, "4, 0, 4", "not made by make_stream"),
     (untested, scenario._MET, "'b' has no test images", "make_stream"),
     (unmet, scenario._MET, "'b' has no train images", "make_stream"),
     (out_of_order, scenario._MET, "b, a", "make_stream"),
@@ -334,7 +334,7 @@ BROKEN: list[tuple[Any, str, str, str]] = [
     (shuffled(lambda: np.random.permutation(5)), scenario._GLOBALS, "interval . is", "seeds.generator"),  # noqa: NPY002
     (pins, scenario._GLOBALS, "of torch is in the same state after seed 0 and after seed 1", "constant"),
     (repeats_a_role, scenario._ROLES, "from the role 'data-order', as others do", "docstring of Seeds lists"),
-    (of_no_likelihood, scenario._TRAINED, "ValidationError.*poisson|track.*poisson", "track that the models"),
+    (of_no_likelihood, scenario._TRAINED, "ValidationError.*poisson|track.*poisson", "track that lifegen's models"),
     (slow, scenario._FAST, "s$", "whole tensors"),
 ]  # fmt: skip
 

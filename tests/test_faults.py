@@ -276,7 +276,7 @@ def test_a_state_made_by_other_code_is_not_gone_on_from(stores, tmp_path, monkey
     else:
         monkeypatch.setattr("lifegen.benchmark.running.state._in_module", lambda name: None)
         monkeypatch.setattr("lifegen.benchmark.running.checkpoint.Checkpoint.write", lambda *_: 0)
-        reason = "the state doesn't fit what it is to be restored to"
+        reason = "the state doesn't fit the objects to restore"
     assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
     said = capsys.readouterr().out
     assert reason in said

@@ -58,7 +58,7 @@ def test_nothing_is_written_over_and_no_name_is_taken_twice(folder):
     new("method", "my-method", folder)
     new("method", "my-method", folder, package=True)
     for package in (False, True):
-        with pytest.raises(InputError, match="exists already: nothing is written over it"):
+        with pytest.raises(InputError, match="exists already and isn't overwritten"):
             new("method", "my-method", folder, package=package)
     with pytest.raises(InputError, match=r"there is a method 'naive' already: lifegen\.methods\.naive\.Naive"):
         new("method", "naive", folder)

@@ -152,7 +152,7 @@ def test_a_killed_node_costs_no_finished_interval(cluster, tmp_path, share):
     cluster.nodes.append(cluster.add())
     assert [event.kind for event in last] == ["done"]
     (text,) = told
-    assert "its worker is lost, another one goes on" in text
+    assert "its worker is lost, another one continues" in text
     (resumed,) = store.cell(cell.name).record["resumed"]
     assert resumed["after"] == 0
     assert numbers(store) == numbers_here([cell], tmp_path / "here")
@@ -206,7 +206,7 @@ def test_fail_fast(cluster, tmp_path):
 def test_what_no_node_can_hold_is_said(cluster, tmp_path, request_, monkeypatch):
     monkeypatch.setattr(on_ray, "_NODES_SECONDS", 0.1)
     store = Store.create(tmp_path / "s")
-    with pytest.raises(InputError, match="no node of the Ray cluster can hold .*There are: .*1 CPUs, 0 GPUs"):
+    with pytest.raises(InputError, match="no node of the Ray cluster can hold .*the nodes have: .*1 CPUs, 0 GPUs"):
         run_on_ray(tiny_cells("naive"), store, Execution(tmp_path), request=request_, patience=0.5)
 
 
@@ -263,9 +263,9 @@ def test_files_are_sent_when_they_change_and_in_an_order_in_which_they_fit(tmp_p
         ({"address": "host"}, "isn't an address"),
         ({"address": "127.0.0.1:1"}, "no Ray at 127.0.0.1:1: "),
         ({"device": "cuda:1"}, "use --device cuda"),
-        ({"device": "cuda"}, "what share of a GPU"),
-        ({"request": Request(gpus=1.5)}, "GPUs are whole"),
-        ({"request": Request(cpus=-1)}, "nothing is below 0"),
+        ({"device": "cuda"}, "needs --gpu-share"),
+        ({"request": Request(gpus=1.5)}, "GPUs must be whole"),
+        ({"request": Request(cpus=-1)}, "can't be negative"),
     ],
 )
 def test_bad_input(tmp_path, options, message, monkeypatch):

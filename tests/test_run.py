@@ -369,7 +369,7 @@ def test_an_interrupted_run_ends_cleanly(begun):
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=HANG)
     assert process.returncode == 130
-    assert "the same command goes on from here" in errors
+    assert "the same command continues from here" in errors
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""What authors of methods, scenarios and metrics are given: files to start with, and checks."""
+"""Tools for authors of methods, scenarios and metrics: files to start with, and checks."""

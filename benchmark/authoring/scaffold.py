@@ -1,4 +1,4 @@
-"""A plug-in to start with: one file that runs at once, or an installable package around it. No torch."""
+"""Files of a new extension: one that runs as it is, or an installable package around it."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Kind = Literal["method", "scenario", "metric"]
 
 
 def new(kind: Kind, name: str, folder: Path, package: bool = False) -> list[Path]:
-    """Write a plug-in that registers itself under a name.
+    """Write an extension that registers itself under a name.
 
     Args:
-        kind: what it is.
-        name: what it is called in tables.
-        folder: where ``NAME.py``, or the package's folder ``lifegen-NAME``, is written.
+        kind: method, scenario or metric.
+        name: its name in tables.
+        folder: the folder to write ``NAME.py``, or the package's folder ``lifegen-NAME``, into.
         package: whether to write a package with an entry point and a test.
 
     Returns:
-        the files; of a package the folder first.
+        the files, after the folder of a package.
 
     Raises:
-        InputError: the name can't be one, is taken, or there is something in the way.
+        InputError: the name isn't valid or is taken, or a file is in the way.
     """
     REGISTRIES[kind].check(name)
     if taken := describe(kind).get(name):
@@ -58,7 +58,7 @@ def new(kind: Kind, name: str, folder: Path, package: bool = False) -> list[Path
         }
     for path in [root] if package else files:
         if path.exists():
-            raise InputError(f"{path} exists already: nothing is written over it; choose another name, or move it away")
+            raise InputError(f"{path} exists already and isn't overwritten; choose another name, or move it away")
     templates = Environment(
         loader=PackageLoader("lifegen.benchmark.authoring"),
         undefined=StrictUndefined,

@@ -1,4 +1,4 @@
-"""The commands for whoever adds a method, a scenario or a metric. No torch, but where something is checked."""
+"""The commands for authors of methods, scenarios and metrics. Only ``check`` imports torch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _PACKAGE = click.option("--package", is_flag=True, help="Write an installable package with an entry point and a test.")
 _NEXT = {
-    "method": ["lifegen run -s split-digits -m {one} -m naive -m batch", "lifegen leaderboard runs/default"],
-    "scenario": ["lifegen run -s {one} -m naive -m lifelong-vae -m batch", "lifegen leaderboard runs/default"],
+    "method": ["lifegen run -s split-digits -m {spec} -m naive -m batch", "lifegen leaderboard runs/default"],
+    "scenario": ["lifegen run -s {spec} -m naive -m lifelong-vae -m batch", "lifegen leaderboard runs/default"],
     "metric": [
         "lifegen run -s split-digits -m naive -m lifelong-vae{option}",
         "lifegen leaderboard runs/default --metric {name}",
@@ -29,7 +29,7 @@ _NEXT = {
 @click.argument("name")
 @_PACKAGE
 def new_method(name: str, package: bool) -> None:
-    """Write NAME.py, a method that runs at once, into the current folder."""
+    """Write NAME.py, a method that runs as it is."""
     _new("method", name, package)
 
 
@@ -37,7 +37,7 @@ def new_method(name: str, package: bool) -> None:
 @click.argument("name")
 @_PACKAGE
 def new_scenario(name: str, package: bool) -> None:
-    """Write NAME.py, a scenario that runs at once, into the current folder."""
+    """Write NAME.py, a scenario that runs as it is."""
     _new("scenario", name, package)
 
 
@@ -45,7 +45,7 @@ def new_scenario(name: str, package: bool) -> None:
 @click.argument("name")
 @_PACKAGE
 def new_metric(name: str, package: bool) -> None:
-    """Write NAME.py, a metric that is measured at once, into the current folder."""
+    """Write NAME.py, a metric that works as it is."""
     _new("metric", name, package)
 
 
@@ -53,41 +53,43 @@ def _new(kind: Kind, name: str, package: bool) -> None:
     from ..authoring.scaffold import new
 
     first, *others = new(kind, name, Path(), package)
-    one = name if package else str(first)
+    spec = name if package else str(first)
     click.echo(f"wrote {first}" + "".join(f"\n  {file.relative_to(first)}" for file in others))
-    lines = [f"lifegen check {one}", *_NEXT[kind]]
+    lines = [f"lifegen check {spec}", *_NEXT[kind]]
     if package:
         lines.insert(0, f"pip install --editable {first}")
-    option = "" if package else f" --metric {one}"
+    option = "" if package else f" --metric {spec}"
     click.echo(
-        "\nEdit it, and:\n" + "\n".join(f"    {line.format(one=one, name=name, option=option)}" for line in lines)
+        "\nEdit it, then run:\n"
+        + "\n".join(f"    {line.format(spec=spec, name=name, option=option)}" for line in lines)
     )
 
 
 @click.command()
 @click.argument("thing", metavar="NAME|FILE[:CLASS]")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
+@click.option("--data-root", type=click.Path(path_type=Path),
+              help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
 def check(thing: str, data_root: Path | None) -> int:
-    """See whether a method, scenario or metric keeps what it promises, and whether it does anything.
+    """Check that a method, scenario or metric keeps its promises.
 
-    What isn't installed is named by its file: all that file.py registers, or file.py:Class. Options may follow as for
-    `run`.
+    Name an installed extension, or a file: file.py checks everything that the file registers, file.py:Class one class.
+    Options follow as for `run`.
     """
     from ..authoring.checks.check import findings, targets
     from ..environment import home_for_avalanche
     from ..processes import use_one_thread
 
     use_one_thread()
-    warnings.simplefilter("ignore")  # of libraries
+    warnings.simplefilter("ignore")  # from libraries
     with home_for_avalanche():
-        import avalanche.benchmarks  # noqa: F401  (for all that imports it later)
+        import avalanche.benchmarks  # noqa: F401  (later imports then find it loaded)
     began = perf_counter()
     counts: Counter[str] = Counter()
     for description, options in targets(thing):
         click.echo(f"{description.kind} {description.name} ({description.origin})")
         for finding in findings(description, options, data_root):
             counts[finding.status] += 1
-            click.echo(_told(finding))
+            click.echo(_lines(finding))
     words = ", ".join(
         f"{counts[status]} {status}" for status in ("kept", "broken", "note", "skipped") if counts[status]
     )
@@ -95,7 +97,7 @@ def check(thing: str, data_root: Path | None) -> int:
     return 1 if counts["broken"] else 0
 
 
-def _told(finding: Finding) -> str:
+def _lines(finding: Finding) -> str:
     if finding.status != "broken":
         return f"  {finding.status:8}{finding.promise}{f': {finding.seen}' if finding.seen else ''}"
     facts = {"expected": finding.expected, "seen": finding.seen, "look at": finding.look}

@@ -1,4 +1,4 @@
-"""What a bug report needs to know of an installation. No torch here: what needs it is found in another process."""
+"""Facts about an installation for bug reports. Another process asks torch."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _VARIABLES = (*_THREADS, "CUDA_VISIBLE_DEVICES", "LIFEGEN_DATA", "SLURM_JOB_ID",
 
 
 def examine(data_root: Path) -> dict[str, dict[str, Any]]:
-    """Everything that is known, by subject: the installation, its libraries, the machine, devices, data, plug-ins."""
+    """Facts by subject: the installation, its libraries, the machine, devices, data and broken extensions."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     problems = {name: error for kind in ("method", "scenario", "metric") for name, error in _problems(kind).items()}
     return {
@@ -38,24 +38,24 @@ def examine(data_root: Path) -> dict[str, dict[str, Any]]:
             "free on disk here": _gigabytes(shutil.disk_usage(Path.cwd()).free),
         },
         "environment": {name: os.environ.get(name, "not set") for name in _VARIABLES},
-        "torch": _asked_of_torch(data_root),
+        "torch": _torch_facts(data_root),
         "plug-ins": problems or {"problems": "none"},
     }
 
 
 def _libraries() -> dict[str, str]:
     """The installed version of each library that lifegen can use."""
-    found = {}
+    versions = {}
     for requirement in requires("lifegen") or []:
         name = requirement.split(";")[0].strip()
         for end in "[<>=!~ ":
             name = name.partition(end)[0]
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             if "extra ==" not in requirement and "python_version" not in requirement:
-                found[name] = "MISSING"
-    return dict(sorted(found.items()))
+                versions[name] = "MISSING"
+    return dict(sorted(versions.items()))
 
 
 def _commit() -> str:
@@ -89,38 +89,38 @@ def _gigabytes(number: int) -> str:
     return f"{number / 2**30:.1f} GiB"
 
 
-def _asked_of_torch(data_root: Path) -> dict[str, Any]:
-    """Found in another process, since looking for CUDA would initialise it here."""
+def _torch_facts(data_root: Path) -> dict[str, Any]:
+    """The facts of :func:`_inspect`, from another process, since looking for CUDA would initialise it here."""
     command = [sys.executable, "-P", "-W", "ignore", "-m", __name__, str(data_root)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=own_environment())
     try:
-        found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (ValueError, IndexError):
         return {"can't be used": (done.stderr.strip().splitlines() or ["no output"])[-1]}
-    return found
+    return facts
 
 
 def _inspect(data_root: Path) -> dict[str, Any]:
     import torch
 
-    found: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "built for CUDA": torch.version.cuda or "no",
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "CUDA devices": torch.cuda.device_count(),
     }
     for i in range(torch.cuda.device_count()):
         properties = torch.cuda.get_device_properties(i)
-        found[f"cuda:{i}"] = f"{properties.name}, {_gigabytes(properties.total_memory)}"
-    found["data root"] = NOWHERE.name if data_root.is_relative_to(NOWHERE) else str(data_root)
-    for name, known in describe("data source").items():
-        if known.facts["small"]:
+        facts[f"cuda:{i}"] = f"{properties.name}, {_gigabytes(properties.total_memory)}"
+    facts["data root"] = NOWHERE.name if data_root.is_relative_to(NOWHERE) else str(data_root)
+    for name, entry in describe("data source").items():
+        if entry.facts["small"]:
             try:
                 data = source(name).load(data_root)
-                found[f"data: {name}"] = f"{len(data.train.x) + len(data.test.x):,} images"
+                facts[f"data: {name}"] = f"{len(data.train.x) + len(data.test.x):,} images"
             except InputError:
-                found[f"data: {name}"] = f"not here; `lifegen data {name}` fetches it"
-    found["Avalanche"] = "found" if importlib.util.find_spec("avalanche") else "MISSING"
-    return found
+                facts[f"data: {name}"] = f"not here; `lifegen data {name}` fetches it"
+    facts["Avalanche"] = "found" if importlib.util.find_spec("avalanche") else "MISSING"
+    return facts
 
 
 if __name__ == "__main__":

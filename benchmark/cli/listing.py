@@ -1,4 +1,4 @@
-"""The commands that say what there is: ``list``, and ``data``, which fetches it."""
+"""The commands ``list``, which shows what exists, and ``data``, which fetches data sets."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ KINDS = ("methods", "scenarios", "suites", "metrics")
 
 @click.command("list")
 @click.argument("what", required=False, metavar="[methods|scenarios|suites|metrics|NAME|FILE]")
-@click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 def list_command(what: str | None, as_json: bool) -> None:
-    """Show what there is: methods, scenarios, suites, metrics, or one of them with its options."""
+    """List methods, scenarios, suites and metrics.
+
+    A NAME or a Python FILE shows its entries with their options.
+    """
     from ..discovery.index import forget_failures
 
     forget_failures()
@@ -42,9 +45,13 @@ def list_command(what: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME|FILE]...")
-@click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
+@click.option("--data-root", type=click.Path(path_type=Path),
+              help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
 def data(names: tuple[str, ...], data_root: Path | None) -> None:
-    """Fetch and verify data sets; without a name those below 100 MB (the others: svhn, cifar10, celeba)."""
+    """Fetch and verify data sets.
+
+    Without a NAME, fetch all below 100 MB (svhn, cifar10 and celeba are larger).
+    """
     from ..discovery.index import describe, resolve
 
     warnings.simplefilter("ignore")  # of libraries
@@ -69,14 +76,14 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
 
 
 def _named(what: str) -> dict[str, dict[str, Any]]:
-    """All that has a name, or that a file registers, by kind."""
+    """The entries with a name, or all that a file registers, by kind."""
     from ..discovery.index import describe_all
     from ..discovery.plugin_file import PluginFile, file_in
 
     if named := file_in(what):
         content: dict[str, dict[str, Any]] = {}
-        for one in describe_all(PluginFile.read(named[0]), named[1]):
-            content.setdefault(f"{one.kind}s", {})[one.name] = asdict(one)
+        for entry in describe_all(PluginFile.read(named[0]), named[1]):
+            content.setdefault(f"{entry.kind}s", {})[entry.name] = asdict(entry)
         return content
     everything = {kind: _contents(kind) for kind in KINDS}
     content = {kind: {what: entries[what]} for kind, entries in everything.items() if what in entries}

@@ -16,7 +16,7 @@ from . import authoring, listing, results, running
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="lifegen")
 def cli() -> None:
-    """Compare lifelong generative methods: the same streams, the same valid bounds, with seeds and intervals."""
+    """Compare lifelong generative methods on the same streams by the same valid bounds, over seeds, with intervals."""
 
 
 for group in (running, results, listing, authoring):
@@ -28,7 +28,7 @@ def main() -> None:
     """Run the command line. Exit codes: 0 done, 1 some cells failed, 2 bad usage or input, 130 interrupted."""
     adopt_own_environment()
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):  # a terminal or file of few characters gets a question mark for a "±"
+        if isinstance(stream, TextIOWrapper):  # an encoding without "±" gets a question mark instead of an error
             stream.reconfigure(errors="replace")
     try:
         code = cli(standalone_mode=False)
@@ -43,6 +43,6 @@ def main() -> None:
         code = 2
     except (click.Abort, KeyboardInterrupt):
         line = shlex.join(["lifegen", *sys.argv[1:]])
-        print(f"lifegen: interrupted; the same command goes on from here: {line}", file=sys.stderr)
+        print(f"lifegen: interrupted; the same command continues from here: {line}", file=sys.stderr)
         code = 130
     sys.exit(code)

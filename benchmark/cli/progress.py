@@ -1,5 +1,5 @@
-"""What a person sees while cells run: live bars on a terminal, one plain line per finished cell elsewhere; and one per
-interval where there is a single cell, of a method that is being written perhaps."""
+"""Progress of running cells: live bars on a terminal, elsewhere one plain line per finished cell. A single cell also
+gets a line per interval, for authors who try a method."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..running.executor import Event
 
 @contextmanager
 def shown(cells: Sequence[Cell]) -> Iterator[Callable[[Event], None]]:
-    """A function that shows events, for as long as the context lasts."""
+    """Give a function that shows events until the context ends."""
     if sys.stdout.isatty():
         with _Live(cells) as live:
             yield live.show
@@ -84,7 +84,7 @@ class _Live:
 
 
 class _Notes:
-    """Says each note of a cell once."""
+    """Shows each note of a cell once."""
 
     def __init__(self) -> None:
         self._said: set[tuple[str, str]] = set()
@@ -101,7 +101,7 @@ def summary(event: Event) -> str:
     if event.kind == "done":
         return f"{event.cell}: done in {event.seconds:.0f} s{_value(event)}"
     if event.kind == "busy":
-        return f"{event.cell}: left alone, another process is running it"
+        return f"{event.cell}: skipped: another process is running it"
     return f"{event.cell}: failed, {event.error}"
 
 

@@ -1,4 +1,4 @@
-"""The commands that show results: tables, comparisons, figures, a report, a folder to publish."""
+"""The commands that show results: tables, comparisons, figures, a report, and a folder to publish."""
 
 from __future__ import annotations
 
@@ -8,16 +8,22 @@ from pathlib import Path
 
 import click
 
+_SCENARIOS = click.option("-s", "--scenario", "scenarios", multiple=True, metavar="LABEL",
+                          help="A scenario's label, as tables show it. May be repeated.  [default: all]")  # fmt: skip
+
 
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
 @click.argument("a")
 @click.argument("b")
-@click.option("--metric", default="negative_elbo", show_default=True)
-@click.option("-s", "--scenario", "scenarios", multiple=True, metavar="LABEL", help="May be repeated.  [default: all]")
+@click.option("--metric", default="negative_elbo", show_default=True, help="The metric to compare.")
+@_SCENARIOS
 @click.option("--format", "form", type=click.Choice(["text", "csv", "json"]), default="text", show_default=True)
 def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...], form: str) -> None:
-    """Compare methods A and B of a store, paired by seed: at the end, per interval, per distribution, and in words."""
+    """Compare methods A and B of a store, paired by seed.
+
+    Show their differences at the end, per interval and per distribution, and say in words what may be concluded.
+    """
     from ..reading.compare import compare as make
     from ..reporting import tables
 
@@ -33,9 +39,10 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
 
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option("--metric", "metrics", multiple=True, help="May be repeated; the first ranks.")
-@click.option("-s", "--scenario", "scenarios", multiple=True, metavar="LABEL", help="May be repeated.  [default: all]")
-@click.option("--across", is_flag=True, help="Put scenarios together, from the lower reference (0) to the upper (1).")
+@click.option("--metric", "metrics", multiple=True, help="A metric to show. May be repeated; the first one ranks.")
+@_SCENARIOS
+@click.option("--across", is_flag=True,
+              help="Combine scenarios on one scale: 0 is the lower reference, 1 the upper.")  # fmt: skip
 @click.option("--rank-custom", is_flag=True, help="Rank methods with options of your own, too.")
 @click.option(
     "--format",
@@ -47,7 +54,10 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
 def leaderboard(
     store: Path, metrics: tuple[str, ...], scenarios: tuple[str, ...], across: bool, rank_custom: bool, form: str
 ) -> None:
-    """Print the leaderboard of a store, or of a published folder: means over seeds and ranks, with 95 % intervals."""
+    """Print the leaderboard of a store or published folder.
+
+    It shows means over seeds and ranks, with 95 % intervals.
+    """
     from ..reading.leaderboard import leaderboard as make
     from ..reading.scores import scores_of
     from ..reporting import tables
@@ -57,13 +67,13 @@ def leaderboard(
         tables.print_board(board)
         return
     click.echo(tables.FORMATS[form](board), nl=False)
-    if form == "csv":  # it has no place for them
+    if form == "csv":  # the format has no place for footnotes
         for line in tables.footnotes(board):
             click.echo(line, err=True)
 
 
 class _ListsFigures(click.Command):
-    """Its help says which kinds of figure there are; they are imported for that alone."""
+    """A command whose help lists the kinds of figures, which are imported only for that."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         from ..reporting.figure_kinds import FIGURE_KINDS
@@ -76,14 +86,14 @@ class _ListsFigures(click.Command):
 @click.argument("store", type=click.Path(path_type=Path))
 @click.argument("kinds", nargs=-1, metavar="[KIND]...")
 @click.option("--style", default="screen", show_default=True, metavar="screen|slides|paper",
-              help="paper: for a column, or the width of a two-column page.")  # fmt: skip
+              help="Sizes for a screen, slides, or a paper of two columns.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]), default=["png"],
               show_default=True, help="May be repeated.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: STORE/figures]")
 def plot(store: Path, kinds: tuple[str, ...], style: str, formats: tuple[str, ...], out: Path | None) -> None:
-    """Draw a store's figures and print their paths; what was drawn is beside each, as NAME.csv.
+    """Draw a store's figures and print their paths.
 
-    Without a KIND every figure that the store has the data for.
+    NAME.csv beside each figure has its numbers. Without a KIND, draw every figure that the store has data for.
     """
     from ..reporting.plots import plot as draw
     from ..store.store import Store
@@ -98,7 +108,10 @@ def plot(store: Path, kinds: tuple[str, ...], style: str, formats: tuple[str, ..
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write.  [default: STORE/report.html]")
 def report(store: Path, out: Path | None) -> None:
-    """Write one HTML page of everything that a store says, and print its path. It takes a minute or two."""
+    """Write one HTML page with all results of a store.
+
+    Print its path. It takes a minute or two.
+    """
     from ..reporting.report import report as write
     from ..store.store import Store
 
@@ -107,9 +120,14 @@ def report(store: Path, out: Path | None) -> None:
 
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The folder to write.  [default: results/SUITE or /STORE]")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The folder to write.  [default: results/SUITE, else results/STORE]"
+)
 def publish(store: Path, out: Path | None) -> None:
-    """Write a store's tables, figures, report and the commands that made it into a folder, small enough for git."""
+    """Write a store's results into a folder for others.
+
+    It holds tables, figures, a report and the commands that made the store, and is small enough for git.
+    """
     from ..reading.current import current_of
     from ..reading.provenance import suite_of
     from ..reporting.publish import publish as write

@@ -1,4 +1,4 @@
-"""The commands that compute: what is to run, running it here or on a cluster, and how far it is. No torch."""
+"""The commands that plan cells, run them here or on a cluster, and show their progress."""
 
 from __future__ import annotations
 
@@ -27,30 +27,33 @@ if TYPE_CHECKING:
 _MOST_SEEDS = 10_000
 
 _STORE = click.argument("store", type=click.Path(path_type=Path))
-_DATA = click.option("--data-root", type=click.Path(path_type=Path), help="Where data sets are (else LIFEGEN_DATA).")
+_DATA = click.option("--data-root", type=click.Path(path_type=Path),
+                     help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
 _DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 _JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Cells at a time.  [default: one per core]")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 
 
 def _selection(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which cells are meant, as one argument ``chosen``."""
+    """The options that choose cells; their arguments are those of :func:`_chosen`."""
     options = [
-        click.option("--suite", "suite_name", help="A suite by name, or a TOML file."),
+        click.option("--suite", "suite_name", help="Name of a suite, or a TOML file."),
         click.option("-s", "--scenario", "scenarios", multiple=True, metavar="NAME|FILE[:OPTION=VALUE,...]",
                      help="A name, or a Python file. May be repeated."),
         click.option("-m", "--method", "methods", multiple=True, metavar="NAME|FILE[:OPTION=VALUE,...]",
-                     help="A name, or a Python file. May be repeated; all: every method but presets."),
+                     help="A name, or a Python file. May be repeated; `all` is every method that isn't a preset."),
         click.option("--seeds", help="Such as 0-4 or 0,3,7.  [default: 0-2, or the suite's]"),
         click.option("--steps", type=click.IntRange(min=1),
                      help="Optimiser steps per interval.  [default: the scenario's]"),
-        click.option("--smoke", is_flag=True, help="The suite's small size, one seed: does everything run?"),
+        click.option("--smoke", is_flag=True,
+                     help="Run the suite's small size with one seed, to see that everything works."),
         click.option("--metric", "metrics", multiple=True, metavar="FILE",
-                     help="Measure the metrics of a Python file, too. May be repeated."),
+                     help="A Python file whose metrics are measured, too. May be repeated."),
         click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="float32", show_default=True,
-                     help="Of matrix products in training; auto: the fastest that is known to leave bounds alone."),
+                     help="Precision of matrix products in training; auto takes the fastest one that is known not to"
+                          " change the bounds."),
         click.option("--out", type=click.Path(path_type=Path),
-                     help="The store.  [default: runs/SUITE, runs/SUITE-smoke, or runs/default]"),
+                     help="Folder of the store.  [default: runs/SUITE, runs/SUITE-smoke, or runs/default]"),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -65,7 +68,7 @@ def _execution(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Seconds that one cell may take."),
         click.option("--keep-models", is_flag=True, help="Keep final models in the store (some suites do)."),
         click.option("--states", type=click.Choice(["resume", "last", "all"]), default="resume", show_default=True,
-                     help="States of interval boundaries that stay when a cell is done: none, the last, or all."),
+                     help="Which saved states to keep when a cell is done: none (resume), the last, or all."),
         _DATA,
     ]  # fmt: skip
     for option in reversed(options):
@@ -84,21 +87,23 @@ def _chosen(
     suite_name: str | None, scenarios: Sequence[str], methods: Sequence[str], seeds: str | None, steps: int | None,
     smoke: bool, metrics: Sequence[str], precision: str, out: Path | None, device: str | None,
 ) -> _Chosen:  # fmt: skip
-    """The cells that options ask for. Where they run nobody knows yet without a device: each says whether it can."""
+    """The cells that options ask for. Without a device the precision isn't resolved; each worker checks it."""
     from ..cells.suite import cells_of, suite
     from ..running.devices import resolve_precision
 
     cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke,
                      metrics)  # fmt: skip
-    if suite_name and suite_name.endswith(".toml"):  # a test does so for those that come with lifegen
+    if suite_name and suite_name.endswith(".toml"):  # a test checks lifegen's own suites
         from ..reporting.figure_kinds import check_figures
 
         check_figures(suite(suite_name))
-    if precision != "float32":  # a cell's identity has what it stands for on the device, which takes torch to find
+    if precision != "float32":  # a cell is identified by its resolved precision, which only torch can tell
         if device is not None:
             precision = resolve_precision(precision, device)
         elif precision == "auto":
-            raise InputError("--precision auto: say which; the nodes of a cluster may differ in what they can")
+            raise InputError(
+                "--precision auto can't be used with Ray, since nodes may differ; name one, such as float32"
+            )
         cells = [replace(cell, precision=precision) for cell in cells]
     path = out or Path("runs", Path(suite_name or "default").stem + ("-smoke" if smoke else ""))
     return _Chosen(cells, path, bool(suite_name and suite(suite_name).keep_models))
@@ -108,10 +113,10 @@ def _chosen(
 @_selection
 @_JOBS
 @_execution
-@click.option("--gpus", help="Such as 0,1: CUDA devices to use, one cell at a time on each.")
+@click.option("--gpus", help="CUDA devices to use, such as 0,1, one cell at a time on each.")
 @click.option("--slots-per-gpu", type=click.IntRange(min=1), default=1, show_default=True,
               help="Cells at a time on each of --gpus.")  # fmt: skip
-@click.option("--retry", type=click.Choice(["failed"]), help="Run cells again that have failed.")
+@click.option("--retry", type=click.Choice(["failed"]), help="Run failed cells again.")
 @click.option("--fail-fast", is_flag=True, help="Stop everything at the first failure.")
 @click.option(
     "--executor",
@@ -121,15 +126,15 @@ def _chosen(
     help="Processes of this machine, or Ray.",
 )
 @click.option("--address", help="Ray: auto or host:6379.  [default: RAY_ADDRESS, else Ray on this machine]")
-@click.option("--cpus", type=click.FloatRange(min=0), help="Ray: for each cell.  [default: 1]")
+@click.option("--cpus", type=click.FloatRange(min=0), help="Ray: CPUs for each cell.  [default: 1]")
 @click.option(
     "--gpu-share",
     type=click.FloatRange(min=0),
     help="Ray: GPUs for each cell; at 0.25 four cells share one.  [default: 0]",
 )
-@click.option("--memory", type=click.FloatRange(min=0, min_open=True), help="Ray: GiB for each cell.")
+@click.option("--memory", type=click.FloatRange(min=0, min_open=True), help="Ray: GiB of memory for each cell.")
 @click.option("--share", type=click.Choice(["auto", "folder", "ray"]),
-              help="Ray: whether results come through the store's folder or through Ray.  [default: auto]")  # fmt: skip
+              help="Ray: how results come back, by the store's folder or by Ray.  [default: auto]")  # fmt: skip
 def run(
     jobs: int | None,
     device: str,
@@ -149,10 +154,10 @@ def run(
     share: Any,
     **selection: Any,
 ) -> int:
-    """Run scenarios × methods × seeds into a store. Repeating the command finishes what is missing.
+    """Run scenarios × methods × seeds into a store.
 
-    Given with a suite, -s, -m and --seeds replace the suite's own. A cell that was interrupted goes on from its last
-    interval boundary; one that has failed is left until --retry failed.
+    Repeating the command runs the missing cells. With --suite, -s, -m and --seeds replace the suite's own. An
+    interrupted cell continues from its last interval boundary; a failed cell runs again only with --retry failed.
     """
     from ..running.executor import Execution
     from ..running.local import missing
@@ -177,14 +182,14 @@ def run(
     Store.check(path)
     todo, failed = missing(cells, Store(path), retry == "failed")
     if keep_models and (bare := _without_model(Store(path), cells)):
-        click.echo(f"{bare} finished cells kept no model: delete their folders in {path / 'cells'} to run them anew")
+        click.echo(f"{bare} finished cells kept no model; delete their folders in {path / 'cells'} to run them anew")
     finished = len(cells) - len(todo) - len(failed)
     if failed:
         click.echo(f"{len(failed)} of {len(cells)} cells have failed; --retry failed runs them again:")
         for cell in failed:
             click.echo(f"  {cell}: {Store(path).cell(cell.name).reason}")
     if not todo:
-        # Asked for all the same: of two texts of a file, these are now the newest, and a suite names these methods.
+        # Saved even so: the plan says which text of a changed file is the newest, and which suite names the methods.
         save_plan(Store(path), cells, line, keep_models)
         click.echo(f"{len(cells)} cells, {'all' if finished == len(cells) else finished} done: {path}")
         return 1 if failed else 0
@@ -198,8 +203,8 @@ def run(
     with shown(todo) as show:
         events = runner.run(todo, store, execution, show)
     if len(events) < len(todo):
-        click.echo(f"stopped at the first failure: {len(todo) - len(events)} cells haven't come to an end; the same"
-                   " command goes on with them")  # fmt: skip
+        click.echo(f"stopped at the first failure: {len(todo) - len(events)} cells aren't finished; the same command"
+                   " continues them")  # fmt: skip
     return 1 if failed or len(events) < len(todo) or any(event.kind != "done" for event in events) else 0
 
 
@@ -208,10 +213,13 @@ def run(
 @_DEVICE
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time.")
 @click.option("--save", is_flag=True, help="Write the plan into the store, for `lifegen worker` and `status`.")
-@click.option("--keys", is_flag=True, help="Print only the names of the cells that are to run, one a line.")
+@click.option("--keys", is_flag=True, help="Print only the names of the cells to run, one a line.")
 @_JSON
 def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **selection: Any) -> None:
-    """Show what `run` with the same options would do, and how long that takes; run nothing."""
+    """Show what `run` would do with the same options.
+
+    It shows the cells to run and the time they take, and runs nothing.
+    """
     from ..reading.overview import overview
     from ..running.local import missing
     from ..store.plans import save_plan
@@ -233,29 +241,33 @@ def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **select
 @click.command()
 @_STORE
 @click.option("--jobs", type=click.IntRange(min=1),
-              help="Cells at a time, for the time that is left.  [default: those that run now]")  # fmt: skip
+              help="Cells at a time, to estimate the time left.  [default: the number running now]")  # fmt: skip
 @_JSON
 def status(store: Path, jobs: int | None, as_json: bool) -> None:
-    """Show how far a store is, from any machine that sees it: what is done, running, failed and left, and how long."""
+    """Show which cells are done, running, failed or left.
+
+    It also shows the time left, and works on any machine that sees the store.
+    """
     from ..reading.overview import overview
     from ..store.store import Store
 
-    found = overview(Store.open(store))
-    _show(found, jobs or max(1, found.counts.get("running", 0)), as_json)
+    state = overview(Store.open(store))
+    _show(state, jobs or max(1, state.counts.get("running", 0)), as_json)
 
 
 @click.command()
 @_STORE
 @click.option("--cell", "keys", multiple=True, metavar="KEY",
-              help="A cell's name or hash, or its beginning. May be repeated.  [default: all]")  # fmt: skip
+              help="Name or hash of a cell, or the first characters. May be repeated.  [default: all]")  # fmt: skip
 @_execution
 def worker(
     store: Path, keys: tuple[str, ...], device: str, time_limit: float | None, keep_models: bool, states: States,
     data_root: Path | None,
 ) -> int:  # fmt: skip
-    """Run cells that a store was asked for, one after another: those of --cell, else all that nobody else runs.
+    """Run a store's planned cells one after another.
 
-    Any number of workers, on any machines that see the store, share the work.
+    It runs the cells given by --cell, else all that no other worker runs. Any number of workers share the work, on any
+    machines that see the store.
     """
     from ..running.executor import Execution
     from ..running.local import Local, missing
@@ -264,15 +276,15 @@ def worker(
     from .progress import shown
 
     _check_device(device)
-    found = Store.open(store)
-    cells = [find_cell(found, key) for key in keys] or asked_for(found)
-    todo, failed = missing(cells, found, retry_failed=bool(keys))
-    wanted = keep_models or kept_models(found)
-    execution = Execution(data_folder(data_root), device, time_limit, wanted, states)
+    opened = Store.open(store)
+    cells = [find_cell(opened, key) for key in keys] or asked_for(opened)
+    todo, failed = missing(cells, opened, retry_failed=bool(keys))
+    keep = keep_models or kept_models(opened)
+    execution = Execution(data_folder(data_root), device, time_limit, keep, states)
     if todo:
         Local().prepare(todo, execution)
     with shown(todo) as show:
-        events = Local().run(todo, found, execution, show)
+        events = Local().run(todo, opened, execution, show)
     unfinished = [event for event in events if event.kind == "failed" or (keys and event.kind != "done")]
     return 1 if failed or unfinished else 0
 
@@ -280,21 +292,24 @@ def worker(
 @click.command()
 @_STORE
 @click.argument("cell", metavar="CELL")
-@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: what the cell was computed on]")
+@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: the device of the first computation]")
 @_DATA
 def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) -> int:
-    """Compute CELL (its name or hash, or its beginning) again, and say whether its numbers are the same."""
+    """Compute CELL again and compare all its numbers.
+
+    CELL is a name or hash, or the first characters of either.
+    """
     from ..running.rerun import rerun as again
     from ..store.plans import find_cell
     from ..store.store import Store
 
     _check_device(device or "auto")
-    found = Store.open(store)
-    chosen = find_cell(found, cell)
+    opened = Store.open(store)
+    chosen = find_cell(opened, cell)
     with tempfile.TemporaryDirectory() as scratch:
-        result = again(found, chosen, Path(scratch, "store"), data_folder(data_root), device)
+        result = again(opened, chosen, Path(scratch, "store"), data_folder(data_root), device)
     for what, before, now in result.circumstances:
-        click.echo(f"otherwise: {what} was {before}, is {now}")
+        click.echo(f"changed: {what} was {before}, is now {now}")
     for metric, (number, gap) in result.differing.items():
         click.echo(f"differs: {metric}, {number} numbers, by up to {gap:g}")
     if result.pictures_differ:
@@ -309,14 +324,17 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
 @_DATA
 @_JSON
 def doctor(data_root: Path | None, as_json: bool) -> None:
-    """Show what a bug report needs: versions, machine, devices, data, broken plug-ins."""
+    """Print the facts that a bug report needs.
+
+    They are versions, the machine, devices, data and broken extensions.
+    """
     from .doctor import examine
 
-    found = examine(data_folder(data_root))
+    subjects = examine(data_folder(data_root))
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        click.echo(json.dumps(subjects, indent=1))
         return
-    for subject, facts in found.items():
+    for subject, facts in subjects.items():
         click.echo(subject)
         for name, value in facts.items():
             click.echo(f"  {name}: {value}")
@@ -325,33 +343,33 @@ def doctor(data_root: Path | None, as_json: bool) -> None:
 COMMANDS = (run, plan, status, worker, rerun, doctor)
 
 
-def _show(found: Overview, jobs: int, as_json: bool) -> None:
+def _show(view: Overview, jobs: int, as_json: bool) -> None:
     from rich.filesize import decimal
 
     if as_json:
         names = ("counts", "hours_left", "bytes_now", "bytes_left", "state_bytes", "unreadable")
-        cells = [asdict(item) for item in found.items]
-        click.echo(json.dumps({name: getattr(found, name) for name in names} | {"cells": cells}, indent=1))
+        cells = [asdict(item) for item in view.items]
+        click.echo(json.dumps({name: getattr(view, name) for name in names} | {"cells": cells}, indent=1))
         return
-    click.echo(f"{found.store.path}: {found.counts.get('done', 0)} of {len(found.items)} cells are done")
-    for name, number in found.counts.items():
+    click.echo(f"{view.store.path}: {view.counts.get('done', 0)} of {len(view.items)} cells are done")
+    for name, number in view.counts.items():
         click.echo(f"{name:>13}  {number}")
-    for item in found.items:
+    for item in view.items:
         if item.reason:
             click.echo(f"{item.status} {item.name}: {' '.join(item.reason.split())}")
-    for line in found.unreadable:
-        click.echo(f"a plan can't be read: {line}")
-    if any(item.left for item in found.items):
-        hours = found.hours_left
-        known = "" if hours is None else f"about {_duration(hours / jobs)}, {jobs} at a time"
-        click.echo(f"time left: {known or 'unknown before a cell is done'}")
-    ending = f", about {decimal(found.bytes_now + round(found.bytes_left))} in the end" if found.bytes_left else ""
-    state = f"; an interrupted or running cell adds up to {decimal(found.state_bytes)}" if found.state_bytes else ""
-    click.echo(f"on disk: {decimal(found.bytes_now)}{ending}{state}")
+    for line in view.unreadable:
+        click.echo(f"unreadable plan: {line}")
+    if any(item.left for item in view.items):
+        hours = view.hours_left
+        estimate = "" if hours is None else f"about {_duration(hours / jobs)}, {jobs} at a time"
+        click.echo(f"time left: {estimate or 'unknown before a cell is done'}")
+    ending = f", about {decimal(view.bytes_now + round(view.bytes_left))} in the end" if view.bytes_left else ""
+    state = f"; an interrupted or running cell adds up to {decimal(view.state_bytes)}" if view.state_bytes else ""
+    click.echo(f"on disk: {decimal(view.bytes_now)}{ending}{state}")
 
 
 def _set_aside(store: Store, todo: Sequence[Cell]) -> Iterator[str]:
-    """What is to be said of the cells to run that have something in their place."""
+    """Lines about cells to run whose place in the store holds an older or damaged result."""
     from ..store.record import Status
     from ..store.staleness import outdated
 
@@ -359,7 +377,7 @@ def _set_aside(store: Store, todo: Sequence[Cell]) -> Iterator[str]:
     for cell in todo:
         stored = store.cell(cell.name)
         if stored.status == Status.DAMAGED:
-            yield f"{cell}: {stored.reason}; it is set aside, and computed anew"
+            yield f"{cell}: {stored.reason}; it is set aside and computed anew"
         elif stored.status == Status.DONE and stored.facts:
             stale[outdated(stored.facts)] += 1
     for why, number in stale.items():
@@ -394,9 +412,9 @@ def _on_ray(
 
 
 def _without_model(store: Store, cells: Sequence[Cell]) -> int:
-    """The number of finished cells that could have kept their model and have none."""
-    stored = (store.cell(cell.name) for cell in cells)
-    return sum(one.status == "done" and not one.model and not one.record.get("no_model") for one in stored)
+    """The number of finished cells without a model that could have kept one."""
+    folders = (store.cell(cell.name) for cell in cells)
+    return sum(folder.status == "done" and not folder.model and not folder.record.get("no_model") for folder in folders)
 
 
 def _places(gpus: str | None, per_gpu: int, device: str, jobs: int | None) -> list[str]:
@@ -404,15 +422,16 @@ def _places(gpus: str | None, per_gpu: int, device: str, jobs: int | None) -> li
 
     if gpus is None:
         if per_gpu > 1:
-            raise InputError("--slots-per-gpu says how many cells share a device of --gpus: give that as well")
+            raise InputError("--slots-per-gpu needs --gpus, such as --gpus 0,1")
         return []
     if device not in ("auto", "cuda") or jobs is not None:
-        raise InputError("--gpus chooses devices and, with --slots-per-gpu, cells at a time: leave --device and --jobs")
+        raise InputError("--gpus can't be combined with --device or --jobs; --slots-per-gpu sets the cells at a time on"
+                         " each GPU")  # fmt: skip
     return slots(gpus, per_gpu)
 
 
 def _seeds(text: str) -> list[int]:
-    """``0-4`` or ``0,3,7`` or a mixture."""
+    """The seeds of a text such as ``0-4``, ``0,3,7`` or ``0-4,7``."""
     seeds: list[int] = []
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")

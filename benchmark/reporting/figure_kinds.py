@@ -1,4 +1,4 @@
-"""The kinds of figure, in one table: what each shows and needs, how a page shows it, and whether it is published."""
+"""The kinds of figures, in one table: what each shows and needs, how a page shows it, and whether it is published."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class FigureKind:
     summary: str
     """One sentence."""
     needs: str
-    """What a store must have for it, as the end of a sentence that begins with "it needs"."""
+    """The data that a store must have, as the end of a sentence that begins with "it needs"."""
     draw: Callable[[Scene], Iterator[Drawing]] | None = None
     """Draws the figures of this kind for one scenario; none if something needed is missing."""
     over: Callable[[Scores, Style], Iterator[Drawing]] | None = None
-    """Draws those of all scenarios together; raises InputError if there are too few."""
+    """Draws the figures of all scenarios together; raises InputError if there are too few."""
     layout: Literal["open", "folded", "gallery"] = "open"
     """How a page shows it: open, folded away one by one, or folded away together, as images side by side."""
     is_published: bool = False
-    """Whether ``publish`` keeps it of every store, beside the figures that a suite names."""
+    """Whether ``publish`` draws it for every store, besides the figures that a suite names."""
 
 
 _SEVERAL = "a method with several intervals"
@@ -50,7 +50,7 @@ FIGURE_KINDS = {
         is_published=True,
     ),
     "forgetting": FigureKind(
-        "How far each distribution's last negative ELBO lies above its best.",
+        "Rise of each distribution's negative ELBO from its best to its last value.",
         _SEVERAL,
         comparisons.forgetting,
         is_published=True,
@@ -94,7 +94,7 @@ FIGURE_KINDS = {
         layout="folded",
     ),
     "options": FigureKind(
-        "Components and negative ELBO at the end against each option that variants of a method differ in by a number.",
+        "Components and negative ELBO at the end against each numeric option in which variants of a method differ.",
         "two variants of a method that differ in a number, such as NAME:option=1 and NAME:option=2",
         sweeps.options,
         layout="folded",
@@ -121,17 +121,17 @@ FIGURE_KINDS = {
         layout="gallery",
     ),
 }
-"""Every kind of figure, by name, in the order in which they are drawn. A new one is one entry more."""
+"""Every kind of figure by name, in the order of drawing. A new kind is a new entry."""
 _EARLIER_NAMES = {"thresholds": "options"}
-"""Names that suites and commands may still use, and those that they stand for."""
+"""Old names that suites and commands may still use, with the new ones."""
 
 
 def figure_name(name: str, metrics: Iterable[str]) -> str:
-    """The name of a kind, or of a metric whose curve is wanted. A kind's earlier name gives the one that it has now.
+    """The name of a kind of figure, or of a metric whose curve is wanted. An old name of a kind gives the new one.
 
     Args:
-        name: as a user wrote it.
-        metrics: names of the metrics there are.
+        name: the name as a user wrote it.
+        metrics: names of the existing metrics.
 
     Raises:
         InputError: neither a kind nor a metric has this name.
@@ -143,10 +143,10 @@ def figure_name(name: str, metrics: Iterable[str]) -> str:
 
 
 def check_figures(suite: Suite) -> None:
-    """See whether there are the figures that a suite names.
+    """Check that the figures that a suite names exist.
 
     Raises:
-        InputError: one isn't there; the text has the suite's file and the key.
+        InputError: one doesn't exist; the text has the suite's file and the key.
     """
     for i, name in enumerate(suite.figures):
         with suite.at("figures", i):

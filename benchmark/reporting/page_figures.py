@@ -17,7 +17,7 @@ from .figures.drawing import Drawing
 _SVG_LIMIT, _CSV_LIMIT = 300_000, 150_000
 """Bytes. A larger drawing becomes a PNG, and a larger table isn't put into the page."""
 _GREYS, _COLOURS = 16, 64
-"""Colours of a PNG: with so few it takes a quarter of the bytes, for a difference that one has to look for."""
+"""Colours of a PNG: with so few it takes a quarter of the bytes, and the difference is hard to see."""
 _GRID_DPI = 72
 """Dots per inch of images side by side: enough for more than one pixel of the screen per pixel of an image."""
 _FAMILIES = re.compile(r"'DejaVu Sans'.*?sans-serif")
@@ -45,7 +45,7 @@ class PageFigure:
 
 
 def page_figure(drawing: Drawing, number: int, as_image: bool) -> PageFigure:
-    """Make a drawing a part of a page. Its title is taken out of it, since the page has it as a caption.
+    """Make a drawing a part of a page. The drawing loses its title, which the page shows as a caption.
 
     Args:
         drawing: the figure; it is changed.

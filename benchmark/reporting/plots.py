@@ -26,23 +26,22 @@ def drawings(
     """Draw a store's figures, one at a time.
 
     Args:
-        source: where the cells are.
+        source: the store to draw.
         kinds: names of :data:`~.figure_kinds.FIGURE_KINDS`, or of metrics for one curve each; by default every kind
             that the store has the data for.
         style: one of ``style.STYLES``.
         scenario: the label of the only one to draw; figures of all scenarios together are then left out.
-        note: is told, in a line each, what the figures lack because a cell's pictures can't be used.
+        note: gets a line for each reason why figures lack a cell's pictures.
 
     Raises:
-        InputError: at once, if something doesn't exist; while drawing, if the store lacks what a kind that was asked
-            for needs.
+        InputError: at once, if something doesn't exist; while drawing, if the store lacks the data of a wanted kind.
     """
     current = current_of(source)
     names = list(dict.fromkeys(figure_name(name, current.metrics) for name in kinds))
     every = scenes(current, style_of(style))
     if not every:
         store = current.store
-        raise InputError(f"{store.path} has no finished cell yet; `lifegen run --out {store.path}` goes on with it")
+        raise InputError(f"{store.path} has no finished cell yet; finish it with `lifegen run ... --out {store.path}`")
     if scenario is not None and scenario not in (labels := [scene.scenario for scene in every]):
         raise unknown("scenario in this store", scenario, labels)
     chosen = [scene for scene in every if scenario in (None, scene.scenario)]
@@ -105,11 +104,11 @@ def plot(
     style: str = "screen",
     note: Callable[[str], None] = lambda line: None,
 ) -> list[Path]:
-    """Write a store's figures, one folder per scenario, and beside each what was drawn, as NAME.csv.
+    """Write a store's figures, one folder per scenario, with each figure's numbers beside it as NAME.csv.
 
     Args:
-        store: where the cells are.
-        folder: where figures go.
+        store: the store to draw.
+        folder: the folder to write.
         kinds: as for :func:`drawings`.
         formats: of "png", "svg" and "pdf".
         style: as for :func:`drawings`.

@@ -1,4 +1,4 @@
-"""A store's results as a folder for others: tables, figures, report, and how to repeat them. No torch."""
+"""A store's results as a folder for others: tables, figures, report, and how to repeat them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def publish(source: Store | Current, folder: Path) -> list[Path]:
 
     Args:
         source: the store, with at least one finished cell.
-        folder: new, empty, or published before: then it is replaced. Files that aren't published ones stay.
+        folder: a new or empty folder, or one published before, whose published files are replaced and others stay.
 
     Returns:
         the files written.
@@ -94,8 +94,8 @@ _NAMED_IN_README = re.compile(r"^with (.+) of this folder in the current one\.$"
 
 
 def _files_before(folder: Path) -> set[str]:
-    """The files of extensions that were published into a folder before: ``leaderboard.json`` lists them; where it
-    doesn't yet, README.md names them."""
+    """The files of extensions published into a folder before. ``leaderboard.json`` lists them; an older folder's
+    README.md names them."""
     names: list[object] = []
     with suppress(OSError, ValueError, RecursionError):
         content = json.loads((folder / FACTS).read_text())
@@ -107,7 +107,7 @@ def _files_before(folder: Path) -> set[str]:
 
 
 def _differs(file: Path, text: str) -> bool:
-    """Whether there is something else in a file's place."""
+    """Whether a file exists with other content."""
     return file.exists() and not (file.is_file() and file.read_bytes() == text.encode())
 
 
@@ -118,17 +118,15 @@ def _circumstances(current: Current) -> str:
 
 
 def _tables(current: Current, folder: Path) -> list[Path]:
-    found = table(current)
+    tidy = table(current)
     parquet, csv = folder / PUBLISHED, (folder / PUBLISHED).with_suffix(".csv.gz")
-    found.to_parquet(parquet, index=False)
-    found.to_csv(csv, index=False, compression={"method": "gzip", "mtime": 0})  # equal tables are equal files
+    tidy.to_parquet(parquet, index=False)
+    tidy.to_csv(csv, index=False, compression={"method": "gzip", "mtime": 0})  # equal tables are equal files
     return [parquet, csv]
 
 
 def _figures(current: Current, folder: Path, suite: str | None, several: bool) -> list[Path]:
-    """The figures that are published of every store, and those of the suite; in one folder per scenario where there are
-    several.
-    """
+    """Draw the figures published for every store and those of the suite; several scenarios get a folder each."""
     wanted = {"negative_elbo", *(kind for kind, facts in FIGURE_KINDS.items() if facts.is_published)}
     wanted |= {figure_name(figure, current.metrics) for figure in (suites()[suite].figures if suite else ())}
     for old in sorted(folder.rglob("*"), reverse=True):

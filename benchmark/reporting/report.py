@@ -1,7 +1,6 @@
-"""One HTML page of everything that a store says: tables, figures, tests, what is left out, and where it comes from. No
-torch.
+"""One HTML page with all results of a store: tables, figures, tests, cells left out, and provenance.
 
-The page is complete in itself: it loads nothing, and its own policy forbids it to. Equal stores give equal pages.
+The page loads nothing, and its own content policy forbids it to. Equal stores give equal pages.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def report(source: Store | Current, file: Path | None = None) -> Path:
 
     Args:
         source: the store to report.
-        file: where to; ``report.html`` in the store by default.
+        file: the file to write; ``report.html`` in the store by default.
 
     Returns:
         the file.
@@ -92,9 +91,9 @@ def _unwritable(file: Path, error: OSError) -> InputError:
 
 
 def _content(current: Current, scores: Scores) -> dict[str, Any]:
-    """What the template names."""
+    """The variables of the template."""
     board = leaderboard(scores)
-    boards = [_table(one, f"board-{number}") for number, one in enumerate(tables.tables_of(board), 1)]
+    boards = [_table(table, f"board-{number}") for number, table in enumerate(tables.tables_of(board), 1)]
     across, across_notes = _across(scores) if len(scores.scenarios) > 1 else (None, ())
     cells = _Cells.of(current)
     scenes = list(_scenes(current, scores))
@@ -105,7 +104,7 @@ def _content(current: Current, scores: Scores) -> dict[str, Any]:
         ("leaderboard", "Leaderboard", _parts(boards) + ([("across", "Across scenarios")] if across_notes else [])),
         ("figures", "Figures", _parts(scenes if len(scenes) > 1 else scenes[0]["kinds"])),
         ("tests", "Tests", _parts(tests) + general),
-        ("left-out", "What is left out", []),
+        ("left-out", "Cells left out", []),
         ("provenance", "Provenance", [("versions", "Versions"), ("glossary", "Metrics")]),
     ]
     return {
@@ -140,12 +139,12 @@ def _parts(sections: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 def _breakable(label: str) -> Markup:
-    """A label that lines may be broken in, before its options."""
+    """A label that may be broken into lines between its options."""
     return Markup(re.sub("([:,])", r"\1<wbr>", str(escape(label))))
 
 
-def _plural(number: int, one: str) -> str:
-    return f"{number} {one}" if number == 1 else f"{number} {one}s"
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _span(numbers: Iterable[float]) -> str:
@@ -163,12 +162,12 @@ def _seeds(numbers: pd.Series) -> str:
     return f"{_span(numbers)} {'seed' if numbers.max() == 1 else 'seeds'}"
 
 
-# What was run, and what is left out
+# Cells run, and cells left out
 
 
 @dataclass(frozen=True)
 class _Cells:
-    """The store's cells by what became of them."""
+    """The store's cells, by scenario and status."""
 
     shown: Sequence[CurrentCell]
     left_out: list[dict[str, str]] = field(default_factory=list)
@@ -176,21 +175,21 @@ class _Cells:
 
     @staticmethod
     def of(current: Current) -> _Cells:
-        found = _Cells(current.cells)
+        cells = _Cells(current.cells)
         for cell in current.cells:
-            found._count(cell.scenario, Status.DONE)
+            cells._count(cell.scenario, Status.DONE)
         labels = {cell.folder.name: cell.facts.scenario.label if cell.facts else "" for cell in current.stored}
         for name, (status, reason) in current.left_out.items():
-            found._count(labels[name] or "(can’t be read)", status)
-            found.left_out.append({"name": name, "status": status, "reason": reason})
-        return found
+            cells._count(labels[name] or "(can’t be read)", status)
+            cells.left_out.append({"name": name, "status": status, "reason": reason})
+        return cells
 
     def _count(self, label: str, status: Status) -> None:
         self.by_scenario.setdefault(label, Counter())[status] += 1
 
     @property
     def statuses(self) -> set[Status]:
-        """Those that occur among the cells that aren't shown."""
+        """The statuses of the cells that aren't shown."""
         return {status for numbers in self.by_scenario.values() for status in numbers} - {Status.DONE}
 
     def counts(self, label: str | None = None) -> dict[str, int]:
@@ -201,13 +200,13 @@ class _Cells:
                 if total[status] or status in (Status.DONE, Status.FAILED)}  # fmt: skip
 
     def scenarios(self) -> Iterator[dict[str, Any]]:
-        known = describe("scenario")
+        index = describe("scenario")
         for label in sorted(self.by_scenario):
             cells = [cell for cell in self.shown if cell.scenario == label]
             scenario = cells[0].facts.scenario if cells else None
             yield {
                 "label": label,
-                "summary": known[scenario.name].summary if scenario and scenario.name in known else "",
+                "summary": index[scenario.name].summary if scenario and scenario.name in index else "",
                 "track": scenario.track if scenario else "–",
                 "intervals": max((len(cell.facts.visits) for cell in cells), default="–"),
                 "methods": len({cell.method for cell in cells}),
@@ -216,50 +215,50 @@ class _Cells:
             }
 
     def methods(self, scores: Scores) -> list[dict[str, Any]]:
-        known = describe("method")
-        found = {}
+        index = describe("method")
+        rows = {}
         for cell in self.shown:
             method = cell.facts.method
-            found[cell.method] = {
+            rows[cell.method] = {
                 "name": shown(cell.method),
-                "summary": known[method.name].summary if method.name in known else "",
+                "summary": index[method.name].summary if method.name in index else "",
                 "uses": ", ".join(scores.uses[cell.method]).replace("-", " ") or "–",
                 "version": method.version,
             }
-        return [found[method] for method in sorted(found)]
+        return [rows[method] for method in sorted(rows)]
 
 
 # Leaderboards
 
 
-def _table(one: tables.TextTable, anchor: str) -> dict[str, Any]:
-    """A table in blocks: what is sorted stays within its block."""
-    blocks = [(kind, list(lines)) for kind, lines in groupby(one.lines, key=lambda line: line.kind)]
-    title = tables.title(one.scenario)
+def _table(table: tables.TextTable, anchor: str) -> dict[str, Any]:
+    """A table in blocks, within which its lines are sorted."""
+    blocks = [(kind, list(lines)) for kind, lines in groupby(table.lines, key=lambda line: line.kind)]
+    title = tables.title(table.scenario)
     return {
         "anchor": anchor,
-        "label": one.scenario,
+        "label": table.scenario,
         "title": title,
-        "titles": ("method", *one.titles),
+        "titles": ("method", *table.titles),
         "blocks": blocks,
     }
 
 
 def _across(scores: Scores) -> tuple[dict[str, Any] | None, Sequence[str]]:
-    """The table across scenarios with its notes; or none, and why."""
+    """The table across scenarios with its notes; or None and the reason."""
     try:
         board = leaderboard(scores, across=True)
     except InputError as error:
         return None, (f"There is no table across scenarios: {error}",)
-    (one,) = tables.tables_of(board)
-    return _table(one, "across"), board.notes
+    (table,) = tables.tables_of(board)
+    return _table(table, "across"), board.notes
 
 
 # Figures
 
 
 def _scenes(current: Current, scores: Scores) -> Iterator[dict[str, Any]]:
-    """The figures by scenario and kind; and those over scenarios, or why there are none."""
+    """The figures by scenario and kind, then those over scenarios or the reasons why there are none."""
     numbers = count(1)
     for place, label in enumerate(scores.scenarios, 1):
         notes: list[str] = []
@@ -279,7 +278,7 @@ def _scenes(current: Current, scores: Scores) -> Iterator[dict[str, Any]]:
 def _kind(
     anchor: str, kind: str, drawn: Iterable[Drawing], numbers: Iterator[int], metrics: Mapping[str, MetricFacts]
 ) -> dict[str, Any]:
-    """The figures of one kind, by how its layout shows them; the curve of the metric that ranks is always open."""
+    """The figures of one kind, by layout; the curve of the metric that ranks is always open."""
     layout = FIGURE_KINDS[kind].layout
     ranking_first = sorted(drawn, key=lambda drawing: drawing.name != _RANKING)
     figures = [page_figure(drawing, next(numbers), layout == "gallery") for drawing in ranking_first]
@@ -302,44 +301,44 @@ def _kind(
 
 
 def _tests(scores: Scores, board: Board) -> Iterator[dict[str, Any]]:
-    """Each scenario's pairs of methods: in words, as a grid, as a table."""
+    """Each scenario's pairs of methods, in words, as a grid and as a table."""
     unit = scores.metrics[_RANKING].unit
-    for place, (label, found) in enumerate(pairs(scores, _RANKING).groupby("scenario"), 1):
+    for place, (label, table) in enumerate(pairs(scores, _RANKING).groupby("scenario"), 1):
         of_scenario = board.table[board.table["scenario"] == label]
-        methods = [one for one in of_scenario["method"].unique() if one in {*found["a"], *found["b"]}]
+        methods = [name for name in of_scenario["method"].unique() if name in {*table["a"], *table["b"]}]
         yield {
             "anchor": f"tests-{place}",
             "label": label,
-            "words": list(_verdict(found, unit)),
-            "grid": list(_grid(found, methods)),
+            "words": list(_verdict(table, unit)),
+            "grid": list(_grid(table, methods)),
             "titles": _TITLES,
-            "rows": [_row(pair) for pair in found.itertuples()],
+            "rows": [_row(pair) for pair in table.itertuples()],
         }
 
 
-def _verdict(found: pd.DataFrame, unit: str) -> Iterator[str]:
-    seeds = _seeds(found["n"])
-    if found["n"].max() == 1:
-        yield "One seed: nothing says how far its values lie from another’s, so there are no intervals and no tests."
+def _verdict(table: pd.DataFrame, unit: str) -> Iterator[str]:
+    seeds = _seeds(table["n"])
+    if table["n"].max() == 1:
+        yield "There is only one seed, so the spread of seeds is unknown, and there are no intervals and no tests."
         return
-    decided = int((found["p_holm"] <= 1 - LEVEL).sum())
-    yield f"{decided} of {_plural(len(found), 'pair')} differ at 5 % after correction, with {seeds}."
-    if single := int((found["n"] == 1).sum()):
-        yield f"{_plural(single, 'pair')} {'has' if single == 1 else 'have'} one seed in common: not tested."
-    if equal := int(((found["difference"] == 0) & found["p"].isna() & (found["n"] > 1)).sum()):
+    decided = int((table["p_holm"] <= 1 - LEVEL).sum())
+    yield f"{decided} of {_plural(len(table), 'pair')} differ at 5 % after correction, with {seeds}."
+    if single := int((table["n"] == 1).sum()):
+        yield f"{_plural(single, 'pair')} {'has' if single == 1 else 'have'} one seed in common and can’t be tested."
+    if equal := int(((table["difference"] == 0) & table["p"].isna() & (table["n"] > 1)).sum()):
         yield f"{_plural(equal, 'pair')} {'has' if equal == 1 else 'have'} equal values in every seed."
-    resolvable = found["resolvable"].dropna()
+    resolvable = table["resolvable"].dropna()
     resolvable = resolvable[resolvable > 0]
     if len(resolvable):
         yield (
             f"Smallest resolvable difference, by pair: {_span(resolvable)} {unit}, median "
-            f"{_rounded(resolvable.median())}. It is before correction: one test of all these needs more."
+            f"{_rounded(resolvable.median())}. This is before correction; with the correction it is larger."
         )
 
 
-def _grid(found: pd.DataFrame, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _grid(table: pd.DataFrame, methods: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Each method against each: the row's mean minus the column's."""
-    signed = {(pair.a, pair.b): (pair.difference, pair.p_holm) for pair in found.itertuples()}
+    signed = {(pair.a, pair.b): (pair.difference, pair.p_holm) for pair in table.itertuples()}
     signed |= {(b, a): (-difference, p) for (a, b), (difference, p) in signed.items()}
     for row in methods:
         cells = []
@@ -357,7 +356,7 @@ _TITLES = ("a", "b", "seeds", "difference", "95 %\ninterval", "p", "p\ncorrected
 
 
 def _row(pair: Any) -> dict[str, Any]:
-    """One pair's texts, each with what it sorts by; None where undefined."""
+    """One pair's texts, each with the value that it sorts by; None where undefined."""
     interval = None if pd.isna(pair.low) else f"{_signed(pair.low)} to {_signed(pair.high)}"
     cells = [
         (str(pair.n), pair.n),
@@ -383,8 +382,8 @@ def _conclusions(scores: Scores) -> list[str]:
     lines = [
         "Can: which of two methods has the better value on this stream, with these options and this budget, where the "
         "corrected p is below 0.05.",
-        "Can’t: that two methods are equal. A large p says that these seeds don’t tell them apart; a true difference "
-        "below the resolvable one would mostly go unnoticed.",
+        "Can’t: that two methods are equal. A large p says only that these seeds don’t tell them apart; a true "
+        "difference below the resolvable one would mostly go unnoticed.",
         "Can’t: anything about other data, budgets, architectures or options. Seeds vary initialisation, the order of "
         "the data and random interval lengths; images, their split and the order of classes stay as the scenario has "
         "them.",
@@ -392,8 +391,8 @@ def _conclusions(scores: Scores) -> list[str]:
     ]
     if seeds.max() < (needed := wilcoxon_needs()):
         lines.append(
-            "Intervals and tests suppose that values of seeds are about normal, which can’t be checked with "
-            f"{_seeds(seeds)}. A test by ranks, which supposes less, can’t find anything below {needed} seeds."
+            "Intervals and tests assume that values of seeds are about normal, which can’t be checked with "
+            f"{_seeds(seeds)}. A rank test, which assumes less, can’t find a difference below {needed} seeds."
         )
     return lines
 
@@ -402,7 +401,7 @@ def _conclusions(scores: Scores) -> list[str]:
 
 
 def _circumstances(table: pd.DataFrame) -> dict[str, Any]:
-    """Machines and software, one column each, and what all of it took."""
+    """Machines and software, one column each, with the total hours and dates."""
     texts = {"hours": table["hours"].map("{:.2f}".format)}
     text = table.assign(**texts).astype(object).where(table.notna(), "–").map(str)
     return {
@@ -415,21 +414,21 @@ def _circumstances(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _versions(numbers: dict[str, int]) -> list[tuple[str, str]]:
-    """By kind of thing: what has which version."""
-    found: dict[str, dict[int, list[str]]] = {}
+    """The names of each version, by kind."""
+    names_of: dict[str, dict[int, list[str]]] = {}
     for part, number in sorted(numbers.items()):
         kind, _, name = part.rpartition(" ")
         kind = "protocol" if name == "protocol" else f"{kind}s"
-        found.setdefault(kind, {}).setdefault(number, []).append("" if kind == "protocol" else name)
+        names_of.setdefault(kind, {}).setdefault(number, []).append("" if kind == "protocol" else name)
     order = ("protocol", "scenarios", "methods", "metrics")
     return [
         (
             kind,
             "; ".join(
-                f"version {number}: {', '.join(names)}".removesuffix(": ") for number, names in found[kind].items()
+                f"version {number}: {', '.join(names)}".removesuffix(": ") for number, names in names_of[kind].items()
             ),
         )
-        for kind in sorted(found, key=order.index)
+        for kind in sorted(names_of, key=order.index)
     ]
 
 

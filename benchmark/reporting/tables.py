@@ -1,4 +1,4 @@
-"""Leaderboards as text, CSV, JSON, Markdown, LaTeX and HTML. No torch."""
+"""Leaderboards as text, CSV, JSON, Markdown, LaTeX and HTML."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _FAILED = "✗"
 _IN_LATEX = {"±": r"$\pm$", "▲": r"$\blacktriangle$", "▼": r"$\blacktriangledown$", "●": r"$\bullet$",
              "◆": r"$\blacklozenge$", "✎": r"$\ast$", "✗": r"$\times$", "–": "--", "|": r"\textbar{}"}  # fmt: skip
 _IN_MARKDOWN = re.compile(r"[\\|*\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
-"""What Markdown would take for markup; an underscore within a word is none."""
+"""Characters that Markdown would take for markup; an underscore within a word isn't."""
 _IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
@@ -45,7 +45,7 @@ class Line:
     texts: tuple[str, ...]
     """one per column"""
     values: tuple[float | None, ...]
-    """what the column sorts by"""
+    """the values that columns sort by"""
 
 
 @dataclass(frozen=True)
@@ -59,29 +59,30 @@ class TextTable:
 
 def tables_of(board: Board) -> Iterator[TextTable]:
     """The tables of a leaderboard, one per scenario: means over seeds ± half of their 95 % intervals."""
-    known = {column.metric: column for column in COLUMNS if column.metric}
+    usual = {column.metric: column for column in COLUMNS if column.metric}
     for scenario, rows in board.table.groupby("scenario", sort=False):
         metrics = set(rows["metric"])
         ranked = rows[rows["metric"] == board.metrics[0]].set_index("method")
-        # What nobody has isn't shown; a metric that the standard table doesn't have gets a plain column.
-        about = [one for one in COLUMNS if not one.metric and (one.what == "n" or ranked[one.what].notna().any())]
+        # Columns without a value are left out; a metric that isn't in the standard table gets a plain column.
+        about = [c for c in COLUMNS if not c.metric and (c.what == "n" or ranked[c.what].notna().any())]
         columns = [
             *about,
-            *(known.get(name, Column(name, name.replace("_", "\n"), 3)) for name in board.metrics if name in metrics),
+            *(usual.get(name, Column(name, name.replace("_", "\n"), 3)) for name in board.metrics if name in metrics),
         ]
         lines = []
         for method, group in rows.groupby("method", sort=False):
             by_metric = group.set_index("metric")
             n = int(group["n"].max())
             count = board.seeds(str(scenario), str(method))
-            found = [_cell(by_metric, column, board, n, count) for column in columns]
+            cells = [_cell(by_metric, column, board, n, count) for column in columns]
             name, kind = _named(str(method), board, has_failed=bool(count and count.failed))
-            lines.append(Line(str(method), name, kind, tuple(one[0] for one in found), tuple(one[1] for one in found)))
+            texts, values = tuple(text for text, _ in cells), tuple(value for _, value in cells)
+            lines.append(Line(str(method), name, kind, texts, values))
         yield TextTable(str(scenario), tuple(column.title for column in columns), tuple(lines))
 
 
 def legend(board: Board) -> list[str]:
-    """What the marks in the tables mean, as far as they occur."""
+    """The meanings of the marks that occur in the tables."""
     methods = set(map(str, board.table["method"]))
     scores = board.scores
     lines = []
@@ -102,12 +103,12 @@ def legend(board: Board) -> list[str]:
 
 
 def left_out_lines(board: Board) -> list[str]:
-    """The cells that aren't in it, each with the reason."""
+    """The cells left out of the leaderboard, each with the reason."""
     return [one_line(f"{name}: {' '.join(reason.split())}") for name, reason in board.scores.left_out.items()]
 
 
 def footnotes(board: Board) -> list[str]:
-    """All that stands below the tables."""
+    """All lines below the tables."""
     left_out = (f"left out: {text}" for text in left_out_lines(board))
     return [*legend(board), *map(one_line, board.notes), *left_out]
 
@@ -122,16 +123,16 @@ def title(scenario: str) -> str:
 def print_board(board: Board) -> None:
     """Print one table per scenario."""
     console = Console(highlight=False)
-    for one in tables_of(board):
+    for text_table in tables_of(board):
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
         table.add_column("method", no_wrap=True)
-        for head in one.titles:
+        for head in text_table.titles:
             table.add_column(Text(head), justify="right", no_wrap=True)
-        for line in one.lines:
+        for line in text_table.lines:
             style = None if line.kind == "competitor" else "dim"
             table.add_row(*map(Text, (line.name, *line.texts)), style=style)
         _widen(console, table)
-        console.print(Text(title(one.scenario), style="bold"))
+        console.print(Text(title(text_table.scenario), style="bold"))
         console.print(table)
         console.print()
     for text in footnotes(board):
@@ -139,7 +140,7 @@ def print_board(board: Board) -> None:
 
 
 def print_comparison(comparison: Comparison) -> None:
-    """Print what can be concluded, and the differences per interval and distribution, one scenario after another."""
+    """Print the conclusions and the differences per interval and distribution, one scenario after another."""
     console = Console(highlight=False)
     a, b = comparison.a, comparison.b
     for scenario, lines in comparison.words.items():
@@ -164,7 +165,7 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def _widen(console: Console, table: Table) -> None:
-    """Never narrower than its content: a terminal's own wrapping is easier to read than cut numbers."""
+    """Make the console as wide as the table: a terminal's own wrapping is easier to read than cut numbers."""
     natural = Measurement.get(console, console.options.update(max_width=1000), table).maximum
     console.width = max(console.width, natural)
 
@@ -174,19 +175,19 @@ def _place(row: Mapping[Hashable, Any]) -> str:
 
 
 def to_csv(board: Board) -> str:
-    """The board's table; numbers in full, nothing where there is no interval or rank. Where seeds are missing, the
-    columns ``asked`` and ``failed`` say how many each method was run with, and how many of these failed.
+    """The board's table with numbers in full; a missing interval or rank is empty. If seeds are missing, the columns
+    ``asked`` and ``failed`` say how many each method was run with, and how many of these failed.
     """
     return str(_with_seeds(board).to_csv(index=False))
 
 
 def to_json(board: Board, files: Sequence[str] | None = None) -> str:
-    """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``metrics``, what is known of
-    those of extensions; ``left_out``; ``notes``; and ``seeds``, where a method lacks some.
+    """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``metrics``, the facts about
+    metrics of extensions; ``left_out``; ``notes``; and ``seeds``, where a method lacks some.
 
     Args:
         board: the leaderboard.
-        files: names of the files of extensions that are published beside it, as ``files``.
+        files: names of the files of extensions published beside it.
     """
     scores = board.scores
     content: dict[str, Any] = {
@@ -209,7 +210,7 @@ def to_json(board: Board, files: Sequence[str] | None = None) -> str:
 
 
 def _with_seeds(board: Board) -> pd.DataFrame:
-    """The board's table, with how many seeds were asked for and failed where any are missing."""
+    """The board's table, with the numbers of planned and failed seeds if any are missing."""
     table = board.table
     lines = zip(table["scenario"], table["method"], table["n"], strict=True)
     counts = [(board.seeds(scenario, method), n) for scenario, method, n in lines]
@@ -222,10 +223,10 @@ def _with_seeds(board: Board) -> pd.DataFrame:
 
 
 def to_markdown(board: Board) -> str:
-    """Tables, with marks, notes and what is left out below."""
+    """Tables, with marks, notes and the cells left out below."""
     tables = [
-        f"**{in_markdown(title(one.scenario))}**\n\n{_tabulated(one, 'pipe', in_markdown)}\n"
-        for one in tables_of(board)
+        f"**{in_markdown(title(table.scenario))}**\n\n{_tabulated(table, 'pipe', in_markdown)}\n"
+        for table in tables_of(board)
     ]
     return "\n".join([*tables, *(f"- {in_markdown(text, with_code=True)}" for text in footnotes(board))]) + "\n"
 
@@ -235,7 +236,7 @@ def in_markdown(text: str, with_code: bool = False) -> str:
 
     Args:
         text: one line.
-        with_code: whether what stands between backticks is to be shown as code.
+        with_code: whether text between backticks is shown as code.
     """
     for character, entity in _IN_HTML.items():
         text = text.replace(character, entity)
@@ -246,11 +247,11 @@ def in_markdown(text: str, with_code: bool = False) -> str:
 def to_latex(board: Board) -> str:
     r"""Tables for ``\input``, with booktabs and amssymb."""
     tables = []
-    for one in tables_of(board):
-        text = _tabulated(one, "latex_booktabs")
+    for table in tables_of(board):
+        text = _tabulated(table, "latex_booktabs")
         for mark, command in _IN_LATEX.items():
             text = text.replace(mark, command)
-        tables.append(f"% {title(one.scenario)}\n{text}\n")
+        tables.append(f"% {title(table.scenario)}\n{text}\n")
     return (
         "% needs \\usepackage{booktabs,amssymb}\n"
         + "\n".join([*tables, *(f"% {text}" for text in footnotes(board))])
@@ -262,7 +263,7 @@ def to_html(board: Board) -> str:
     """Plain tables, without a page around them; ``lifegen report`` makes a page."""
     from html import escape
 
-    tables = [f"<h3>{escape(title(one.scenario))}</h3>\n{_tabulated(one, 'html')}\n" for one in tables_of(board)]
+    tables = [f"<h3>{escape(title(table.scenario))}</h3>\n{_tabulated(table, 'html')}\n" for table in tables_of(board)]
     return "\n".join([*tables, "<ul>", *(f"<li>{escape(text)}</li>" for text in footnotes(board)), "</ul>"]) + "\n"
 
 
@@ -273,20 +274,20 @@ FORMATS = {
     "latex": to_latex,
     "html": to_html,
 }
-"""Beside text."""
+"""Formats besides text."""
 
 
-def _tabulated(one: TextTable, form: str, escaped: Callable[[str], str] = str) -> str:
+def _tabulated(table: TextTable, form: str, escaped: Callable[[str], str] = str) -> str:
     from tabulate import tabulate
 
-    heads = ["method", *(escaped(head.replace("\n", " ")) for head in one.titles)]
-    rows = [[escaped(line.name), *line.texts] for line in one.lines]  # the texts are numbers
-    align = ["left", *["right"] * len(one.titles)]
+    heads = ["method", *(escaped(head.replace("\n", " ")) for head in table.titles)]
+    rows = [[escaped(line.name), *line.texts] for line in table.lines]  # the texts are numbers
+    align = ["left", *["right"] * len(table.titles)]
     return str(tabulate(rows, heads, tablefmt=form, disable_numparse=True, colalign=align))
 
 
 def _named(method: str, board: Board, has_failed: bool) -> tuple[str, str]:
-    """How a method is printed, and what kind of line it has."""
+    """A method's printed name, and the kind of its line."""
     failed = [_FAILED] if has_failed else []
     if reference := board.scores.references.get(method):
         return " ".join([shown(method), _REFERENCE[reference], *failed]), reference
@@ -299,14 +300,14 @@ def _named(method: str, board: Board, has_failed: bool) -> tuple[str, str]:
 def _cell(
     by_metric: pd.DataFrame, column: Column, board: Board, n: int, count: SeedCount | None
 ) -> tuple[str, float | None]:
-    """A column's text, and what it sorts by.
+    """A column's text, and the value that it sorts by.
 
     Args:
         by_metric: the method's rows of the board.
-        column: which.
-        board: the whole.
+        column: the column.
+        board: the leaderboard.
         n: seeds that the method has.
-        count: seeds that it was asked for with, if some of them aren't done.
+        count: the planned and failed seeds, if some aren't done.
     """
     if column.what == "n":
         is_across = (by_metric["scenario"] == ACROSS).all()
@@ -328,8 +329,8 @@ def _cell(
 
 
 def _seeds(n: int, count: SeedCount | None, is_across: bool) -> str:
-    """How many seeds a line has, of how many, and how many failed. Across scenarios ``n`` is the fewest in one of them,
-    and the others count all scenarios."""
+    """A line's numbers of finished, planned and failed seeds, in words. Across scenarios the first is the fewest in one
+    scenario, and the others count all scenarios."""
     if count is None:
         return str(n)
     if is_across:
@@ -338,7 +339,7 @@ def _seeds(n: int, count: SeedCount | None, is_across: bool) -> str:
 
 
 def _score(row: pd.Series) -> str:
-    """A score with its interval, which need not be symmetric."""
+    """A score with its interval, which may be asymmetric."""
     mean, low, high = (f"{round(row[key], 2) + 0.0:.2f}" for key in ("mean", "low", "high"))  # never −0
     return mean if pd.isna(row["low"]) else f"{mean} [{low}, {high}]"
 
@@ -351,6 +352,6 @@ def _number(row: pd.Series, column: Column, seeds: int) -> str:
         mean, half = mean / size, half / size
     digits = 1 if unit else column.digits
     text = f"{mean:.{digits}f}{unit}"
-    if half > 0:  # not with one seed, nor where all seeds are equal
+    if half > 0:  # unless there is one seed or all seeds are equal
         text += f" ± {half:.{digits}f}{unit}"
     return text if row["n"] == seeds else f"{text} (n = {row['n']})"

@@ -1,4 +1,4 @@
-"""The device, streams and methods of chosen names, as they are had in a worker."""
+"""Making the device, stream and method of a cell in a worker."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def find_device(name: str) -> torch.device:
     Raises:
         InputError: there is no such device here.
     """
-    found = torch.cuda.device_count() if name != "cpu" else 0
+    count = torch.cuda.device_count() if name != "cpu" else 0
     if name == "auto":
-        return torch.device("cuda" if found else "cpu")
+        return torch.device("cuda" if count else "cpu")
     device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= found:
-        raise InputError(f"--device {name}: torch finds {found} CUDA devices here; use --device cpu")
+    if device.type == "cuda" and (device.index or 0) >= count:
+        raise InputError(f"--device {name}: torch finds {count} CUDA devices here; use --device cpu")
     return device
 
 
@@ -63,8 +63,8 @@ def build_method(method: Spec) -> Method:
     """
     entry = method.entry()
     assert entry.config is not None
-    made: Method = entry.target(_validated(entry.config, method))
-    return made
+    built: Method = entry.target(_validated(entry.config, method))
+    return built
 
 
 def _validated(config: type[Options], choice: Spec) -> Options:

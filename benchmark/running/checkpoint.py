@@ -1,8 +1,8 @@
-"""What a run of one cell remembers at an interval boundary, and going on from there.
+"""Saving the state of a cell's run at an interval boundary, and continuing from it.
 
-On a CPU a run that was interrupted and resumed has the numbers of one that wasn't, bit for bit: all that training and
-measuring draw on is kept. That is the model, the optimiser, the plugins with all that they hold, every generator, the
-global ones too, what metrics keep of the interval before, and how long the rows are at the boundary.
+On a CPU an interrupted and resumed run has the numbers of an uninterrupted one, bit for bit. The state holds all that
+training and measuring draw on: the model, the optimiser, the plugins with all that they hold, every generator, also the
+global ones, what metrics keep of the interval before, and the length of the rows at the boundary.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .state import State, read_state, restore, write_state
 
 
 class Checkpoint:
-    """The objects of a run that its state is made of."""
+    """The objects of a run that make up its state."""
 
     def __init__(
         self, strategy: GenerativeTemplate, method: Method, stream: Stream, seeds: Seeds, evaluator: Evaluator
@@ -36,20 +36,20 @@ class Checkpoint:
         self._evaluator = evaluator
         self._live = {"model": strategy.model, "optimizer": strategy.optimizer}
         self._live |= {f"plugin {i}": plugin for i, plugin in enumerate(strategy.plugins)}
-        # In the order of their making, which is the same in each process.
-        experiences = [one for part in stream.streams.values() for one in part]
+        # In the order in which they were made, which is the same in each process.
+        experiences = [experience for part in stream.streams.values() for experience in part]
         self._known = [strategy, method, method.config, stream, seeds, *experiences, *evaluator.view]
 
     def write(self, file: Path, facts: Mapping[str, Any], samples: list[np.ndarray]) -> int:
-        """State the run in a file; returns its bytes.
+        """Write the run's state into a file; returns its bytes.
 
         Args:
-            file: where to.
+            file: the file to write.
             facts: JSON values.
             samples: pictures taken so far.
 
         Raises:
-            UnstatableError: something can't be stated.
+            UnstatableError: something can't be written as tensors and JSON.
             OSError: the file can't be written.
         """
         memory = {
@@ -66,33 +66,33 @@ class Checkpoint:
         Raises:
             InputError: the state isn't of such a run.
         """
-        found = restore(state, self._live, self._known, torch.device(self._strategy.device))
+        objects = restore(state, self._live, self._known, torch.device(self._strategy.device))
         try:
-            self._strategy.optimized_param_id = found["optimized parameters"]
-            self._evaluator.previous_codes = found["codes"]
-            samples: list[np.ndarray] = found["samples"]
-            _set_globals(found["globals"], self._strategy.device)
+            self._strategy.optimized_param_id = objects["optimized parameters"]
+            self._evaluator.previous_codes = objects["codes"]
+            samples: list[np.ndarray] = objects["samples"]
+            _set_globals(objects["globals"], self._strategy.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"the state isn't one of a run: {error}") from None
         return samples
 
 
 class Kept(NamedTuple):
-    """What a cell that was interrupted can be gone on from."""
+    """The state that an interrupted cell continues from."""
 
     state: State | None = None
     bytes: int = 0
-    """Of rows that belong to the state."""
+    """Bytes of the rows that belong to the state."""
     problem: str = ""
-    """Why a state that is there can't be used, if so: the cell begins anew."""
+    """Why a stored state can't be used, so that the cell begins anew; else empty."""
 
 
 def kept_in(folder: Path, circumstances: Mapping[str, Any]) -> Kept:
-    """Look for a state in a cell's folder. One that can't be read, isn't of this cell and these rows, or was made on
-    another device or by other versions of libraries, whose arithmetic may be another, isn't used.
+    """Look for a state in a cell's folder. It isn't used if it can't be read, belongs to another cell or other rows, or
+    was made on another device or by other versions of libraries, whose arithmetic may differ.
 
     Raises:
-        OSError: a file can't be read now; nothing says that it is damaged.
+        OSError: a file can't be read now, though it may be whole.
     """
     file = folder / STATE
     if not file.exists():
@@ -103,11 +103,11 @@ def kept_in(folder: Path, circumstances: Mapping[str, Any]) -> Kept:
             raise InputError(f"it is one of {state.facts['cell']}")
         size = int(state.facts["bytes"])
         if digest((folder / "metrics.jsonl").read_bytes()[:size]) != state.facts["digest"]:
-            raise InputError("metrics.jsonl isn't what it was")
+            raise InputError("metrics.jsonl has changed")
         if other := [key for key, value in circumstances.items() if state.facts["circumstances"].get(key) != value]:
             raise InputError(f"it was made with another {' and '.join(other)}")
     except (InputError, FileNotFoundError, LookupError, TypeError, ValueError, AttributeError) as error:
-        return Kept(problem=f"the state of the last boundary can't be gone on from: {error}")
+        return Kept(problem=f"the state of the last interval boundary can't be used: {error}")
     return Kept(state, size)
 
 

@@ -1,4 +1,4 @@
-"""The devices of this machine that cells run on. Neither this process nor the process server touches CUDA. No torch."""
+"""The devices of this machine that cells run on. Neither this process nor the process server touches CUDA."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..processes import pool
 
 
 def slots(gpus: str, per_gpu: int = 1) -> list[str]:
-    """The CUDA_VISIBLE_DEVICES of each of the cells that run at a time.
+    """The CUDA_VISIBLE_DEVICES of each cell that runs at a time.
 
     Args:
-        gpus: numbers as ``0,2``, counted as CUDA counts here, or UUIDs.
-        per_gpu: cells that share one.
+        gpus: numbers such as ``0,2``, as CUDA counts here, or UUIDs.
+        per_gpu: cells that share a GPU.
 
     Raises:
         InputError: there is no such device.
@@ -21,27 +21,27 @@ def slots(gpus: str, per_gpu: int = 1) -> list[str]:
     names = [name.strip() for name in gpus.split(",")]
     setting = os.environ.get("CUDA_VISIBLE_DEVICES")
     visible = [name.strip() for name in setting.split(",") if name.strip()] if setting is not None else None
-    found = []
+    devices = []
     for name in names:
         if not name.isdecimal() and not name.startswith(("GPU-", "MIG-")):
-            raise InputError(f"--gpus {gpus!r}: {name!r} isn't a number or UUID; such as --gpus 0,1")
+            raise InputError(f"--gpus {gpus!r}: {name!r} isn't a number or UUID; give such as --gpus 0,1")
         if name.isdecimal() and visible is not None:
             if int(name) >= len(visible):
                 raise InputError(
                     f"--gpus {gpus!r}: CUDA_VISIBLE_DEVICES={setting!r} leaves {len(visible)} devices here"
                 )
             name = visible[int(name)]
-        found.append(name)
-    if len(set(found)) < len(found):
-        raise InputError(f"--gpus {gpus!r} names a device twice; --slots-per-gpu says how many cells share one")
-    return found * per_gpu
+        devices.append(name)
+    if len(set(devices)) < len(devices):
+        raise InputError(f"--gpus {gpus!r} names a device twice; --slots-per-gpu sets how many cells share a device")
+    return devices * per_gpu
 
 
 def resolve_precision(asked: str, device: str) -> str:
     """The precision that a name stands for on a device, found in a worker.
 
     Raises:
-        InputError: products on the device can't have it.
+        InputError: the device can't multiply in this precision.
     """
     with pool(1) as processes:
         return str(processes.schedule(_resolve, args=[asked, device]).result())
@@ -54,7 +54,7 @@ def see(gpu: str | None) -> None:
 
 
 def _resolve(asked: str, device: str) -> str:
-    """As :func:`resolve_precision` says, in a worker: importing it imports no torch here."""
+    """:func:`resolve_precision` in a worker, so that torch isn't imported here."""
     from ..training import precision
     from . import build
 

@@ -1,4 +1,4 @@
-"""What runs cells, what it is told, and what it tells. No torch.
+"""The interface of executors, which run cells, with their settings and events.
 
 A new executor is a class with the two methods of :class:`Executor`, and a choice of ``lifegen run --executor``.
 """
@@ -14,15 +14,15 @@ from ..cells.cell import Cell
 from ..store.store import Store
 
 States = Literal["resume", "last", "all"]
-"""Which states of interval boundaries stay when a cell is done: none, the last one, or that of every boundary."""
+"""Which saved states to keep when a cell is done: none, the last, or all."""
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How cells are run, whoever runs them. None of it changes a number."""
+    """How any executor runs cells. None of it changes a number."""
 
     data_root: Path
-    """Where data sets are."""
+    """Folder of the data sets."""
     device: str = "auto"
     """ "auto", "cpu", "cuda" or "cuda:N"; each worker resolves "auto" itself."""
     time_limit: float | None = None
@@ -31,7 +31,7 @@ class Execution:
     """Whether a cell's folder gets its final model: for all cells, for none, or for those with these names."""
     states: States = "resume"
     fail_fast: bool = False
-    """Whether the first failure stops all others; they can be gone on with."""
+    """Whether the first failure stops all other cells; they can be continued later."""
 
     def keeps_model_of(self, cell: Cell) -> bool:
         """Whether a cell's final model is kept."""
@@ -58,7 +58,7 @@ class Event:
     negative_elbo: float | None = None
     """On the full test after the last of these intervals, nats per image, where it is known."""
     notes: tuple[str, ...] = ()
-    """What a user would want to know of the cell beside its numbers, in words."""
+    """Remarks about the cell for its user, in words."""
 
 
 Show = Callable[[Event], None]
@@ -75,7 +75,7 @@ class Executor(Protocol):
         """Find out before any training whether the cells can be run.
 
         Raises:
-            InputError: something can't be had.
+            InputError: something that they need is missing.
         """
 
     def run(self, cells: Iterable[Cell], store: Store, execution: Execution, show: Show = unseen) -> list[Event]:
@@ -85,5 +85,5 @@ class Executor(Protocol):
             the last event of each cell that has come to an end: "done", "failed" or "busy".
 
         Raises:
-            InputError: something can't be had.
+            InputError: something that they need is missing.
         """

@@ -34,7 +34,7 @@ _POLL_SECONDS = 0.3
 
 
 def default_data_root() -> Path:
-    """Where data sets are if no folder is given, as :func:`.folders.data_folder` says."""
+    """Folder of the data sets if none is given; see :func:`.folders.data_folder`."""
     return data_folder()
 
 
@@ -46,11 +46,11 @@ def default_jobs(device: str) -> int:
 
 
 def missing(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> tuple[list[Cell], list[Cell]]:
-    """The cells to run, and the failed ones that are left alone unless they are to be tried again. A finished cell runs
-    anew if one of its metrics has a newer version now.
+    """(cells to run, failed cells left alone); failed ones run only with ``retry_failed``. A finished cell runs anew if
+    one of its metrics has a newer version now.
 
     Raises:
-        InputError: a newer lifegen has made one of them.
+        InputError: a cell was made by a newer lifegen.
     """
     todo, failed = [], []
     installed = installed_versions()
@@ -69,20 +69,20 @@ def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto", gpus: 
     """Find the devices, fetch and verify the data, and make each stream and method once, in a worker, before training.
 
     Raises:
-        InputError: something can't be had.
+        InputError: something that they need is missing.
     """
     cells = list(cells)
     streams = list({(cell.scenario.label, cell.seed): (cell.scenario, cell.seeds) for cell in cells}.values())
     methods = list({cell.method.label: cell.method for cell in cells}.values())
     precisions = sorted({cell.precision for cell in cells})
-    metrics = list({(one.name, one.file): one for cell in cells for one in cell.metrics}.values())
+    metrics = list({(metric.name, metric.file): metric for cell in cells for metric in cell.metrics}.values())
     with pool(1) as processes:
         for gpu in dict.fromkeys(gpus):
             try:
                 processes.schedule(_find_device, args=[gpu, "cuda"]).result()
             except InputError:
                 raise InputError(
-                    f"--gpus: CUDA shows no device {gpu} here; `lifegen doctor` says what it shows"
+                    f"--gpus: CUDA shows no device {gpu} here; `lifegen doctor` lists the devices"
                 ) from None
         processes.schedule(
             _prepare, args=[gpus[0] if gpus else None, streams, methods, precisions, metrics, data_root, device]
@@ -114,15 +114,15 @@ def run(
     gpus: Sequence[str] = (),
     show: Show = unseen,
 ) -> list[Event]:
-    """Run cells. One that another process has finished in the meantime isn't run again.
+    """Run cells. A cell that another process has finished in the meantime isn't run again.
 
     Args:
-        cells: what to run.
-        store: where to write.
-        execution: how.
-        jobs: cells at a time, as :class:`Local` says.
-        gpus: see there.
-        show: is told what happens.
+        cells: the cells to run.
+        store: the store to write to.
+        execution: how to run them.
+        jobs: cells at a time, as in :class:`Local`.
+        gpus: as in :class:`Local`.
+        show: gets each event.
 
     Returns:
         the last event of each cell that has come to an end: "done", "failed" or "busy".
@@ -156,7 +156,7 @@ def run(
 
 
 class _FailedFastError(Exception):
-    """The first failure is to stop everything."""
+    """A cell has failed, and the first failure stops everything."""
 
 
 def _outcome(cell: Cell, future: Future[str], store: Store, execution: Execution, seconds: float) -> Event:
@@ -164,26 +164,26 @@ def _outcome(cell: Cell, future: Future[str], store: Store, execution: Execution
     error = ""
     try:
         kind = future.result()
-    except TimeoutError as raised:  # a network file system's is of this kind, too
+    except TimeoutError as raised:  # also raised by network file systems
         limit = execution.time_limit
         stopped = limit is not None and seconds >= limit
         error = f"stopped at the time limit of {limit:g} s" if stopped else f"TimeoutError: {raised}"
     except ProcessExpired as expired:
         error = f"the worker process {_death(expired.exitcode)}"
-    except Exception as raised:  # before the worker could record it itself, such as a full disk
+    except Exception as raised:  # the worker couldn't record it itself, perhaps because the disk is full
         error = f"{type(raised).__name__}: {raised}"
     if error:
         try:
             store.fail(cell.name, cell.record(), error)
         except OSError as unwritten:
-            error += f" (which can't be written down: {unwritten})"
+            error += f" (which couldn't be recorded: {unwritten})"
     if kind == "failed" and not error:
         error = str(store.cell(cell.name).record.get("error", "reason unknown"))
     return _event(cell, kind, store, execution, seconds, error)
 
 
 def _event(cell: Cell, kind: Any, store: Store, execution: Execution, seconds: float = 0.0, error: str = "") -> Event:
-    """What has happened to a cell, with how far it is."""
+    """An event of a cell, with its progress."""
     stored = store.cell(cell.name)
     if kind == "interval" and stored.status == Status.DONE:  # an older result, about to be set aside
         return Event(cell, kind)
@@ -205,7 +205,7 @@ def _death(code: int) -> str:
     return f"was killed by signal {-code} ({name}{hint})"
 
 
-# What workers run: importing it imports no torch here.
+# Functions that workers run. They import torch themselves, so that this process doesn't.
 
 
 def _find_device(gpu: str, device: str) -> None:
@@ -232,7 +232,7 @@ def _run_cell(gpu: str | None, cell: Cell, store: Path, execution: Execution) ->
 
 
 def _end_with_the_command() -> None:
-    """A killed command takes its workers along: one that went on would hold its cell against the next command."""
+    """End this worker when its command is killed; otherwise it would hold its cell against the next command."""
     command = multiprocessing.parent_process()
     assert command is not None
     command.join()

@@ -1,4 +1,4 @@
-"""What this machine is. No torch."""
+"""Facts about this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """The processor's name, or its kind where the system doesn't tell."""
+    """The processor's name, or its kind where the system gives no name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

@@ -1,8 +1,8 @@
-"""Run cells as Ray tasks, on this machine or on a cluster. Ray is imported when it is asked for; torch never is here.
+"""Run cells as Ray tasks, on this machine or on a cluster. Ray is imported only when it is used.
 
 A task runs its cell as ``run`` does: in a process of its own, forked from a server that the Ray worker keeps for the
-next cell. Only this process starts a cell again whose worker is lost, and it hears one task per cell: nothing of a
-worker that was given up reaches the store through Ray.
+next cell. Only this process restarts a cell whose worker is lost, and it hears one task per cell, so that nothing from
+an abandoned worker reaches the store through Ray.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from .ray_files import Mark, News, Order, changes_in, files_in, installed_versio
 Share = Literal["auto", "folder", "ray"]
 _POLL_SECONDS = 0.3
 _MOST_TASKS = 500
-"""Tasks that Ray knows of at a time: enough for it to plan ahead, or to ask for nodes."""
+"""Tasks given to Ray at a time: enough for it to plan ahead, or to ask for nodes."""
 _MOST_WITH_FILES = 50
-"""Tasks where each may take a cell's files with it."""
+"""Tasks given to Ray at a time if each may carry a cell's files."""
 _MOST_LOSSES = 3
 """Workers that a cell may lose without finishing an interval in between."""
 _BUSY_SECONDS = 10.0
-"""Between two attempts at a busy cell."""
+"""Seconds between two attempts at a busy cell."""
 _BUSY_FOR = 3 * LEASE_SECONDS
-"""For so long a busy cell is attempted: who has it may be a lost worker, whose lock hasn't run out yet."""
+"""Seconds for which a busy cell is attempted, since a lost worker's lock may not have run out yet."""
 _NODES_SECONDS = 2.0
-"""Between two looks at the nodes while no cell runs."""
+"""Seconds between two looks at the nodes while no cell runs."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What Ray sets aside for one cell."""
+    """The resources that Ray reserves for one cell."""
 
     cpus: float = 1.0
     gpus: float = 0.0
-    """Shares of one, too: at 0.25 four cells share a GPU."""
+    """May be a share: at 0.25 four cells share a GPU."""
     memory: float | None = None
     """Bytes."""
 
@@ -60,7 +60,7 @@ class Request:
         return f"{self.cpus:g} CPUs, {self.gpus:g} GPUs{memory}"
 
     def fits(self, resources: Mapping[str, float]) -> bool:
-        """Whether a node with these resources could ever hold it."""
+        """Whether a node with these resources could ever hold the cell."""
         wanted = {"CPU": self.cpus, "GPU": self.gpus, "memory": self.memory or 0.0}
         return all(resources.get(name, 0.0) >= amount for name, amount in wanted.items())
 
@@ -74,15 +74,15 @@ class OnRay:
     """The executor that runs cells as Ray tasks."""
 
     address: str | None = None
-    """The cluster's, "auto" or "host:port"; without one that in ``RAY_ADDRESS``, else Ray is started on this machine
-    for this call. If this process is connected to Ray already, that is used."""
+    """The cluster's address, "auto" or "host:port"; by default the one in ``RAY_ADDRESS``, else Ray is started on this
+    machine for this call. A connection that this process already has to Ray is used instead."""
     request: Request = field(default_factory=Request)
-    """What each cell is given."""
+    """The resources of each cell."""
     share: Share = "auto"
     """Whether nodes write into the store's folder or send files through Ray; "auto" finds out on each node."""
 
     def prepare(self, cells: Iterable[Cell], execution: Execution) -> None:
-        # The machine that the command is given on may have no GPU.
+        # The machine where the command is typed may have no GPU.
         prepare([replace(cell, precision="float32") for cell in cells], execution.data_root, "cpu")
 
     def run(self, cells: Iterable[Cell], store: Store, execution: Execution, show: Show = unseen) -> list[Event]:
@@ -103,18 +103,18 @@ def run_on_ray(
     tell: Callable[[str], None] = _tell,
     patience: float = 60.0,
 ) -> list[Event]:
-    """Run cells as Ray tasks. One whose worker or node is lost goes on elsewhere, from what is in the store.
+    """Run cells as Ray tasks. A cell whose worker or node is lost continues elsewhere, from its state in the store.
 
     Args:
-        cells: what to run.
-        store: where to write.
-        execution: how. A node that has no such data root fetches the data; on device "auto" a cell that requests no GPU
-            uses none.
-        address: as :class:`OnRay` says, and so are the next two.
-        request: see there.
-        share: see there.
-        show: is told what happens to cells.
-        tell: is told in words what happens to workers.
+        cells: the cells to run.
+        store: the store to write to.
+        execution: how to run them. A node that has no such data root fetches the data; on device "auto" a cell that
+            requests no GPU uses none.
+        address: as in :class:`OnRay`.
+        request: as in :class:`OnRay`.
+        share: as in :class:`OnRay`.
+        show: gets each event of a cell.
+        tell: gets messages about workers, in words.
         patience: seconds to wait for a node that could hold the request.
 
     Returns:
@@ -152,11 +152,11 @@ def run_on_ray(
 
 def _check(device: str, request: Request) -> None:
     if min(request.cpus, request.gpus, request.memory or 0.0) < 0 or (request.gpus > 1 and request.gpus % 1):
-        raise InputError(f"a cell can't have {request}: nothing is below 0, and from 1 on GPUs are whole")
+        raise InputError(f"a cell can't have {request}: numbers can't be negative, and above 1 GPUs must be whole")
     if device.startswith("cuda:"):
         raise InputError(f"--device {device}: Ray gives a cell its GPU; use --device cuda")
     if device == "cuda" and not request.gpus:
-        raise InputError("--device cuda on Ray: say what share of a GPU a cell has, from 0.01 to 1")
+        raise InputError("--device cuda on Ray needs --gpu-share, a cell's share of a GPU from 0.01 to 1")
 
 
 def _ray() -> Any:
@@ -167,8 +167,8 @@ def _ray() -> Any:
 
 @contextmanager
 def _connection(address: str | None) -> Iterator[None]:
-    """Ray, which is left again if this process wasn't connected before."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported unasked
+    """Connect to Ray, and disconnect at the end unless this process was connected before."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # report nothing unless the user wants it
     try:
         ray = _ray()
     except ImportError:
@@ -193,10 +193,10 @@ def _connection(address: str | None) -> Iterator[None]:
 
 
 def _check_answer(address: str) -> None:
-    """Ray itself would try for ever, and say so on the screen."""
+    """Check that an address answers. Ray itself would try for ever, and print that it does."""
     host, colon, port = address.rpartition(":")
     if "://" in address or not colon or not port.isdecimal():
-        raise InputError(f"{address!r} isn't an address of Ray's such as auto, or host:6379 on a node of the cluster")
+        raise InputError(f"{address!r} isn't an address of Ray, such as auto, or host:6379 on a node of the cluster")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
     except (OSError, OverflowError) as error:
@@ -205,11 +205,11 @@ def _check_answer(address: str) -> None:
 
 @dataclass(eq=False)
 class _Task:
-    """A cell, as far as it has come."""
+    """A cell and its progress."""
 
     cell: Cell
     stream: Any = None
-    """Ray's, of :class:`News`"""
+    """Ray's stream of :class:`News`."""
     began: float | None = None
     intervals: int = 0
     losses: int = 0
@@ -218,7 +218,7 @@ class _Task:
     not_before: float = 0.0
     busy_since: float | None = None
     lock: ExitStack = field(default_factory=ExitStack)
-    """Holds the cell in the store, where its node can't."""
+    """Holds the cell in the store where its node can't do so."""
     held: SoftFileLease | None = None
     sent: dict[str, Mark] = field(default_factory=dict)
     """The cell's files in the store when it was handed to Ray."""
@@ -226,7 +226,7 @@ class _Task:
 
 @dataclass
 class _Driver:
-    """Starts tasks, hears them, and starts again those that are lost."""
+    """Starts tasks, hears their news, and restarts lost ones."""
 
     store: Store
     order: Order
@@ -333,7 +333,7 @@ class _Driver:
         if task.losses > _MOST_LOSSES:
             self._fail(task, f"{task.losses} workers in a row were lost before they finished an interval: {reason}")
             return
-        self.tell(f"{task.cell}: its worker is lost, another one goes on ({reason})")
+        self.tell(f"{task.cell}: its worker is lost, another one continues ({reason})")
         self._again(task, 0.0)
 
     def _again(self, task: _Task, delay: float) -> None:
@@ -352,11 +352,11 @@ class _Driver:
         folder = self._folder(task)
         if task.held is None:
             task.held = task.lock.enter_context(self.store.holding(task.cell.name))
-            if files_in(folder) != task.sent:  # another process was at it since: its progress isn't to be undone
+            if files_in(folder) != task.sent:  # another process has worked on it since; don't undo its progress
                 raise CellBusyError(task.cell.name)
         if task.held.compromise:  # this process was silent for so long that another one has taken the cell
             raise CellBusyError(task.cell.name)
-        for name in reversed(news.files):  # the record last: what it says is there
+        for name in reversed(news.files):  # the record last, when all that it mentions is there
             if is_kept(name):
                 write_atomically(folder / name, news.files[name])
         for name in files_in(folder).keys() - set(names):
@@ -378,7 +378,9 @@ class _Driver:
                 self.fitted = now
             elif now - self.fitted > self.patience:
                 there = "; ".join(sorted({str(_offer(resources)) for resources in nodes}))
-                raise InputError(f"no node of the Ray cluster can hold a cell of {self.request}. There are: {there}")
+                raise InputError(
+                    f"no node of the Ray cluster can hold a cell of {self.request}; the nodes have: {there}"
+                )
 
     def _folder(self, task: _Task) -> Path:
         return self.store.cell(task.cell.name).folder

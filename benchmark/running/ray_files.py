@@ -1,7 +1,7 @@
-"""What Ray's workers run, and how a cell's files travel where a node doesn't see the store. Torch isn't imported here.
+"""The tasks of Ray's workers, and how a cell's files travel where a node doesn't see the store.
 
-A task is a generator: what it yields tells the command how far the cell is and, where its node doesn't see the store's
-folder, brings the cell's files.
+A task is a generator. Its items report the cell's progress to the command and, where the node doesn't see the store's
+folder, carry the cell's files.
 """
 
 from __future__ import annotations
@@ -29,52 +29,52 @@ from .local import prepare, run
 _POLL_SECONDS = 0.3
 
 Mark = tuple[int, int, int]
-"""What changes when a file does."""
+"""Numbers that change when a file does: its time, size and inode."""
 
 
 @dataclass(frozen=True)
 class Order:
-    """What a task is told besides its cell."""
+    """The arguments of a task besides its cell."""
 
     store: Path
     token: Path | None
-    """A file in the store that only a node that shares the folder sees."""
+    """A file in the store that only nodes that share the folder see."""
     share: str
     streams: Sequence[Cell]
     """One cell of each scenario."""
     versions: Mapping[str, str]
-    """Those that are installed where the command is given."""
+    """Versions installed on the machine where the command was typed."""
     execution: Execution
 
 
 @dataclass(frozen=True)
 class News:
-    """What a task yields."""
+    """One item that a task yields."""
 
     event: Event
     files: dict[str, bytes]
-    """Those of the cell's files that are new or have changed, in the order in which they were read."""
+    """The cell's new and changed files, in the order in which they were read."""
     names: frozenset[str] | None
     """All of the cell's files; None where the task writes into the store itself."""
 
 
 def installed_versions(packages: Iterable[str]) -> dict[str, str]:
-    """What changes numbers from node to node, with packages of plug-ins; builds for one processor or another don't
-    count. What isn't here has no version."""
-    found = {}
+    """Versions of the libraries that numbers depend on, and of packages of extensions. Builds for different processors
+    count as one version; a missing library has none."""
+    versions = {}
     for name in {"lifegen", "torch", "avalanche-lib", "numpy", *packages}:
         with suppress(PackageNotFoundError):
-            found[name] = version(name).partition("+")[0]
-    return found
+            versions[name] = version(name).partition("+")[0]
+    return versions
 
 
 def run_here(cell: Cell, order: Order, earlier: Mapping[str, bytes]) -> Iterator[News]:
-    """Run a cell in a process of its own and tell what becomes of it; the last event is its outcome.
+    """Run a cell in a process of its own and report its progress; the last event is its outcome.
 
     Args:
-        cell: which.
-        order: how.
-        earlier: the cell's files in the store, to go on from.
+        cell: the cell to run.
+        order: how to run it.
+        earlier: the cell's files in the store, to continue from.
 
     Raises:
         InputError: other versions are installed here.
@@ -103,29 +103,29 @@ def run_here(cell: Cell, order: Order, earlier: Mapping[str, bytes]) -> Iterator
             changed = changes_in(store.cell(cell.name).folder, sent, ignoring)
             return News(event, changed, frozenset(files_in(store.cell(cell.name).folder)))
 
-        yield news(told := Event(cell, "started"))
+        yield news(last := Event(cell, "started"))
         _have_data(order.streams, order.execution.data_root)
-        events = deque([told], maxlen=1)
+        events = deque([last], maxlen=1)
         gpus = visible_gpus(ray.get_runtime_context().get_accelerator_ids())
         thread = stack.enter_context(ThreadPoolExecutor(1))
         ending = thread.submit(run, [cell], store, order.execution, gpus=gpus, show=events.append)
         while not wait([ending], timeout=_POLL_SECONDS).done:
             latest = news(events[-1], ignoring=["log.txt"])
-            if latest.files or latest.event != told:
-                told = latest.event
+            if latest.files or latest.event != last:
+                last = latest.event
                 yield latest
         yield news(ending.result()[0])
 
 
 def visible_gpus(accelerators: Mapping[str, Sequence[str]]) -> list[str]:
-    """The CUDA_VISIBLE_DEVICES of a cell, for ``run.run``: its process is forked from one that was started for another
-    cell, with another GPU perhaps."""
+    """The CUDA_VISIBLE_DEVICES of a cell, for ``local.run``. The server that its process is forked from may have been
+    started for a cell with another GPU."""
     gpus = accelerators.get("GPU", ())
     return [",".join(gpus)] if gpus else []
 
 
 def _have_data(streams: Sequence[Cell], data_root: Path) -> None:
-    """Fetch all data on a node that has no data root. Where that can't be, the cells themselves say why."""
+    """Fetch all data on a node that has no data root. If that fails, the cells themselves report why."""
     with FileLock(Path(gettempdir(), f"lifegen-{os.getuid()}.lock")):
         if not data_root.exists():
             with suppress(InputError, OSError):
@@ -135,26 +135,26 @@ def _have_data(streams: Sequence[Cell], data_root: Path) -> None:
 
 
 def is_kept(name: str) -> bool:
-    """Whether a file of this name in a cell's folder is part of the cell, and nothing else."""
+    """Whether a file of this name in a cell's folder is part of the cell."""
     return bool(name) and name == Path(name).name and not name.startswith((".", "lock"))
 
 
 def files_in(folder: Path) -> dict[str, Mark]:
-    """What is in a cell's folder, with what changes when a file does."""
-    found = {}
+    """The files in a cell's folder, each with its mark."""
+    marks = {}
     with suppress(FileNotFoundError):
         for entry in os.scandir(folder):
             if is_kept(entry.name) and entry.is_file():
                 with suppress(FileNotFoundError):
                     facts = entry.stat()
-                    found[entry.name] = facts.st_mtime_ns, facts.st_size, facts.st_ino
-    return found
+                    marks[entry.name] = facts.st_mtime_ns, facts.st_size, facts.st_ino
+    return marks
 
 
 def changes_in(folder: Path, sent: dict[str, Mark], ignoring: Collection[str] = ()) -> dict[str, bytes]:
-    """The files that are new or have changed since they were last sent; none if all of them are to be ignored.
+    """The files that are new or have changed since they were last sent; empty if only ignored files have changed.
 
-    The record is read first and rows last, so that what is read is a state in which the cell might have been cut off.
+    The record is read first and rows last, so that together they are a state in which the cell might have been cut off.
     """
     changed = {name: mark for name, mark in files_in(folder).items() if sent.get(name) != mark}
     content = {}

@@ -1,4 +1,4 @@
-"""Compute a cell again and see whether its numbers are the same. No torch."""
+"""Compute a cell again and compare its numbers."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Comparison:
     """Two runs of one cell."""
 
     numbers: int
-    """Measurements that were compared; those of time and memory aren't."""
+    """Measurements compared, which excludes time and memory."""
     differing: dict[str, tuple[int, float]]
     """By metric, how many differ, and the largest difference; infinity where one run lacks the number."""
     pictures_differ: bool
     circumstances: list[tuple[str, Any, Any]]
-    """What was otherwise: its name, before and now."""
+    """Circumstances that changed: name, before and now."""
 
     @property
     def equal(self) -> bool:
@@ -44,11 +44,11 @@ def rerun(store: Store, cell: Cell, scratch: Path, data_root: Path, device: str 
     """Compute a finished cell again, in another store.
 
     Args:
-        store: has the cell.
-        cell: which.
+        store: the store that has the cell.
+        cell: the cell to compute.
         scratch: the other store's folder.
-        data_root: where data sets are.
-        device: as for ``run``; by default what the cell was computed on, a CPU or CUDA.
+        data_root: folder of the data sets.
+        device: as for ``run``; by default the kind that the cell was computed on, a CPU or CUDA.
 
     Raises:
         InputError: the store's cell isn't done, or can't be read, or can't be computed here.
@@ -58,7 +58,7 @@ def rerun(store: Store, cell: Cell, scratch: Path, data_root: Path, device: str 
         raise InputError(
             f"cell {cell.name} is {before.status}{f' ({before.reason})' if before.reason else ''}, not done"
         )
-    before.measured()  # raises where they can't be read
+    before.measured()  # raises if its numbers can't be read
     device = device or ("cpu" if before.record["device"] == "cpu" else "cuda")
     prepare([cell], data_root, device)
     (event,) = run([cell], Store.create(scratch), Execution(data_root, device))
@@ -78,12 +78,12 @@ def compare_cells(before: StoredCell, now: StoredCell) -> Comparison:
             gap = math.inf if one is None or other is None else abs(one - other)
             differing[metric] = differing[metric][0] + 1, max(differing[metric][1], gap)
     pictures = [cell.folder / "pictures.npz" for cell in (before, now)]
-    otherwise = [
+    changed = [
         (name, one, other)
         for part in _CIRCUMSTANCES
         for name, one, other in _differences(part, before.record.get(part), now.record.get(part))
     ]
-    return Comparison(len(first), dict(sorted(differing.items())), _differ(*pictures), otherwise)
+    return Comparison(len(first), dict(sorted(differing.items())), _differ(*pictures), changed)
 
 
 def _numbers(cell: StoredCell) -> dict[tuple[object, ...], float]:
@@ -93,7 +93,7 @@ def _numbers(cell: StoredCell) -> dict[tuple[object, ...], float]:
 
 
 def _differ(one: Path, other: Path) -> bool:
-    """Whether two files of pictures differ; not where the first run kept none."""
+    """Whether two files of pictures differ; False if the first run kept none."""
     if not one.exists():
         return False
     with np.load(one) as first, np.load(other) as second:
@@ -102,5 +102,5 @@ def _differ(one: Path, other: Path) -> bool:
 
 def _differences(name: str, one: Any, other: Any) -> list[tuple[str, Any, Any]]:
     if isinstance(one, dict) and isinstance(other, dict):
-        return [found for key in one | other for found in _differences(f"{name} {key}", one.get(key), other.get(key))]
+        return [change for key in one | other for change in _differences(f"{name} {key}", one.get(key), other.get(key))]
     return [] if one == other else [(name, one, other)]

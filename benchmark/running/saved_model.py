@@ -1,4 +1,4 @@
-"""Models as files: weights in safetensors, and in its header what makes the empty model. No pickle."""
+"""Models as files: weights in safetensors, with the recipe of the empty model in the header. No pickle."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from ..errors import InputError
 from ..files import write_atomically
 
 _WRONG = (OSError, ImportError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
-"""What a file of another kind leads to."""
+"""Errors from a file of another kind."""
 
 
 def unsavable(model: GenerativeModel) -> str:
-    """Why a model can't be written; nothing if it can."""
+    """Why a model can't be written; empty if it can."""
     name = f"{type(model).__qualname__}.recipe()"
     try:
         recipe = model.recipe()
@@ -31,7 +31,7 @@ def unsavable(model: GenerativeModel) -> str:
 
 
 def save_model(model: GenerativeModel, file: Path) -> bool:
-    """Write a model, if its class says by ``recipe`` how to make it empty.
+    """Write a model whose class gives a ``recipe`` of the empty model.
 
     Returns:
         whether it was written.
@@ -40,28 +40,28 @@ def save_model(model: GenerativeModel, file: Path) -> bool:
     if recipe is None:
         return False
     kind = type(model)
-    # What parts of the model share is written once; safetensors refuses it otherwise.
+    # Shared tensors are written once, since safetensors refuses duplicates.
     unique = {tensor.data_ptr(): (key, tensor) for key, tensor in reversed(model.state_dict().items())}
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in unique.values()}
     header = {"module": kind.__module__, "class": kind.__qualname__, "recipe": json.dumps(recipe)}
-    write_atomically(file, save(state, header))  # not save_file: what it writes only its owner may read
+    write_atomically(file, save(state, header))  # not save_file, whose files only their owner may read
     return True
 
 
 def load_model(file: Path | str) -> GenerativeModel:
-    """A model that a cell has kept, on the CPU, in evaluation mode. Its class is imported: load what you trust.
+    """A model that a cell has kept, on the CPU, in evaluation mode. Its class is imported, so load only trusted files.
 
     Args:
         file: ``STORE/cells/NAME/model.safetensors``.
 
     Raises:
-        InputError: the file isn't there, or isn't such a model.
+        InputError: the file is missing, or isn't such a model.
     """
     try:
         with safe_open(file, framework="pt") as opened:
             header = opened.metadata() or {}
             state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  (it isn't a mapping)
-        if header["module"].startswith(FILE_MODULES):  # the record beside it has the text
+        if header["module"].startswith(FILE_MODULES):  # the record beside it has the extension file's text
             record = json.loads((Path(file).parent / "run.json").read_text())
             files_of(record)[header["module"].removeprefix(FILE_MODULES)].load()
         kind = getattr(import_module(header["module"]), header["class"])

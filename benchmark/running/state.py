@@ -1,10 +1,9 @@
-"""The memory of a run as tensors and JSON, in one safetensors file. No pickle: reading a file runs no code of its own.
+"""The memory of a run as tensors and JSON, in one safetensors file. No pickle: reading a file runs no code from it.
 
-What is stated is a graph of objects: numbers, texts, containers, tensors, modules, optimisers, generators, and plain
-objects by their attributes, each once, so that what is shared stays shared. A class is named in the file and looked up
-among the modules that are already imported; nothing is imported, and no constructor called, for it. Only classes that
-can do no harm by being made are: none of Python's library, none that does something when it goes. What can't be stated
-so, such as a live iterator, is refused by its name.
+A state is a graph of objects: numbers, texts, containers, tensors, modules, optimisers, generators, and plain objects
+by their attributes. Each is written once, so that shared objects stay shared. The file names classes, which are looked
+up among the modules already imported; nothing is imported and no constructor called. Only harmless classes are made:
+none of Python's library, none with a finaliser. An object of another kind, such as a live iterator, is refused by name.
 """
 
 from __future__ import annotations
@@ -46,35 +45,35 @@ _NAMES = {kind: name for name, kind in (_MAPPINGS | _SEQUENCES).items()}
 
 
 class UnstatableError(Exception):
-    """Something holds what can't be written as tensors and JSON; the text says what, and where it is."""
+    """An object can't be written as tensors and JSON; the text says which and where it is."""
 
 
 _BITS = (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
 
 
 class State(NamedTuple):
-    """What a file says."""
+    """The content of a file."""
 
     facts: dict[str, Any]
-    """JSON values that were given beside the objects."""
+    """JSON values that were written beside the objects."""
     nodes: list[Any]
     tensors: dict[str, Tensor]
 
 
 def write_state(file: Path, facts: Mapping[str, Any], objects: Mapping[str, Any], known: Iterable[Any] = ()) -> int:
-    """State objects in a file, which is replaced as a whole.
+    """Write the state of objects into a file, which is replaced as a whole.
 
     Args:
-        file: where to.
+        file: the file to write.
         facts: JSON values.
-        objects: what to state, by name.
-        known: objects that whoever reads the file has as well: what refers to one is stated, and nothing of it.
+        objects: the objects, by name.
+        known: objects that the reader of the file has as well; references to them are written, their content isn't.
 
     Returns:
         bytes written.
 
     Raises:
-        UnstatableError: something can't be stated.
+        UnstatableError: an object can't be written as tensors and JSON.
         OSError: the file can't be written.
     """
     writer = _Writer(known)
@@ -96,7 +95,7 @@ def read_state(file: Path | str) -> State:
     """Read and verify a file.
 
     Raises:
-        InputError: it isn't there, or isn't what was written.
+        InputError: it is missing, or has changed since it was written.
         OSError: it can't be read now.
     """
     try:
@@ -107,7 +106,7 @@ def read_state(file: Path | str) -> State:
         if header["format"] != str(FORMAT):
             raise ValueError(f"its format is {header['format']}, not {FORMAT}")
         if header["digest"] != _digest(header["content"], tensors):
-            raise ValueError("its content isn't what was written")
+            raise ValueError("its content has changed since it was written")
         stated = json.loads(header["content"])
         return State(stated["facts"], stated["nodes"], tensors)
     except (
@@ -127,23 +126,23 @@ def restore(state: State, objects: Mapping[str, Any], known: Iterable[Any], devi
     """Bring objects to a state.
 
     Args:
-        state: what was read.
-        objects: those that get their stated attributes, by name. They were made as those that were stated.
+        state: the content of the file.
+        objects: objects that get their written attributes, by name. They were made as the written ones were.
         known: as in :func:`write_state`, in the same order.
         device: where tensors go that weren't on the CPU.
 
     Returns:
-        all stated objects, by name: the given ones, and those that weren't given, made anew.
+        all written objects, by name: the given ones, and the others made anew.
 
     Raises:
         InputError: the state doesn't fit.
     """
     try:
         return _Reader(state, objects, known, device).objects()
-    except _ACCELERATOR_ERRORS:  # of the moment: the state is as good as before
+    except _ACCELERATOR_ERRORS:  # a passing fault; the state is still good
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
-        raise InputError(f"the state doesn't fit what it is to be restored to: {error}") from None
+        raise InputError(f"the state doesn't fit the objects to restore: {error}") from None
 
 
 def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
@@ -151,14 +150,14 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        if tensor.numel():  # an empty one may have strides of which there is no view
+        if tensor.numel():  # an empty tensor's strides may allow no view
             digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
 def _is_plain(kind: Any) -> bool:
-    """Whether objects of a class are all in their ``__dict__``: no state of their own in C, as lists have, no way of
-    their own to be copied."""
+    """Whether objects of a class are wholly in their ``__dict__``: without state in C, as lists have, and without their
+    own way of being copied."""
     standard = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
     own = kind.__getstate__ is not object.__getstate__
     slots = any(vars(parent).get("__slots__") for parent in kind.__mro__)
@@ -166,7 +165,7 @@ def _is_plain(kind: Any) -> bool:
 
 
 class _Plain:
-    """As large as an object is that has nothing but a ``__dict__``."""
+    """Its size is that of an object with nothing but a ``__dict__``."""
 
 
 def _global_name(value: Any) -> str | None:
@@ -177,7 +176,7 @@ def _global_name(value: Any) -> str | None:
 
 
 def _own_name(value: Any) -> str:
-    """What a class or function says that its name is."""
+    """The name that a class or function gives itself."""
     return f"{getattr(value, '__module__', None)}:{getattr(value, '__qualname__', '')}"
 
 
@@ -193,63 +192,63 @@ def _is_harmless(name: str, value: Any) -> bool:
 
 
 def _in_module(name: str) -> Any:
-    """What a module that is imported has under a name. Nothing is asked that could import or compute it."""
+    """The object of a name in an imported module. The look-up imports and computes nothing."""
     module, _, qualified = name.partition(":")
-    found: Any = sys.modules.get(module)
+    value: Any = sys.modules.get(module)
     for part in qualified.split("."):
-        found = vars(found).get(part) if isinstance(found, ModuleType | type) else None
-    return found
+        value = vars(value).get(part) if isinstance(value, ModuleType | type) else None
+    return value
 
 
 def _found(name: str) -> Any:
     """The class or function of a name that stands in a state."""
-    found = _in_module(name)
-    if not isinstance(found, type | FunctionType | BuiltinFunctionType) or _global_name(found) != name:
-        raise ValueError(f"{name} isn't here, or isn't what a state may name")
-    return found
+    value = _in_module(name)
+    if not isinstance(value, type | FunctionType | BuiltinFunctionType) or _global_name(value) != name:
+        raise ValueError(f"{name} is missing here, or a state may not name it")
+    return value
 
 
 def _images_behind(dataset: AvalancheDataset) -> Images:
     """The images of a data set that is made of nothing but :class:`TensorImages`."""
     flat: Any = dataset._flat_data
-    everything = Images(*(torch.cat(part) for part in zip(*(one.images for one in flat._datasets), strict=True)))
+    everything = Images(*(torch.cat(part) for part in zip(*(source.images for source in flat._datasets), strict=True)))
     return everything if flat._indices is None else everything.select(torch.as_tensor(flat._indices))
 
 
 def _class(name: str, kind: type = object) -> Any:
-    found = _found(name)
-    if not (isinstance(found, type) and issubclass(found, kind)) or (kind is object and not _is_plain(found)):
-        raise ValueError(f"{name} isn't a class of the kind that is stated")
-    return found
+    value = _found(name)
+    if not (isinstance(value, type) and issubclass(value, kind)) or (kind is object and not _is_plain(value)):
+        raise ValueError(f"{name} isn't a class of the kind that the state names")
+    return value
 
 
 _HOOKS = vars(nn.Module()).keys() - {"training"}
-"""What every module has, and which is mostly empty."""
+"""Attributes that every module has, and that are mostly empty."""
 
 
 class _Writer:
     def __init__(self, known: Iterable[Any]) -> None:
         self.nodes: list[Any] = []
         self._numbers: dict[int, int] = {}
-        self._alive: list[Any] = []  # ids are of living objects
-        self._known = {id(one): i for i, one in enumerate(known)}
+        self._alive: list[Any] = []  # keeps objects alive, so that their ids stay theirs
+        self._known = {id(value): i for i, value in enumerate(known)}
         self._tensors: list[tuple[dict[str, Any], Tensor]] = []
         self._where: list[str] = []
         self._first: set[int] = set()
 
     @property
     def where(self) -> str:
-        """The way to what is being stated, or to the first part of it if that is long."""
+        """The path to the object being written; only its beginning if it is long."""
         return ".".join(self._where[:20]) or "the state"
 
     def state(self, objects: Mapping[str, Any]) -> None:
         self.nodes.append({})
         self._first = {id(value) for value in objects.values()}
-        # Recursion is as deep as objects are nested, which is not deep.
+        # The recursion is as deep as objects are nested, which is not deep.
         self.nodes[0] = {name: self._part(name, value) for name, value in objects.items()}
 
     def tensors(self) -> dict[str, Tensor]:
-        """What to save: each storage once, or of a storage with one tensor that alone."""
+        """The tensors to save: each storage once; of a storage with a single tensor only that tensor."""
         groups: dict[tuple[Any, ...], list[tuple[dict[str, Any], Tensor]]] = {}
         for i, (node, tensor) in enumerate(self._tensors):
             storage = tensor.untyped_storage()
@@ -299,9 +298,9 @@ class _Writer:
     def _node(self, value: Any) -> dict[str, Any]:
         kind: Any = type(value)
         if kind in _SEQUENCES.values():
-            return {"kind": _NAMES[kind], "values": [self._part(i, one) for i, one in enumerate(value)]}
+            return {"kind": _NAMES[kind], "values": [self._part(i, item) for i, item in enumerate(value)]}
         if kind in _MAPPINGS.values():
-            pairs = [[self._part("a key", key), self._part(key, one)] for key, one in value.items()]
+            pairs = [[self._part("a key", key), self._part(key, item)] for key, item in value.items()]
             node = {"kind": _NAMES[kind], "pairs": pairs}
             return node | ({"factory": self._value(value.default_factory)} if kind is defaultdict else {})
         if isinstance(value, Tensor):
@@ -317,7 +316,7 @@ class _Writer:
             name, state = type(value.bit_generator).__name__, value.bit_generator.state
             return {"kind": "numpy-generator", "bits": name, "state": self._value(state)}
         if isinstance(value, tuple) and hasattr(kind, "_fields") and not getattr(value, "__dict__", None):
-            return {"kind": "named", "class": self._class_of(value), "values": [self._value(one) for one in value]}
+            return {"kind": "named", "class": self._class_of(value), "values": [self._value(item) for item in value]}
         if isinstance(value, Enum):
             return {"kind": "enum", "class": self._class_of(value), "name": value.name}
         if isinstance(value, Options):
@@ -328,7 +327,7 @@ class _Writer:
             parts = {name: getattr(value, name) for name in ("defaults", "state", "param_groups")}
             return {"kind": "optimizer", "class": self._class_of(value), "attributes": self._attributes(parts)}
         if isinstance(value, nn.Module):
-            parts = {key: one for key, one in vars(value).items() if key not in _HOOKS or one}
+            parts = {key: item for key, item in vars(value).items() if key not in _HOOKS or item}
             return {"kind": "module", "class": self._class_of(value), "attributes": self._attributes(parts)}
         if _is_plain(kind):
             return {"kind": "object", "class": self._class_of(value), "attributes": self._attributes(vars(value))}
@@ -338,7 +337,7 @@ class _Writer:
         return {name: self._part(name, value) for name, value in attributes.items()}
 
     def _class_of(self, value: Any) -> str:
-        if id(value) in self._first:  # its like is there when it is restored: nobody has to find the class
+        if id(value) in self._first:  # the reader has an object of this class, so it needn't find the class
             return _own_name(type(value))
         if name := _global_name(type(value)):
             return name
@@ -361,8 +360,8 @@ class _Writer:
         groups = (flat._transform_groups, flat._frozen_transform_groups)
         if (
             type(value) is not AvalancheDataset
-            or not all(type(one) is TensorImages for one in flat._datasets)
-            or any(transform is not None for one in groups for transform in one.transform_groups.values())
+            or not all(type(part) is TensorImages for part in flat._datasets)
+            or any(transform is not None for part in groups for transform in part.transform_groups.values())
             or value._data_attributes.keys() - {"targets", "targets_task_labels"}
         ):
             raise self._unstatable(value)
@@ -384,7 +383,7 @@ class _Reader:
 
     def objects(self) -> dict[str, Any]:
         names = self._nodes[0]
-        for name, value in self._given.items():  # first, since others refer to them
+        for name, value in self._given.items():  # first, since other objects refer to them
             if self._nodes[names[name]["node"]]["class"] != _own_name(type(value)):
                 raise TypeError(f"{name} is a {type(value).__qualname__} here")
             self._made[names[name]["node"]] = value
@@ -414,72 +413,72 @@ class _Reader:
         node = self._nodes[number]
         kind = node["kind"]
         if kind in ("tuple", "set", "frozenset", "size"):
-            made: Any = _SEQUENCES[kind](map(self._value, node["values"]))
+            value: Any = _SEQUENCES[kind](map(self._value, node["values"]))
         elif kind == "named":
-            found = _class(node["class"], tuple)
-            made = tuple.__new__(found, map(self._value, node["values"]))
+            cls = _class(node["class"], tuple)
+            value = tuple.__new__(cls, map(self._value, node["values"]))
         elif kind in ("tensor", "parameter"):
-            made = self._tensor(node)
+            value = self._tensor(node)
         elif kind == "numpy":
-            made = self._value(node["tensor"]).numpy()
-            made = made[()] if node["scalar"] else made
+            value = self._value(node["tensor"]).numpy()
+            value = value[()] if node["scalar"] else value
         elif kind == "generator":
-            made = torch.Generator(self._place(torch.device(node["device"]).type))
-            made.set_state(self._value(node["state"]).cpu())
+            value = torch.Generator(self._place(torch.device(node["device"]).type))
+            value.set_state(self._value(node["state"]).cpu())
         elif kind == "random":
-            made = random.Random()
-            made.setstate(self._value(node["state"]))
+            value = random.Random()
+            value.setstate(self._value(node["state"]))
         elif kind == "numpy-generator":
-            made = np.random.Generator({bits.__name__: bits for bits in _BITS}[node["bits"]]())
-            made.bit_generator.state = self._value(node["state"])
+            value = np.random.Generator({bits.__name__: bits for bits in _BITS}[node["bits"]]())
+            value.bit_generator.state = self._value(node["state"])
         elif kind == "enum":
-            made = _class(node["class"], Enum)[node["name"]]
+            value = _class(node["class"], Enum)[node["name"]]
         elif kind == "options":
-            made = _class(node["class"], Options).model_validate(node["values"])
+            value = _class(node["class"], Options).model_validate(node["values"])
         elif kind == "dataset":
-            made = avalanche_dataset(self._value(node["images"][0])) if node["images"] else AvalancheDataset([])
+            value = avalanche_dataset(self._value(node["images"][0])) if node["images"] else AvalancheDataset([])
         else:
-            return self._made_before_its_parts(number)
-        self._made[number] = made
-        return made
+            return self._make_before_its_parts(number)
+        self._made[number] = value
+        return value
 
-    def _made_before_its_parts(self, number: int) -> Any:
-        """What may hold itself, by way of others."""
+    def _make_before_its_parts(self, number: int) -> Any:
+        """Make an object that may hold itself through others."""
         node = self._nodes[number]
         kind = node["kind"]
         if kind in ("list", *_MAPPINGS):
-            made: Any = [] if kind == "list" else _MAPPINGS[kind]()
+            value: Any = [] if kind == "list" else _MAPPINGS[kind]()
         else:
             bases = {"module": nn.Module, "optimizer": torch.optim.Optimizer, "object": object}
-            found = _class(node["class"], bases[kind])
-            made = object.__new__(found)
+            cls = _class(node["class"], bases[kind])
+            value = object.__new__(cls)
             if kind == "module":
-                nn.Module.__init__(made)
-        self._made[number] = made
+                nn.Module.__init__(value)
+        self._made[number] = value
         self._fill(number)
-        return made
+        return value
 
     def _fill(self, number: int) -> None:
-        node, made = self._nodes[number], self._made[number]
+        node, target = self._nodes[number], self._made[number]
         kind = node["kind"]
         if kind == "list":
-            made.extend(map(self._value, node["values"]))
+            target.extend(map(self._value, node["values"]))
             return
         if kind in _MAPPINGS:
             if kind == "defaultdict":
-                made.default_factory = self._value(node["factory"])
-            made.update((self._value(key), self._value(value)) for key, value in node["pairs"])
+                target.default_factory = self._value(node["factory"])
+            target.update((self._value(key), self._value(value)) for key, value in node["pairs"])
             return
         attributes = {name: self._value(value) for name, value in node["attributes"].items()}
         if kind == "optimizer":
-            made.__setstate__(attributes)
+            target.__setstate__(attributes)
             return
-        vars(made).clear()
-        vars(made).update((vars(nn.Module()) if kind == "module" else {}) | attributes)
+        vars(target).clear()
+        vars(target).update((vars(nn.Module()) if kind == "module" else {}) | attributes)
 
     def _tensor(self, node: Mapping[str, Any]) -> Tensor:
         name = node["in"]
-        if name not in self._storages:  # a copy: arithmetic may depend on where in memory numbers begin
+        if name not in self._storages:  # copied, since arithmetic may depend on where in memory numbers begin
             self._storages[name] = self._saved[name].to(self._place(node["device"]), copy=True)
         tensor = self._storages[name]
         if "view" in node:
@@ -495,7 +494,7 @@ class _Reader:
 
 
 def _dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name)
-    if not isinstance(found, torch.dtype):
+    dtype = getattr(torch, name)
+    if not isinstance(dtype, torch.dtype):
         raise TypeError(f"{name} isn't a dtype")
-    return found
+    return dtype

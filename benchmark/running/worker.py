@@ -1,4 +1,4 @@
-"""What a worker process does: check what was asked for, and run one cell."""
+"""The work of a worker process: to check that cells can run, and to run one cell."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ def prepare(
     training; import the metrics.
 
     Raises:
-        InputError: something can't be had.
+        InputError: something that they need is missing.
     """
-    found = find_device(device)
+    torch_device = find_device(device)
     for precision in precisions:
-        resolve(precision, found)
+        resolve(precision, torch_device)
     streams = list(streams)
     for name in sorted({name for scenario, _ in streams for name in data_of(scenario)}):
         source(name).fetch(data_root)
@@ -75,25 +75,25 @@ def prepare(
 def run_cell(
     cell: Cell, store: Path, data_root: Path, device: str, keep_model: bool = False, states: States = "resume"
 ) -> str:
-    """Run one cell and write it to the store. One that was interrupted goes on from its last interval boundary.
+    """Run one cell and write it to the store. An interrupted cell continues from its last interval boundary.
 
     Args:
-        cell: which.
+        cell: the cell to run.
         store: the store's folder.
-        data_root: where data sets are.
+        data_root: folder of the data sets.
         device: "auto", "cpu", "cuda" or "cuda:N".
         keep_model: whether to keep the final model.
-        states: which states of interval boundaries stay when the cell is done.
+        states: which saved states to keep when the cell is done.
 
     Returns:
         "done", also where it was done already; "failed", with the reason in the cell's record and the traceback in its
-        log; or "busy" if another process is at it.
+        log; or "busy" if another process is running it.
     """
     torch.set_num_threads(1)
     try:
         try:
             return _attempt(cell, store, data_root, device, keep_model, states)
-        except _OtherRunError as other:  # its state is gone, so that this happens once
+        except _OtherRunError as other:  # the state is deleted now, so this happens only once
             return _attempt(cell, store, data_root, device, keep_model, states, problem=str(other))
     except CellBusyError:
         return "busy"
@@ -102,20 +102,20 @@ def run_cell(
 
 
 class _OtherRunError(Exception):
-    """A state is that of a run on other data, or by other code: it can't be gone on from."""
+    """A state can't be used: it is from a run on other data or by other code."""
 
 
 def _attempt(
     cell: Cell, store: Path, data_root: Path, device: str, keep_model: bool, states: States, problem: str = ""
 ) -> str:
-    """As :func:`run_cell` says.
+    """One attempt of :func:`run_cell`.
 
     Args:
         problem: why the cell begins anew, if that is known already.
 
     Raises:
-        _OtherRunError: there was a state that can't be gone on from; it is deleted.
-        CellBusyError: another process is at it.
+        _OtherRunError: there was a state that can't be used; it is deleted.
+        CellBusyError: another process is running it.
         CellDoneError: it was done already.
     """
     kept = Kept()
@@ -131,16 +131,16 @@ def _attempt(
             if problem := problem or kept.problem:
                 print(f"{problem}; the cell begins anew", flush=True)
                 writer.note(begun_anew=problem)
-            with products_in("float32", found := find_device(device)):  # but for the training steps
-                _run(cell, writer, data_root, found, keep_model, states, kept.state)
+            with products_in("float32", place := find_device(device)):  # training steps set the cell's precision
+                _run(cell, writer, data_root, place, keep_model, states, kept.state)
             writer.finish(_numbers(writer), keep_states=states != "resume")
         except _OtherRunError:
             (writer.folder / STATE).unlink()
             raise
-        except CellBusyError:  # this process was silent for so long that another one has taken the cell over
+        except CellBusyError:  # after a long silence of this process another one has taken the cell over
             raise
-        except BaseException as error:  # sys.exit in a plug-in, too, ends this cell only
-            with suppress(OSError):  # a full disk: the reason matters more
+        except BaseException as error:  # even sys.exit in an extension ends only this cell
+            with suppress(OSError):  # on a full disk the reason matters more
                 traceback.print_exc()
             writer.fail(f"{type(error).__name__}: {error}")
             return "failed"
@@ -182,10 +182,10 @@ def _run(
             raise _OtherRunError(str(error)) from None
         done, executions = state.facts["intervals"], state.facts["execution"]
         writer.spent(state.facts["seconds"])
-        print(f"goes on after interval {done - 1}", flush=True)
+        print(f"continues after interval {done - 1}", flush=True)
     visits = [experience.distributions for experience in view]
     writer.note(visits=visits, execution=executions, **_circumstances(cell, device), data=data)
-    if why := unsavable(strategy.model):  # also where nobody asks for it: nobody is then advised to compute it again
+    if why := unsavable(strategy.model):  # noted in any case, so that nobody is advised to compute the cell again
         writer.note(no_model=why)
         if keep_model:
             print(f"no model will be kept: {why}", flush=True)
@@ -221,12 +221,12 @@ def _run(
 
 
 def _numbers(writer: CellWriter) -> Numbers | None:
-    """One number per metric, for the cell's record. None where they can't be had: whoever reads the cell then makes
-    them from its rows, and says which derived metric has none. What is measured and on the disk isn't lost by it.
+    """One number per metric, for the cell's record; None if a derived metric fails. Readers then compute the numbers
+    from the cell's rows and report the metric that has none, so that no measurement is lost.
     """
     try:
         numbers = registered_summary(writer.rows, writer.record["visits"])
-    except (Exception, SystemExit):  # a derived metric's own, of any package
+    except (Exception, SystemExit):  # from a derived metric of any package
         traceback.print_exc()
         print("the cell is done without the metric that raises", flush=True)
         return None
@@ -241,7 +241,7 @@ def _is_number(value: object) -> bool:
 
 
 def _save(checkpoint: Checkpoint, files: list[Path], facts: dict[str, Any], samples: list[np.ndarray]) -> str:
-    """Save the state; returns why there can be none, if so. A cell that can't be resumed is no reason to end it."""
+    """Save the state; returns why that is impossible, or nothing. A cell runs on even if it can't be resumed."""
     try:
         for file in files:
             checkpoint.write(file, facts, samples)
@@ -249,17 +249,17 @@ def _save(checkpoint: Checkpoint, files: list[Path], facts: dict[str, Any], samp
         print(f"interrupted, this cell begins anew: {error}", flush=True)
         return str(error)
     except OSError as error:
-        print(f"the state can't be saved, the one before stays: {error}", flush=True)
+        print(f"the state can't be saved; the earlier one is kept: {error}", flush=True)
     return ""
 
 
 def _arithmetic(cell: Cell, device: str) -> dict[str, Any]:
-    """What bits of results depend on, beside the cell."""
+    """The circumstances, besides the cell, that results depend on to the bit."""
     packages = ("lifegen", "torch", "avalanche-lib", "numpy")
     versions = {name: version(name) for name in packages} | cell.packages
-    found = find_device(device)
-    kind = torch.cuda.get_device_name(found) if found.type == "cuda" else torch.backends.cpu.get_cpu_capability()
-    return {"device": f"{found.type} {kind}", **{f"version of {name}": of for name, of in versions.items()}}
+    place = find_device(device)
+    kind = torch.cuda.get_device_name(place) if place.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    return {"device": f"{place.type} {kind}", **{f"version of {name}": of for name, of in versions.items()}}
 
 
 def _circumstances(cell: Cell, device: torch.device) -> dict[str, Any]:
@@ -270,7 +270,7 @@ def _circumstances(cell: Cell, device: torch.device) -> dict[str, Any]:
         "versions": versions,
         "metrics": {
             **{entry.name: entry.version for entry in own_metrics()},
-            **{one.name: one.version for one in cell.metrics},
+            **{metric.name: metric.version for metric in cell.metrics},
         },
         "machine": {
             "system": platform.platform(),
@@ -282,7 +282,7 @@ def _circumstances(cell: Cell, device: torch.device) -> dict[str, Any]:
 
 
 def _digest(stream: Stream) -> str:
-    """What tells whether two streams have the same images and labels."""
+    """A digest of a stream's images and labels."""
     digest = hashlib.blake2b(digest_size=16)
     for part in ("train", "valid", "test"):
         for name in stream.distributions:
@@ -306,7 +306,7 @@ def _output_to(file: Path) -> Iterator[None]:
         yield
     finally:
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError):  # a full disk: what was printed is lost, and nothing else
+            with suppress(OSError):  # on a full disk only the printed text is lost
                 stream.flush()
         for descriptor, original in zip((1, 2), kept, strict=True):
             os.dup2(original, descriptor)

@@ -1,6 +1,6 @@
-"""What a method, scenario or metric has promised, and whether it keeps it: the checks behind ``lifegen check``.
+"""The checks of ``lifegen check``: whether a method, scenario or metric keeps its promises.
 
-Each is a generator of :class:`Finding`s, so that what is known can be shown while the rest is looked at.
+Each is a generator of :class:`Finding`s, so that first findings are shown while the check goes on.
 """
 
 from .findings import Finding

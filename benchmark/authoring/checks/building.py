@@ -1,4 +1,4 @@
-"""Building a scenario's stream again and again, and telling two of its streams apart."""
+"""Building a scenario's stream repeatedly, and comparing two of its streams."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MET = "every distribution is met, and has train, valid and test images"
 
 
 class Build(NamedTuple):
-    """What building a stream took and did."""
+    """The time and the side effects of building a stream."""
 
     seconds: float
     before: dict[str, bytes]
@@ -34,17 +34,17 @@ class Build(NamedTuple):
 
 
 class Builder:
-    """Builds a scenario's stream again and again."""
+    """Builds a scenario's stream repeatedly."""
 
     def __init__(self, entry: Entry, options: Mapping[str, Any], data_root: Path) -> None:
         """Validate the options, and fetch the data.
 
         Raises:
-            Stopped: they can't be had.
+            Stopped: the options don't fit, or the data is missing.
         """
         self.entry = entry
         self.seeds = RecordedSeeds(0, entry.name)
-        """Those that it builds with, but for the seed."""
+        """The seeds that it builds with, apart from the seed number."""
         self._root = data_root
         try:
             assert entry.config is not None  # register_scenario demands it
@@ -60,20 +60,20 @@ class Builder:
             hint = "register_scenario(data=...) names data sources, or is a function of the options that does"
             raise Stopped(raised(BUILT, error, entry, hint)) from None
         try:
-            for one in sources:
-                one.fetch(data_root)
-        except InputError as error:  # which the scenario can't help
+            for data_source in sources:
+                data_source.fetch(data_root)
+        except InputError as error:  # not the scenario's fault
             raise Stopped(Finding(BUILT, "skipped", seen=str(error))) from None
 
     def build(self, seed: int, ground: int) -> tuple[Stream, Build]:
         """Build the stream of a seed.
 
         Args:
-            seed: which.
-            ground: what the global generators are seeded with before.
+            seed: the seed.
+            ground: seed of the global generators before.
 
         Raises:
-            Stopped: there is none.
+            Stopped: the scenario builds no stream.
         """
         Seeds(ground, "check").seed_globals()
         before = global_states()
@@ -81,8 +81,8 @@ class Builder:
         try:
             stream = self.entry.target(self.config, replace(self.seeds, seed=seed), self._root)
         except (Exception, SystemExit) as error:
-            found = raised(BUILT, error, self.entry)._replace(expected=f"a stream of seed {seed}")
-            raise Stopped(found) from None
+            finding = raised(BUILT, error, self.entry)._replace(expected=f"a stream of seed {seed}")
+            raise Stopped(finding) from None
         seconds = perf_counter() - began
         if not isinstance(stream, Stream):
             look = f"the end of {self.entry.origin}: return make_stream(distributions, visits, config, seeds)"
@@ -90,7 +90,7 @@ class Builder:
         return stream, Build(seconds, before, global_states())
 
     def trace(self, seed: int, ground: int) -> tuple[Content, Build]:
-        """:meth:`build`, with what is to be known of a stream that may be large."""
+        """:meth:`build`, but with digests of the stream's content, since the stream may be large."""
         stream, build = self.build(seed, ground)
         return content_of(stream), build
 
@@ -102,27 +102,27 @@ def parts_of(stream: Stream) -> dict[str, Parts]:
         Stopped: some are missing, or aren't lifegen's.
     """
     look = "make_stream makes all parts of a stream: return what it returns"
-    found: dict[str, dict[str, Images]] = {}
+    by_name: dict[str, dict[str, Images]] = {}
     for part in Parts._fields:
-        for one in stream.streams[part]:
-            images = tensor_view(one.dataset) if isinstance(one, Interval) else None
-            if not isinstance(one, Interval) or images is None:
-                seen = f"a {type(one).__name__} of other data"
+        for interval in stream.streams[part]:
+            images = tensor_view(interval.dataset) if isinstance(interval, Interval) else None
+            if not isinstance(interval, Interval) or images is None:
+                seen = f"a {type(interval).__name__} of other data"
                 raise Stopped(broken(BUILT, f"in its {part} stream: Intervals of tensors", seen, look))
-            found.setdefault(one.distribution, {})[part] = images
+            by_name.setdefault(interval.distribution, {})[part] = images
     missing = [
         f"{name!r} has no {part} images"
-        for name, images in found.items()
+        for name, images in by_name.items()
         for part in Parts._fields
         if part not in images or not len(images[part].x)
     ]
     if missing:
         raise Stopped(broken(MET, "all parts of each", "; ".join(missing), look))
-    return {name: Parts(**images) for name, images in found.items()}
+    return {name: Parts(**images) for name, images in by_name.items()}
 
 
 class Content(NamedTuple):
-    """What makes a stream the same as another."""
+    """The content of a stream, to compare it with another's."""
 
     track: str
     visits: list[tuple[str, int]]
@@ -132,7 +132,7 @@ class Content(NamedTuple):
 
 
 def content_of(stream: Stream) -> Content:
-    visits = [(one.distribution, one.steps) for one in stream.train_stream]
+    visits = [(interval.distribution, interval.steps) for interval in stream.train_stream]
     parts = parts_of(stream)
     images = {(name, part): (len(x), digest(x), digest(y)) for name in parts for part, (x, y) in named(parts[name])}
     return Content(stream.track, visits, images)
@@ -155,9 +155,9 @@ def difference_of(one: Content, other: Content) -> str:
 
 
 def other_images(one: Content, other: Content) -> Iterator[str]:
-    """How the parts that two streams have in common differ."""
-    for (name, part), found in one.images.items():
-        again = other.images.get((name, part), found)
-        what = [word for word, a, b in zip(("number", "images", "labels"), found, again, strict=True) if a != b]
+    """Differences of the parts that two streams have in common, in words."""
+    for (name, part), facts in one.images.items():
+        again = other.images.get((name, part), facts)
+        what = [word for word, a, b in zip(("number", "images", "labels"), facts, again, strict=True) if a != b]
         if what:
             yield f"the {part} part of {name!r} differs in its {what[0]}"

@@ -1,4 +1,4 @@
-"""Whether a method, scenario or metric, in or out of the tree, keeps what it promises."""
+"""Check a method, scenario or metric, lifegen's own or an extension's."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ __all__ = ["check", "findings", "targets"]
 
 
 def check(text: str, data_root: Path | None = None) -> Iterator[Finding]:
-    """Look at every promise of what a name or a file stands for.
+    """Check every promise of the things that a name or a file stands for.
 
     Args:
         text: as for :func:`targets`.
-        data_root: where data sets are.
+        data_root: folder of the data sets.
 
     Raises:
-        InputError: there is no such thing, or it can't be imported.
+        InputError: it doesn't exist, or can't be imported.
     """
     for description, options in targets(text):
         yield from findings(description, options, data_root)
 
 
 def findings(description: IndexEntry, options: Mapping[str, Any], data_root: Path | None = None) -> Iterator[Finding]:
-    """Look at every promise of one thing."""
+    """Check every promise of one method, scenario, data source or metric."""
     entry = description.entry()
     if entry.kind == "method":
         from .method import findings as of_method

@@ -1,4 +1,4 @@
-"""Small methods and streams, and comparing what they were before and after: what the checks share."""
+"""Parts that the checks share: small methods and streams, and comparing tensors before and after."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def made(name: str, options: Mapping[str, Any]) -> Method:
 
 
 def begun(method: Method, stream: Stream, seeds: Seeds) -> tuple[GenerativeTemplate, Evaluator]:
-    """A method before its first interval, as cells begin, and what measures it."""
+    """A method before its first interval, as cells begin, and its evaluator."""
     seeds.seed_globals()
     return method.strategy(stream, seeds), Evaluator(stream, seeds, method.view(stream))
 
@@ -42,9 +42,9 @@ def small_stream(
 
     Args:
         visits: the distribution of each interval.
-        images: makes those of a distribution's part: from its name, the part's number, and how many there are to be.
-        sizes: images of the three parts.
-        options: of the scenario.
+        images: makes the images of a distribution's part from its name, the part's number, and the number of images.
+        sizes: numbers of images of the three parts.
+        options: options of the scenario.
     """
     parts = {name: Parts(*(images(name, i, n) for i, n in enumerate(sizes))) for name in dict.fromkeys(visits)}
     return make_stream(parts, visits, ScenarioConfig.model_validate(options), Seeds(0))
@@ -57,14 +57,14 @@ def halves(n: int, levels: tuple[int, int], size: int, generator: torch.Generato
 
 
 def digest(*tensors: Tensor) -> bytes:
-    """What tells whether tensors are the same."""
-    found = blake2b(digest_size=16)
+    """A digest of tensors: their types, shapes and values."""
+    content = blake2b(digest_size=16)
     for tensor in tensors:
-        found.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        found.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return found.digest()
+        content.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
+        content.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return content.digest()
 
 
 def changes(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> list[str]:
-    """Names of what has changed."""
+    """Names of the entries that have changed."""
     return [name for name in before if before[name] != after.get(name)]

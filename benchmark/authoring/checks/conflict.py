@@ -1,4 +1,4 @@
-"""Training on intervals that contradict each other, with the latent noise off: what methods are compared by.
+"""Training on intervals that contradict each other, with the latent noise off, to compare methods.
 
 With the noise on, one more draw from the model's generator would make a difference, and pass for learning.
 """
@@ -27,8 +27,7 @@ _LEVELS = {"dark": (0, 0), "bright": (200, 200), "half": (0, 200)}
 
 @dataclass
 class Run:
-    """A method that was trained on the conflicting stream. What comes after the end of one that was broken off is
-    empty."""
+    """The results of a method trained on the conflicting stream. After an early stop the later ones are empty."""
 
     first: Tensor = field(default_factory=lambda: torch.empty(0))
     """Negative ELBO of fixed images and noise after interval 0, in evaluation mode"""
@@ -60,27 +59,27 @@ def run(
     """Train a method on the stream.
 
     Args:
-        method: which.
-        stream: what on.
+        method: the method to train.
+        stream: the stream to train on.
         goes_on: looks at the strategy after each interval, and says whether to go on.
-        seeds: of the run.
+        seeds: seeds of the run.
     """
     strategy, _ = begin(method, stream, seeds)
-    found = Run()
+    result = Run()
     for interval, experience in enumerate(method.view(stream)):
         before = global_states()
         strategy.train(experience, eval_streams=[])
-        found.draws.update(changes(before, global_states()))
+        result.draws.update(changes(before, global_states()))
         if not goes_on(strategy, experience):
-            return found
+            return result
         if interval == 0:
-            found.first = values(strategy, stream)
-    found.last, found.weighed = values(strategy, stream), values(strategy, stream, training=True)
-    return found
+            result.first = values(strategy, stream)
+    result.last, result.weighed = values(strategy, stream), values(strategy, stream, training=True)
+    return result
 
 
 def begin(method: Method, stream: Stream, seeds: Seeds) -> tuple[GenerativeTemplate, Checkpoint]:
-    """A method before its first interval, without latent noise, and what states it."""
+    """A method before its first interval, without latent noise, and its checkpoint."""
     strategy, evaluator = begun(method, stream, seeds)
     strategy.model.latent_noise = False
     return strategy, Checkpoint(strategy, method, stream, seeds, evaluator)

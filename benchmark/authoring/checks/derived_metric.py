@@ -1,4 +1,4 @@
-"""What a metric promises that is derived from the matrix of negative ELBOs: a function of its arguments alone."""
+"""The promises of a metric derived from the matrix of negative ELBOs: it is a function of its arguments alone."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ DIRECTION = "what is damaged isn't better"
 
 Matrix = dict[tuple[int, str], float]
 _STREAMS: tuple[Sequence[str], ...] = ("a", "ab", "aa", "aba", "abc", "aabb", "abca", "abcde", "abab", ("abc",))
-"""Streams in which distributions come once, come back, or come all at once, of one to five intervals"""
+"""Streams of one to five intervals, in which distributions come once, come back, or come all at once"""
 _DAMAGES: tuple[tuple[str, Callable[[int, int, int], bool]], ...] = (
     ("what was learned before the last interval is forgotten", lambda t, first, last: t == last > first),
     ("everything learned is learned worse", lambda t, first, last: t >= first),
     ("what is still to come suffers from what is learned", lambda t, first, last: 0 < t < first),
 )
-"""Entries R[t, j] that are raised, by t, first[j] and T, and what that means. The first that a metric sees decides."""
+"""Damages in words, and the entries R[t, j] that they raise, by t, first[j] and T. The first with an effect counts."""
 
 
 class _Case(NamedTuple):
@@ -51,28 +51,28 @@ class _Case(NamedTuple):
 
 
 def derived_promises(entry: Entry) -> Iterator[Finding]:
-    """Look at a derived metric on matrices of many streams.
+    """Check a derived metric on matrices of many streams.
 
     Args:
         entry: its entry in the registry.
     """
-    told: set[str] = set()
+    reported: set[str] = set()
     for case in _cases():
         flat = case._replace(matrix=dict.fromkeys(case.matrix, 30.0))
         for one, what in ((case, str(case)), (flat, f"{case}, the whole matrix 30")):
             for problem in _problems(entry, one):
-                if problem.promise not in told:
-                    told.add(problem.promise)
+                if problem.promise not in reported:
+                    reported.add(problem.promise)
                     yield problem._replace(seen=f"{what}: {problem.seen}")
     for promise in (NUMBER, ARGUMENTS, TWICE):
-        if promise not in told:
+        if promise not in reported:
             yield Finding(promise)
-    if not told:
+    if not reported:
         yield _direction(entry)
 
 
 def gain(value: float, before: float, entry: Entry) -> float:
-    """By how much one value of a metric is better than another; what lies above the most ranks as it."""
+    """How much better one value of a metric is than another; values above the most count as the most."""
     most = entry.facts["most"]
     if most is not None:
         value, before = min(value, most), min(before, most)
@@ -84,7 +84,7 @@ def _cases() -> list[_Case]:
 
 
 def _learned(visits: Sequence[Sequence[str]]) -> Matrix:
-    """Whole nats, so that sums are exact: far away before a distribution is met, near after, and then forgotten."""
+    """A matrix in whole nats, so that sums are exact: high before a distribution is met, low after, then forgotten."""
     matrix = {}
     for j, name in enumerate(sorted({name for names in visits for name in names})):
         met = None
@@ -103,7 +103,7 @@ def _problems(entry: Entry, case: _Case) -> Iterator[Finding]:
     Seeds(1).seed_globals()
     again = _value(entry, dict(case.matrix), case.first, case.last)
     is_whole = list(matrix.items()) == list(case.matrix.items()) and list(first.items()) == list(case.first.items())
-    found = [
+    findings = [
         verdict(
             NUMBER,
             value is None or (is_number(value) and math.isfinite(value)),
@@ -126,7 +126,7 @@ def _problems(entry: Entry, case: _Case) -> Iterator[Finding]:
             f"{entry.origin}: a function of its arguments alone: nothing drawn, nothing kept from call to call",
         ),
     ]
-    return (finding for finding in found if finding.status == "broken")
+    return (finding for finding in findings if finding.status == "broken")
 
 
 def _value(entry: Entry, matrix: Matrix, first: Mapping[str, int], last: int) -> Any:
@@ -135,8 +135,8 @@ def _value(entry: Entry, matrix: Matrix, first: Mapping[str, int], last: int) ->
     except (Exception, SystemExit) as error:
         names = "+".join(first)
         hint = "a cell of one interval has T = 0, and nothing may be past: return None where it is undefined"
-        found = raised(NUMBER, error, entry, hint)
-        raise Stopped(found._replace(seen=f"T = {last}, distributions {names}: {found.seen}")) from None
+        finding = raised(NUMBER, error, entry, hint)
+        raise Stopped(finding._replace(seen=f"T = {last}, distributions {names}: {finding.seen}")) from None
 
 
 def _direction(entry: Entry) -> Finding:
@@ -144,11 +144,11 @@ def _direction(entry: Entry) -> Finding:
     if better is None:
         return Finding(DIRECTION, "note", seen="it has no better direction: it ranks nothing")
     for what, is_raised in _DAMAGES:
-        found = [(one, pair) for one in _cases() if (pair := _raised_by(entry, one, is_raised)) is not None]
-        gains = [(gain(after, before, entry), case, before, after) for case, (before, after) in found]
-        moved = [one for one in gains if abs(one[0]) > 1e-9]
+        pairs = [(case, pair) for case in _cases() if (pair := _raised_by(entry, case, is_raised)) is not None]
+        gains = [(gain(after, before, entry), case, before, after) for case, (before, after) in pairs]
+        moved = [item for item in gains if abs(item[0]) > 1e-9]
         if moved:
-            most, case, before, after = max(moved, key=lambda one: one[0])
+            most, case, before, after = max(moved, key=lambda item: item[0])
             seen = f"{case}: {before:.6g}, and {after:.6g} where {what}"
             if most < 0:
                 return Finding(DIRECTION, seen=seen)

@@ -1,4 +1,4 @@
-"""Findings: a promise that was looked at, and how it was found. No torch."""
+"""Findings: the results of checking promises."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from ...contracts.registry import Entry
 
 
 class Finding(NamedTuple):
-    """One promise that was looked at."""
+    """The result of checking one promise."""
 
     promise: str
     """In words, as if it were kept: "the same seed gives the same weights"."""
     status: Literal["kept", "broken", "note", "skipped"] = "kept"
-    """note: worth knowing, no failure. skipped: it couldn't be looked at, and ``seen`` says why."""
+    """note: worth knowing, no failure. skipped: it couldn't be checked, and ``seen`` says why."""
     expected: str = ""
-    """Of a broken promise: what should have been seen."""
+    """The expected result, for a broken promise."""
     seen: str = ""
-    """What was seen instead; or the note, or the measured number."""
+    """The result seen instead; or the note, or the measured number."""
     look: str = ""
-    """Of a broken promise: where its author finds the cause, and what usually mends it."""
+    """Where the author finds the cause of a broken promise, and what usually mends it."""
 
 
-class Stopped(Exception):  # noqa: N818  (no error of ours: what is checked ends the check)
-    """A broken promise after which nothing else can be looked at."""
+class Stopped(Exception):  # noqa: N818  (not our error: the thing that is checked ends the check)
+    """A promise is broken, and nothing else can be checked."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding.promise)
@@ -34,29 +34,29 @@ class Stopped(Exception):  # noqa: N818  (no error of ours: what is checked ends
 
 
 def verdict(promise: str, is_kept: bool, expected: str, seen: str, look: str) -> Finding:
-    """A promise that is kept, or broken: then with what was expected, what was seen, and where to look."""
+    """The finding of a promise that is kept, or broken with these texts."""
     return Finding(promise) if is_kept else Finding(promise, "broken", expected, seen, look)
 
 
 def broken(promise: str, expected: str, seen: str, look: str) -> Finding:
-    """A promise that is broken."""
+    """The finding of a broken promise."""
     return verdict(promise, False, expected, seen, look)
 
 
 def raised(promise: str, error: BaseException, entry: Entry, hint: str = "") -> Finding:
-    """The finding of an exception in a plug-in.
+    """The finding of an exception in an extension.
 
     Args:
-        promise: what couldn't be kept.
+        promise: the promise that it breaks.
         error: the exception.
-        entry: the plug-in's.
+        entry: the extension's entry.
         hint: what usually mends it.
     """
     return broken(promise, "no error", at(error, entry), hint or entry.origin)
 
 
 def to_the_end(findings: Iterator[Finding], entry: Entry) -> Iterator[Finding]:
-    """The findings of a plug-in; an error that it raises meanwhile, or its exit, is the last one."""
+    """The findings of an extension; an error that it raises meanwhile, or its exit, is the last one."""
     try:
         yield from findings
     except Stopped as stopped:
@@ -66,7 +66,7 @@ def to_the_end(findings: Iterator[Finding], entry: Entry) -> Iterator[Finding]:
 
 
 def of_documentation(entry: Entry) -> Finding:
-    """Whether ``lifegen list`` has something to say of it."""
+    """Whether ``lifegen list`` has a description to show."""
     promise = "it and its options are described"
     fields = entry.config.model_fields if entry.config else {}
     bare = [name for name, field in fields.items() if not field.description]
@@ -77,9 +77,9 @@ def of_documentation(entry: Entry) -> Finding:
 
 
 def at(error: BaseException, entry: Entry) -> str:
-    """An error with the last line of the plug-in's own code, or else of any code, that it passed."""
+    """An error with the last line that it passed in the extension's own code, or else in any code."""
     frames = traceback.extract_tb(error.__traceback__)
     home = getattr(sys.modules.get(entry.target.__module__), "__file__", None)
-    frame = next((one for one in reversed(frames) if one.filename == home), frames[-1] if frames else None)
+    frame = next((frame for frame in reversed(frames) if frame.filename == home), frames[-1] if frames else None)
     where = f" ({frame.filename}, line {frame.lineno})" if frame else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"

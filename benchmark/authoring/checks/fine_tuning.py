@@ -1,4 +1,4 @@
-"""Whether a method acts: whether it is anything but fine-tuning under another name.
+"""Whether a method acts, or is only fine-tuning under another name.
 
 A method that silently does nothing is a recurring bug of continual learning. So each is compared with ``naive`` on the
 same networks, seed and batches. ``naive`` trains lifegen's model or, if that differs, the method's own.
@@ -31,13 +31,13 @@ def acts(
     """Compare a method with fine-tuning, or with itself under its inert options.
 
     Args:
-        method: the one that was trained.
-        stream: what on.
-        entry: the method's.
-        found: what it was.
-        with_options: makes it with other options.
+        method: the trained method.
+        stream: the stream that it was trained on.
+        entry: the method's entry.
+        found: the results of its training.
+        with_options: makes the method with other options.
     """
-    if entry.facts["reference"]:  # needn't act
+    if entry.facts["reference"]:  # a reference needn't act
         return
     if not entry.facts["differs_at_once"]:
         yield from _unlike_naive(method, stream, found)
@@ -51,7 +51,7 @@ def acts(
             "whether inert= names the options that switch it off, and whether its plugins are in the list",
         )
     else:
-        seen = "it differs at once: without inert={the options that switch off what it does} it can't be looked at"
+        seen = "it differs at once; pass inert={the options that switch off what it does} so that the gate can compare"
         yield Finding(_ACTS, "skipped", seen=seen)
 
 
@@ -59,20 +59,20 @@ def naive_like(method: Method, own: bool = False, reset: bool = False, restart: 
     """``naive`` with the options that it shares with a method.
 
     Args:
-        method: the other one. If it has no code option, it has no code: one that is always the same.
-        own: whether it trains the method's own model.
-        reset: whether it resets its optimiser with each interval.
-        restart: whether its temperature starts anew with each.
+        method: the other method. Without a code option it has no code, which equals a single constant one.
+        own: whether ``naive`` trains the method's own model.
+        reset: whether ``naive`` resets its optimiser with each interval.
+        restart: whether the temperature of ``naive`` starts anew with each interval.
     """
     naive: Any = describe_one("method", "naive").entry().target
     shared = _shared(method, naive)
-    made: Any = naive({"codes": 1} | shared | {"keep_optimizer_state": not reset})
-    made.restarts_temperature = restart
+    twin: Any = naive({"codes": 1} | shared | {"keep_optimizer_state": not reset})
+    twin.restarts_temperature = restart
     if own:
-        made.model = method.model
-        if not _anneals(shared):  # what its model calls a temperature is none to anneal
-            made.plugins = lambda *given: _but(naive.plugins(made, *given), naive().plugins(*given))
-    like: Method = made
+        twin.model = method.model
+        if not _anneals(shared):  # its model may have an attribute "temperature" that isn't annealed
+            twin.plugins = lambda *given: _but(naive.plugins(twin, *given), naive().plugins(*given))
+    like: Method = twin
     return like
 
 
@@ -86,12 +86,12 @@ def _anneals(shared: Mapping[str, Any]) -> bool:
 
 
 def _but(plugins: list[Any], others: list[Any]) -> list[Any]:
-    """Those plugins of whose kind there are none among others."""
+    """The plugins whose class none of the others has."""
     return [plugin for plugin in plugins if type(plugin) not in set(map(type, others))]
 
 
-def _unlike_naive(method: Method, stream: Stream, found: Run) -> Iterator[Finding]:
-    own, naive, gap = _nearest(method, stream, found)
+def _unlike_naive(method: Method, stream: Stream, trained: Run) -> Iterator[Finding]:
+    own, naive, gap = _nearest(method, stream, trained)
     yield verdict(
         _FINE_TUNING,
         gap == 0,
@@ -107,18 +107,18 @@ def _unlike_naive(method: Method, stream: Stream, found: Run) -> Iterator[Findin
     others = (run(naive_like(method, own, reset, restart), stream) for reset, restart in variants)
     yield verdict(
         _ACTS,
-        not any(torch.equal(found.weighed, one.weighed) for one in chain([naive], others)),
+        not any(torch.equal(trained.weighed, other.weighed) for other in chain([naive], others)),
         "other weights than those of naive",
         "has the weights of naive after four conflicting intervals: it does nothing",
         "hooks whose name Avalanche doesn't call, a loss that isn't added to strategy.loss, copies that aren't copies",
     )
 
 
-def _nearest(method: Method, stream: Stream, found: Run) -> tuple[bool, Run, float]:
-    """Whether it is its own model, not lifegen's, that a method fine-tunes in interval 0; ``naive`` on that, and how
-    far the method is from it.
+def _nearest(method: Method, stream: Stream, trained: Run) -> tuple[bool, Run, float]:
+    """(whether the method fine-tunes its own model in interval 0, not lifegen's; ``naive`` on that model; the method's
+    distance from it).
 
-    lifegen's comes first: a model that grows may be that to begin with, and be nothing without its plugins.
+    lifegen's model is tried first: a growing model may equal it at first, and not work without its plugins.
     """
     least = math.inf
     for own in (False, True):
@@ -126,12 +126,12 @@ def _nearest(method: Method, stream: Stream, found: Run) -> tuple[bool, Run, flo
 
         def is_equal(strategy: GenerativeTemplate, _: Interval, gaps: list[float] = gaps) -> bool:
             if not gaps:
-                gaps.append(float((values(strategy, stream) - found.first).abs().max()))
+                gaps.append(float((values(strategy, stream) - trained.first).abs().max()))
             return gaps[0] == 0
 
         try:
             naive = run(naive_like(method, own), stream, is_equal)
-        except (Exception, SystemExit):  # it can't be trained without its plugins
+        except (Exception, SystemExit):  # the model can't be trained without its plugins
             continue
         if gaps[0] == 0:
             return own, naive, 0.0

@@ -1,4 +1,4 @@
-"""The gate: what a method and its model promise, and that it acts at all."""
+"""The gate: whether a method and its model keep their promises, and whether the method acts at all."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from .roles import RecordedSeeds, own_roles
 from .toy_normalisation import bounds
 
 SIZES = 8, 32
-"""Heights and widths of images to train on: the second is for models that can't take the first."""
+"""Heights and widths of training images; the second is for models that can't take the first."""
 _QUICK: Mapping[str, Any] = {"width": 32, "architecture": "mlp"}
-"""Options of what would take minutes with large networks; those that are given or that it doesn't have are left out."""
+"""Options that save minutes with large networks, unless they are given or the method doesn't have them."""
 
 
 class GateError(AssertionError):
@@ -46,27 +46,27 @@ def check_method(method: Entry | str, options: Mapping[str, Any] | None = None) 
 
     Args:
         method: its entry in the registry, its name, or its file.
-        options: of the method, beside those that make it small.
+        options: options of the method, beside those that make it small.
 
     Raises:
-        GateError: what is wrong, in words.
+        GateError: a promise is broken; the text says which.
     """
     if isinstance(method, str):
-        known = {entry.name: entry for entry in METHODS}  # also one that was registered in this process only
-        method = known.get(method) or resolve("method", method)[0].entry()
+        registered = {entry.name: entry for entry in METHODS}  # also methods registered only in this process
+        method = registered.get(method) or resolve("method", method)[0].entry()
     for finding in findings(method, options):
         if finding.status == "broken":
             raise GateError(": ".join(filter(None, [method.name, finding.promise, finding.seen, finding.look])))
 
 
 def findings(entry: Entry, options: Mapping[str, Any] | None = None) -> Iterator[Finding]:
-    """Look at everything that a method promises, up to the first error that it raises.
+    """Check everything that a method promises, up to the first error that it raises.
 
-    With the same seed it is the same twice, also if it is interrupted and goes on from its state. After the first
-    interval it is what ``naive`` is, unless it says why not; after the last its weights differ from those of ``naive``,
-    also of one that resets its optimiser or restarts its temperature. ``naive`` trains lifegen's model or, if that
-    differs, the method's own. A method that differs at once is compared with itself under its ``inert`` options
-    instead. A reference needn't act.
+    The same seed gives the same weights, also after an interruption. After the first interval the method equals
+    ``naive``, unless it says why not; after the last its weights differ from those of ``naive``, also of a ``naive``
+    that resets its optimiser or restarts its temperature. ``naive`` trains lifegen's model or, if that differs, the
+    method's own. A method that differs at once is compared with itself under its ``inert`` options instead. A reference
+    needn't act.
     """
     return to_the_end(_promises(entry, options or {}), entry)
 
@@ -77,8 +77,8 @@ def _promises(entry: Entry, options: Mapping[str, Any]) -> Iterator[Finding]:
     yield trained.finding
     yield from trained.findings
     if any(finding.status == "broken" for finding in trained.findings):
-        return  # what follows would only say so again
-    method, stream, found = trained.method, trained.stream, trained.run
+        return  # later findings would only repeat it
+    method, stream, result = trained.method, trained.stream, trained.run
     yield verdict(
         "what it is given stays as it is",
         all(map(torch.equal, _images(conflicting_stream(size=stream.image_shape[-1])), _images(stream))),
@@ -86,11 +86,11 @@ def _promises(entry: Entry, options: Mapping[str, Any]) -> Iterator[Finding]:
         "some have other values",
         "operations in place, such as x.mul_(...), on strategy.mb_x or on what an experience holds: clone first",
     )
-    yield _draws(found, method.plugins(stream, Seeds(0)))
+    yield _draws(result, method.plugins(stream, Seeds(0)))
     taken = HARNESS_ROLES | SCENARIO_ROLES
     yield own_roles("it draws from seed roles of its own", trained.seeds, taken)
-    yield from _again(method, stream, entry, found)
-    yield from acts(method, stream, entry, found, lambda inert: _made(entry, {**options, **inert}))
+    yield from _again(method, stream, entry, result)
+    yield from acts(method, stream, entry, result, lambda inert: _made(entry, {**options, **inert}))
     quick = _quick(entry, options, "architecture")
     yield from bounds(partial(_made, entry, {**quick, **options}), entry, _with(quick))
     yield from _devices(method, stream)
@@ -98,23 +98,23 @@ def _promises(entry: Entry, options: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 class _Trained(NamedTuple):
-    """A method that has learned a stream, and what was seen meanwhile."""
+    """A method that has learned a stream, and the findings meanwhile."""
 
     method: Method
     stream: Stream
     seeds: RecordedSeeds
     run: Run
     finding: Finding
-    """Of the training itself"""
+    """The finding of the training itself."""
     findings: list[Finding]
-    """Of what it was after each interval"""
+    """The findings after each interval."""
 
 
 def _trained(entry: Entry, options: Mapping[str, Any]) -> _Trained:
     """A method that has learned the first stream whose images it can take.
 
     Raises:
-        Stopped: there is none.
+        Stopped: it can take none.
     """
     promise = "it trains on four small intervals"
     errors: list[BaseException] = []
@@ -122,22 +122,22 @@ def _trained(entry: Entry, options: Mapping[str, Any]) -> _Trained:
         method, stream, seeds = _made(entry, options), conflicting_stream(size=size), RecordedSeeds(0)
         look = _AfterEachInterval(entry, stream)
         try:
-            found = run(method, stream, look, seeds)
+            result = run(method, stream, look, seeds)
         except (Exception, SystemExit) as error:
             errors.append(error)
             continue
         seen = f"on {size} × {size} images; on {SIZES[0]} × {SIZES[0]}: {at(errors[0], entry)}" if errors else ""
         finding = Finding(promise, "note" if seen else "kept", seen=seen)
-        return _Trained(method, stream, seeds, found, finding, list(look.findings.values()))
-    raise Stopped(raised(promise, errors[0], entry, "the line it names"))
+        return _Trained(method, stream, seeds, result, finding, list(look.findings.values()))
+    raise Stopped(raised(promise, errors[0], entry, "the line that the error names"))
 
 
 class _AfterEachInterval:
-    """Looks at what a method is after each interval."""
+    """Checks a method after each interval."""
 
     def __init__(self, entry: Entry, stream: Stream) -> None:
         self.findings: dict[str, Finding] = {}
-        """By promise: one that was once broken is broken."""
+        """Findings by promise; a promise broken once stays broken."""
         self._entry = entry
         self._stream = stream
         self._interval = 0
@@ -145,13 +145,13 @@ class _AfterEachInterval:
 
     def __call__(self, strategy: GenerativeTemplate, experience: Interval) -> bool:
         wrong = sorted(name for name, value in strategy.model.state_dict().items() if not value.isfinite().all())
-        found = [verdict("its weights are finite", not wrong, "finite numbers",
+        items = [verdict("its weights are finite", not wrong, "finite numbers",
                          f"{', '.join(wrong[:3])} aren't finite after interval {self._interval}",
                          "a logarithm or division of 0, or a loss term that grows without end")]  # fmt: skip
         if not wrong:
-            found += _counts(strategy, self._entry, self._interval, experience.steps)
-            found += contract(strategy.model, self._codes, self._stream.image_shape)
-        for finding in found:
+            items += _counts(strategy, self._entry, self._interval, experience.steps)
+            items += contract(strategy.model, self._codes, self._stream.image_shape)
+        for finding in items:
             if self.findings.setdefault(finding.promise, finding).status == "kept":
                 self.findings[finding.promise] = finding
         self._interval += 1
@@ -169,32 +169,32 @@ def _counts(strategy: GenerativeTemplate, entry: Entry, interval: int, steps: in
                 "a plugin that stops training or steps by itself"),
         verdict("real and synthetic images are counted",
                 real >= 0 and synthetic >= 0 and real + synthetic >= steps, "at least one image a step", drawn,
-                "synthetic_samples counts images drawn from models, extra_rows what is trained on beside the batch"),
+                "synthetic_samples counts images drawn from models, extra_rows training rows beside the batch"),
         verdict("there is nothing synthetic before there is a past", interval > 0 or synthetic == 0,
                 "no synthetic image in interval 0", f"{synthetic} synthetic images of the past before there is one",
-                "what is drawn in before_training_iteration while there is no model of the past"),
+                "images drawn in before_training_iteration while there is no model of the past"),
         verdict("it says whether it keeps real images",
                 strategy.stored_samples == 0 or "past-data" in entry.facts["uses"], "uses=('past-data',)",
                 "keeps real images without saying uses=('past-data',)", "@register_method"),
         verdict("it counts the numbers that it keeps", strategy.stored_parameters >= weights,
                 f"at least the model's {weights}", f"{strategy.stored_parameters}: fewer numbers than its model has",
-                "stored_parameters of its plugins is what they keep beside the model"),
+                "stored_parameters of its plugins is the number of numbers kept beside the model"),
     ]  # fmt: skip
 
 
 def _images(stream: Stream) -> list[Tensor]:
-    """All that a stream gives."""
+    """All images and labels of a stream."""
     parts = [stream.images(part, name) for part in ("train", "valid", "test") for name in stream.distributions]
     return [tensor for images in parts for tensor in images]
 
 
-def _draws(found: Run, plugins: Iterable[object]) -> Finding:
+def _draws(result: Run, plugins: Iterable[object]) -> Finding:
     promise = "training draws from named generators only"
-    seen = f"it draws from the global generator of {' and '.join(sorted(found.draws))}"
+    seen = f"it draws from the global generator of {' and '.join(sorted(result.draws))}"
     stock = [type(plugin).__name__ for plugin in plugins if _is_stock(plugin)]
-    if found.draws and stock:
+    if result.draws and stock:
         return Finding(promise, "note", seen=f"{seen}, as stock plugins such as {stock[0]} do: it is seeded and saved")
-    return verdict(promise, not found.draws, "the state of the global generators is the same after training", seen,
+    return verdict(promise, not result.draws, "the state of the global generators is the same after training", seen,
                    "pass generator=seeds.generator('a role of yours') to what draws")  # fmt: skip
 
 
@@ -202,8 +202,8 @@ def _is_stock(plugin: object) -> bool:
     return any(kind.__module__.startswith("avalanche.training.plugins") for kind in type(plugin).__mro__)
 
 
-def _again(method: Method, stream: Stream, entry: Entry, found: Run) -> Iterator[Finding]:
-    """Train it again, and state it after half of the intervals; then train the second half from that state."""
+def _again(method: Method, stream: Stream, entry: Entry, result: Run) -> Iterator[Finding]:
+    """Train it again and save its state after half of the intervals; then train the second half from that state."""
     seeds = Seeds(0)
     view = method.view(stream)
     half = len(view) // 2
@@ -215,7 +215,7 @@ def _again(method: Method, stream: Stream, entry: Entry, found: Run) -> Iterator
         _train(strategy, view[half:])
         yield verdict(
             "the same seed gives the same weights",
-            torch.equal(found.last, values(strategy, stream)),
+            torch.equal(result.last, values(strategy, stream)),
             "equal values from two runs",
             "the same seed gives other weights the second time",
             "draw from seeds.generator('a role of yours'), and make nothing depend on time or on the order of a set",
@@ -223,7 +223,7 @@ def _again(method: Method, stream: Stream, entry: Entry, found: Run) -> Iterator
         why = entry.facts.get("restarts")
         promise = "its state can be saved"
         if unstated and why:
-            yield Finding(promise, "note", seen=f"it can't, and says so; interrupted cells begin anew: {why}")
+            yield Finding(promise, "note", seen=f"it can't, as restarts= says; interrupted cells begin anew: {why}")
         else:
             yield verdict(promise, not unstated, "tensors, numbers, texts, lists, modules and objects of these",
                           f"its state can't be saved: {unstated}, which isn't tensors or JSON",
@@ -242,10 +242,10 @@ def _again(method: Method, stream: Stream, entry: Entry, found: Run) -> Iterator
     _train(strategy, method.view(stream)[0 if unstated else half :])
     yield verdict(
         "interrupted and resumed, it has the same weights",
-        torch.equal(found.last, values(strategy, stream)),
+        torch.equal(result.last, values(strategy, stream)),
         "the weights of an uninterrupted run, bit for bit",
         "interrupted and resumed, it has other weights than without an interruption",
-        "what it remembers outside its attributes: class attributes, closures, module globals, a generator inside one",
+        "memory outside its attributes: in class attributes, closures, module globals, or a generator inside one",
     )
 
 
@@ -255,7 +255,7 @@ def _train(strategy: GenerativeTemplate, experiences: Iterable[Interval]) -> Non
 
 
 def _stated(checkpoint: Checkpoint, file: Path) -> str:
-    """State a run; returns why it can't be, if so."""
+    """Save the state of a run; returns why that is impossible, or nothing."""
     try:
         checkpoint.write(file, {}, [])
     except UnstatableError as error:
@@ -266,7 +266,7 @@ def _stated(checkpoint: Checkpoint, file: Path) -> str:
 def _devices(method: Method, stream: Stream) -> Iterator[Finding]:
     promise = "it trains and is measured on a GPU"
     if not torch.cuda.is_available():
-        yield Finding(promise, "skipped", seen="there is none here")
+        yield Finding(promise, "skipped", seen="this machine has no GPU")
         return
     seeds = Seeds(0)
     try:
@@ -283,14 +283,14 @@ def _devices(method: Method, stream: Stream) -> Iterator[Finding]:
 
 
 def _cost(entry: Entry, options: Mapping[str, Any], size: int) -> Finding:
-    """CPU time of training and numbers kept, beside naive's: in turn, when there is a past."""
+    """CPU time of training and numbers kept, compared with naive's, in interval 1 where there is a past."""
     stream = conflicting_stream(steps=30, size=size)
     quick = _quick(entry, options, *_QUICK)
-    made: Method = entry.target({**quick, **options})
+    own: Method = entry.target({**quick, **options})
     times: list[list[float]] = [[], []]
     numbers = [0, 0]
     for _ in range(2):
-        for i, method in enumerate((made, naive_like(made))):
+        for i, method in enumerate((own, naive_like(own))):
             strategy = method.strategy(stream, Seeds(0))
             began = 0.0
             for experience in method.view(stream)[:2]:
@@ -305,12 +305,12 @@ def _cost(entry: Entry, options: Mapping[str, Any], size: int) -> Finding:
 
 
 def _made(entry: Entry, options: Mapping[str, Any]) -> Method:
-    made: Method = entry.target({**_those_it_has(entry, SMALL), **options})
-    return made
+    method: Method = entry.target({**_those_it_has(entry, SMALL), **options})
+    return method
 
 
 def _quick(entry: Entry, options: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    """Some of the options that make a method quick, where the given ones don't say otherwise."""
+    """The options with these names that make a method quick, apart from those given."""
     return {key: _QUICK[key] for key in keys if key not in options and key in _those_it_has(entry, _QUICK)}
 
 

@@ -1,4 +1,4 @@
-"""What a metric promises: values that mean the same wherever they are measured, and no trace of the measuring."""
+"""The promises of a metric: its values are the same wherever they are measured, and measuring leaves no trace."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ TRAINED: tuple[tuple[str, Mapping[str, Any], str], ...] = (
     ("growing-mixture", {**SMALL, "threshold": 0}, TRACKS[0]),
     ("lifelong-vae", SMALL, TRACKS[1]),
 )
-"""Methods, options and tracks of what is measured: a fixed code, several components, and a code that grows"""
+"""Methods, options and tracks to measure: a fixed code, several components, and a code that grows"""
 DAMAGES = (0.5, 1.0, 2.0, 4.0)
 """Sizes of the noise on a damaged model's weights, in root mean squares of each tensor"""
 _CIRCUMSTANCES = ("s", "MB")
-"""Units of what may differ from call to call: time and memory"""
+"""Units of time and memory, which may differ from call to call"""
 
 _RUNS = "it measures after every interval, the first one too"
 _ROWS = "it yields rows, each of a number, a distribution of the stream or None, a step or None"
@@ -80,38 +80,38 @@ class _Moment(NamedTuple):
 
 
 class _Look(NamedTuple):
-    """What a metric was at one moment."""
+    """A metric's rows at one moment, and their cost."""
 
     moment: _Moment
     rows: list[Row]
     seconds: float
     bound_seconds: float
-    """What negative_elbo took"""
+    """Seconds of negative_elbo"""
 
 
 def _measured(entry: Entry) -> Iterator[Finding]:
-    told: set[str] = set()
+    reported: set[str] = set()
     looks = []
     for kept in _moments():
-        moment = deepcopy(kept)  # whatever this metric does to it, the next one finds it as it was
+        moment = deepcopy(kept)  # the metric may change its copy; the next metric gets an untouched one
         rows, seconds, problems = _measured_twice(entry, moment)
         for problem in problems:
-            if problem.promise not in told:
-                told.add(problem.promise)
+            if problem.promise not in reported:
+                reported.add(problem.promise)
                 yield problem
         with torch.inference_mode():
             _, bound_seconds = _rows(METRICS["negative_elbo"], moment, moment.measurement())
         looks.append(_Look(kept, rows, seconds, bound_seconds))
     for promise in (_RUNS, _ROWS, _FINITE, _ONCE, _TRACE):
-        if promise not in told:
+        if promise not in reported:
             yield Finding(promise)
     if entry.facts["unit"] in _CIRCUMSTANCES:
-        seen = f"it is measured in {entry.facts['unit']}: what the machine does, too, counts"
+        seen = f"it is measured in {entry.facts['unit']}, which depends on the machine, too"
         yield Finding(_TWICE, "skipped", seen=seen)
-    elif _TWICE not in told:
+    elif _TWICE not in reported:
         yield Finding(_TWICE)
     yield from _notes(entry, looks)
-    if not {_ROWS, _FINITE} & told:
+    if not {_ROWS, _FINITE} & reported:
         yield _direction(entry)
 
 
@@ -138,13 +138,13 @@ def _whole(track: str) -> _Moment:
     joint.steps = joint.planned_steps = 60
     strategy.train(joint, eval_streams=[])
     moment = _Moment(f"a trained model, {track}", strategy, evaluator, len(evaluator.view) - 1)
-    _kept(moment)  # leaves the codes of the interval before
+    _kept(moment)  # stores the codes as those of the interval before
     return _kept(moment)
 
 
 @torch.inference_mode()
 def _kept(moment: _Moment) -> _Moment:
-    """A copy as it is to be measured. The original remembers its codes, and goes on."""
+    """A copy to be measured. The original remembers its codes, and goes on."""
     model = moment.strategy.model.eval()
     copied = deepcopy(moment)
     moment.evaluator.previous_codes = moment.measurement().codes
@@ -166,25 +166,25 @@ def _stream(track: str) -> Stream:
 
 @torch.inference_mode()
 def _measured_twice(entry: Entry, moment: _Moment) -> tuple[list[Row], float, list[Finding]]:
-    """Measure twice, and see what that did; returns rows, seconds and broken promises.
+    """Measure twice, and find what that changed; returns rows, seconds and broken promises.
 
     Raises:
-        Stopped: it raises, or what it returns can't be looked at.
+        Stopped: it raises, or returns no rows.
     """
     first = moment.measurement()
     watch = Watch(first.fingerprint)
     rows, seconds = _rows(entry, moment, first)
     changed = watch.changes()
-    if any(one.startswith(SETTINGS) for one in changed):  # with others, nothing else can be measured
+    if any(name.startswith(SETTINGS) for name in changed):  # under changed settings nothing else can be measured
         raise Stopped(_trace(entry, moment, changed))
     Seeds(1).seed_globals()  # as if something else had run before
     second = moment.measurement()
-    for own in own_metrics():  # in a run they come first, and leave what all metrics share
+    for own in own_metrics():  # in a run they come first, and cache values that all metrics share
         if not own.facts["derived"]:
             list(own.target(second))
     watch = Watch(second.fingerprint)
     again, _ = _rows(entry, moment, second)
-    changed += [one for one in watch.changes() if one not in changed]
+    changed += [name for name in watch.changes() if name not in changed]
     problems = list(_wrong_rows(entry, rows, moment))
     if changed:
         problems.append(_trace(entry, moment, changed))
@@ -207,7 +207,7 @@ def _trace(entry: Entry, moment: _Moment, changed: list[str]) -> Finding:
 
 
 def _rows(entry: Entry, moment: _Moment, measurement: Measurement) -> tuple[list[Row], float]:
-    """What a metric yields, and the seconds that it takes.
+    """A metric's rows, and the seconds that they take.
 
     Raises:
         Stopped: it raises, or returns no rows.
@@ -219,13 +219,13 @@ def _rows(entry: Entry, moment: _Moment, measurement: Measurement) -> tuple[list
             return list(rows), process_time() - began
     except (Exception, SystemExit) as error:
         hint = "" if moment.interval else "there is no model before interval 0: m.past and m.previous_codes are empty"
-        found = raised(_RUNS, error, entry, hint)
-        raise Stopped(found._replace(seen=f"{moment.where}: {found.seen}")) from None
+        finding = raised(_RUNS, error, entry, hint)
+        raise Stopped(finding._replace(seen=f"{moment.where}: {finding.seen}")) from None
     raise Stopped(broken(_ROWS, "a generator of Rows", f"{rows!r:.80}", f"{entry.origin}: yield Row(value)"))
 
 
 def _wrong_rows(entry: Entry, rows: Sequence[Any], moment: _Moment) -> Iterator[Finding]:
-    """Broken promises of what was yielded: the first of each kind."""
+    """Broken promises of the yielded rows: the first of each kind."""
     for row in rows:
         if problem := row_problem(row, moment.evaluator.stream.distributions):
             look = f"{entry.origin}: yield Row(value), Row(value, distribution) or Row(value, step=step)"
@@ -244,7 +244,7 @@ def _wrong_rows(entry: Entry, rows: Sequence[Any], moment: _Moment) -> Iterator[
 
 
 def _comparable(rows: Iterable[Any]) -> list[str]:
-    return [repr(row) for row in rows]  # NaN is like itself
+    return [repr(row) for row in rows]  # so that NaN equals NaN
 
 
 def _first_difference(rows: Sequence[Any], again: Sequence[Any]) -> tuple[str, str]:
@@ -253,13 +253,15 @@ def _first_difference(rows: Sequence[Any], again: Sequence[Any]) -> tuple[str, s
 
 
 def _notes(entry: Entry, looks: Sequence[_Look]) -> Iterator[Finding]:
-    """What is worth knowing, and breaks nothing."""
+    """Findings worth knowing that break no promise."""
     rows = [(look, row) for look in looks for row in look.rows if isinstance(row, Row) and is_number(row.value)]
     if not rows:
-        seen = "no row after any interval of any model that was tried: little is known of it"
+        seen = "it gave no row for any model that was tried, so little could be checked"
         yield Finding(_SOME, "note", seen=seen)
-    seconds, bound = (fmean(times) for times in zip(*((one.seconds, one.bound_seconds) for one in looks), strict=True))
-    seen = f"{seconds:.4f} s an interval by itself, {bound:.4f} s for negative_elbo; what they share is computed once"
+    seconds, bound = (
+        fmean(times) for times in zip(*((look.seconds, look.bound_seconds) for look in looks), strict=True)
+    )
+    seen = f"{seconds:.4f} s an interval by itself, {bound:.4f} s for negative_elbo; shared parts are computed once"
     yield Finding(_COST, "note", seen=seen)
     first = {row.value for look, row in rows if look.moment.interval == 0}
     if first == {0} and any(row.value for _, row in rows):
@@ -277,7 +279,7 @@ def _direction(entry: Entry) -> Finding:
     if better is None:
         return Finding(_DIRECTION, "note", seen="it has no better direction: it ranks nothing")
     if unit in _CIRCUMSTANCES:
-        return Finding(_DIRECTION, "skipped", seen=f"it is measured in {unit}: that isn't a matter of the weights")
+        return Finding(_DIRECTION, "skipped", seen=f"it is measured in {unit}, which doesn't depend on the weights")
     for track in TRACKS:
         clean, damaged = _damaged(entry, track)
         if clean is not None and damaged:
@@ -328,4 +330,4 @@ def _mean(rows: Sequence[Any]) -> float | None:
 
 
 PROMISES = (_RUNS, _ROWS, _FINITE, _ONCE, _TWICE, _TRACE, _DIRECTION, _SOME, _COST, _ZERO, _MOST, _NUMBER, _ARGUMENTS)
-"""Everything that a metric promises; the last two are those of one that is derived."""
+"""All promises of a metric; the last two are those of derived metrics."""

@@ -1,4 +1,4 @@
-"""The contract of :class:`~lifegen.benchmark.GenerativeModel`, looked at on a model that was trained."""
+"""The contract of :class:`~lifegen.benchmark.GenerativeModel`, checked on a trained model."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def contract(model: GenerativeModel, codes_before: int, image_shape: tuple[int, 
     """Whether a model keeps the contract. A wrong shape is the last finding.
 
     Args:
-        model: a copy of it is looked at.
+        model: the model, of which a copy is checked.
         codes_before: its codes after the interval before.
         image_shape: channels, height, width.
     """
@@ -57,10 +57,10 @@ def _log_weights(
     """Findings, and the log-weights from the same noise twice."""
     shape = (_DRAWS, len(model.log_prior), len(x))
     first, second = weigh(x), weigh(x)
-    found = [tuple(part.shape) for part in first[:2]]
-    yield _whole(_looked(model, "log_weights has its shape", found == [shape, shape],
+    shapes = [tuple(part.shape) for part in first[:2]]
+    yield _whole(_looked(model, "log_weights has its shape", shapes == [shape, shape],
                          f"(draws, components, n) = {shape}, twice",
-                         f"log_weights: shapes {found}, not {shape}"))  # fmt: skip
+                         f"log_weights: shapes {shapes}, not {shape}"))  # fmt: skip
     yield _looked(model, "log_weights is finite", all(bool(part.isfinite().all()) for part in first[:2]),
                   "finite numbers", "log_weights: not finite")  # fmt: skip
     yield _looked(model, "log_weights depends on its generator alone", all(map(torch.equal, first[:2], second[:2])),
@@ -99,13 +99,13 @@ def _code(model: GenerativeModel, x: Tensor, first: LogWeights, second: LogWeigh
 
 def _images(model: GenerativeModel, x: Tensor) -> Iterator[Finding]:
     noise = Seeds(0).generator("gate-samples")
-    made = {
+    pictures = {
         "reconstruct": (model.reconstruct(x), len(x)),
         "sample": (model.sample(_SAMPLES, generator=noise), _SAMPLES),
     }
     for code in range(model.codes):
-        made[f"sample of code {code}"] = model.sample(2, code=code, generator=noise), 2
-    for what, (images, number) in made.items():
+        pictures[f"sample of code {code}"] = model.sample(2, code=code, generator=noise), 2
+    for what, (images, number) in pictures.items():
         expected = (number, *x.shape[1:])
         is_image = images.shape == expected and bool(((images >= 0) & (images <= 1)).all())
         seen = f"shape {tuple(images.shape)}, not {expected}" if images.shape != expected else "pixels not in [0, 1]"
@@ -120,10 +120,10 @@ def _looked(model: GenerativeModel, promise: str, is_kept: bool, expected: str, 
 
 
 def _whole(finding: Finding) -> Finding:
-    """A finding without which nothing else can be looked at.
+    """A finding that later checks depend on.
 
     Raises:
-        Stopped: it is broken.
+        Stopped: its promise is broken.
     """
     if finding.status == "broken":
         raise Stopped(finding)

@@ -1,4 +1,4 @@
-"""Seed roles: whether a plug-in draws from one that is somebody else's, and so repeats its numbers."""
+"""Seed roles: whether an extension draws from another's role, and so repeats its numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _HARNESS = ".".join(__name__.split(".")[:2])
 
 @dataclass(frozen=True)
 class RecordedSeeds(Seeds):
-    """Seeds that remember which roles plug-ins draw. What the harness itself draws isn't remembered."""
+    """Seeds that remember which roles extensions draw from; draws of lifegen itself don't count."""
 
     drawn: set[tuple[int, str, str]] = field(default_factory=set, compare=False)
     """Seed, scope and first word of each role."""
@@ -29,18 +29,18 @@ class RecordedSeeds(Seeds):
 
 
 def own_roles(promise: str, seeds: RecordedSeeds, taken: Collection[str]) -> Finding:
-    """Whether a plug-in draws from roles of its own.
+    """Whether an extension draws from roles of its own.
 
     Args:
         promise: that it does, in words.
-        seeds: those that it was given.
+        seeds: the seeds that it was given.
         taken: roles of others.
     """
     repeated = sorted(role for role in taken if (seeds.seed, seeds.scope, role) in seeds.drawn)
     return verdict(
         promise,
         not repeated,
-        "roles that nobody else has",
-        f"it draws from the role {' and '.join(map(repr, repeated))}, as others do: the same numbers come twice",
+        "roles that nothing else uses",
+        f"it draws from the role {' and '.join(map(repr, repeated))}, as others do, so numbers repeat",
         "seeds.generator('a name of yours'); the docstring of Seeds lists the names that are taken",
     )

@@ -1,4 +1,4 @@
-"""What a scenario promises: a stream that is the same for every method, and whose seeds can be compared."""
+"""The promises of a scenario: its stream is the same for every method, and its seeds can be compared."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from .findings import Finding, Stopped, broken, of_documentation, raised, to_the
 from .roles import own_roles
 
 MOST_SECONDS = 60.0
-"""To build a stream a second time, when what it caches is there: every cell builds it anew."""
+"""Seconds to build a stream the second time, with warm caches: every cell builds it anew."""
 MOST_REPEATED = 0.01
-"""Share of a part's images that may be in another part, too: real data sets hold some images twice. One may always be:
-of a small part it is a large share."""
+"""Share of a part's images that may be in another part, too, since real data sets hold some images twice. A single
+image may always be, since it is a large share of a small part."""
 NARROW = 64
-"""Grey levels that any data set at 0 to 255 goes beyond."""
+"""A range of grey levels that any data set at 0 to 255 exceeds."""
 _SAMPLE = 500
-"""Images of a part whose levels are looked at one by one."""
+"""Images of a part whose distinct levels are listed."""
 
 _FAST = f"a stream is built in at most {MOST_SECONDS:.0f} s"
 _NUMBERED = "intervals are numbered from 0"
@@ -54,8 +54,8 @@ def check_scenario(
 
     Args:
         entry: its entry in the registry.
-        options: of the scenario; all but the building itself is looked at with these.
-        data_root: where data sets are, or are downloaded to; None: where commands look for them.
+        options: options of the scenario; all checks but that of building use them.
+        data_root: folder of the data sets, which are downloaded if missing; None: the commands' folder.
     """
     if data_root is None:
         from ...running.local import default_data_root
@@ -84,13 +84,13 @@ def _looked_at(builder: Builder) -> Iterator[Finding]:
     second, again = builder.trace(seed=0, ground=1)
     yield _fast(min(build.seconds, again.seconds), builder.entry)
     yield _left_alone(first, content_of(stream))
-    # Where two streams differ, two more tell whether the global generators are why: in this order, so that what comes
-    # and goes from call to call isn't taken for it.
+    # If two streams differ, two more show whether the global generators are why. Their order keeps differences that
+    # come and go from call to call from being mistaken for it.
     is_global = second != first and [builder.trace(seed=0, ground=ground)[0] for ground in (1, 0)] == [second, first]
     yield _twice(first, first if is_global else second)
     third, other = builder.trace(seed=1, ground=0)
     yield _other_seed(first, third, builder.config)
-    # Nothing is said of the first build: what it imports may draw.
+    # The first build isn't judged, since modules that it imports may draw.
     yield _globals(again, other, difference_of(first, second) if is_global else "", builder.entry)
     yield own_roles(_ROLES, builder.seeds, HARNESS_ROLES | METHOD_ROLES)
     yield _trained(stream, builder.entry)
@@ -98,20 +98,21 @@ def _looked_at(builder: Builder) -> Iterator[Finding]:
 
 def _intervals(stream: Stream) -> Iterator[Finding]:
     train: list[Interval] = list(stream.train_stream)
-    numbers, steps = [one.interval for one in train], [one.steps for one in train]
-    visits = [one.distribution for one in train]
+    numbers, steps = [interval.interval for interval in train], [interval.steps for interval in train]
+    visits = [interval.distribution for interval in train]
     met = list(dict.fromkeys(visits))
-    tests = [[one.distribution for one in stream.streams[part]] for part in ("valid", "test")]
+    tests = [[interval.distribution for interval in stream.streams[part]] for part in ("valid", "test")]
     new = [name not in visits[:i] for i, name in enumerate(visits)]
-    told = [one.is_new for one in train]
+    flags = [interval.is_new for interval in train]
+    positions = [interval.current_experience for interval in train]
     order = list(range(len(train)))
     for promise, is_kept, expected, seen in (
-        (_NUMBERED, numbers == [one.current_experience for one in train] == order, f"0 to {len(train) - 1}", numbers),
+        (_NUMBERED, numbers == positions == order, f"0 to {len(train) - 1}", numbers),
         (_STEPS, all(isinstance(n, int) and n > 0 for n in steps), "whole numbers above 0", steps),
         (_MET, tests == [met, met], f"one valid and one test part each, as they are met: {', '.join(met)}", tests[1]),
-        (_NEW, told == new, ", ".join(map(str, new)), told),
+        (_NEW, flags == new, ", ".join(map(str, new)), flags),
     ):
-        look = "Intervals that make_stream hasn't made: a fresh one for each visit, numbered in their order"
+        look = "Intervals not made by make_stream: it makes a fresh one for each visit, numbered in order"
         yield verdict(promise, is_kept, expected, ", ".join(map(str, seen)), look)
 
 
@@ -134,7 +135,7 @@ def _kind(tensor: Tensor) -> str:
 
 def _counts(stream: Stream, parts: Mapping[str, Parts]) -> str:
     shape = "×".join(map(str, next(iter(parts.values())).test.x.shape[1:]))
-    steps = [one.steps for one in stream.train_stream]
+    steps = [interval.steps for interval in stream.train_stream]
     sizes = {part: [len(getattr(three, part).x) for three in parts.values()] for part in Parts._fields}
     images = ", ".join(f"{part} {_span(n)}" for part, n in sizes.items())
     return (
@@ -149,12 +150,12 @@ def _span(numbers: list[int]) -> str:
 
 
 def _range(parts: Mapping[str, Parts]) -> Finding:
-    """Whether pixels are grey levels of 8 bits, and not floats that became bytes as they were."""
+    """Whether pixels are grey levels of 8 bits, not floats converted to bytes without scaling."""
     brightest = {name: max(int(images.x.max()) for images in three) for name, three in parts.items()}
     darkest = min(int(images.x.min()) for three in parts.values() for images in three)
     black = [name for name, most in brightest.items() if most <= 1]
     if black:
-        look = "floats in [0, 1] that became bytes as they were? x.mul(255).round().byte() makes levels of them"
+        look = "floats in [0, 1] converted without scaling? Convert them by x.mul(255).round().byte()"
         seen = f"the largest pixel of {', '.join(map(repr, black))} is {max(brightest[name] for name in black)}"
         return broken(_RANGE, "bright pixels up to 255", seen, look)
     if max(brightest.values()) - darkest < NARROW:
@@ -175,8 +176,8 @@ def _disjoint(parts: Mapping[str, Parts]) -> Finding:
         hashes = {part: [blake2b(row, digest_size=8).digest() for row in _rows(x)] for part, (x, _) in named(three)}
         for one, other in (("valid", "train"), ("test", "train"), ("test", "valid")):
             small, large = sorted((hashes[one], hashes[other]), key=len)
-            known = set(large)
-            n = sum(image in known for image in small)
+            images = set(large)
+            n = sum(image in images for image in small)
             seen = f"{name!r}: {n:,} of the {len(small):,} images of its {one} or {other} part are in both"
             if n > max(1, MOST_REPEATED * len(small)):
                 expected = f"at most {MOST_REPEATED:.0%} of the smaller part: real data may hold some images twice"
@@ -197,8 +198,8 @@ def _rows(x: Tensor) -> np.ndarray:
 def _fast(seconds: float, entry: Entry) -> Finding:
     expected = f"at most {MOST_SECONDS:.0f} s: every cell builds it anew"
     look = f"{entry.origin}: whole tensors in place of loops over images; keep slow results in a file of the data root"
-    found = verdict(_FAST, seconds <= MOST_SECONDS, expected, f"{seconds:.0f} s", look)
-    return found._replace(seen=found.seen or f"{seconds:.2f} s")
+    finding = verdict(_FAST, seconds <= MOST_SECONDS, expected, f"{seconds:.0f} s", look)
+    return finding._replace(seen=finding.seen or f"{seconds:.2f} s")
 
 
 def _left_alone(before: Content, after: Content) -> Finding:
@@ -210,8 +211,8 @@ def _left_alone(before: Content, after: Content) -> Finding:
 def _twice(first: Content, again: Content) -> Finding:
     seen = difference_of(first, again)
     look = (
-        "what isn't a function of options and seeds: a generator without a seed, the clock, the order of a set or of "
-        "files in a folder, tensors of a module that are written into; draw from seeds.generator('some-role')"
+        "a source besides options and seeds: a generator without a seed, the clock, the order of a set "
+        "or of files in a folder, tensors of a module that are written into; draw from seeds.generator('some-role')"
     )
     return verdict(_TWICE, not seen, "the same intervals and images", seen, look)
 
@@ -220,10 +221,10 @@ def _other_seed(one: Content, other: Content, config: Any) -> Finding:
     common = one.images.keys() & other.images.keys()
     if not common:
         return Finding(_SEEDS, "skipped", seen="seeds 0 and 1 visit no distribution in common")
-    # Who shares the test_images depends on which distributions are visited: a sample of another size is another one.
+    # The visited distributions share the test_images, so sample sizes may differ; samples of two sizes aren't compared.
     is_sampled = getattr(config, "test_images", None) is not None
     resized = {key for key in common if is_sampled and key[1] != "train" and one.images[key][0] != other.images[key][0]}
-    rest = one._replace(images={key: found for key, found in one.images.items() if key not in resized})
+    rest = one._replace(images={key: facts for key, facts in one.images.items() if key not in resized})
     if seen := next(other_images(rest, other), ""):
         look = (
             "images, their split and their order don't come from the seed: draw them from Seeds(0).generator(...); the "
@@ -241,10 +242,10 @@ def _globals(first: Build, other: Build, difference: str, entry: Entry) -> Findi
     """Compare two builds of different seeds, after the global generators were seeded differently.
 
     Args:
-        first: of one seed.
-        other: of another.
-        difference: of the streams that the same seed gives after different global seeds.
-        entry: the scenario's.
+        first: the build of one seed.
+        other: the build of another.
+        difference: the difference of the streams that one seed gives after different global seeds, in words.
+        entry: the scenario's entry.
     """
     moved = changes(first.before, first.after)
     look = (
@@ -256,12 +257,12 @@ def _globals(first: Build, other: Build, difference: str, entry: Entry) -> Findi
     if pinned := [name for name in moved if first.after[name] == other.after[name]]:
         seen = f"the global generator of {', '.join(pinned)} is in the same state after seed 0 and after seed 1"
         look = (
-            "manual_seed or seed with a constant, also as seed=... of an Avalanche benchmark: what plug-ins draw from "
+            "manual_seed or seed with a constant, also as seed=... of an Avalanche benchmark: draws of extensions from "
             f"the global generators would be the same for all seeds; {look}"
         )
         return broken(_GLOBALS, "generators as they were", seen, look)
     if moved:
-        seen = f"it changes that of {', '.join(moved)}; the stream is the same nonetheless"
+        seen = f"it changes the global generator of {', '.join(moved)}; the stream is the same nonetheless"
         return Finding(_GLOBALS, "note", seen=seen)
     return Finding(_GLOBALS)
 
@@ -270,13 +271,13 @@ def _trained(stream: Stream, entry: Entry) -> Finding:
     try:
         n = len(_measured(_small(stream)))
     except (Exception, SystemExit) as error:
-        return raised(_TRAINED, error, entry, "images and track that the models of lifegen can't take")
+        return raised(_TRAINED, error, entry, "images or a track that lifegen's models can't take")
     return Finding(_TRAINED, seen=f"{n} measurements")
 
 
 def _small(stream: Stream) -> Stream:
     """The first two intervals with few images and steps."""
-    visits = [one.distribution for one in stream.train_stream][:2]
+    visits = [interval.distribution for interval in stream.train_stream][:2]
     parts = parts_of(stream)
 
     def images(name: str, part: int, n: int) -> Images:

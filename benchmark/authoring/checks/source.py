@@ -25,7 +25,7 @@ def check_source(entry: Entry, data_root: Path | None = None) -> Iterator[Findin
 
     Args:
         entry: its entry in the registry.
-        data_root: where data sets are, or are downloaded to; None: where commands look for them.
+        data_root: folder of the data sets, which are downloaded if missing; None: the commands' folder.
     """
     if data_root is None:
         from ...running.local import default_data_root
@@ -56,7 +56,7 @@ def check_source(entry: Entry, data_root: Path | None = None) -> Iterator[Findin
     if _same(first, again):
         yield Finding(_TWICE)
     else:
-        yield Finding(_TWICE, "broken", "the same", "others", "whatever load draws, and what it changes in place")
+        yield Finding(_TWICE, "broken", "the same", "others", "random draws and changes in place in load")
 
 
 def _same(first: LabelledData, again: LabelledData) -> bool:

@@ -1,4 +1,4 @@
-"""Targets: the registered things that the argument of ``lifegen check`` stands for."""
+"""Targets: the registered things that ``lifegen check`` is asked to check."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from ...errors import InputError, unknown
 
 
 def targets(text: str) -> list[tuple[IndexEntry, Mapping[str, Any]]]:
-    """What ``NAME``, ``file.py`` or ``file.py:Class`` stands for, each with the options behind it that aren't at their
-    defaults. A file without a class stands for all that it registers, a name for everything of any kind that has it.
+    """The index entries of ``NAME``, ``file.py`` or ``file.py:Class``, each with the options that aren't at their
+    defaults. A file without a class stands for all that it registers, a name for the entries of any kind with it.
 
     Raises:
-        InputError: there is no such thing, or it can't be imported.
+        InputError: it doesn't exist, or can't be imported.
     """
     path, thing, rest = file_in(text) or (None, None, "")
     if path is not None:
         loaded = PluginFile.read(path).load()  # here, so that nothing else has to import torch
         if not loaded:
-            raise InputError(f"{path} registers nothing; @register_method(...) above a class does, for example")
-        asked = [entry for entry in loaded if thing in (None, entry.name, entry.target.__qualname__)]
-        if not asked:
+            raise InputError(f"{path} registers nothing; put @register_method(...) above a class, for example")
+        chosen = [entry for entry in loaded if thing in (None, entry.name, entry.target.__qualname__)]
+        if not chosen:
             raise unknown(f"thing in {path}:", str(thing), (entry.target.__qualname__ for entry in loaded))
-        names = [(entry.kind, f"{path}:{entry.name}{f':{rest}' if rest else ''}") for entry in asked]
+        names = [(entry.kind, f"{path}:{entry.name}{f':{rest}' if rest else ''}") for entry in chosen]
     else:
         name = text.partition(":")[0]
         names = [(kind, text) for kind in REGISTRIES if name in describe(kind)]
         if not names:
-            raise unknown("name", name, (one for kind in REGISTRIES for one in describe(kind)))
-    return [_with_options(kind, one) for kind, one in names]
+            raise unknown("name", name, (known for kind in REGISTRIES for known in describe(kind)))
+    return [_with_options(kind, target) for kind, target in names]
 
 
 def _with_options(kind: str, text: str) -> tuple[IndexEntry, Mapping[str, Any]]:

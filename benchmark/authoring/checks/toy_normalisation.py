@@ -22,7 +22,7 @@ from .findings import Finding, at, verdict
 
 _PROMISE = "its values are bounds"
 _DRAWS, _REPETITIONS = 10, 20
-"""Draws of a bound on the toy, and how often it is summed."""
+"""Draws for a bound on the toy, and sums that are averaged."""
 
 
 def bounds(make: Callable[[], Method], entry: Entry, how: str) -> Iterator[Finding]:
@@ -30,8 +30,8 @@ def bounds(make: Callable[[], Method], entry: Entry, how: str) -> Iterator[Findi
 
     Args:
         make: makes the method.
-        entry: the method's.
-        how: what is to be said of the options that it was made with.
+        entry: the method's entry.
+        how: its options, in words to append to a finding.
     """
     stream = toy_stream()
     try:
@@ -43,7 +43,7 @@ def bounds(make: Callable[[], Method], entry: Entry, how: str) -> Iterator[Findi
         yield Finding(_PROMISE, "skipped", seen=f"its model isn't made for 3 × 3 binary images: {at(error, entry)}")
         return
     if not strategy.model.track.startswith("bernoulli"):
-        seen = f"of track {strategy.model.track}; nine binary pixels are Bernoulli's"
+        seen = f"its track is {strategy.model.track}; this check needs a Bernoulli likelihood"
         yield Finding(_PROMISE, "skipped", seen=seen)
         return
     for name, masses in toy_masses(strategy.model).items():
@@ -54,7 +54,7 @@ def bounds(make: Callable[[], Method], entry: Entry, how: str) -> Iterator[Findi
             mass <= limit,
             f"on nine binary pixels, the sum of exp(−value) over all 512 images is at most 1, here up to {limit:.3f}",
             f"{name}: the sum is {mass:.3f}: not a bound on −log p(x)",
-            "log_weights: log p(x | z), and log p(z) − log q(z | x) of the z that was drawn; log_prior of components",
+            "log_weights: log p(x | z), and log p(z) − log q(z | x) of the drawn z; log_prior of components",
         )
         yield finding._replace(seen=f"{finding.seen or f'the sum is {mass:.3f}'}{how}")
 

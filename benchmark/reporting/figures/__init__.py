@@ -1,14 +1,14 @@
 """The drawing of figures, one family of kinds a file; ``figure_kinds`` lists the kinds.
 
-Nothing here imports torch; nor pyplot, which would choose a backend for windows or for a notebook.
+Nothing here imports pyplot, which would choose a backend for windows or for a notebook.
 """
 
 import os
 import sys
 from contextlib import suppress
 
-# A notebook's kernel sets MPLBACKEND for every command that is called from its cells. Where the backend that it names
-# isn't installed, matplotlib can't even be imported. Figures need none, so it is set afterwards, if it can be.
+# A notebook's kernel sets MPLBACKEND for every command that its cells call. If that backend isn't installed, matplotlib
+# can't even be imported. Figures need no backend, so it is set after the import, if possible.
 _backend = os.environ.pop("MPLBACKEND", None) if "matplotlib" not in sys.modules else None
 
 import matplotlib  # noqa: E402

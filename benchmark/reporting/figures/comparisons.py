@@ -1,4 +1,4 @@
-"""Figures that set methods side by side after the last interval: ranks, forgetting, the costs of quality."""
+"""Figures that compare methods after the last interval: quality, forgetting, and the cost of quality."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def final(scene: Scene) -> Iterator[Drawing]:
 
 
 def forgetting(scene: Scene) -> Iterator[Drawing]:
-    """How far the last negative ELBO of each distribution lies above its best one, and its mean over the past ones."""
+    """The rise of each distribution's negative ELBO from its best to its last value, and the mean over past ones."""
     table = final_forgetting(scene)
     if table.empty or not _has(scene, "forgetting"):
         return
@@ -122,10 +122,10 @@ def _trade_off(
 
     Args:
         scene: the scenario to draw.
-        name: the drawing's.
+        name: name of the drawing.
         cost: the cost of each row of ``scene.final``.
-        label: what to write at its axis.
-        what: what the figure shows.
+        label: label of its axis.
+        what: content of the figure, in words.
         across: references whose cost isn't measured or means nothing, drawn as horizontal lines.
     """
     cells = scene.final.assign(cost=cost).dropna(subset=["cost", _QUALITY])
@@ -163,7 +163,7 @@ def _trade_off(
 
 
 def _on_front(points: np.ndarray) -> np.ndarray:
-    """Whether each point is on the Pareto front: no other is as good in both numbers and better in one. Less is better.
+    """Whether each point is on the Pareto front: no other is as good in both numbers and better in one; less is better.
 
     Args:
         points: (n, 2); a row with a NaN is never on the front.
@@ -195,7 +195,7 @@ def _best_first(table: pd.DataFrame) -> list[str]:
 
 
 def _rows_height(scene: Scene, methods: list[str]) -> float:
-    """Inches that the panels of a figure with a row per method are high."""
+    """Height in inches of the panels of a figure with a row per method."""
     return (1.75 * max(4, len(methods)) + 6) * scene.style.font / 72
 
 

@@ -19,48 +19,48 @@ from .style import Style, look
 
 
 def critical_difference(scores: Scores, style: Style) -> Iterator[Drawing]:
-    """Mean ranks of the competitors over scenarios, those joined that don't differ (Wilcoxon's test with Holm's
-    correction; Demšar 2006, Benavoli et al. 2016), and beside it the p-value of every pair.
+    """Mean ranks of the competitors over scenarios, with bars joining those that don't differ (Wilcoxon's test with
+    Holm's correction; Demšar 2006, Benavoli et al. 2016), and the p-value of every pair.
 
     Raises:
-        InputError: there are too few scenarios or methods; the message says how many it takes.
+        InputError: there are too few scenarios or methods; the message says how many are needed.
     """
     try:
-        methods, found = over_scenarios(scores)
+        methods, comparison = over_scenarios(scores)
     except ValueError as refused:
         raise InputError(str(refused)) from None
     scene = Scene(ACROSS, [], style)
-    order = np.argsort(found.mean_ranks, kind="stable")
+    order = np.argsort(comparison.mean_ranks, kind="stable")
     names = [methods[i] for i in order]
-    import seaborn as sns  # it imports pyplot, which chooses a backend: only where this figure is drawn
+    import seaborn as sns  # here, since it imports pyplot, which chooses a backend
 
     figure, panels = canvas(scene, shape=(1, 2), wide=True, height=0.32 * style.font / 11 * (len(names) + 4))
-    _diagram(panels[0, 0], found, order, names, style)
-    p_values = pd.DataFrame(found.p_values[np.ix_(order, order)], names, names)
+    _diagram(panels[0, 0], comparison, order, names, style)
+    p_values = pd.DataFrame(comparison.p_values[np.ix_(order, order)], names, names)
     upper = np.triu(np.ones_like(p_values, dtype=bool))
     sns.heatmap(p_values, mask=upper, ax=panels[0, 1], vmin=0, vmax=0.1, cmap="viridis", annot=len(names) <= 10,
                 fmt=".3f", cbar_kws={"label": "p, corrected", "extend": "max"})  # fmt: skip
     panels[0, 1].grid(visible=False)
     data = pd.DataFrame(
         [
-            {"a": a, "b": b, "rank_a": found.mean_ranks[order[i]], "rank_b": found.mean_ranks[order[j]],
-             "p_holm": p_values.iloc[i, j]}
+            {"a": a, "b": b, "rank_a": comparison.mean_ranks[order[i]],
+             "rank_b": comparison.mean_ranks[order[j]], "p_holm": p_values.iloc[i, j]}
             for i, a in enumerate(names) for j, b in enumerate(names) if i < j
         ]
     )  # fmt: skip
     n = scores.numbers["scenario"].nunique()
     what = f"mean rank of negative ELBO over {n} scenarios; joined: no difference (Wilcoxon, Holm)"
-    yield scene.drawing("critical_difference", figure, what, f"Friedman p = {found.friedman:.2g}", data)
+    yield scene.drawing("critical_difference", figure, what, f"Friedman p = {comparison.friedman:.2g}", data)
 
 
-def _diagram(axes: Axes, found: CriticalDifference, order: np.ndarray, names: list[str], style: Style) -> None:
+def _diagram(axes: Axes, comparison: CriticalDifference, order: np.ndarray, names: list[str], style: Style) -> None:
     """A row per method, best on top; a bar beside the rows of each clique."""
     rows = np.arange(len(names))
     for row, name in enumerate(names):
-        axes.plot(found.mean_ranks[order[row]], row, linestyle="none", **look(name).point)
+        axes.plot(comparison.mean_ranks[order[row]], row, linestyle="none", **look(name).point)
     place = {int(method): row for row, method in enumerate(order)}
-    widest = float(found.mean_ranks.max())
-    for number, clique in enumerate(found.cliques, 1):
+    widest = float(comparison.mean_ranks.max())
+    for number, clique in enumerate(comparison.cliques, 1):
         ends = [place[method] for method in clique]
         x = widest + 0.25 * number
         axes.plot([x, x], [min(ends) - 0.2, max(ends) + 0.2], color="0.35", linewidth=2 * style.line)

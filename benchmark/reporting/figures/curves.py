@@ -28,7 +28,7 @@ from .drawing import (
 from .style import look
 
 _OWN_KIND = ("components",)
-"""Metrics that have a kind of their own, and so no curve among the others."""
+"""Metrics with their own kind of figure, which are left out of the other curves."""
 
 
 def curves(scene: Scene) -> Iterator[Drawing]:
@@ -145,7 +145,7 @@ def _curve(scene: Scene, metric: str, rows: pd.DataFrame, kind: str) -> Drawing:
 
 
 def _lines(axes: Axes, data: pd.DataFrame, at: pd.Series, markers: bool = True) -> None:
-    """Draw a curve of means within their intervals for each method; a method with interval 0 alone goes across.
+    """Draw each method's means as a curve in a band of intervals; a method with a single interval is a horizontal line.
 
     Args:
         axes: the panel.
@@ -167,8 +167,8 @@ def _lines(axes: Axes, data: pd.DataFrame, at: pd.Series, markers: bool = True) 
 
 
 def _between_intervals(data: pd.DataFrame) -> pd.Series:
-    """Where a trace's steps lie on the axis of intervals: the steps of interval i between i − 1 and i. The steps of a
-    method with one interval fill the axis.
+    """The positions of a trace's steps on the axis of intervals: those of interval i lie between i − 1 and i. The steps
+    of a method with one interval fill the axis.
     """
     by_method = data.groupby("method")
     share = data["step"] / (by_method["step"].transform("max") + 1)

@@ -46,7 +46,7 @@ class Drawing:
     name: str
     """File name without its ending; unique within the scenario."""
     title: str
-    """One line that says what it shows, of how many seeds, and what the band is."""
+    """One line: the content, the number of seeds, and the meaning of the band."""
     figure: Figure
     data: pd.DataFrame
     """A row per point drawn, with its interval; or a row per row of images, with the cell that they are from."""
@@ -70,12 +70,12 @@ class Scene:
 
     scenario: str
     cells: Sequence[CurrentCell]
-    """The store's current ones, at least one."""
+    """The store's current cells, at least one."""
     style: Style
     metrics: Mapping[str, MetricFacts] = field(default_factory=installed_metrics)
-    """What is known of metrics."""
+    """Facts about metrics."""
     _without_pictures: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Why pictures couldn't be used, by the cell's name; for those cells whose pictures a figure has asked for."""
+    """Why pictures couldn't be used, by the name of the cell whose pictures a figure needed."""
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -129,7 +129,7 @@ class Scene:
 
     @property
     def notes(self) -> list[str]:
-        """Which cells had no pictures for the figures drawn so far, a line for each reason."""
+        """The cells that lacked pictures for the figures drawn so far, a line for each reason."""
         by_reason: dict[str, list[str]] = {}
         for name, reason in sorted(self._without_pictures.items()):
             by_reason.setdefault(reason, []).append(name)
@@ -159,8 +159,8 @@ class Scene:
         Args:
             name: the name of its file.
             figure: everything but its title.
-            what: what it shows.
-            note: how many seeds, and what the band is, as :func:`seeds_note` says it.
+            what: content of the figure, in words.
+            note: the number of seeds and the meaning of the band, as from :func:`seeds_note`.
             data: the data drawn.
             kind: the kind of figure, where that isn't its name.
         """
@@ -178,7 +178,7 @@ def axis_label(metric: str, metrics: Mapping[str, MetricFacts]) -> str:
 
     Args:
         metric: its name.
-        metrics: what is known of metrics.
+        metrics: facts about metrics.
     """
     unit = metrics[metric].unit if metric in metrics else ""
     return f"{in_words(metric)} ({unit})" if unit and unit != metric else in_words(metric)
@@ -320,8 +320,8 @@ def panel_title(panel: Axes, text: str, width: float, style: Style) -> None:
 def _set_title(figure: Figure, parts: Sequence[str], style: Style) -> None:
     """Write a title in one line if that fits, otherwise in a line for each part, in smaller letters if need be."""
     available = figure.get_figwidth() - 0.2
-    one = parts[0] + "".join(f" ({part})" for part in parts[1:])
-    lines = [one] if text_width(one, style.font) <= available else list(parts)
+    joined = parts[0] + "".join(f" ({part})" for part in parts[1:])
+    lines = [joined] if text_width(joined, style.font) <= available else list(parts)
     widest = max(text_width(line, style.font) for line in lines)
     figure.suptitle("\n".join(lines), fontsize=style.font * min(1, available / widest))
 

@@ -21,8 +21,8 @@ _MOST_NUMBERS = 10
 def matrix(scene: Scene) -> Iterator[Drawing]:
     """The negative ELBO on each distribution after each interval, a heat map per method: means over seeds.
 
-    A frame marks the interval at which a distribution is first met. The colours end where 95 % of the values from
-    there on do: a distribution that is still unknown may have any value.
+    A frame marks the interval at which a distribution is first met. The colours end at the 95 % quantile of the values
+    from there on, since a distribution that is still unknown may have any value.
     """
     rows = matrices(scene)
     if rows.empty:

@@ -1,4 +1,4 @@
-"""The pictures that a cell keeps, read with care: a file may be missing, torn, or something else."""
+"""Reading a cell's pictures with care: the file may be missing, torn, or of another kind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def stored_pictures(cell: CurrentCell) -> dict[str, np.ndarray]:
     """A cell's pictures by name, uint8, (rows, images, channels, height, width) each, as ``pictures`` describes them.
 
     Raises:
-        InputError: it has none that can be used.
+        InputError: the cell has no usable pictures.
     """
     file = cell.folder / "pictures.npz"
     try:

@@ -16,9 +16,9 @@ _LINE_STYLES = {"solid": "-", "dashed": (0, (5, 1.6)), "dotted": (0, (1, 1.3)), 
 """Matplotlib's argument for each of ``looks.DASHES``."""
 _OTHER_COLOURS = ("#882255", "#f0a3c4", "#6b3d00", "#56b4e9", "#332288")
 _OTHER_MARKERS = ("<", ">", "d", "p")
-"""For methods that state no look: no method that comes with lifegen has one of these markers."""
+"""Markers of methods that state no look; none of lifegen's own methods uses them."""
 _HOLLOW_MARKERS = ("o", "s", "^", "v", "<", ">", "D", "P", "X", "*")
-"""For variants."""
+"""Markers of variants."""
 _SALT = 6222
 """The smallest number with which no two variants of a method in lifegen's suites get the same marker."""
 
@@ -45,11 +45,10 @@ class DrawnLook:
 
 
 def look(label: str) -> DrawnLook:
-    """The look of a method, by its label alone, whatever else a figure shows.
+    """The look of a method. It depends on the label alone, not on the rest of a figure.
 
-    An installed method may state its look; any other has one by a hash of its name. A variant, ``name:option=value`` or
-    with its precision behind it, keeps its method's colour; its marker, which is hollow, and its dash follow from a
-    hash of the label.
+    An installed method may state its look; otherwise a hash of its name gives one. A variant, ``name:option=value`` or
+    a label that ends with a precision, keeps its method's colour; a hash of the label gives its hollow marker and dash.
     """
     name = base_name(label)
     method = describe("method").get(name)

@@ -1,4 +1,4 @@
-"""Figures of an option that variants of one method differ in by a number."""
+"""Figures of a numeric option in which variants of one method differ."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def options(scene: Scene) -> Iterator[Drawing]:
 
 
 def sweeps(scene: Scene) -> dict[str, pd.DataFrame]:
-    """The cells of variants that differ in one option alone, and in numbers, by option: a row each, with the columns
-    method (without this option), level, components and negative_elbo.
+    """A table for each option in which variants differ only by a number: a row per cell, with the columns method
+    (without this option), level, components and negative_elbo.
     """
     by_method: defaultdict[tuple[str, str], list[CurrentCell]] = defaultdict(list)
     for cell in scene.cells:
@@ -50,7 +50,7 @@ def sweeps(scene: Scene) -> dict[str, pd.DataFrame]:
 
 
 def _variants(cells: list[CurrentCell]) -> Iterator[tuple[str, list[tuple[CurrentCell, float]]]]:
-    """The cells of one method that differ in one option alone, each with its number there; and that option."""
+    """Each option, with the cells of one method that differ in it alone and their numbers."""
     configs = [cell.record["method"]["config"] for cell in cells]
     names = dict.fromkeys(option for config in configs for option in config)
     texts = [{option: json.dumps(config.get(option), sort_keys=True) for option in names} for config in configs]

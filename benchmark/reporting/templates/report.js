@@ -1,5 +1,5 @@
 "use strict";
-// A column's header sorts by it, within each body of the table: references stay where they are. Missing values come last.
+// A click on a column's header sorts each body of the table by it, so references stay in place. Missing values come last.
 const compared = (a, b) => (isNaN(a) || isNaN(b) ? a.localeCompare(b, "en") : a - b);
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
@@ -17,7 +17,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     }
   }));
 }
-// A link into what is folded away unfolds it.
+// A link to a folded part unfolds it.
 const unfold = () => {
   const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
   for (let fold = target && target.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
