@@ -206,7 +206,7 @@ X, Y = images(8, 0, 0)
 @pytest.mark.parametrize(
     ("part", "changed", "message"),
     [
-        ("train", (X.float() / 255, Y), r"found: float32, 0 to 0\.\d+\. Of images in \[0, 1\], x\.mul"),
+        ("train", (X.float() / 255, Y), r"found: float32, 0 to 0\.\d+\. Convert images in \[0, 1\] by x\.mul"),
         ("test", (X.float().fill_(torch.nan), Y), "128 pixels that aren't finite"),
         ("valid", (X.short(), Y), "found: int16"),
         ("train", (X.numpy(), Y), "tensors; found: ndarray and Tensor"),
@@ -214,7 +214,7 @@ X, Y = images(8, 0, 0)
         ("valid", (X[:, :, :3], Y), "valid part: images are 1×3×4, but 1×4×4 in distribution 'a', train part"),
         ("test", (X[:0], Y[:0]), "there are no images"),
         ("train", (X[:0], Y[:0]), "there are no images"),
-        ("train", (X, Y[:-1]), r"labels are to be int64, \(8,\), one for each image; found: int64, \(7,\)"),
+        ("train", (X, Y[:-1]), r"labels must be int64, \(8,\), one for each image; found: int64, \(7,\)"),
         ("train", (X, Y.float()), "found: float32"),
         ("train", (X, Y[:, None]), r"found: int64, \(8, 1\)"),
         ("test", (X, Y - 1), "at least 0; found: -1"),

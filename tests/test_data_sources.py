@@ -110,7 +110,7 @@ def test_check_looks_at_a_source(file, tmp_path):
     assert broken == ["it loads the same images and labels each time"]
     file.write_text(FILE.replace("my-stripes", "tall-stripes").replace(".byte()", ".float()"))
     (finding,) = [one for one in check(f"{file}:tall-stripes", tmp_path) if one.status == "broken"]
-    assert "images are to be uint8" in finding.seen
+    assert "images must be uint8" in finding.seen
 
 
 @pytest.mark.parametrize("kind", ["data source", "scenario"])
