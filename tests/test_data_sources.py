@@ -124,5 +124,7 @@ def test_a_source_has_no_options_and_a_file_may_have_none(file):
     with pytest.raises(InputError, match="data source 'digits' has no options, such as 'steps=3'"):
         cli(["data", "digits:steps=3"], standalone_mode=False)
     file.write_text(FILE.replace("@register_source", "# @register_source").replace("my-stripes", "other"))
-    with pytest.raises(InputError, match=r"registers no data source, but scenario on-stripes; @register_source\(...\)"):
+    with pytest.raises(
+        InputError, match=r"registers no data source, but scenario on-stripes; put @register_source\(...\)"
+    ):
         resolve("data source", str(file))

@@ -76,7 +76,7 @@ class GenerativeModel(nn.Module, ABC):
 
     @abstractmethod
     def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Return means of p(x | z), in [0, 1], (n, channels, height, width), for z from the prior or one of its codes."""
+        """Return means of p(x | z), in [0, 1], (n, channels, height, width), for z from the prior or from one code."""
 
     @torch.no_grad()
     def generate(self, n: int, condition: int | None = None) -> Tensor:
