@@ -59,7 +59,7 @@ def test_a_record_says_which_cell_it_is_of():
     ("change", "message"),
     [
         ({"hash": "0" * 12}, "it can't be computed here"),
-        ({"protocol": 7, "hash": "0" * 12}, "of the protocol 7, .*; installed are the protocol 1"),
+        ({"protocol": 7, "hash": "0" * 12}, "made with the protocol 7, .*; the protocol 1, .* are installed"),
         ({"seed": None}, "isn't a cell's"),
         ({"method": {"name": "gone", "config": {}, "version": 1}}, "unknown method 'gone'"),
         ({"method": {"name": "naive", "config": {"x": 1}, "version": 1}}, "unknown option"),

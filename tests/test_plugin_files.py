@@ -263,7 +263,7 @@ def test_a_record_with_another_text_is_damaged(folder):
     [
         ("x = ", r"mine\.py, line 1: SyntaxError"),
         ("\n\n1 / 0", r"mine\.py, line 3: ZeroDivisionError: division by zero"),
-        ("import my_helper", r"line 1: ModuleNotFoundError: .*my_helper.*not what lies beside it.*--package"),
+        ("import my_helper", r"line 1: ModuleNotFoundError: .*my_helper.*not files beside it.*--package"),
         ("def f():\n    raise KeyError('a')\n\nf()", r"mine\.py, line 2: KeyError: 'a'"),
         ("x = 1", r"registers no method, but nothing; put @register_method"),
         (METRIC, "registers no method, but metric negative_elbo_best"),

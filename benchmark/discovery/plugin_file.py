@@ -58,20 +58,20 @@ class PluginFile:
         """
         path = expanded(path)
         if problem := not_a_name(path.stem):
-            raise InputError(f"plug-in {brief(str(path))}: the name of its file {problem}")
+            raise InputError(f"extension {brief(str(path))}: the name of its file {problem}")
         try:
             with path.open("rb") as file:
                 content = file.read(_LONGEST + 1)
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
-            raise InputError(f"plug-in {path} isn't text: {error}") from None
+            raise InputError(f"extension {path} isn't text: {error}") from None
         except (OSError, ValueError) as error:  # ValueError: a null byte in its folder's name
             reason = error.strerror if isinstance(error, OSError) else error
             raise InputError(
-                f"plug-in {path} can't be read: {reason}; `lifegen new-method NAME` writes a file to start with"
+                f"extension {path} can't be read: {reason}; `lifegen new-method NAME` writes a file to start with"
             ) from None
         if len(content) > _LONGEST:
-            raise InputError(f"plug-in {path} has more than {_LONGEST:,} bytes")
+            raise InputError(f"extension {path} has more than {_LONGEST:,} bytes")
         return cls(path.name, text)
 
     @property
@@ -125,7 +125,7 @@ class PluginFile:
         hint = ""
         if isinstance(error, ModuleNotFoundError):
             hint = (
-                ". A plug-in file can import installed modules only, not what lies beside it: that takes a package"
+                ". An extension file can import installed modules only, not files beside it; make it a package"
                 " (`lifegen new-method NAME --package`)"
             )
         return f"{where}: {type(error).__name__}: {what}{hint}"
