@@ -34,11 +34,11 @@ class ReplayOptions(Options):
     weight_transfer: bool = True
     """Whether a student starts from its teacher's weights."""
     norm_reset: Literal["stats", "all", "none"] = "stats"
-    """What normalisation forgets at a transition: running statistics, scales and shifts as well, or nothing."""
+    """Parts of normalisation that are reset at a transition: statistics, scales and shifts as well, or none."""
     mixing: Literal["fixed", "bernoulli"] = "fixed"
     """1/K of each batch is real, K distributions met: by fixed counts, or each image with that probability."""
     replay_images: Literal["mean", "draw"] = "mean"
-    """What the teacher replays: its decoder's means, or draws from its likelihood."""
+    """Images that the teacher replays: its decoder's means, or draws from its likelihood."""
     replay_prior: Literal["uniform", "aggregate"] = "uniform"
     """How the teacher's codes are drawn: uniformly, or as often as they are used."""
 

@@ -63,11 +63,11 @@ class LGM2019(LifelongVAE):
         width: PositiveInt | None = 128
         """Filters of the first layer."""
         activation: Activation = "selu"
-        """Of every hidden layer."""
+        """Activation of every hidden layer."""
         temperature_rate: NonNegativeFloat | None = 3e-6
         """Decay of the temperature per step."""
         norm_reset: Literal["stats", "all", "none"] = "all"
-        """What normalisation forgets at a transition: running statistics, scales and shifts as well, or nothing."""
+        """Parts of normalisation that are reset at a transition: statistics, scales and shifts as well, or none."""
         consistency_weight: NonNegativeFloat = 0.5
         """γ, weight of the consistency term."""
         likelihood_consistency_weight: NonNegativeFloat = 1.0

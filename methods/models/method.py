@@ -49,7 +49,7 @@ class NetworkMethod(Method):
         norm: Norm = "batch"
         """Normalisation everywhere but beside the latent variables and at the output."""
         activation: Activation = "elu"
-        """Of every hidden layer."""
+        """Activation of every hidden layer."""
 
     def network(self, stream: Stream) -> dict[str, Any]:
         """What the options say of the networks, as arguments of the models."""
