@@ -156,7 +156,7 @@ def test_cells_are_found_by_any_part_that_tells_them_apart(tmp_path):
         name = cell.name.rpartition("--")[2]
         for key in (cell.name, name, name[:8], cell.name[:-6]):
             assert find_cell(store, key).name == cell.name
-    with pytest.raises(InputError, match="is the beginning of 2 cells"):
+    with pytest.raises(InputError, match="matches 2 cells"):
         find_cell(store, "split-digits--naive")
     with pytest.raises(InputError, match="unknown cell"):
         find_cell(store, "split-fish")
