@@ -101,7 +101,7 @@ class StoredCell:
         if not isinstance(schema := record.get("schema", 1), int) or schema > SCHEMA:
             return (
                 Status.INCOMPATIBLE,
-                f"made by a newer lifegen: its schema is {schema}, and this lifegen reads up to {SCHEMA}",
+                f"made by a newer lifegen: its schema is {schema}, this one reads up to {SCHEMA}",
             )
         if "seal" in record and not is_sealed(self._content[0]):
             return Status.DAMAGED, "run.json has changed since it was written"
@@ -144,7 +144,7 @@ class StoredCell:
         return next((row["interval"] + 1 for row in self._last_rows()), 0)
 
     def last_negative_elbo(self) -> float | None:
-        """Return the value on the full test set after the last interval so far; None if it isn't among the last rows."""
+        """Return the last interval's value on the full test set; None if it isn't among the last rows."""
         union = {"metric": "negative_elbo", "distribution": None, "step": None}
         values = (row.get("value") for row in self._last_rows() if union.items() <= row.items())
         return next((value for value in values if isinstance(value, int | float)), None)
