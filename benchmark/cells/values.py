@@ -169,7 +169,7 @@ def _canonical(value: Any, schema: Schema) -> Any:
         if equal(value, allowed):
             return allowed
     if isinstance(value, list):
-        elements = [_canonical(one, _of_element(schema, i)) for i, one in enumerate(value)]
+        elements = [_canonical(element, _of_element(schema, i)) for i, element in enumerate(value)]
         return sorted(elements, key=json.dumps) if schema.get("uniqueItems") else elements
     if isinstance(value, dict):
         fields = schema.get("properties", {})
@@ -211,11 +211,11 @@ def expected(schema: Schema) -> str:
         return written(schema["const"], schema)
     words = str(schema.get("type", ""))
     if "prefixItems" in schema:
-        return f"[{', '.join(expected(one) or 'value' for one in schema['prefixItems'])}]"
+        return f"[{', '.join(expected(element) or 'value' for element in schema['prefixItems'])}]"
     if words == "array":
         words = f"list of {expected(schema.get('items', {})) or 'values'}"
     elif words == "object" and schema.get("properties"):
-        fields = (f"{key}: {expected(one) or 'value'}" for key, one in schema["properties"].items())
+        fields = (f"{key}: {expected(field) or 'value'}" for key, field in schema["properties"].items())
         words = f"{{{', '.join(fields)}}}"
     elif words == "object":
         words = f"{{name: {expected(_of_field(schema, '')) or 'value'}, ...}}"

@@ -21,7 +21,7 @@ _EXAMPLE = '{"colour": "#0173b2", "marker": "o", "dash": "dashed"}'
 
 
 class Look(TypedDict):
-    """How figures draw a method."""
+    """The look of a method in figures."""
 
     colour: str
     """The colour as #rrggbb, such as "#0173b2"."""

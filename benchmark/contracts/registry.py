@@ -1,4 +1,4 @@
-"""Where methods, scenarios, metrics and data sources register themselves: one decorator each, no other file to edit.
+"""The registries of methods, scenarios, metrics and data sources: one decorator registers a thing, in its own file.
 
 Nothing here imports torch or Avalanche.
 """

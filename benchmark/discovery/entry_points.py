@@ -32,7 +32,7 @@ class SourceModule:
     version: str = ""
     """The distribution's version."""
     name: str = ""
-    """The package's name for it, which is all that is known of a module that can't be imported."""
+    """The package's name for it, which also serves if the module can't be imported."""
     attribute: str = ""
     """A name that the module must have."""
 

@@ -73,8 +73,8 @@ class Scores:
         return float("inf") if facts is None or facts.most is None else facts.most
 
     def failing(self, scenarios: Iterable[str] | None = None) -> frozenset[str]:
-        """Return the methods with a failed seed in one of these scenarios. They aren't ranked, since the other seeds may
-        be the easy ones.
+        """Return the methods with a failed seed in one of these scenarios. They aren't ranked, since the other seeds
+        may be the easy ones.
 
         Args:
             scenarios: labels; all by default.
@@ -183,7 +183,7 @@ def published_scores(table: pd.DataFrame, path: Path | str) -> Scores:
     """
     methods = list(table["method"].unique())
     facts = _facts(Path(path) / FACTS) or _facts_of_installed(methods)
-    recorded = {name: known for name, metric in facts.metrics.items() if (known := metric_facts(metric.facts))}
+    recorded = {name: fact for name, metric in facts.metrics.items() if (fact := metric_facts(metric.facts))}
     metrics = recorded | installed_metrics()
     over = {name: metric.over_intervals for name, metric in metrics.items()}
     values = []

@@ -21,7 +21,7 @@ _BACKENDS = {"cuda": ("cuda.matmul", "cudnn.conv"), "cpu": ("mkldnn.matmul", "mk
 
 @contextmanager
 def products_in(precision: str, device: torch.device | str) -> Iterator[None]:
-    """Within this context, matrix products and convolutions on the device round their factors to a precision.
+    """Round the factors of matrix products and convolutions on the device to a precision, within this context.
 
     ``float32`` needs this context, too: torch's default for convolutions on a GPU is tf32.
     """

@@ -73,7 +73,7 @@ class GenerativeTemplate(SupervisedTemplate):
         self.graph: Callable[[torch.device], Graph] | None = CUDAGraph if torch.device(device).type == "cuda" else None
         """Makes the graph that captures training steps where possible; None: steps are never captured."""
         self.execution = "eager"
-        """How the last interval's steps were executed: "captured", or "eager" with the reason"""
+        """Execution of the last interval's steps: "captured", or "eager" with the reason"""
         self._synthetic_before = 0
         self._extra_before = 0
         self.seeds = seeds or Seeds(0)
@@ -111,7 +111,7 @@ class GenerativeTemplate(SupervisedTemplate):
 
     @property
     def stored_parameters(self) -> int:
-        """Floating-point numbers kept: the model's state and what plugins keep beside it, such as a teacher."""
+        """Floating-point numbers kept: the model's state and, for example, a teacher in a plugin."""
         return count_state(self.model) + total(self.plugins, "stored_parameters")
 
     @property
