@@ -1,11 +1,11 @@
 """lifegen's harness. Import what you need from here: each name is loaded when it is first used.
 
-For whoever adds a method: ``Method``, ``register_method``, ``GenerativeModel``, ``GenerativeTemplate``, ``Seeds``,
+To add a method: ``Method``, ``register_method``, ``GenerativeModel``, ``GenerativeTemplate``, ``Seeds``,
 ``images_of``, ``count_state``, ``interval_steps``, ``check``, ``check_method``.
-For whoever adds a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``, ``source``.
-For whoever adds a data source: ``Source``, ``LabelledData``, ``register_source``.
-For whoever adds a metric: ``Measurement``, ``Row``, ``register_metric``, ``Evaluator``.
-For whoever reads results: ``load``, ``load_model``.
+To add a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``, ``source``.
+To add a data source: ``Source``, ``LabelledData``, ``register_source``.
+To add a metric: ``Measurement``, ``Row``, ``register_metric``, ``Evaluator``.
+To read results: ``load``, ``load_model``.
 """
 
 from importlib import import_module

@@ -1,8 +1,8 @@
-"""Old import paths: stored plug-in texts and authors' files go on naming modules by where they once were.
+"""Old import paths, which stored texts of extensions and authors' files still use.
 
-A cell's record keeps the text of a plug-in file, which is run again on resume and by ``load_model``. So an old path is
-data: it resolves to the same module object as the new one, or, where a module was split, to a module that takes its
-names from the modules that have them now.
+A cell's record keeps the text of an extension file, which is run again on resume and by ``load_model``. So an old path
+is data: it resolves to the same module object as the new one, or, if a module was split, to a module that takes its
+names from its parts.
 """
 
 from __future__ import annotations
@@ -117,13 +117,13 @@ SPLIT: dict[str, Sequence[str]] = {
         "lifegen.benchmark.discovery.index",
     ],
 }
-"""Paths of the modules that have its names now, of each module that was split, by its old path."""
+"""Present homes of the names of each module that was split, by its old path."""
 
 
 PACKAGES: dict[str, Sequence[str]] = {
     "lifegen.benchmark.store": ["lifegen.benchmark.store.store", "lifegen.benchmark.reading.table"],
 }
-"""The same for modules whose old path is that of a package now."""
+"""The same for modules whose old path is now a package's."""
 
 
 class _Finder(MetaPathFinder):
@@ -142,7 +142,7 @@ class _SameModule(Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self._spec  # the import system has put the old path's in its place
+        module.__spec__ = self._spec  # the import system has replaced it by the old path's
 
 
 class _SplitModule(Loader):
@@ -154,7 +154,7 @@ class _SplitModule(Loader):
 
 
 def attribute(old: str, name: str) -> Any:
-    """A name of a module that was split, or that is a package now.
+    """Find a name of a module that was split or is now a package.
 
     Raises:
         AttributeError: the module never had it.
@@ -168,4 +168,4 @@ def attribute(old: str, name: str) -> Any:
 def install() -> None:
     """Let old paths be imported in this process."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _Finder())  # first: below an old package the new one's files would be found again
+        sys.meta_path.insert(0, _Finder())  # first, else the path finder imports the new package's files a second time

@@ -1,5 +1,5 @@
-"""The environment of lifegen's own processes. A notebook, an IDE or a login shell sets variables for itself; what is
-called from there inherits them, and some break it or change what it does. No torch.
+"""The environment of lifegen's own processes. A notebook, an IDE or a login shell sets variables for itself; processes
+started from there inherit them, and some variables break lifegen or change its behaviour.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
 _OWN = {"MPLBACKEND": "Agg"}
-"""lifegen shows no windows, and what draws a notebook's figures needn't be installed beside it."""
+"""lifegen shows no windows, and a notebook's backend needn't be installed beside it."""
 _LEFT = ("PYTHONOPTIMIZE", "PYTHONINSPECT")
-"""The first strips the docstrings that summaries are made of, the second makes a finished process wait for input."""
+"""Variables to drop: the first strips docstrings, which are summaries; the second makes a finished process wait."""
 
 
 def own_environment() -> dict[str, str]:
-    """This process's environment, as a process of lifegen's own has it: pass it where one is started."""
-    # A hook or an alias of git's may name another repository.
+    """Return the environment to pass to a process that lifegen starts."""
+    # A git hook or alias may name another repository.
     kept = {name: value for name, value in os.environ.items() if name not in _LEFT and not name.startswith("GIT_")}
     return kept | _OWN
 
 
 def adopt_own_environment() -> None:
-    """Make this process one of lifegen's own. Whoever uses lifegen as a library keeps his environment: nothing that he
-    imports calls this."""
+    """Make this process one of lifegen's own. Users of lifegen as a library keep their environment: no import calls
+    this."""
     for name in os.environ.keys() - own_environment().keys():
         del os.environ[name]
     os.environ.update(_OWN)
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns of a home where its cache can't be
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns if the home folder can't hold its cache
 
 
 @contextmanager
 def home_for_avalanche() -> Iterator[None]:
-    """A home in which Avalanche finds or can make its configuration, for as long as its import takes: it fails without
-    that, and without a home it makes a folder called "~" in the current one. lifegen needs nothing of it.
+    """Provide a home folder for Avalanche's configuration during its import: the import fails without that, and without
+    a home it makes a folder called "~" in the current one. lifegen doesn't use the configuration.
     """
     home = os.environ.get("HOME")
     if _has_room_for_avalanche(Path(os.path.expanduser("~/.avalanche"))):  # as Avalanche itself finds it

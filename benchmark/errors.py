@@ -1,10 +1,10 @@
-"""The one error that means: what came from outside cannot be used. And what a name from outside may be."""
+"""The error for input that can't be used, and the rule for names from outside."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 _LONGEST_NAME = 200
-"""Bytes of a name: a file name may have 255, and endings and marks are put to it."""
+"""Most bytes of a name: a file name may have 255, and endings and marks are added to it."""
 
 _LONGEST_LINE = 4000
 
@@ -12,7 +12,7 @@ _LONGEST_LINE = 4000
 class InputError(ValueError):
     """Input from outside that cannot be used. Its text is one line, written for the person who gave the input.
 
-    What can't be printed, such as a line break in a file's name, stands in it as an escape; a line without end is cut.
+    Unprintable characters, such as a line break in a file's name, become escapes; a very long line is cut.
     """
 
     def __init__(self, text: object) -> None:
@@ -20,13 +20,13 @@ class InputError(ValueError):
 
 
 def one_line(text: object) -> str:
-    """A text as one line that can be printed."""
+    """Turn a text into one printable line."""
     line = "".join(map(_printable, str(text)))
     return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …"
 
 
 def unknown(kind: str, asked: str, known: Iterable[str]) -> InputError:
-    """The error for a name that does not exist: what was asked, what exists and what was probably meant."""
+    """Make the error for a name that does not exist: it has the name, those that exist and the probable one."""
     names = sorted(known)
     spelt = {name.lower(): name for name in names}
     near = get_close_matches(asked[:_LONGEST_NAME].lower(), spelt, n=1, cutoff=0.5)
@@ -35,7 +35,7 @@ def unknown(kind: str, asked: str, known: Iterable[str]) -> InputError:
 
 
 def brief(value: object) -> str:
-    """A value as a message shows it: the middle of a long one is left out."""
+    """Write a value for a message, without the middle of a long one."""
     try:
         text = repr(value)
     except (RecursionError, ValueError):  # lists in lists without end; integers with thousands of digits
@@ -44,7 +44,7 @@ def brief(value: object) -> str:
 
 
 def not_a_name(name: object) -> str | None:
-    """Why something can't name a distribution or the like, which stands in tables and names files; None if it can."""
+    """Say why something can't be a name in tables and of files, such as a distribution's; None if it can."""
     if not isinstance(name, str):
         return f"is a {type(name).__name__}, not a string"
     if not name.strip():

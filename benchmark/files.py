@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and what tells whether they still are as they were written."""
+"""Files that are written whole or not at all, and digests that show whether they have changed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ TEMPORARY = re.compile(r"\..+\.\d+")
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file by one that is complete on the disk: a reader sees the old content or the new."""
-    # Not by the process's number, which a process in another container or on another machine may have as well.
+    """Replace a file so that every reader sees the old content or the new one, complete."""
+    # Random, since a process in another container or on another machine may have the same number.
     temporary = path.with_name(f".{path.name}.{secrets.randbits(64)}")
     try:
         with temporary.open("wb") as file:
@@ -27,5 +27,5 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def digest(content: bytes) -> str:
-    """What tells whether a file's content is what was written."""
+    """A digest that shows whether a file's content has changed."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""Where lifegen keeps a user's files beside stores: the cache, and data sets. No torch."""
+"""The folders of a user's files besides stores: the cache, and data sets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import platformdirs
 from .errors import InputError
 
 NOWHERE = Path(os.devnull, "no home folder: give --data-root FOLDER or set LIFEGEN_DATA")
-"""Stands for a folder where there is none: nothing can be in it or below, and who tries is told what to do."""
+"""Replaces a missing folder: nothing can exist in it, and error messages show its name, which says what to do."""
 
 
 def cache_folder() -> Path:
-    """lifegen's folder in the user's cache; :data:`NOWHERE` for a user without a home, such as a container's."""
+    """Return lifegen's folder in the user's cache; :data:`NOWHERE` for a user without a home, as in a container."""
     try:
         folder = platformdirs.user_cache_path("lifegen")
     except RuntimeError:
@@ -23,10 +23,10 @@ def cache_folder() -> Path:
 
 
 def data_folder(given: Path | None = None) -> Path:
-    """Where data sets are: the folder that was given, else that in ``LIFEGEN_DATA``, else one in the user's cache.
+    """Return the folder of data sets: the given one, else ``LIFEGEN_DATA``, else one in the user's cache.
 
     Raises:
-        InputError: its ~ stands for nothing.
+        InputError: its ~ can't be resolved.
     """
     folder = given or Path(os.environ.get("LIFEGEN_DATA") or cache_folder() / "data")
     try:

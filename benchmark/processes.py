@@ -1,4 +1,4 @@
-"""The pool of processes that cells run in: forked from a server that has already imported torch and Avalanche."""
+"""The pool of processes for cells, forked from a server that has already imported torch and Avalanche."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from typing import Any
 from pebble import ProcessPool
 
 PRELOADED = ["lifegen.benchmark.running.preload", "lifegen.methods.models.method", "lifegen.scenarios.data_sets"]
-"""Besides libraries, what methods and scenarios are made of; none of themselves, since a plug-in's import may do
+"""Libraries, and the common parts of methods and scenarios; no method itself, since an extension's import may do
 anything."""
 
 _NUMBERS = re.compile(r"\s*0*[1-9]\d*\s*(,\s*0*[1-9]\d*\s*)*")
-"""Of threads: for anything else, such as an empty text, libraries take all cores."""
+"""Valid numbers of threads: for anything else, such as an empty text, libraries take all cores."""
 _LONGEST = 70
-"""Bytes of the temporary folder's path: the address of a socket that is made in it may have 107."""
+"""Most bytes of the temporary folder's path: the address of a socket in it may have 107."""
 
 
 def use_one_thread() -> None:
-    """Let this process and those that it starts do arithmetic in one thread, if torch isn't imported yet: two threads
-    collapse where cores are shared; two processes of one thread don't."""
+    """Limit arithmetic of this process and its children to one thread, if torch isn't imported yet: threads slow each
+    other down on shared cores, and processes of one thread don't."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         if not _NUMBERS.fullmatch(os.environ.get(variable, "")):
             os.environ[variable] = "1"
@@ -34,7 +34,7 @@ def use_one_thread() -> None:
 
 @contextmanager
 def pool(workers: int) -> Iterator[Any]:
-    """A pool of processes with one task each. The first of a command takes seconds, those after it none."""
+    """Provide a pool of processes with one task each. A command's first pool takes seconds to start."""
     use_one_thread()
     _choose_folder_of_sockets()
     context = multiprocessing.get_context("forkserver")
@@ -51,11 +51,10 @@ def pool(workers: int) -> Iterator[Any]:
 
 
 def _choose_folder_of_sockets() -> None:
-    """Let multiprocessing have its sockets in /tmp where the path of the temporary folder, such as that of a job on a
-    cluster, is too long for one."""
+    """Put multiprocessing's sockets into /tmp if the temporary folder's path is too long for them."""
     if len(os.fsencode(tempfile.gettempdir())) > _LONGEST and Path("/tmp").is_dir():
         kept, tempfile.tempdir = tempfile.tempdir, "/tmp"
         try:
-            multiprocessing.util.get_temp_dir()  # it keeps what it finds the first time
+            multiprocessing.util.get_temp_dir()  # it keeps the first folder that it finds
         finally:
             tempfile.tempdir = kept

@@ -28,7 +28,7 @@ SCENARIO_ROLES = frozenset({"class-order", "visits"})
 METHOD_ROLES = frozenset(
     {"initialisation", "growth", "replay", "mixture", "memory", "fisher", "novelty", "second-lap", "student"}
 )
-"""The first words of the roles that are taken; :class:`Seeds` says what for."""
+"""The first words of the roles in use; :class:`Seeds` explains them."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Seeds:
     A role's sub-seed depends on the seed, the scope (the scenario's name) and the role alone. Data order,
     initialisation and evaluation noise are therefore the same for every method of a scenario: equal seeds are paired.
 
-    Roles are names that everything in a run shares. Two places that draw from one role draw the same numbers, and
-    nothing says so: a plug-in gives its roles names of its own, and ``lifegen check`` refuses those that are taken.
+    Roles are names that everything in a run shares. Two places that draw from one role silently draw the
+    same numbers: an extension gives its roles names of its own, and ``lifegen check`` refuses names in use.
 
     In the scope of a cell, which is its scenario's name:
 
@@ -50,26 +50,26 @@ class Seeds:
     - methods of lifegen, of which a cell has one: ``initialisation``, ``growth``, ``replay``, ``mixture``, ``memory``,
       ``fisher`` (interval), ``novelty`` (interval), ``second-lap``, ``student``
 
-    What is the same for all seeds and scenarios is drawn in the empty scope from ``Seeds(0)``: ``binarisation``
-    (distribution, part), ``permutation`` (number), and what ``lifegen check`` draws.
+    Draws that are the same for all seeds and scenarios come from ``Seeds(0)`` in the empty scope: ``binarisation``
+    (distribution, part), ``permutation`` (number), and the draws of ``lifegen check``.
     """
 
     seed: int
     scope: str = ""
 
     def of(self, *role: str | int) -> int:
-        """The sub-seed of a role, for example ``of("data-order", 3)``: 63 bits, equal on every machine."""
+        """Return the sub-seed of a role, for example ``of("data-order", 3)``: 63 bits, equal on every machine."""
         text = "\0".join(map(str, (self.seed, self.scope, *role)))
         return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1
 
     def generator(self, *role: str | int, device: torch.device | str = "cpu") -> torch.Generator:
-        """A fresh torch generator for a role."""
+        """Make a fresh torch generator for a role."""
         import torch
 
         return torch.Generator(device).manual_seed(self.of(*role))
 
     def late_generator(self, *role: str | int) -> LateGenerator:
-        """A torch generator for a role whose device is known only later, such as when the first batch comes."""
+        """Make a generator for a role whose device isn't known before, for example, the first batch."""
         return LateGenerator(self, role)
 
     def seed_globals(self) -> None:
@@ -85,7 +85,7 @@ class Seeds:
 
 
 class LateGenerator:
-    """A role's generator, which is made when it is first drawn from, on the device that it is needed on."""
+    """A role's generator, made at its first use on the device of that use."""
 
     def __init__(self, seeds: Seeds, role: tuple[str | int, ...]) -> None:
         self._seeds = seeds
@@ -93,14 +93,14 @@ class LateGenerator:
         self._generator: torch.Generator | None = None
 
     def on(self, device: torch.device | str) -> torch.Generator:
-        """The generator, the same one at each call: the device counts at the first."""
+        """Return the generator, the same one at each call; only the first call's device counts."""
         if self._generator is None:
             self._generator = self._seeds.generator(*self._role, device=device)
         return self._generator
 
 
 def global_states() -> dict[str, bytes]:
-    """What tells whether something has drawn from Python's, numpy's and torch's global generators."""
+    """Return the states of Python's, numpy's and torch's global generators, which show whether something has drawn."""
     import random
 
     import numpy as np
@@ -112,7 +112,7 @@ def global_states() -> dict[str, bytes]:
         "numpy": numpy[1].tobytes() + repr(numpy[2:]).encode(),
         "torch": torch.get_rng_state().numpy().tobytes(),
     }
-    if torch.cuda.is_initialized():  # to ask would begin to use it
+    if torch.cuda.is_initialized():  # asking for its state would initialise it
         for i, generator in enumerate(torch.cuda.default_generators):
             states[f"torch on cuda:{i}"] = generator.get_state().numpy().tobytes()
     return states

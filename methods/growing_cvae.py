@@ -266,7 +266,7 @@ class GrowingCVAE(NetworkMethod):
 
     class Config(NetworkMethod.Config):
         growth: bool = True
-        """Whether columns are appended as categories come, or all there from the start (the stream's number)."""
+        """Whether a column is added with each new category; otherwise all exist from the start."""
         playback: bool = True
         """Whether batches hold the snapshot's images of categories that are no longer visible."""
         circulatory: bool = True

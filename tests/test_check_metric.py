@@ -295,7 +295,7 @@ BROKEN: list[tuple[Any, dict[str, Any], str, str, str]] = [
     (gives_a_number, {}, metric._ROWS, "1.0", "yield Row.value."),
     (yields_numbers, {}, metric._ROWS, "naive, bernoulli-grey, interval 0: a float, 1.0", "yield Row"),
     (yields_tensors, {}, metric._ROWS, "a value that is a Tensor", "yield Row"),
-    (yields_narrow_numbers, {}, metric._ROWS, "a value that is a float32.*makes a number of it", "yield Row"),
+    (yields_narrow_numbers, {}, metric._ROWS, "a value that is a float32.*converts it", "yield Row"),
     (yields_truths, {}, metric._ROWS, "a value that is a bool", "yield Row"),
     (of_another_stream, {}, metric._ROWS, "distribution 'dusk', which isn't one of dark, bright", "yield Row"),
     (of_half_a_step, {}, metric._ROWS, "a step that is a float, 0.5", "yield Row"),

@@ -310,7 +310,7 @@ BROKEN: list[tuple[Any, str, str, str]] = [
     (of_no_data, scenario._BUILT, r"SystemExit: none \(.*test_check_scenario\.py, line \d+\)", "data=.*names data"),
     (raises, scenario._BUILT, r"KeyError: 'digit' \(.*test_check_scenario\.py, line \d+\)", "raises"),
     (gives_nothing, scenario._BUILT, "a NoneType", "return make_stream"),
-    (floats, scenario._BUILT, "'a', train part: images are to be uint8.*float32.*scenario.py, line", "floats"),
+    (floats, scenario._BUILT, "'a', train part: images must be uint8.*float32.*scenario.py, line", "floats"),
     (foreign, scenario._BUILT, "a .*Experience of other data", "make_stream makes all parts"),
     (misnumbered, scenario._NUMBERED, "0, 1, 0", "a fresh one for each visit"),
     (stepless, scenario._STEPS, "4, 0, 4", "not made by make_stream"),

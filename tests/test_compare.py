@@ -117,7 +117,7 @@ def test_one_seed_concludes_nothing(tmp_path):
     write(store, "naive", 7, 50)
     found = compare(store.path, "good", "naive")
     (words,) = found.words.values()
-    assert words[0] == "Seeds 7 are only there for naive: not used."
+    assert words[0] == "Seeds 7 exist for naive only and aren't used."
     assert "Nothing can be concluded" in words[1]
     assert found.table["low"].isna().all()
 

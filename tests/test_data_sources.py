@@ -109,7 +109,7 @@ def test_check_looks_at_a_source(file, tmp_path):
     assert broken == ["it loads the same images and labels each time"]
     file.write_text(FILE.replace("my-stripes", "tall-stripes").replace(".byte()", ".float()"))
     (finding,) = [one for one in check(f"{file}:tall-stripes", tmp_path) if one.status == "broken"]
-    assert "images are to be uint8" in finding.seen
+    assert "images must be uint8" in finding.seen
 
 
 @pytest.mark.parametrize("kind", ["data source", "scenario"])
@@ -123,5 +123,7 @@ def test_a_source_has_no_options_and_a_file_may_have_none(file):
     with pytest.raises(InputError, match="data source 'digits' has no options, such as 'steps=3'"):
         cli(["data", "digits:steps=3"], standalone_mode=False)
     file.write_text(FILE.replace("@register_source", "# @register_source").replace("my-stripes", "other"))
-    with pytest.raises(InputError, match=r"registers no data source, but scenario on-stripes; @register_source\(...\)"):
+    with pytest.raises(
+        InputError, match=r"registers no data source, but scenario on-stripes; put @register_source\(...\)"
+    ):
         resolve("data source", str(file))

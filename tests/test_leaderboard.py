@@ -316,7 +316,7 @@ def test_who_is_not_in_every_scenario_is_not_ranked_across(two):
     write(two, "only-here", 0, 1)
     board = leaderboard(two, across=True)
     assert "only-here" not in order(board)
-    assert any("not in every scenario, so not in it: only-here" in note for note in board.notes)
+    assert any("left out, since they aren't in every scenario: only-here" in note for note in board.notes)
 
 
 def test_overlapping_references_are_refused_with_the_reason(two, capsys):
@@ -326,14 +326,14 @@ def test_overlapping_references_are_refused_with_the_reason(two, capsys):
         write(two, "good", seed, 50, scenario="split-z")
     print_board(leaderboard(two, across=True))
     text = " ".join(capsys.readouterr().out.split())
-    assert "negative_elbo of split-z isn't in it: the references overlap" in text
+    assert "negative_elbo of split-z is left out: the references overlap" in text
     assert "negative_elbo: 2 scenarios, split-x, split-y" in text
 
 
 def test_without_references_there_is_nothing_across(tmp_path):
     store = Store.create(tmp_path)
     write(store, "good", 0, 30)
-    with pytest.raises(InputError, match="it takes one lower reference, and there are 0 with a value"):
+    with pytest.raises(InputError, match="needs exactly one lower reference; 0 have a value"):
         leaderboard(store, across=True)
 
 
@@ -354,7 +354,7 @@ def test_across_a_method_gains_nothing_by_more_seeds_where_it_does_well(two):
         write(two, "good", seed, 20, scenario="split-x")
     board = leaderboard(two, across=True)
     assert line(board, "good")["n"] == 3
-    assert any("split-x: 3 of 9 seeds, those that all have" in note for note in board.notes)
+    assert any("split-x uses the 3 of 9 seeds that all methods have" in note for note in board.notes)
 
 
 def test_across_a_method_that_failed_somewhere_is_not_ranked(two, capsys):

@@ -59,7 +59,7 @@ def test_a_record_says_which_cell_it_is_of():
     ("change", "message"),
     [
         ({"hash": "0" * 12}, "it can't be computed here"),
-        ({"protocol": 7, "hash": "0" * 12}, "of the protocol 7, .*; installed are the protocol 1"),
+        ({"protocol": 7, "hash": "0" * 12}, "made with the protocol 7, .*; the protocol 1, .* are installed"),
         ({"seed": None}, "isn't a cell's"),
         ({"method": {"name": "gone", "config": {}, "version": 1}}, "unknown method 'gone'"),
         ({"method": {"name": "naive", "config": {"x": 1}, "version": 1}}, "unknown option"),
@@ -156,7 +156,7 @@ def test_cells_are_found_by_any_part_that_tells_them_apart(tmp_path):
         name = cell.name.rpartition("--")[2]
         for key in (cell.name, name, name[:8], cell.name[:-6]):
             assert find_cell(store, key).name == cell.name
-    with pytest.raises(InputError, match="is the beginning of 2 cells"):
+    with pytest.raises(InputError, match="matches 2 cells"):
         find_cell(store, "split-digits--naive")
     with pytest.raises(InputError, match="unknown cell"):
         find_cell(store, "split-fish")

@@ -154,7 +154,7 @@ def test_a_cell_that_says_it_is_done_but_has_lost_rows_is_never_read(tmp_path):
         with pytest.warns(UserWarning, match="1 damaged cell .*bytes where"):
             assert load(store.path).empty
     file.write_text("".join(lines).replace("2.0", "3.0"))  # of the same length: no status tells
-    with pytest.raises(InputError, match="cells/cell.*digest"):
+    with pytest.raises(InputError, match="cells/cell.*has changed since it was written"):
         load(store.path)
 
 

@@ -1,1 +1,1 @@
-"""What is asked for, and its identity: names with options, cells, suites."""
+"""Names with options, cells and suites: what a user asks for, and the identity of each cell."""

@@ -1,4 +1,4 @@
-"""A cell: one scenario, one method, one configuration of each, one seed. No torch."""
+"""A cell: one scenario, one method, one configuration of each, one seed."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..seeds import Seeds
 from .spec import Spec, configure
 
 PROTOCOL = 1
-"""Version of how every cell is trained and measured; raise it whenever that changes all numbers."""
+"""Version of training and measuring in all cells; raise it whenever all numbers change."""
 
 
 PRECISIONS = ("float32", "tf32", "bfloat16")
-"""Formats in which training may multiply matrices; ``precision`` says what they are."""
+"""Formats in which training may multiply matrices; see ``precision``."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What is computed once and kept in a store under its name."""
+    """The unit of computation, kept in a store under its name."""
 
     scenario: Spec
     method: Spec
@@ -34,9 +34,10 @@ class Cell:
     precision: str = "float32"
     """One of :data:`PRECISIONS`"""
     suite: str | None = None
-    """The suite that names its method, if it comes from one: its variants are no custom ones."""
+    """The suite that names its method, if any: a suite's variants don't count as custom."""
     metrics: tuple[IndexEntry, ...] = ()
-    """Metrics that are measured beside lifegen's own. Those of files are part of the identity: they have no version."""
+    """Extension metrics to measure. Those of files are part of the identity, since a file's text can change without a
+    new version."""
 
     @property
     def seeds(self) -> Seeds:
@@ -44,7 +45,7 @@ class Cell:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that its numbers depend on."""
+        """Everything that its numbers depend on."""
         identity = {
             "protocol": PROTOCOL,
             "scenario": _identity(self.scenario),
@@ -52,14 +53,15 @@ class Cell:
             "precision": self.precision,
             "seed": self.seed,
         }
-        files = {one.name: one.file.digest for one in self.metrics if one.file}
+        files = {metric.name: metric.file.digest for metric in self.metrics if metric.file}
         return identity | ({"metric_files": files} if files else {})
 
     @property
     def packages(self) -> dict[str, str]:
-        """The version of each package beside lifegen that its plug-ins come with."""
-        plug_ins = (self.scenario.description, self.method.description, *self.metrics)
-        return {one.provider: one.provider_version for one in plug_ins if one.provider != "lifegen" and not one.file}
+        """Versions of the packages of its extensions, by name."""
+        entries = (self.scenario.description, self.method.description, *self.metrics)
+        extensions = [entry for entry in entries if entry.provider != "lifegen" and not entry.file]
+        return {entry.provider: entry.provider_version for entry in extensions}
 
     @property
     def name(self) -> str:
@@ -71,21 +73,21 @@ class Cell:
         return hash_of(self.identity)
 
     def record(self) -> dict[str, Any]:
-        """What the store keeps beside the rows."""
+        """Make the record that the store keeps beside the rows."""
         record = self.identity | {"hash": self._hash, "suite": self.suite}
-        for part, choice in (("scenario", self.scenario), ("method", self.method)):
-            description = choice.description
+        for part, spec in (("scenario", self.scenario), ("method", self.method)):
+            description = spec.description
             provider = {"name": description.provider, "version": description.provider_version}
-            record[part] |= {"label": choice.label, "provider": provider}
+            record[part] |= {"label": spec.label, "provider": provider}
         record["scenario"] |= {"track": self.scenario.config["track"]}
         record["method"] |= {key: self.method.facts[key] for key in ("reference", "uses")}
         if self.metrics:
             record["plug-in metrics"] = {
-                one.name: {"name": one.provider, "version": one.provider_version, "facts": one.facts}
-                for one in self.metrics
+                metric.name: {"name": metric.provider, "version": metric.provider_version, "facts": metric.facts}
+                for metric in self.metrics
             }
-        plug_ins = (self.scenario.description, self.method.description, *self.metrics)
-        if files := {one.file.digest: asdict(one.file) for one in plug_ins if one.file}:
+        entries = (self.scenario.description, self.method.description, *self.metrics)
+        if files := {entry.file.digest: asdict(entry.file) for entry in entries if entry.file}:
             record["files"] = files
         return record
 
@@ -94,28 +96,28 @@ class Cell:
 
 
 def product(scenarios: Iterable[Spec], methods: Iterable[Spec], seeds: Iterable[int]) -> list[Cell]:
-    """Every scenario with every method and seed. Seeds vary slowest, so that whole tables come early.
+    """Combine every scenario with every method and seed. Seeds vary slowest, so that whole tables come early.
 
     Raises:
-        InputError: two files register one name: a table couldn't tell them apart.
+        InputError: two files register the same name, which a table couldn't tell apart.
     """
     scenarios, methods = list(scenarios), list(methods)
-    for choices in (scenarios, methods):
+    for specs in (scenarios, methods):
         first: dict[str, Spec] = {}
-        for choice in choices:
-            other = first.setdefault(choice.name, choice)
-            if other.file != choice.file:
-                origins = other.description.origin, choice.description.origin
-                raise InputError(str(DuplicateError(choice.description.kind, choice.name, *origins)))
+        for spec in specs:
+            other = first.setdefault(spec.name, spec)
+            if other.file != spec.file:
+                origins = other.description.origin, spec.description.origin
+                raise InputError(str(DuplicateError(spec.description.kind, spec.name, *origins)))
     cells = [Cell(scenario, method, seed) for seed in seeds for scenario in scenarios for method in methods]
     return list({cell.name: cell for cell in cells}.values())
 
 
 def cell_of(record: Mapping[str, Any]) -> Cell:
-    """The cell that a record is of.
+    """Make the cell that a record describes.
 
     Raises:
-        InputError: it was made or asked for with something that isn't installed here, or is now another version.
+        InputError: the cell needs something that isn't installed here, or another version of it.
     """
     try:
         parts = [record["scenario"], record["method"]]
@@ -124,8 +126,8 @@ def cell_of(record: Mapping[str, Any]) -> Cell:
             configure(_described(kind, part, files), part["config"])
             for kind, part in zip(("scenario", "method"), parts, strict=True)
         )
-        known = extension_metrics(files[digest] for digest in record.get("metric_files", {}).values())
-        metrics = tuple(one for one in known if one.name in record.get("plug-in metrics", {}))
+        extensions = extension_metrics(files[digest] for digest in record.get("metric_files", {}).values())
+        metrics = tuple(metric for metric in extensions if metric.name in record.get("plug-in metrics", {}))
         cell = Cell(scenario, method, int(record["seed"]), str(record["precision"]), record.get("suite"), metrics)
         expected = record["hash"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -134,16 +136,16 @@ def cell_of(record: Mapping[str, Any]) -> Cell:
         raise InputError(f"a record isn't a cell's ({type(error).__name__}: {error})") from None
     if hash_of(cell.identity) != expected:
         before = [f"the protocol {record.get('protocol')}", *(f"{part['name']} {part['version']}" for part in parts)]
-        now = [f"the protocol {PROTOCOL}", *(f"{one.name} {one.version}" for one in (scenario, method))]
+        now = [f"the protocol {PROTOCOL}", *(f"{spec.name} {spec.version}" for spec in (scenario, method))]
         raise InputError(
-            f"cell {expected} is of {', '.join(before)}; installed are {', '.join(now)}, and the options they have now:"
-            " it can't be computed here"
+            f"cell {expected} was made with {', '.join(before)}; {', '.join(now)} are installed, perhaps with other"
+            " options: it can't be computed here"
         )
     return cell
 
 
 def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The identity of the cell that a record is of."""
+    """Return the identity of the cell that a record describes."""
     identity = {key: record[key] for key in ("protocol", "precision", "seed")}
     identity |= {key: record[key] for key in ("metric_files",) if key in record}
     parts = {part: {key: record[part][key] for key in _PART if key in record[part]} for part in ("scenario", "method")}
@@ -151,16 +153,16 @@ def identity_of(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def hash_of(identity: Mapping[str, Any]) -> str:
-    """What tells cells apart: 12 hexadecimal digits."""
+    """12 hexadecimal digits that identify a cell."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
 
 
 _PART = ("name", "version", "config", "file")
 
 
-def _identity(choice: Spec) -> dict[str, Any]:
-    identity = {"name": choice.name, "version": choice.version, "config": dict(choice.config)}
-    return identity | ({"file": choice.file.digest} if choice.file else {})
+def _identity(spec: Spec) -> dict[str, Any]:
+    identity = {"name": spec.name, "version": spec.version, "config": dict(spec.config)}
+    return identity | ({"file": spec.file.digest} if spec.file else {})
 
 
 def _described(kind: str, part: Mapping[str, Any], files: Mapping[str, PluginFile]) -> IndexEntry:

@@ -1,4 +1,4 @@
-"""What a user asked for: a name and options, ``split-mnist:steps=1000,classes_per_interval=2``, checked before use."""
+"""A spec: a name with options, such as ``split-mnist:steps=1000,classes_per_interval=2``, checked before use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..errors import InputError, brief, unknown
 from .values import checked, equal, expected, read, split, written
 
 _LONGEST = 10_000
-"""Characters of what may be asked for."""
+"""Most characters of a spec."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Spec:
     description: IndexEntry
     config: Mapping[str, Any]
     label: str
-    """The name, with the options that aren't at their defaults: what tables and plots show."""
+    """The name for tables and plots, with the options that aren't at their defaults."""
 
     @property
     def name(self) -> str:
@@ -46,7 +46,7 @@ class Spec:
         """Import it.
 
         Raises:
-            InputError: its file can't be run.
+            InputError: the file can't be run.
         """
         return self.description.entry()
 
@@ -59,8 +59,8 @@ def parse_spec(
     Args:
         kind: "method" or "scenario".
         text: what the user typed. The option's type decides how a value is read: ``0.3`` is a number or a text.
-        overrides: options that were given another way; the text's own win.
-        last: options that win over the text's; those that there aren't are left out.
+        overrides: options given in another way; the text's own options win.
+        last: options that win over the text's; unknown ones are ignored.
 
     Raises:
         InputError: an unknown name or option, or a value that the option can't take.

@@ -1,4 +1,4 @@
-"""Suites: named sets of scenarios, methods and seeds, one TOML file each in the folder ``suites``; and their cells."""
+"""Suites, which are named sets of scenarios, methods and seeds, one TOML file each; and their cells."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .cell import Cell, product
 from .spec import configure, parse_spec
 
 _LARGEST = 100_000
-"""Bytes that a suite's file may have."""
+"""Most bytes of a suite's file."""
 _LONGEST_KEY = 40
 """Characters of a key that a message shows."""
 _LAST_SEED = 2**63 - 1
@@ -30,7 +30,7 @@ _LAST_SEED = 2**63 - 1
 
 
 class Smoke(BaseModel):
-    """The small size of a suite, to see that everything runs: one seed, with these options in place of the suite's."""
+    """The small size of a suite, to test that everything runs: one seed, and options that replace the suite's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -45,12 +45,12 @@ class Suite(BaseModel):
 
     summary: str
     budget: str
-    """How long it takes, and how to spend more."""
+    """The time that it takes, and how to spend more."""
     scenarios: list[str] = Field(min_length=1)
     methods: list[str] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0, le=_LAST_SEED)]] = Field(min_length=1)
     figures: list[str] = []
-    """The figures to look at: names of metrics or of kinds of figure. ``lifegen plot`` draws all that there are."""
+    """The most telling figures: names of metrics or of kinds of figure. ``lifegen plot`` draws all figures anyway."""
     keep_models: bool = False
     smoke: Smoke
 
@@ -58,7 +58,7 @@ class Suite(BaseModel):
 
     @contextmanager
     def at(self, *place: str | int) -> Iterator[None]:
-        """Let an InputError in here name the suite and a place in it, such as ``("methods", 3)``."""
+        """Add the suite and a place in it, such as ``("methods", 3)``, to an InputError in this context."""
         try:
             yield
         except InputError as error:
@@ -66,7 +66,7 @@ class Suite(BaseModel):
 
 
 def suites() -> dict[str, Suite]:
-    """The suites that come with lifegen, by name.
+    """Return the suites that come with lifegen, by name.
 
     Raises:
         InputError: a file in their folder isn't a suite.
@@ -75,25 +75,25 @@ def suites() -> dict[str, Suite]:
 
 
 def suite(name: str) -> Suite:
-    """A suite by its name, or from a TOML file.
+    """Return a suite by its name, or from a TOML file.
 
     Raises:
-        InputError: there is no such suite, or the file isn't one; the text has the key, what is wrong there and what
-            was probably meant.
+        InputError: there is no such suite, or the file isn't a suite; the text has the key, its fault and the probable
+            meaning.
     """
     if name.endswith(".toml"):
         return _read(name, _content(name))
     if name not in (names := _names()):
         if Path(name).name != name:
-            raise InputError(f"suite {name} isn't a TOML file: its name would end in .toml")
+            raise InputError(f"suite {name} isn't a TOML file, whose name ends in .toml")
         raise unknown("suite", name, names)
     return _built_in(_folder(), name)
 
 
 @cache
 def named_variants() -> frozenset[str]:
-    """Labels of the methods with options that suites name, which are ranked beside the methods as they come."""
-    # A suite's method may be a plug-in that isn't installed here.
+    """Return the labels of methods with options in suites; they are ranked like methods with default options."""
+    # A suite's method may be an extension that isn't installed here.
     usable = {name for name, entry in describe("method").items() if not entry.error}
     texts = {text for suite in suites().values() for text in suite.methods if ":" in text}
     return frozenset(parse_spec("method", text).label for text in texts if text.partition(":")[0] in usable)
@@ -108,19 +108,19 @@ def cells_of(
     smoke: bool = False,
     metrics: Sequence[str] = (),
 ) -> list[Cell]:
-    """The cells of a suite, or of given scenarios × methods × seeds.
+    """Make the cells of a suite, or of given scenarios × methods × seeds.
 
     Args:
-        suite_name: as for :func:`suite`; None if the rest says it all.
-        scenarios: ``NAME:option=value,...`` each; replace the suite's.
-        methods: likewise; "all" stands for every method but presets.
-        seeds: replace the suite's; 0, 1 and 2 without a suite.
-        steps: optimiser steps per interval, in place of the suite's; a scenario given here may say its own.
-        smoke: whether to run the suite's small size.
+        suite_name: as for :func:`suite`; None if scenarios and methods are given.
+        scenarios: specs that replace the suite's.
+        methods: specs that replace the suite's; "all" stands for every method that isn't a preset.
+        seeds: seeds that replace the suite's; 0, 1 and 2 without a suite.
+        steps: optimiser steps per interval in place of the suite's; steps in a given scenario's spec win.
+        smoke: whether to use the suite's small size.
         metrics: files whose metrics are measured as well.
 
     Raises:
-        InputError: something doesn't exist, or nothing is asked for.
+        InputError: something doesn't exist, or there is nothing to run.
     """
     if smoke and not suite_name:
         raise InputError("--smoke is the small size of a suite: say which with --suite NAME")
@@ -158,7 +158,7 @@ def _metric_file(name: str) -> str:
 
 
 def _beside(chosen: Suite, name: str) -> Suite:
-    """A suite whose plug-in files are looked for beside its own file."""
+    """Return a suite whose extension files are searched beside its own file."""
     folder = expanded(name).parent
 
     def placed(texts: list[str]) -> list[str]:
@@ -182,28 +182,28 @@ def _expanded(text: str) -> list[str]:
 
 
 def _check_names(chosen: Suite, *kinds: str) -> None:
-    """See whether everything that a suite names exists, and every option of its small size.
+    """Check that everything that a suite names exists, and every option of its small size.
 
     Raises:
-        InputError: something doesn't, or the same thing is named twice.
+        InputError: something doesn't exist, or is named twice.
     """
     for kind in kinds:
         by_label: dict[str, str] = {}
-        choices = []
+        specs = []
         for i, text in enumerate(getattr(chosen, f"{kind}s")):
             with chosen.at(f"{kind}s", i):
                 names = _expanded(text) if kind == "method" else [text]
-                choices += [parse_spec(kind, name) for name in names]
-                if text in names and (other := by_label.setdefault(choices[-1].label, text)) != text:
+                specs += [parse_spec(kind, name) for name in names]
+                if text in names and (other := by_label.setdefault(specs[-1].label, text)) != text:
                     raise InputError(f"{brief(text)} is the same as {brief(other)}")
         for key, value in getattr(chosen.smoke, kind).items():
             with chosen.at("smoke", kind, key):
-                having = [choice for choice in choices if key in choice.config]
+                having = [spec for spec in specs if key in spec.config]
                 if not having:
-                    options = {option for choice in choices for option in choice.config}
+                    options = {option for spec in specs for option in spec.config}
                     raise unknown(f"option of this suite's {kind}s", key, options)
-                for choice in having:
-                    configure(choice.description, {**choice.config, key: value})
+                for spec in having:
+                    configure(spec.description, {**spec.config, key: value})
 
 
 def _folder() -> Traversable:
@@ -214,15 +214,16 @@ def _names() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
 
 
+@cache
 def _built_in(folder: Traversable, name: str) -> Suite:
     return _read(f"{name}.toml", (folder / f"{name}.toml").read_bytes())
 
 
 def _content(name: str) -> bytes:
-    """The bytes of a suite's file.
+    """Read the bytes of a suite's file.
 
     Raises:
-        InputError: it isn't a file, can't be read, is too large, or has a name that no store can have.
+        InputError: it isn't a file, can't be read, is too large, or has a name that can't be a store's.
     """
     path = expanded(name)
     if problem := not_a_name(path.stem):  # its store is named after it
@@ -242,12 +243,12 @@ def _content(name: str) -> bytes:
     return content
 
 
-@lru_cache(maxsize=64)  # more than come with lifegen: publishing asks for each many times
+@lru_cache(maxsize=64)  # more than lifegen has: publishing needs each many times
 def _read(name: str, content: bytes) -> Suite:
-    """A suite, checked as far as its text alone allows.
+    """Read a suite and check it without looking up names.
 
     Raises:
-        InputError: it isn't a suite.
+        InputError: the content isn't a suite.
     """
     try:
         text = content.decode()
@@ -272,7 +273,7 @@ def _read(name: str, content: bytes) -> Suite:
         for i, value in enumerate(getattr(checked, key)):
             with checked.at(key, i):
                 if value in seen:
-                    raise InputError(f"{brief(value)} stands there twice")
+                    raise InputError(f"{brief(value)} is listed twice")
             seen.add(value)
     return checked
 
@@ -297,7 +298,7 @@ def _refusal(name: str, refused: ValidationError) -> InputError:
 
 
 def _where(name: str, place: Sequence[str | int]) -> str:
-    """A place in a suite: ``suite NAME, methods[3]`` or ``suite NAME, smoke.scenario.steps``."""
+    """Write a place in a suite: ``suite NAME, methods[3]`` or ``suite NAME, smoke.scenario.steps``."""
     path = ""
     for part in place:
         shown = part if isinstance(part, int) or len(part) <= _LONGEST_KEY else f"{part[:_LONGEST_KEY]}…"

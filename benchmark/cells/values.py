@@ -1,7 +1,6 @@
-"""Values of options: how their text is read, whether an option can take them, and how labels show them.
+"""Values of options: reading their text, checking them, and writing them in labels.
 
-An option's type decides, as a JSON schema says it. A text stays a text where the type asks for one, although it looks
-like a number. No torch.
+The option's type, a JSON schema, decides. If it asks for a text, a text that looks like a number stays a text.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from ..errors import InputError, brief, unknown
 Schema = Mapping[str, Any]
 
 _MARK = re.compile(r'(?<![^\s=,:\[{])"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
-"""A quoted text, where a value begins, or a bracket."""
+"""A quoted text at the beginning of a value, or a bracket."""
 _OPENING = {"]": "[", "}": "{"}
 _LIMITS = {
     "exclusiveMinimum": "above {}",
@@ -36,7 +35,7 @@ _LIMITS = {
 
 
 def split(text: str, at: str = ",") -> list[str]:
-    """The parts of a text between separators that stand in no brackets and no quoted text."""
+    """Split a text at separators outside brackets and quoted texts."""
     closed = _closed(text)
     parts, begin, i = [], 0, 0
     while i < len(text):
@@ -48,7 +47,7 @@ def split(text: str, at: str = ",") -> list[str]:
 
 
 def _closed(text: str) -> dict[int, int]:
-    """The end of each quoted text and bracket, by where it begins; a bracket that is never closed is no bracket."""
+    """Return the end of each quoted text and bracket, by its start; unclosed brackets don't count."""
     closed: dict[int, int] = {}
     opened: list[int] = []
     depth = {"[": 0, "{": 0}
@@ -67,9 +66,9 @@ def _closed(text: str) -> dict[int, int]:
 
 
 def read(text: str, schema: Schema) -> Any:
-    """The value that a text stands for: JSON, a list or an object of such texts, or the text itself.
+    """Read a text as JSON, as a list or an object of such texts, or as the text itself.
 
-    It is the first of these that the option can take. If it can take none, it is the first that there is.
+    The first of these values that the option can take is returned; if it can take none, the first value.
     """
     values: list[Any] = []
     with suppress(ValueError, RecursionError):
@@ -79,43 +78,43 @@ def read(text: str, schema: Schema) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if len(found := dict(pairs)) < len(pairs):
-        raise ValueError("a name stands there twice")
-    return found
+    if len(values := dict(pairs)) < len(pairs):
+        raise ValueError("a name is given twice")
+    return values
 
 
 def _collections(text: str, schema: Schema) -> Iterator[Any]:
-    """The lists and objects that a text may stand for, each element read by its own type."""
+    """Read a text as the lists and objects that it may stand for, each element by its own type."""
     parts = split(text[1:-1]) if text[1:-1].strip() else []
-    for one in _alternatives(schema):
-        if (text[:1], text[-1:], one.get("type")) == ("[", "]", "array"):
-            yield [read(part.strip(), _of_element(one, i)) for i, part in enumerate(parts)]
-        elif (text[:1], text[-1:], one.get("type")) == ("{", "}", "object"):
+    for kind in _alternatives(schema):
+        if (text[:1], text[-1:], kind.get("type")) == ("[", "]", "array"):
+            yield [read(part.strip(), _of_element(kind, i)) for i, part in enumerate(parts)]
+        elif (text[:1], text[-1:], kind.get("type")) == ("{", "}", "object"):
             pairs = [(split(part, ":")[0], part) for part in parts]
             names = [str(read(name.strip(), {"type": "string"})) for name, _ in pairs]
             values = [part[len(name) + 1 :].strip() for name, part in pairs]
             if len({*names}) == len(pairs) and all(len(name) < len(part) for name, part in pairs):
-                yield {name: read(value, _of_field(one, name)) for name, value in zip(names, values, strict=True)}
+                yield {name: read(value, _of_field(kind, name)) for name, value in zip(names, values, strict=True)}
 
 
 def fits(value: Any, schema: Schema) -> bool:
-    """Whether an option of this type can take a value, as far as its schema says it."""
+    """Whether a value fits an option's schema."""
     import jsonschema
 
     return bool(jsonschema.Draft202012Validator(schema).is_valid(value))
 
 
 def checked(value: Any, schema: Schema, name: str, of: str) -> Any:
-    """The value as configurations have it: equal ones alike, so that 1300 and 1300.0 don't make two cells.
+    """Check a value and return it in one form, so that 1300 and 1300.0 don't make two cells.
 
     Args:
         value: a JSON value.
-        schema: the option's.
-        name: the option's.
-        of: what has the option, such as ``method 'naive'``.
+        schema: the option's schema.
+        name: the option's name.
+        of: the owner of the option, such as ``method 'naive'``.
 
     Raises:
-        InputError: the option can't take the value; the text says which part of it, such as ``'network.width'``.
+        InputError: the option can't take the value; the text names the wrong part, such as ``'network.width'``.
     """
     if not fits(value, schema):
         raise _refusal(value, schema, name, of)
@@ -128,9 +127,9 @@ def checked(value: Any, schema: Schema, name: str, of: str) -> Any:
 
 
 def _refusal(value: Any, schema: Schema, name: str, of: str) -> InputError:
-    """The error of a value that doesn't fit, about the innermost part of it that doesn't."""
+    """The error for a value that doesn't fit, about the innermost wrong part."""
     kind = "array" if isinstance(value, list) else "object" if isinstance(value, dict) else None
-    within = [one for one in _alternatives(schema) if kind and one.get("type") == kind]
+    within = [part for part in _alternatives(schema) if kind and part.get("type") == kind]
     if len(within) == 1 and kind == "array":
         for i, element in enumerate(value):
             if not fits(element, _of_element(within[0], i)):
@@ -139,7 +138,7 @@ def _refusal(value: Any, schema: Schema, name: str, of: str) -> InputError:
         fields = within[0].get("properties", {})
         for key, element in value.items():
             if key not in fields and within[0].get("additionalProperties") is False:
-                return unknown(f"option of {of}:", f"{name}.{key}", (f"{name}.{one}" for one in fields))
+                return unknown(f"option of {of}:", f"{name}.{key}", (f"{name}.{field}" for field in fields))
             if not fits(element, _of_field(within[0], key)):
                 return _refusal(element, _of_field(within[0], key), f"{name}.{key}", of)
         if missing := [key for key in within[0].get("required", ()) if key not in value]:
@@ -148,7 +147,7 @@ def _refusal(value: Any, schema: Schema, name: str, of: str) -> InputError:
 
 
 def _unusable(value: Any) -> str | None:
-    """What schemas let through: no numbers, whole ones that no tensor can count to, and what breaks a table's lines."""
+    """Say why a value can't be used that schemas let through: NaN, integers too large for a tensor, line breaks."""
     if isinstance(value, dict):
         return next(filter(None, map(_unusable, [*value, *value.values()])), None)
     if isinstance(value, list):
@@ -163,14 +162,14 @@ def _unusable(value: Any) -> str | None:
 
 
 def _canonical(value: Any, schema: Schema) -> Any:
-    fitting = [one for one in _alternatives(schema) if fits(value, one)]
-    # A whole number where there may be one. Defaults that nobody gave needn't fit.
-    schema = min(fitting, key=lambda one: one.get("type") == "number", default=schema)
-    for choice in schema.get("enum", [schema["const"]] if "const" in schema else []):
-        if equal(value, choice):
-            return choice
+    fitting = [kind for kind in _alternatives(schema) if fits(value, kind)]
+    # An integer where the type allows one. Defaults aren't checked and needn't fit.
+    schema = min(fitting, key=lambda kind: kind.get("type") == "number", default=schema)
+    for allowed in schema.get("enum", [schema["const"]] if "const" in schema else []):
+        if equal(value, allowed):
+            return allowed
     if isinstance(value, list):
-        elements = [_canonical(one, _of_element(schema, i)) for i, one in enumerate(value)]
+        elements = [_canonical(element, _of_element(schema, i)) for i, element in enumerate(value)]
         return sorted(elements, key=json.dumps) if schema.get("uniqueItems") else elements
     if isinstance(value, dict):
         fields = schema.get("properties", {})
@@ -184,7 +183,7 @@ def _canonical(value: Any, schema: Schema) -> Any:
 
 
 def equal(one: Any, other: Any) -> bool:
-    """Whether two JSON values are the same: as numbers 1 and 1.0 are, and 1 and true aren't."""
+    """Whether two JSON values are the same: 1 and 1.0 are, 1 and true aren't."""
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(equal, one, other))
     if isinstance(one, dict) and isinstance(other, dict):
@@ -193,30 +192,30 @@ def equal(one: Any, other: Any) -> bool:
 
 
 def written(value: Any, schema: Schema) -> str:
-    """A value as labels have it, so that reading it gives the value again: quoted where it would be another one."""
+    """Write a value for labels so that :func:`read` returns it: in quotes if it would be read as another value."""
     exact = json.dumps(value, separators=(",", ":"))
     plain = value if isinstance(value, str) else exact.removesuffix(".0")
-    # Nor may it open what something behind it would close.
+    # Nor may it open a bracket that later text would close.
     is_one = plain == plain.strip() and all(split(f"{plain},{mark}") == [plain, mark] for mark in '"]}')
     same = is_one and fits(again := read(plain, schema), schema) and equal(_canonical(again, schema), value)
     return plain if same else exact
 
 
 def expected(schema: Schema) -> str:
-    """A type in a few words: "integer above 0 or null"."""
+    """Describe a type in a few words: "integer above 0 or null"."""
     if len(alternatives := _alternatives(schema)) > 1:
         return " or ".join(filter(None, map(expected, alternatives)))
     if "enum" in schema:
-        return "one of " + ", ".join(written(one, schema) for one in schema["enum"])
+        return "one of " + ", ".join(written(value, schema) for value in schema["enum"])
     if "const" in schema:
         return written(schema["const"], schema)
     words = str(schema.get("type", ""))
     if "prefixItems" in schema:
-        return f"[{', '.join(expected(one) or 'value' for one in schema['prefixItems'])}]"
+        return f"[{', '.join(expected(element) or 'value' for element in schema['prefixItems'])}]"
     if words == "array":
         words = f"list of {expected(schema.get('items', {})) or 'values'}"
     elif words == "object" and schema.get("properties"):
-        fields = (f"{key}: {expected(one) or 'value'}" for key, one in schema["properties"].items())
+        fields = (f"{key}: {expected(field) or 'value'}" for key, field in schema["properties"].items())
         words = f"{{{', '.join(fields)}}}"
     elif words == "object":
         words = f"{{name: {expected(_of_field(schema, '')) or 'value'}, ...}}"
@@ -225,19 +224,19 @@ def expected(schema: Schema) -> str:
 
 
 def _alternatives(schema: Schema) -> list[Schema]:
-    """The types of a union, of unions in it too; of another type itself alone."""
-    of_union = schema.get("anyOf") or schema.get("oneOf")
-    return [inner for one in of_union for inner in _alternatives(one)] if of_union else [schema]
+    """List the types of a union, also of unions in it; another type is its only one."""
+    members = schema.get("anyOf") or schema.get("oneOf")
+    return [inner for member in members for inner in _alternatives(member)] if members else [schema]
 
 
 def _of_element(schema: Schema, i: int) -> Schema:
     """The type of a list's element."""
     first = schema.get("prefixItems", ())
-    found = first[i] if i < len(first) else schema.get("items", {})
-    return found if isinstance(found, Mapping) else {}
+    element = first[i] if i < len(first) else schema.get("items", {})
+    return element if isinstance(element, Mapping) else {}
 
 
 def _of_field(schema: Schema, name: str) -> Schema:
     """The type of an object's value."""
-    found = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
-    return found if isinstance(found, Mapping) else {}
+    field = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
+    return field if isinstance(field, Mapping) else {}

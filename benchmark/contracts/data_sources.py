@@ -1,4 +1,4 @@
-"""Data sources: images that are fetched once, and then loaded by any number of processes. No torch."""
+"""Data sources: images that are fetched once, and then loaded by any number of processes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Source(ABC):
         """Put the data under the root if they aren't there, and verify their checksums.
 
         Returns:
-            what is there, in a few words.
+            a few words about the data.
 
         Raises:
             InputError: the data are missing and can't be downloaded, or are damaged.
@@ -46,8 +46,8 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, root: Path) -> LabelledData:
-        """Read the data, and see whether images and labels have the shapes and values of this data set.
+        """Read the data and check that images and labels have the shapes and values of this data set.
 
         Raises:
-            InputError: they aren't there, can't be read, or aren't this data set.
+            InputError: the data are missing, can't be read, or aren't this data set.
         """

@@ -17,15 +17,15 @@ class Images(NamedTuple):
     """int64, (n,)"""
 
     def select(self, index: Tensor | slice) -> Images:
-        """Some of them, by index, mask or slice."""
+        """Select images by index, mask or slice."""
         return Images(self.x[index], self.y[index])
 
     def spread(self, n: int) -> Images:
-        """n of them at equal distances, since data sets such as MNIST aren't in random order; some come twice if there
-        are fewer than n."""
+        """Select n images at equal distances, since data sets such as MNIST aren't in random order. Some come twice if
+        there are fewer than n."""
         return self.select(torch.arange(n) * len(self.x) // n)
 
 
 def to_unit(x: Tensor) -> Tensor:
-    """uint8 images as floats in [0, 1]. The argument stays as it is, also one that holds floats already."""
+    """Convert uint8 images to floats in [0, 1]. The argument isn't changed, even if it holds floats already."""
     return x.to(torch.float32, copy=True).div_(255)

@@ -1,4 +1,4 @@
-"""The look of a method in figures, as the method itself states it where it is registered.
+"""The look of a method in figures, stated where the method is registered.
 
 lifegen's own methods give each kind of memory a colour, each method a marker of its own, and each method of one colour
 a dash of its own, so that figures can be read in grey and by people who see few colours.
@@ -15,31 +15,31 @@ from ..errors import InputError, brief, unknown
 Dash = Literal["solid", "dashed", "dotted", "dash-dot"]
 DASHES: tuple[Dash, ...] = get_args(Dash)
 MARKERS = tuple("os^v<>dDpPhHX*8")
-"""Matplotlib's markers that have an inside, since a variant of a method has its marker hollow."""
+"""Matplotlib's markers with an inside: a variant of a method has its marker hollow."""
 _COLOUR = re.compile("#[0-9a-fA-F]{6}")
 _EXAMPLE = '{"colour": "#0173b2", "marker": "o", "dash": "dashed"}'
 
 
 class Look(TypedDict):
-    """How figures draw a method."""
+    """The look of a method in figures."""
 
     colour: str
-    """Such as "#0173b2"."""
+    """The colour as #rrggbb, such as "#0173b2"."""
     marker: str
     """One of :data:`MARKERS`."""
     dash: NotRequired[Dash]
-    """Of its curves; solid if it isn't given."""
+    """The dash of its curves; solid by default."""
 
 
 def checked_look(method: str, look: Look) -> dict[str, str]:
-    """A look with its dash, if figures can draw it.
+    """Return a look with its dash, if figures can draw it.
 
     Args:
-        method: its name, for the message.
-        look: what its registration says.
+        method: the method's name, for the message.
+        look: the look given at registration.
 
     Raises:
-        InputError: something is missing, superfluous, or nothing that can be drawn.
+        InputError: a key is missing or superfluous, or a value can't be drawn.
     """
     if not (isinstance(look, Mapping) and {"colour", "marker"} <= look.keys() <= {"colour", "marker", "dash"}):
         raise InputError(f"method {method!r}: a look has a colour, a marker and, if wanted, a dash, such as {_EXAMPLE};"

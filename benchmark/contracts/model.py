@@ -1,4 +1,4 @@
-"""What every generative model of lifegen can do, and the bounds that follow from it alone."""
+"""The interface of every generative model of lifegen, and the bounds that follow from it alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class TrainingOutput(Protocol):
-    """What ``forward`` returns: it carries its own input, so that the criterion needs nothing else."""
+    """The result of ``forward``. It carries its own input, so that the criterion needs nothing else."""
 
     @property
     def x(self) -> Tensor:
@@ -31,7 +31,7 @@ class LogWeights(NamedTuple):
     divergence: Tensor
     """log p(z | k) − log q(z | x, k)"""
     code: Tensor | None = None
-    """log q(code | x), (n, codes), if it is an output of the model: it then needs no second pass"""
+    """log q(code | x), (n, codes), if the model computes it along the way, so that no second pass is needed"""
 
 
 class GenerativeModel(nn.Module, ABC):
@@ -41,7 +41,7 @@ class GenerativeModel(nn.Module, ABC):
     """Number of codes."""
 
     track: str
-    """Likelihood and preprocessing of its bounds, for example ``bernoulli-grey``: the scenario's must be the same."""
+    """Likelihood and preprocessing of its bounds, for example ``bernoulli-grey``; must equal the scenario's."""
 
     generator: torch.Generator | None = None
     """Source of the training noise; None stands for torch's global generator."""
@@ -70,37 +70,37 @@ class GenerativeModel(nn.Module, ABC):
 
         Args:
             x: images in [0, 1], (n, channels, height, width).
-            weights: log-weights of x, which the code is estimated from or comes with. None: the model encodes x, and
-                draws what it needs, the same each time.
+            weights: log-weights of x, from which the code is taken or estimated. None: the model encodes x itself, with
+                the same draws each time.
         """
 
     @abstractmethod
     def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
-        """Means of p(x | z) for z from the prior, or from one code of it, in [0, 1], (n, channels, height, width)."""
+        """Return means of p(x | z), in [0, 1], (n, channels, height, width), for z from the prior or from one code."""
 
     @torch.no_grad()
     def generate(self, n: int, condition: int | None = None) -> Tensor:
-        """:meth:`sample` under the name that Avalanche's plugins call it by, from torch's global generator."""
+        """Call :meth:`sample` with torch's global generator: Avalanche's plugins know it by this name."""
         return self.sample(n, code=condition)
 
     @abstractmethod
     def reconstruct(self, x: Tensor) -> Tensor:
-        """Images decoded from their most likely latent values, in [0, 1], shape of ``x``."""
+        """Return images decoded from their most likely latent values, in [0, 1], shape of ``x``."""
 
     def style_grid(self, code: int, points: int) -> Tensor | None:
-        """One code's images for styles on a grid of two dimensions, (points², channels, height, width), row by row.
+        """Return one code's images for styles on a 2D grid, (points², channels, height, width), row by row.
 
-        None where the style doesn't have two dimensions.
+        None if the style doesn't have two dimensions.
         """
         return None
 
     def recipe(self) -> dict[str, Any] | None:
-        """What to call the class with to make this model empty, as JSON values; None if it can't be kept in a store."""
+        """Return the arguments, as JSON values, that make this model untrained; None if a store can't keep it."""
         return None
 
     @property
     def log_prior(self) -> Tensor:
-        """log π of the components, (components,). One component unless a mixture says otherwise."""
+        """log π of the components, (components,); one component unless the model is a mixture."""
         return torch.zeros(1, device=next(self.parameters()).device)
 
 
@@ -111,7 +111,7 @@ class Bound(NamedTuple):
     reconstruction: Tensor
     """−log p(x | z), averaged over draws, weighted by the components' responsibilities"""
     divergence: Tensor
-    """the rest"""
+    """value − reconstruction"""
 
 
 def negative_elbo(weights: LogWeights, log_prior: Tensor) -> Bound:
@@ -128,7 +128,7 @@ def negative_elbo(weights: LogWeights, log_prior: Tensor) -> Bound:
 
 
 def responsibilities(weights: LogWeights, log_prior: Tensor) -> Tensor:
-    """Log-posterior of the components, log r_k ∝ log π_k + mean_s l_sk, (n, components): the estimator of
+    """Log-posterior of the components, log r_k ∝ log π_k + mean_s l_sk, (n, components), estimated as in
     :func:`negative_elbo`."""
     joint = log_prior[:, None] + (weights.likelihood + weights.divergence).mean(0)
     return joint.log_softmax(0).T
@@ -137,7 +137,7 @@ def responsibilities(weights: LogWeights, log_prior: Tensor) -> Tensor:
 def group_bounds(weights: LogWeights) -> Tensor:
     """Each component's own negative ELBO, −mean_s l_sk, (components, n).
 
-    Its mean over a group of images, at the component where that is least, is what papers on mixtures report. It
+    Papers on mixtures report its mean over a group of images, at the component with the least mean. That number
     presumes that a test image comes with its group, and isn't a bound on −log p(x).
     """
     return -(weights.likelihood + weights.divergence).mean(0)

@@ -18,13 +18,13 @@ class Options(BaseModel):
 
 
 def schemas_of(options: type[BaseModel]) -> dict[str, dict[str, Any]]:
-    """The JSON schema of each option by name, complete in itself, with the default as a JSON value where there is one.
+    """Return the JSON schema of each option by name, complete in itself, with the default, if any, as a JSON value.
 
     Raises:
         pydantic.PydanticUserError: an option's type has no JSON schema.
         ValueError: a default isn't JSON.
     """
-    with warnings.catch_warnings(action="ignore"):  # about defaults that aren't JSON, which are an error below
+    with warnings.catch_warnings(action="ignore"):  # defaults that aren't JSON are an error below
         schema = options.model_json_schema()
     schemas: dict[str, dict[str, Any]] = _inlined(schema, schema.get("$defs", {}))["properties"]
     defaults = options.model_construct()  # calls the factories of defaults
@@ -40,17 +40,17 @@ def schemas_of(options: type[BaseModel]) -> dict[str, dict[str, Any]]:
 
 
 def _inlined(schema: Any, definitions: Mapping[str, Any], within: tuple[str, ...] = ()) -> Any:
-    """A schema with the definitions that it refers to in their places. A model within itself may be anything there:
-    pydantic looks at it."""
+    """Put the definitions that a schema refers to in their places. A model that contains itself may be anything there:
+    pydantic checks it."""
     if isinstance(schema, list):
-        return [_inlined(one, definitions, within) for one in schema]
+        return [_inlined(element, definitions, within) for element in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         if name in within:
             return {}
-        # The meaning of an option is what stands below it, not its type's docstring.
+        # The text below an option is its meaning, not its type's docstring.
         definition = {key: value for key, value in definitions[name].items() if key not in ("title", "description")}
         return _inlined(
             {**definition, **{k: v for k, v in schema.items() if k != "$ref"}}, definitions, (*within, name)
@@ -59,10 +59,10 @@ def _inlined(schema: Any, definitions: Mapping[str, Any], within: tuple[str, ...
         key: _inlined(value, definitions, within) if key in _OF_SCHEMAS else value for key, value in schema.items()
     }
     if "properties" in schema:
-        schema["properties"] = {key: _inlined(one, definitions, within) for key, one in schema["properties"].items()}
-        schema.setdefault("additionalProperties", False)  # pydantic would ignore a misspelt one
+        schema["properties"] = {key: _inlined(part, definitions, within) for key, part in schema["properties"].items()}
+        schema.setdefault("additionalProperties", False)  # pydantic would ignore a misspelt name
     return schema
 
 
 _OF_SCHEMAS = ("anyOf", "oneOf", "allOf", "items", "prefixItems", "additionalProperties", "propertyNames")
-"""What other schemas stand under; beside "properties", where they have names."""
+"""Keys whose values contain schemas, besides "properties"."""

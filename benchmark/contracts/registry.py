@@ -1,4 +1,4 @@
-"""Where methods, scenarios, metrics and data sources register themselves: one decorator each, no other file to edit.
+"""The registries of methods, scenarios, metrics and data sources: one decorator registers a thing, in its own file.
 
 Nothing here imports torch or Avalanche.
 """
@@ -28,10 +28,10 @@ _LONGEST = 60
 """Characters of a name: the folder of a cell is named after its scenario and its method."""
 
 FILE_MODULES = "lifegen_file_"
-"""What the names of modules that are single files begin with; see ``plugin_file``."""
+"""Prefix of the module names of extension files; see ``plugin_file``."""
 
 Use = Literal["past-data", "boundaries", "labels"]
-"""What a method may be told beyond the current interval's images."""
+"""Information that a method may get beyond the current interval's images."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class Entry:
     target: Any
     """The method's class, the scenario's function, the metric's function, the data source's class or function."""
     config: type[Options] | None
-    """The class of its options, where it has any."""
+    """The class of its options, if it has any."""
     facts: Mapping[str, Any]
-    """What else tables and checks need to know: JSON values only."""
+    """Further facts for tables and checks; JSON values only."""
     data: Callable[[Any], tuple[str, ...]] | None = None
-    """The data sources that a scenario of given options needs."""
+    """Returns the data sources that a scenario needs with given options."""
     registrar: str = ""
-    """The module that registers it: the target's own, unless the target was imported from elsewhere."""
+    """The module that registers it, if that isn't the target's own."""
 
     @property
     def module(self) -> str:
@@ -59,7 +59,7 @@ class Entry:
 
     @property
     def is_of_a_file(self) -> bool:
-        """Whether a plug-in file registers it."""
+        """Whether an extension file registers it."""
         return self.module.startswith(FILE_MODULES)
 
     @property
@@ -69,7 +69,7 @@ class Entry:
 
     @property
     def origin(self) -> str:
-        """Where it is from, as messages say it: ``package.module.Class``, or ``file.py:Class``."""
+        """Its place, for messages: ``package.module.Class``, or ``file.py:Class``."""
         name = self.target.__qualname__
         if self.is_of_a_file:
             return f"{getattr(sys.modules.get(self.module), '__file__', self.module)}:{name}"
@@ -110,10 +110,10 @@ class Registry:
         self._entries[name] = entry
 
     def check(self, name: str) -> None:
-        """See whether this can be a name.
+        """Check a name.
 
         Raises:
-            InputError: it can't.
+            InputError: the name can't be used.
         """
         if not self._pattern.fullmatch(name):
             raise InputError(f"{self.kind} name {name!r} must match {self._pattern.pattern}: such as {self._example!r}")
@@ -121,10 +121,10 @@ class Registry:
             raise InputError(f"{self.kind} name {name!r} has {len(name)} characters; at most {_LONGEST}")
 
     def forget_unfinished(self, before: Iterable[Entry] = ()) -> None:
-        """Forget what modules registered whose import has failed, and put back what such things replaced.
+        """Forget the entries of modules whose import has failed, and restore the entries that they replaced.
 
         Args:
-            before: what was registered when the import began.
+            before: the entries from when the import began.
         """
         finished = (entry for entry in self if entry.module in sys.modules)
         self._entries = {entry.name: entry for entry in (*before, *finished)}
@@ -139,22 +139,22 @@ class Registry:
 
 
 def _is_newer(entry: Entry, other: Entry) -> bool:
-    """Whether a thing takes the place of another one of its name: its module runs again, or its file was edited."""
+    """Whether an entry replaces another one of its name: its module runs again, or its file was edited."""
     if entry.is_of_a_file and other.is_of_a_file:
         return entry.module != other.module
     return entry.origin == other.origin
 
 
 def _running_module() -> str:
-    """The module that is being run right now, by an import or as a plug-in file; empty if there is none.
+    """Return the module that is running now, by an import or as an extension file; empty if there is none.
 
-    A module registers what is registered while its own text runs, by whichever function it calls, but not while a
-    module that it imports is run.
+    Whatever is registered while a module's own text runs is the module's, also if a function of another module
+    registers it; a module imported meanwhile registers its own.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         name = frame.f_globals.get("__name__", "__main__")
-        # A script, a notebook's cell and a test runner are no modules that anybody could import again.
+        # A script, a notebook's cell or a test runner can't be imported again.
         if frame.f_code.co_name == "<module>" and name != "__main__" and name in sys.modules:
             return str(name)
         frame = frame.f_back
@@ -186,14 +186,14 @@ def register_method(
     Args:
         name: lower-case words joined by hyphens.
         version: raise it whenever the method's numbers may change; old results are then stale, not mixed in.
-        uses: what the method is told beyond the current interval's images.
-        reference: a known reference that frames the tables instead of competing. It needn't act.
+        uses: information that the method gets beyond the current interval's images.
+        reference: the end of the scale that the method marks in tables instead of competing.
         differs_at_once: why it differs from ``naive`` in interval 0 already, if it does.
-        inert: options that switch off what such a method does: the gate compares it with itself under these, as it
-            compares others with ``naive``.
+        inert: options that switch off the effect of such a method: the gate compares it with itself under these
+            options, where it compares other methods with ``naive``.
         preset: whether it is another method with other defaults; ``-m all`` leaves it out.
-        reconstruction: whether it is a reading of a paper whose body wasn't available: tables and figures say so.
-        restarts: why an interrupted cell of it begins anew, if its memory can't be stated as tensors and JSON.
+        reconstruction: whether it was made without the body of its paper; tables and figures then say so.
+        restarts: why an interrupted cell begins anew, if the method's memory can't be written as tensors and JSON.
         look: its colour, marker and dash in figures, ``{"colour": "#0173b2", "marker": "o", "dash": "dashed"}``; by
             default figures choose them by a hash of its name.
 
@@ -232,7 +232,8 @@ def register_scenario(
         name: lower-case words joined by hyphens.
         version: raise it whenever the stream's content may change.
         config: class of the scenario's options, a ``ScenarioConfig``.
-        data: names of the data sources that must lie under the data root, or a function of the options that says them.
+        data: names of the data sources that must lie under the data root, or a function of the options that returns
+            them.
     """
 
     def decorate(target: Callable[..., T]) -> Callable[..., T]:
@@ -259,11 +260,11 @@ def register_metric(
     Args:
         name: lower-case words joined by underscores.
         version: raise it whenever the numbers may change.
-        unit: what one is measured in.
-        better: which direction is better, if one is.
-        over_intervals: how one number of a whole cell comes from the values per interval.
+        unit: the unit of its values.
+        better: which direction is better, if any.
+        over_intervals: how a cell's one number is made from the values per interval.
         derived: whether it is computed from the stored matrix when the store is read.
-        most: the value that is as good as it gets: what lies above ranks as it.
+        most: the best value; higher ones rank as this one.
     """
 
     def decorate(target: Callable[..., T]) -> Callable[..., T]:
@@ -277,11 +278,11 @@ def register_metric(
 def register_source(name: str, *, small: bool = True) -> Callable[[MakesSource], MakesSource]:
     """Register a :class:`~lifegen.benchmark.Source`: its class, or a function that makes one from its name.
 
-    A source has no version: that of the scenarios that use it says whether numbers may have changed.
+    A source has no version; the versions of the scenarios that use it say whether numbers may have changed.
 
     Args:
         name: lower-case words joined by hyphens.
-        small: whether ``lifegen data`` fetches it where nobody asks for it by name.
+        small: whether ``lifegen data`` fetches it without being given its name.
     """
 
     def decorate(target: MakesSource) -> MakesSource:

@@ -1,4 +1,4 @@
-"""A stream of data distributions, as Avalanche sees it and as the harness does.
+"""A stream of data distributions, for Avalanche and for the harness.
 
 A :class:`Stream` is an Avalanche ``CLScenario`` over in-memory uint8 tensors. Its train stream has one experience an
 interval; its valid and test streams have one experience a distribution, in the order in which they are first met.
@@ -35,21 +35,21 @@ class ScenarioConfig(Options):
     patience: PositiveInt = 500
     """early-stopping: steps without a lower validation value after which an interval ends; the best state is kept."""
     check_every: PositiveInt = 50
-    """early-stopping: steps between two looks at the validation part of the current interval."""
+    """early-stopping: steps between two evaluations of the current interval's validation part."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of each distribution's training images that is held out, the last ones."""
+    """Share of each distribution's training images that is held out; the last images are."""
     test_images: PositiveInt | None = None
-    """Most test images: a fixed sample in which distributions have equal shares, but for those that have fewer images;
-    of validation images likewise. null: all."""
+    """Upper limit of test images and of validation images, each a fixed sample with equal shares of distributions;
+    a distribution with fewer images gives all. null: all images."""
     track: Literal["bernoulli-grey", "bernoulli-binarised", "discretised-logistic"] = "bernoulli-grey"
     """Likelihood of the pixels: on grey levels, on images binarised once, or on 8-bit values."""
     importance_draws: PositiveInt = 500
     """Draws of the importance-weighted bound at the end."""
     importance_images: PositiveInt = 100
-    """Test images of each distribution, its first, that this bound is computed on; all of one that has fewer."""
+    """Number of test images of each distribution, the first ones, for this bound; all if there are fewer."""
 
     def lengths(self, intervals: int, seeds: Seeds) -> list[int]:
-        """Steps of each interval, or their limits: the same for every method."""
+        """Return the steps of each interval, or their upper limits: the same for every method."""
         if self.interval_length != "random":
             return [self.steps] * intervals
         extra = torch.empty(intervals).geometric_(1 / self.extra_steps, generator=seeds.generator("interval-lengths"))
@@ -59,7 +59,7 @@ class ScenarioConfig(Options):
 
     @model_validator(mode="after")
     def _acts(self) -> Self:
-        """An option without effect would make a cell of its own."""
+        """Refuse options without effect, which would make a cell of their own."""
         for name, kind in (
             ("extra_steps", "random"),
             ("patience", "early-stopping"),
@@ -79,17 +79,17 @@ class Parts(NamedTuple):
 
 
 class EarlyStopping(NamedTuple):
-    """When an interval ends, by its own validation part."""
+    """The rule by which an interval ends early, on its own validation part."""
 
     valid: Images
     patience: int
     """Steps without a lower value"""
     check_every: int
-    """Steps between two looks"""
+    """Steps between two evaluations"""
 
 
 class TensorImages(Dataset[tuple[Tensor, int]]):
-    """Images as a torch data set, so that stock plugins can iterate over them; lifegen's loader reads ``images``."""
+    """Images as a torch data set for stock plugins; lifegen's own loader reads ``images``."""
 
     def __init__(self, images: Images) -> None:
         self.images = images
@@ -102,15 +102,15 @@ class TensorImages(Dataset[tuple[Tensor, int]]):
 
 
 def avalanche_dataset(images: Images) -> AvalancheDataset:
-    """Images as an Avalanche data set whose items are (image in [0, 1], label, task label 0)."""
+    """Make an Avalanche data set whose items are (image in [0, 1], label, task label 0)."""
     targets = DataAttribute(images.y.tolist(), "targets")
     task_labels = DataAttribute(ConstantSequence(0, len(images.x)), "targets_task_labels", use_in_getitem=True)
     return AvalancheDataset([TensorImages(images)], data_attributes=[targets, task_labels])
 
 
 def tensor_view(dataset: AvalancheDataset) -> Images | None:
-    """The tensors behind an Avalanche data set, or None if it isn't a plain view of one :class:`TensorImages`."""
-    flat = dataset._flat_data  # no public way in; avalanche-lib is pinned to 0.6.* and a test holds this in place
+    """Return the tensors behind an Avalanche data set; None if it isn't a plain view of one :class:`TensorImages`."""
+    flat = dataset._flat_data  # not public; avalanche-lib is pinned to 0.6.* and a test holds this in place
     groups = (flat._transform_groups, flat._frozen_transform_groups)
     if any(transform is not None for group in groups for transform in group.transform_groups.values()):
         return None
@@ -120,7 +120,7 @@ def tensor_view(dataset: AvalancheDataset) -> Images | None:
 
 
 def images_of(dataset: AvalancheDataset, n: int | None = None) -> Tensor:
-    """Images of any Avalanche data set, uint8, (n, channels, height, width): all, or at most n at equal distances.
+    """Return images of any Avalanche data set, uint8, (n, channels, height, width): all, or at most n, evenly spaced.
 
     Raises:
         InputError: an item isn't an image in [0, 1].
@@ -129,7 +129,7 @@ def images_of(dataset: AvalancheDataset, n: int | None = None) -> Tensor:
     if (images := tensor_view(dataset)) is None:
         x = torch.stack([dataset[i][0] for i in index.tolist()])
         if not ((x >= 0) & (x <= 1)).all():
-            raise InputError(f"a data set's images are to be in [0, 1]; found: {_pixels(x)}")
+            raise InputError(f"a data set's images must be in [0, 1]; found: {_pixels(x)}")
         return x.mul(255).round().byte()
     return images.x[index]
 
@@ -150,17 +150,17 @@ class Interval(DatasetExperience):
     ) -> None:
         super().__init__(dataset=avalanche_dataset(images), current_experience=interval)
         self.interval = interval
-        """Position in the stream, from 0. In a valid or test stream: the interval at which it is first met."""
+        """Position in the stream, from 0; in a valid or test stream, the interval of the first visit."""
         self.distributions = distributions
-        """The distributions that its data come from: one, but for the joint interval of a batch method."""
+        """The distributions of its data: one, except in the joint interval of a batch method."""
         self.is_new = is_new
-        """Whether a distribution is met for the first time."""
+        """Whether its distribution comes for the first time."""
         self.steps = steps
-        """Optimiser steps that training on it takes, at most so many if it is stopped early."""
+        """Optimiser steps of training on it; the upper limit with early stopping."""
         self.planned_steps = steps if planned_steps is None else planned_steps
-        """What a schedule may count on: not the length of an interval that is random."""
+        """Steps that a schedule may count on, since a random length isn't known in advance."""
         self.stopping = stopping
-        """How it ends early, if it does."""
+        """The rule by which it ends early, if any."""
 
     @property
     def distribution(self) -> str:
@@ -180,7 +180,7 @@ class Stream(CLScenario):
         super().__init__([EagerCLStream("train", train), EagerCLStream("valid", valid), EagerCLStream("test", test)])
         self.config = config
         self.track = config.track
-        """Likelihood and preprocessing of its images: which bounds on them can be compared."""
+        """Likelihood and preprocessing of its images; only bounds of one track can be compared."""
         self.distributions = tuple(experience.distribution for experience in test)
         """Names of the distributions that occur, in the order in which they are first met."""
 
@@ -191,7 +191,7 @@ class Stream(CLScenario):
         return channels, height, width
 
     def images(self, part: str, distribution: str) -> Images:
-        """The images of one distribution.
+        """Return the images of one distribution.
 
         Args:
             part: "train", "valid" or "test".
@@ -205,11 +205,11 @@ class Stream(CLScenario):
         raise KeyError(distribution)
 
     def joint(self) -> list[Interval]:
-        """The whole stream as one interval, number 0, with all its steps and the union of its distributions."""
+        """Return the whole stream as one interval, number 0, with all its steps and the union of its distributions."""
 
         def union(part: str) -> Images:
             parts = [self.images(part, name) for name in self.distributions]
-            return Images(torch.cat([one.x for one in parts]), torch.cat([one.y for one in parts]))
+            return Images(torch.cat([images.x for images in parts]), torch.cat([images.y for images in parts]))
 
         experiences = list(self.train_stream)
         stopping = experiences[0].stopping
@@ -218,8 +218,8 @@ class Stream(CLScenario):
             interval=0,
             distributions=self.distributions,
             is_new=True,
-            steps=sum(one.steps for one in experiences),
-            planned_steps=sum(one.planned_steps for one in experiences),
+            steps=sum(interval.steps for interval in experiences),
+            planned_steps=sum(interval.planned_steps for interval in experiences),
             stopping=stopping and stopping._replace(valid=union("valid")),
         )
         return list(EagerCLStream("train", [experience]))
@@ -232,13 +232,13 @@ def make_stream(
 
     Args:
         distributions: the parts of each distribution, by name.
-        visits: the distribution of each interval; one may come back.
+        visits: the distribution of each interval; a distribution may come back.
         config: lengths of the intervals, test sample and track.
-        seeds: where random lengths come from.
+        seeds: the source of random lengths.
 
     Raises:
         InputError: there is no interval, a distribution's name or images can't be used, or the test sample would leave
-            one without an image.
+            a distribution without an image.
     """
     if not visits:
         raise InputError("the stream has no interval")
@@ -254,8 +254,8 @@ def make_stream(
         used = {name: Parts(*(_binarised(part, name, i) for i, part in enumerate(used[name]))) for name in names}
 
     def experience(part: str, name: str, interval: int, steps: int) -> Interval:
-        """A fresh one for each visit: Avalanche writes the index on the object, so one listed twice would carry the
-        second one's. The tensors are shared."""
+        """Make a fresh experience for each visit: Avalanche writes the index on the object, so an experience listed
+        twice would carry the last index. The tensors are shared."""
         stopping = EarlyStopping(used[name].valid, config.patience, config.check_every)
         return Interval(
             getattr(used[name], part),
@@ -277,10 +277,10 @@ def make_stream(
 
 
 def _check(distributions: Mapping[str, Parts]) -> None:
-    """See whether these can be trained on. No pixel of a uint8 tensor is looked at: it takes no time.
+    """Check that distributions can be trained on. Pixels of uint8 tensors aren't read, so this takes no time.
 
     Raises:
-        InputError: they can't, with the distribution, the part, what was found and what is expected.
+        InputError: a distribution can't be used; the text has its name, the part, what was found and what is expected.
     """
     shapes: dict[tuple[int, ...], str] = {}
     for name, parts in distributions.items():
@@ -290,16 +290,16 @@ def _check(distributions: Mapping[str, Parts]) -> None:
             of = f"distribution {name!r}, {part} part"
             if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
                 raise InputError(
-                    f"{of}: images and labels are to be tensors; found: {type(x).__name__} and {type(y).__name__}"
+                    f"{of}: images and labels must be tensors; found: {type(x).__name__} and {type(y).__name__}"
                 )
             if x.dtype != torch.uint8:
                 raise InputError(
-                    f"{of}: images are to be uint8, 0 to 255; found: {_pixels(x)}. Of images in [0, 1], "
-                    f"x.mul(255).round().byte() makes them"
+                    f"{of}: images must be uint8, 0 to 255; found: {_pixels(x)}. Convert images in [0, 1] by "
+                    f"x.mul(255).round().byte()"
                 )
             if x.ndim != 4 or not all(x.shape[1:]):
                 raise InputError(
-                    f"{of}: images are to have the shape (n, channels, height, width); found: {tuple(x.shape)}"
+                    f"{of}: images must have the shape (n, channels, height, width); found: {tuple(x.shape)}"
                 )
             if not len(x):
                 raise InputError(
@@ -307,22 +307,22 @@ def _check(distributions: Mapping[str, Parts]) -> None:
                 )
             if y.dtype != torch.int64 or y.shape != x.shape[:1]:
                 raise InputError(
-                    f"{of}: labels are to be int64, ({len(x)},), one for each image; found: "
+                    f"{of}: labels must be int64, ({len(x)},), one for each image; found: "
                     f"{str(y.dtype).removeprefix('torch.')}, {tuple(y.shape)}"
                 )
             if y.min() < 0:
-                raise InputError(f"{of}: labels are to be at least 0; found: {int(y.min())}")
+                raise InputError(f"{of}: labels must be at least 0; found: {int(y.min())}")
             first = shapes.setdefault(tuple(x.shape[1:]), of)
             if len(shapes) > 1:
                 other, there = next(iter(shapes.items()))
                 raise InputError(
                     f"{first}: images are {'×'.join(map(str, x.shape[1:]))}, but {'×'.join(map(str, other))} in "
-                    f"{there}; all of a stream are to have one shape"
+                    f"{there}; all images of a stream must have one shape"
                 )
 
 
 def _pixels(x: Tensor) -> str:
-    """The values of images that can't be used."""
+    """Describe the values of images that can't be used."""
     kind = str(x.dtype).removeprefix("torch.")
     if not x.is_floating_point():
         return kind
@@ -333,7 +333,7 @@ def _pixels(x: Tensor) -> str:
 
 
 def _sampled(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:
-    """With n test images in all, or all that there are, and likewise n validation images."""
+    """Keep n test images and n validation images in all, or as many as there are."""
     if n < len(distributions):
         raise InputError(f"test_images={n} is less than one for each of {len(distributions)} distributions")
     valid = _shares(n, [len(parts.valid.x) for parts in distributions.values()])
@@ -345,9 +345,8 @@ def _sampled(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:
 
 
 def _shares(n: int, sizes: Sequence[int]) -> list[int]:
-    """How many of n images each of some parts gives: equally many, and the first ones one more where n can't be
-    divided. A part that has fewer gives all it has, and the others share the rest: a rare distribution must not make
-    the whole sample small.
+    """Divide n images among parts: equally, with one more for the first parts if n can't be divided. A part with fewer
+    images gives all it has, and the others share the rest: a rare distribution must not make the whole sample small.
     """
     shares = [0] * len(sizes)
     while n and (has_more := [i for i, size in enumerate(sizes) if shares[i] < size]):
@@ -360,8 +359,8 @@ def _shares(n: int, sizes: Sequence[int]) -> list[int]:
 
 
 def _binarised(images: Images, distribution: str, part: int) -> Images:
-    """Each pixel is 255 with a probability of its grey level, drawn once: the same for every seed and method. The
-    channels share their draws, so that grey stays grey."""
+    """Set each pixel to 255 with the probability of its grey level. It is drawn once: the same for every seed and
+    method. The channels share their draws, so that grey stays grey."""
     generator = Seeds(0).generator("binarisation", distribution, part)
     _, _, height, width = images.x.shape
     pieces = [

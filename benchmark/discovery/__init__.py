@@ -1,1 +1,1 @@
-"""What is registered, known without importing it."""
+"""The index of everything that is registered, made without importing it here."""

@@ -1,4 +1,4 @@
-"""Small files in the user's cache folder. Without one, or where it can't be written to, nothing is kept."""
+"""Small files in the user's cache folder. Without a writable folder nothing is kept."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .entry_points import folder_of
 
 
 def _cache_file(name: str) -> Path:
-    # One file an installation: two environments on one machine don't overwrite each other's.
+    # One file per installation, so that two environments on one machine don't overwrite each other's.
     place = hashlib.sha256(f"{folder_of('benchmark')} {sys.prefix}".encode()).hexdigest()[:12]
     return cache_folder() / f"{name}-{place}.json"
 
 
 def kept(name: str) -> dict[str, Any]:
-    """What a cache file says; nothing where there is none."""
+    """Return the content of a cache file; empty if there is none."""
     with contextlib.suppress(OSError, ValueError):
-        if isinstance(kept := json.loads(_cache_file(name).read_text()), dict):
-            return kept
+        if isinstance(content := json.loads(_cache_file(name).read_text()), dict):
+            return content
     return {}
 
 
 def keep(name: str, content: Mapping[str, Any]) -> None:
-    """Replace a cache file; a read-only home only costs the time of describing again."""
+    """Replace a cache file; a read-only home only costs the time of making the index again."""
     with contextlib.suppress(OSError):
         file = _cache_file(name)
         file.parent.mkdir(parents=True, exist_ok=True)

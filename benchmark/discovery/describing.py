@@ -1,6 +1,6 @@
-"""Importing modules and files in another process, to write down what they register.
+"""Imports of modules and files in another process, which lists what they register.
 
-Importing a method imports torch and Avalanche, which costs ten seconds, and a plug-in's import may do anything.
+Importing a method imports torch and Avalanche, which costs ten seconds, and an extension's import may do anything.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .index_entry import IndexEntry
 from .plugin_file import PluginFile
 
 _PATIENCE = 300
-"""Seconds that importing everything may take: a machine may be busy, a plug-in may hang."""
+"""Seconds that importing everything may take: a machine may be busy, an extension may hang."""
 
 
 class OwnError(Exception):
@@ -41,14 +41,14 @@ class OwnError(Exception):
 def describe_file_elsewhere(file: PluginFile) -> list[dict[str, Any]]:
     from pebble import ProcessExpired
 
-    from ..processes import pool  # its processes have imported torch, and run cells afterwards: that is done once
+    from ..processes import pool  # its server imports torch once, also for the cells that run later
 
     try:
         with pool(1) as processes:
             described = processes.schedule(describe_file_here, args=[file], timeout=_PATIENCE)
-            entries: list[dict[str, Any]] = described.result(2 * _PATIENCE)  # a process may never begin
+            entries: list[dict[str, Any]] = described.result(2 * _PATIENCE)  # the process may never start
     except (ProcessExpired, TimeoutError) as error:
-        raise InputError(f"{file.name} ends Python, or never ends, when it is run: {error}") from None
+        raise InputError(f"{file.name} can't be run: it ends Python or takes too long: {error}") from None
     except (BrokenExecutor, OSError, EOFError) as error:
         reason = f"{type(error).__name__} {error}".strip()
         raise InputError(f"{file.name} can't be run: no process can be started for it ({reason})") from None
@@ -59,13 +59,13 @@ def describe_file_here(file: PluginFile) -> list[dict[str, Any]]:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # a file may print when it is run
             return [asdict(_describe_entry(entry)) for entry in file.load()]
-    except (Exception, SystemExit) as error:  # what a library raises may not survive the way back to the command
+    except (Exception, SystemExit) as error:  # a library's exception may not survive pickling
         text = str(error) if isinstance(error, InputError) else f"{file.name}: {type(error).__name__}: {error}"
         raise InputError(text) from None
 
 
 class _EndedError(RuntimeError):
-    """The process that was to import modules has said nothing."""
+    """The process that imports modules ended without an answer."""
 
     def __init__(self, reason: str, passing: bool) -> None:
         super().__init__(reason)
@@ -73,10 +73,10 @@ class _EndedError(RuntimeError):
 
 
 def describe_safely(modules: Sequence[SourceModule]) -> list[dict[str, Any]]:
-    """What the modules register, also where importing one of another package's ends Python.
+    """Describe what the modules register, even if the import of another package's module ends Python.
 
     Raises:
-        OwnError: importing lifegen's own does.
+        OwnError: the import of lifegen's own modules ends Python.
     """
     usable = [module for module in modules if module.provider == "lifegen"]
     others = [module for module in modules if module.provider != "lifegen"]
@@ -85,13 +85,13 @@ def describe_safely(modules: Sequence[SourceModule]) -> list[dict[str, Any]]:
         with contextlib.suppress(_EndedError):
             return describe_in_subprocess(modules)
     for provider in dict.fromkeys(module.provider for module in others):
-        its = [module for module in others if module.provider == provider]
+        own = [module for module in others if module.provider == provider]
         try:
-            describe_in_subprocess(its)
-            usable += its
+            describe_in_subprocess(own)
+            usable += own
         except _EndedError as error:
-            reason = f"importing {', '.join(module.module for module in its)}: {error}"
-            failed += [asdict(_failure(module, module.name, reason, error.passing)) for module in its]
+            reason = f"importing {', '.join(module.module for module in own)}: {error}"
+            failed += [asdict(_failure(module, module.name, reason, error.passing)) for module in own]
     try:
         return describe_in_subprocess(usable) + failed
     except _EndedError as error:
@@ -101,11 +101,11 @@ def describe_safely(modules: Sequence[SourceModule]) -> list[dict[str, Any]]:
 def describe_in_subprocess(modules: Iterable[SourceModule]) -> list[dict[str, Any]]:
     # -P: a torch.py in the current folder must not stand in for the library.
     command = [sys.executable, "-P", "-W", "ignore", "-m", __name__]
-    asked = json.dumps([asdict(module) for module in modules])
+    request = json.dumps([asdict(module) for module in modules])
     try:
         done = subprocess.run(
             command,
-            input=asked,
+            input=request,
             capture_output=True,
             text=True,
             check=False,
@@ -137,17 +137,17 @@ def describe_here(modules: Sequence[SourceModule]) -> list[IndexEntry]:
         except DuplicateError as error:
             name, reason = error.name, str(error)
             if (other := found.get((module.kind, name))) and other.provider != "lifegen":
-                found[module.kind, name] = replace(other, error=reason)  # neither of two packages is the right one
-        except (Exception, SystemExit) as error:  # a broken plug-in is a row in the list, never a crash
+                found[module.kind, name] = replace(other, error=reason)  # neither of the two packages takes precedence
+        except (Exception, SystemExit) as error:  # a broken extension is a row in the list, never a crash
             reason = f"importing {module.module} fails: {type(error).__name__}: {error}"
             passing = _may_pass(error)
         for registry in REGISTRIES.values():
-            # What a module has registered before it failed can't be used; what it had imported by then, can.
+            # A failed module's own entries can't be used; those of modules that it had imported can.
             registry.forget_unfinished()
             for entry in registry:
                 if (entry.kind, entry.name) not in found:
                     found[entry.kind, entry.name] = _described(entry, _home(entry, module, modules))
-        provided = {kind for (kind, _), one in found.items() if one.provider == module.provider}
+        provided = {kind for (kind, _), entry in found.items() if entry.provider == module.provider}
         if module.provider != "lifegen" and module.kind not in provided:
             reason = reason or f"{module.module} registers no {module.kind}"
         if reason:
@@ -156,18 +156,17 @@ def describe_here(modules: Sequence[SourceModule]) -> list[IndexEntry]:
 
 
 def _home(entry: Entry, imported: SourceModule, modules: Iterable[SourceModule]) -> SourceModule:
-    """The module of the list that a registered thing belongs to: a package that imports another one's methods doesn't
-    provide them."""
+    """Return the listed module that an entry belongs to: a package that imports another one's methods doesn't provide
+    them."""
 
-    def likeness(one: SourceModule) -> tuple[bool, bool]:
-        return one.module == entry.module, one.module.partition(".")[0] == entry.module.partition(".")[0]
+    def likeness(module: SourceModule) -> tuple[bool, bool]:
+        return module.module == entry.module, module.module.partition(".")[0] == entry.module.partition(".")[0]
 
-    return max([imported, *modules], key=likeness)  # the first of those that are as like
+    return max([imported, *modules], key=likeness)  # the first of several with the same likeness
 
 
 def _may_pass(error: BaseException | None) -> bool:
-    """Whether an import that failed may succeed the next time, although no code has changed: for want of memory, of a
-    thread, of a file."""
+    """Whether a failed import may succeed next time with the same code: memory, a thread or a file was missing."""
     while error is not None:
         is_library = isinstance(error, ImportError) and str(error.path).endswith(tuple(EXTENSION_SUFFIXES))
         if is_library or isinstance(error, MemoryError | OSError) or type(error) is RuntimeError:
@@ -184,7 +183,7 @@ def _failure(module: SourceModule, name: str, reason: str, passing: bool = False
 
 
 def _described(entry: Entry, home: SourceModule) -> IndexEntry:
-    """A registered thing of an installed package, or why it can't be described."""
+    """Describe an entry of an installed package, or say why that fails."""
     try:
         description = _describe_entry(entry)
     except Exception as error:
@@ -202,10 +201,10 @@ def _describe_entry(entry: Entry) -> IndexEntry:
 
 
 if __name__ == "__main__":
-    # The answer is all that stands on the output: modules may print while they are imported.
+    # Only the answer goes to the output: modules may print while they are imported.
     answer = os.dup(1)
     os.dup2(2, 1)
     # As __main__ this file is a second copy of the module: the registries live in the imported one.
-    asked = [SourceModule(**module) for module in json.load(sys.stdin)]
+    requested = [SourceModule(**module) for module in json.load(sys.stdin)]
     with home_for_avalanche(), open(answer, "w") as output:
-        json.dump([asdict(entry) for entry in describe_here(asked)], output)
+        json.dump([asdict(entry) for entry in describe_here(requested)], output)

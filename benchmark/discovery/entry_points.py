@@ -1,4 +1,4 @@
-"""Who provides methods, scenarios and metrics: lifegen itself, and installed packages by their entry points. No torch.
+"""The source modules of methods, scenarios and metrics: lifegen's own, and those of installed packages' entry points.
 
 A package names, in its ``pyproject.toml``, the modules whose import registers something:
 
@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 KINDS = {"lifegen.methods": "method", "lifegen.scenarios": "scenario", "lifegen.metrics": "metric"}
-"""What the modules of each group of entry points register."""
+"""The kind of thing that each group of entry points registers."""
 _METRICS = tuple(f"lifegen.benchmark.measuring.{name}" for name in ("bounds", "codes", "costs", "derived"))
 
 
@@ -28,36 +28,36 @@ class SourceModule:
     kind: str
     module: str
     provider: str = "lifegen"
-    """The installed distribution that it comes with."""
+    """The installed distribution that it belongs to."""
     version: str = ""
-    """The distribution's."""
+    """The distribution's version."""
     name: str = ""
-    """What the package calls it: all that is known of a module that can't be imported."""
+    """The package's name for it, which also serves if the module can't be imported."""
     attribute: str = ""
-    """What is to be in the module."""
+    """A name that the module must have."""
 
 
 def provided() -> list[SourceModule]:
-    """All modules that register something: lifegen's own first."""
+    """List all modules that register something, lifegen's own first."""
     own = [SourceModule(KINDS[f"lifegen.{package}"], module, name=module.rpartition(".")[2].replace("_", "-"))
            for package in ("methods", "scenarios") for module in _modules(package)]  # fmt: skip
     return [*own, *(SourceModule("metric", module) for module in _METRICS), *_installed()]
 
 
 def _installed() -> list[SourceModule]:
-    """What other packages provide, in the order of their names."""
-    found = [_from(kind, point) for group, kind in KINDS.items() for point in entry_points(group=group)]
-    return sorted(set(found), key=lambda one: (one.provider, one.kind, one.name))  # once, however often it is installed
+    """List the source modules of other packages, sorted by package; a package that is installed twice counts once."""
+    modules = {_from(kind, point) for group, kind in KINDS.items() for point in entry_points(group=group)}
+    return sorted(modules, key=lambda module: (module.provider, module.kind, module.name))
 
 
 def _from(kind: str, point: EntryPoint) -> SourceModule:
     provider, version = (point.dist.name, point.dist.version) if point.dist else (None, None)
-    # A distribution may be broken, and have no metadata.
+    # A broken distribution has no metadata.
     return SourceModule(kind, point.module, provider or "unknown", version or "unknown", point.name, point.attr)
 
 
 def folder_of(package: str) -> Path:
-    """The folder of one of lifegen's packages, such as "methods"."""
+    """Return the folder of one of lifegen's packages, such as "methods"."""
     spec = find_spec(f"lifegen.{package}")
     if spec is None or spec.origin is None:
         raise ImportError(f"lifegen.{package} isn't installed; run `pip install -e .` in the project's folder")
@@ -65,12 +65,12 @@ def folder_of(package: str) -> Path:
 
 
 def _modules(package: str) -> list[str]:
-    """The modules of a package in which a file may register something: those whose name has no leading underscore."""
+    """List a package's modules that may register something: those without a leading underscore."""
     return [f"lifegen.{package}.{file.stem}" for file in sorted(folder_of(package).glob("[!_]*.py"))]
 
 
 def digest_of(modules: Sequence[SourceModule]) -> str:
-    """A hash of all whose change may change what modules register. None of them is imported."""
+    """Hash everything that decides what modules register, without importing it."""
     benchmark = folder_of("benchmark")
     folders = [benchmark / name for name in ("contracts", "discovery", "measuring", "training")]
     folders += [folder_of(package) for package in ("methods", "scenarios")]
@@ -78,15 +78,15 @@ def digest_of(modules: Sequence[SourceModule]) -> str:
     digest = hashlib.sha256("\n".join(map(repr, modules)).encode())
     for file in files:
         digest.update(file.read_bytes())
-    for package in sorted({one.module.partition(".")[0] for one in modules} - {"lifegen"}):
-        for file in _files(package):  # a research repository may be large: not what is in them
+    for package in sorted({module.module.partition(".")[0] for module in modules} - {"lifegen"}):
+        for file in _files(package):  # sizes and times only: a research repository may be large
             status = file.stat()
             digest.update(f"{file} {status.st_size} {status.st_mtime_ns}".encode())
     return digest.hexdigest()
 
 
 def _files(package: str) -> Iterator[Path]:
-    """The Python files of an installed package, or of a module that is one file."""
+    """List the Python files of an installed package, or of a module that is one file."""
     try:
         spec: ModuleSpec | None = find_spec(package)
     except (ImportError, ValueError):

@@ -1,8 +1,8 @@
-"""What is registered, known without importing it.
+"""The index: everything that is registered, without importing it in this process.
 
 Importing a method imports torch and Avalanche: ten seconds that ``list``, ``leaderboard`` and the checking of arguments
-must not cost. So a subprocess imports the modules once and writes down what they register; the result is kept in the
-user's cache folder until one of the files changes.
+must not cost. So a subprocess imports the modules once and lists what they register; the list is kept in the user's
+cache folder until one of the files changes.
 """
 
 from __future__ import annotations
@@ -29,49 +29,48 @@ if TYPE_CHECKING:
 
 _FILES_KEPT = 50
 _FAILURES_KEPT = 600
-"""Seconds for which what can't be used isn't looked at again."""
+"""Seconds before a broken extension is imported again."""
 
 
 def describe(kind: str) -> dict[str, IndexEntry]:
-    """Everything of one kind ("method", "scenario", "metric", "data source") that is installed, by name, in the order
-    of registration.
+    """Return the installed entries of one kind ("method", "scenario", "metric", "data source"), by name, in order of
+    registration.
 
-    Things of other packages that can't be used are last, and named after their package where a usable thing has their
-    name.
+    Broken entries of other packages come last; if a usable entry has the same name, the package is added to theirs.
 
     Raises:
-        InputError: some of lifegen's own can't be imported. Nothing can be concluded from the others alone, and the
+        InputError: some of lifegen's own modules can't be imported. The other entries alone would mislead, and the
             reason may be gone a moment later.
     """
     found: dict[str, IndexEntry] = {}
     try:
-        known = _index()
+        entries = _index()
     except OwnError as error:
         broken = kind if kind in error.kinds else error.kinds[0]
         hint = "nothing of this is kept: the same command looks again"
         raise InputError(f"lifegen's own {broken}s can't be imported: {error}; {hint}") from None
-    for entry in known:
+    for entry in entries:
         if entry.kind == kind:
             found[entry.name if entry.name not in found else f"{entry.name} ({entry.provider})"] = entry
     return found
 
 
 def base_name(label: str) -> str:
-    """A method's name from its label: without options and precision."""
+    """Strip options and precision from a method's label."""
     return label.partition(":")[0].partition(" ")[0]
 
 
 def shown(label: str) -> str:
-    """A method's label as tables and figures have it: a reconstruction says that it is one."""
-    known = describe("method").get(base_name(label))
-    return f"{label} (reconstruction)" if known and known.facts.get("reconstruction") else label
+    """Return a method's label for tables and figures, with a mark if the method is a reconstruction."""
+    entry = describe("method").get(base_name(label))
+    return f"{label} (reconstruction)" if entry and entry.facts.get("reconstruction") else label
 
 
 def resolve(kind: str, text: str) -> tuple[IndexEntry, str]:
-    """What ``NAME:option=value,...`` or ``file.py[:Class]:option=value,...`` names, and the options as text.
+    """Return the entry that ``NAME:option=value,...`` or ``file.py[:Class]:option=value,...`` names, and its options.
 
     Raises:
-        InputError: it doesn't exist, or can't be used.
+        InputError: there is no such entry, or it can't be used.
     """
     if named := file_in(text):
         path, thing, rest = named
@@ -81,127 +80,130 @@ def resolve(kind: str, text: str) -> tuple[IndexEntry, str]:
 
 
 def describe_one(kind: str, name: str) -> IndexEntry:
-    """One usable thing by name.
+    """Return one usable entry by name.
 
     Raises:
-        InputError: it doesn't exist, or can't be used.
+        InputError: there is no such entry, or it can't be used.
     """
-    known = describe(kind)
-    if name not in known:
-        names = (entry.name for entry in known.values() if not entry.error)
+    entries = describe(kind)
+    if name not in entries:
+        names = (entry.name for entry in entries.values() if not entry.error)
         hint = f" A file of yours ends in .py: {name}.py" if os.path.isfile(f"{name}.py") else ""
         raise InputError(f"{unknown(kind, name, names)}{hint}")
-    if error := known[name].error:
+    if error := entries[name].error:
         raise InputError(f"{kind} {name!r} can't be used: {error}")
-    return known[name]
+    return entries[name]
 
 
 def source(name: str) -> Source:
-    """A data source by name: one that is installed, or that a plug-in file has registered in this process.
+    """Make a data source by name: an installed one, or one that an extension file has registered in this process.
 
     Raises:
-        InputError: it doesn't exist, or can't be used.
+        InputError: there is no such data source, or it can't be used.
     """
     registered = {entry.name: entry for entry in SOURCES}
     entry = registered[name] if name in registered else describe_one(SOURCES.kind, name).entry()
-    found: Source = entry.target(name)
-    return found
+    data_source: Source = entry.target(name)
+    return data_source
 
 
 def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> IndexEntry:
-    """What a file registers.
+    """Return the entry of one thing that a file registers.
 
     Args:
         file: the file.
         kind: "method", "scenario", "metric" or "data source".
-        thing: the class or function, or the name that it is registered under; None if there is one only.
+        thing: the class or function, or the name that it is registered under; None if there is only one.
 
     Raises:
-        InputError: the file can't be run, doesn't register such a thing, or has the name of what is installed.
+        InputError: the file can't be run, registers no such thing, or uses the name of an installed thing.
     """
-    found = _all_of(file)
-    those = [entry for entry in found if entry.kind == kind]
-    if not those:
-        others = ", ".join(f"{entry.kind} {entry.name}" for entry in found) or "nothing"
+    entries = _all_of(file)
+    of_kind = [entry for entry in entries if entry.kind == kind]
+    if not of_kind:
+        others = ", ".join(f"{entry.kind} {entry.name}" for entry in entries) or "nothing"
         decorator = f"@register_{kind.split()[-1]}(...)"
-        raise InputError(f"{file.name} registers no {kind}, but {others}; {decorator} above it does")
-    # A class that is registered twice, or a function that is made in a loop, doesn't say which one is meant.
-    times = Counter(map(_class_of, those))
+        raise InputError(
+            f"{file.name} registers no {kind}, but {others}; put {decorator} above its definition to register a {kind}"
+        )
+    # A class registered twice, or a function made in a loop, can only be told apart by the registered name.
+    times = Counter(map(_class_of, of_kind))
     ways = {
-        _class_of(one) if times[_class_of(one)] == 1 and "<" not in _class_of(one) else one.name: one for one in those
+        _class_of(entry) if times[_class_of(entry)] == 1 and "<" not in _class_of(entry) else entry.name: entry
+        for entry in of_kind
     }
-    names = ways | {one.name: one for one in those}
+    names = ways | {entry.name: entry for entry in of_kind}
     if thing is not None and thing not in names:
         raise unknown(f"{kind} in {file.name}:", thing, names)
-    if thing is None and len(those) > 1:
+    if thing is None and len(of_kind) > 1:
         which = ", ".join(f"{file.name}:{way}" for way in ways)
-        raise InputError(f"{file.name} registers {len(those)} {kind}s: say which, {which}")
-    entry = those[0] if thing is None else names[thing]
-    for one in (entry, *(one for one in found if one.kind == SOURCES.kind)):  # which come with it
-        if (installed := describe(one.kind).get(one.name)) and not installed.error:
-            raise InputError(str(DuplicateError(one.kind, one.name, installed.origin, one.origin)))
-    return entry
+        raise InputError(f"{file.name} registers {len(of_kind)} {kind}s: say which, {which}")
+    chosen = of_kind[0] if thing is None else names[thing]
+    for entry in (chosen, *(entry for entry in entries if entry.kind == SOURCES.kind)):  # all data sources come with it
+        if (installed := describe(entry.kind).get(entry.name)) and not installed.error:
+            raise InputError(str(DuplicateError(entry.kind, entry.name, installed.origin, entry.origin)))
+    return chosen
 
 
 def describe_all(file: PluginFile, thing: str | None = None) -> list[IndexEntry]:
-    """Everything that a file registers, or what has one name or class.
+    """Return the entries of everything that a file registers, or of one name or class.
 
     Raises:
         InputError: the file can't be run, or registers no such thing.
     """
-    those = [one for one in _all_of(file) if thing in (None, one.name, _class_of(one))]
-    if not those and thing is None:
-        raise InputError(f"{file.name} registers nothing; @register_method(...) above a class does, for example")
-    if not those:
-        raise unknown(f"thing in {file.name}:", str(thing), (one.name for one in _all_of(file)))
-    return those
+    entries = [entry for entry in _all_of(file) if thing in (None, entry.name, _class_of(entry))]
+    if not entries and thing is None:
+        raise InputError(f"{file.name} registers nothing; put @register_method(...) above a class, for example")
+    if not entries:
+        raise unknown(f"thing in {file.name}:", str(thing), (entry.name for entry in _all_of(file)))
+    return entries
 
 
 def _class_of(description: IndexEntry) -> str:
-    """The class or function of a thing of a file."""
+    """The class or function of a file's entry."""
     return description.origin.rpartition(":")[2]
 
 
 def extension_metrics(files: Iterable[PluginFile] = ()) -> tuple[IndexEntry, ...]:
-    """The metrics that aren't lifegen's own: those of installed packages, and all of some files.
+    """Return the extension metrics: those of installed packages, and all of the given files.
 
     Raises:
-        InputError: a file can't be run, registers none, or has the name of what is installed.
+        InputError: a file can't be run, registers no metric, or uses the name of an installed one.
     """
-    found = [one for one in describe("metric").values() if one.provider != "lifegen" and not one.error]
+    metrics = [entry for entry in describe("metric").values() if entry.provider != "lifegen" and not entry.error]
     for file in dict.fromkeys(files):
-        if derived := [one.name for one in _all_of(file) if one.kind == "metric" and one.facts["derived"]]:
+        own = [entry for entry in _all_of(file) if entry.kind == "metric"]
+        if derived := [entry.name for entry in own if entry.facts["derived"]]:
             raise InputError(
-                f"{file.name}: {', '.join(derived)} is derived from stored numbers whenever they are read: that takes"
-                " an installed package (`lifegen new-metric NAME --package`)"
+                f"{file.name}: {', '.join(derived)} is a derived metric and has to be installed as a package"
+                " (`lifegen new-metric NAME --package`)"
             )
-        names = [one.name for one in _all_of(file) if one.kind == "metric"]
-        found += [describe_file(file, "metric", name) for name in names] or [describe_file(file, "metric")]
+        metrics += [describe_file(file, "metric", entry.name) for entry in own] or [describe_file(file, "metric")]
     by_name: dict[str, IndexEntry] = {}
-    for one in found:
-        if (other := by_name.setdefault(one.name, one)) != one:
-            raise InputError(str(DuplicateError("metric", one.name, other.origin, one.origin)))
-    return tuple(found)
+    for metric in metrics:
+        if (other := by_name.setdefault(metric.name, metric)) != metric:
+            raise InputError(str(DuplicateError("metric", metric.name, other.origin, metric.origin)))
+    return tuple(metrics)
 
 
 @cache
 def _all_of(file: PluginFile) -> tuple[IndexEntry, ...]:
-    """All that a file registers: its own cache keeps those of the newest files."""
+    """Return the entries of a file; those of the newest files are cached."""
     if file.is_loaded:
         return _of_file(file, describe_file_here(file))
     key = f"{file.digest} {_digest()}"
-    known = kept("files")
+    cached = kept("files")
     with contextlib.suppress(LookupError, TypeError):
-        return _of_file(file, known[key])
+        return _of_file(file, cached[key])
     entries = describe_file_elsewhere(file)
     if entries:  # a file that registers nothing may lack a library that is installed later
-        keep("files", dict([*known.items(), (key, entries)][-_FILES_KEPT:]))
+        keep("files", dict([*cached.items(), (key, entries)][-_FILES_KEPT:]))
     return _of_file(file, entries)
 
 
 def _of_file(file: PluginFile, entries: Iterable[Mapping[str, Any]]) -> tuple[IndexEntry, ...]:
-    known = {"file": file, "provider": file.name, "provider_version": file.digest}
-    return tuple(IndexEntry(**{**entry, **known}) for entry in entries)
+    origin = {"file": file, "provider": file.name, "provider_version": file.digest}
+    return tuple(IndexEntry(**{**entry, **origin}) for entry in entries)
 
 
 @cache
@@ -215,7 +217,7 @@ def _digest() -> str:
 
 
 def forget_failures() -> None:
-    """Look again at what couldn't be used when it was last looked at."""
+    """Drop the cached index if it has broken entries, so that they are tried again."""
     with contextlib.suppress(LookupError, TypeError, AttributeError):
         if any(entry.get("error") for entry in kept("catalogue")["entries"]):
             keep("catalogue", {})
@@ -223,7 +225,7 @@ def forget_failures() -> None:
 
 @cache
 def _index() -> tuple[IndexEntry, ...]:
-    """All that is installed.
+    """Return all installed entries.
 
     Raises:
         OwnError: some of lifegen's own modules can't be imported.
@@ -231,14 +233,14 @@ def _index() -> tuple[IndexEntry, ...]:
     digest = _digest()
     cached = kept("catalogue")
     with contextlib.suppress(LookupError, TypeError, AttributeError):  # no cache, or one of another version
-        # What couldn't be used may be mended where the digest doesn't look, such as by a library that is installed.
+        # A broken extension may be mended without a change of the digest, such as by installing a library.
         is_new = time.time() - cached["at"] < _FAILURES_KEPT
         if cached["digest"] == digest and (is_new or not any(entry.get("error") for entry in cached["entries"])):
             return tuple(IndexEntry(**entry) for entry in cached["entries"])
     entries = describe_safely(_provided())
-    found = tuple(IndexEntry(**entry) for entry in entries)
-    if broken := [one for one in found if one.error and one.provider == "lifegen"]:
-        raise OwnError((one.kind for one in broken), str(broken[0].error))
-    if not any(one.passing for one in found):
+    index = tuple(IndexEntry(**entry) for entry in entries)
+    if broken := [entry for entry in index if entry.error and entry.provider == "lifegen"]:
+        raise OwnError((entry.kind for entry in broken), str(broken[0].error))
+    if not any(entry.passing for entry in index):
         keep("catalogue", {"digest": digest, "at": time.time(), "entries": entries})
-    return found
+    return index

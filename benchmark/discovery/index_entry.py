@@ -1,4 +1,4 @@
-"""A registered thing as it is known without importing it."""
+"""An entry of the index: a registered thing, described without importing it here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .plugin_file import PluginFile
 
 @dataclass(frozen=True)
 class IndexEntry:
-    """A registered thing as tables, checks and the command line see it."""
+    """A registered thing as tables, checks and the command line need it."""
 
     kind: str
     name: str
@@ -24,23 +24,23 @@ class IndexEntry:
     """JSON schema of the ``Config``'s fields, by name, each with its default."""
     facts: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
-    """Why it can't be used; the other fields are then guesses."""
+    """The reason why it can't be used; the other fields are then guesses."""
     passing: bool = False
-    """Whether the error may be gone at the next look, as too little memory may."""
+    """Whether the error may be gone next time, such as a lack of memory."""
     origin: str = ""
     """``package.module.Class``, or ``file.py:Class``"""
     provider: str = "lifegen"
-    """The installed package that it comes with, or the name of its file."""
+    """The installed package that it belongs to, or the name of its file."""
     provider_version: str = ""
-    """The package's, or the digest of the file's text."""
+    """The package's version, or the digest of the file's text."""
     file: PluginFile | None = None
-    """The file that it is, if it isn't installed."""
+    """Its file, if it isn't installed."""
 
     def entry(self) -> Entry:
         """Import it, and return its entry in the registry.
 
         Raises:
-            InputError: its file can't be run, or its module can't be imported.
+            InputError: the file can't be run, or the module can't be imported.
         """
         if self.file:
             return next(entry for entry in self.file.load() if (entry.kind, entry.name) == (self.kind, self.name))

@@ -19,7 +19,7 @@ from .measurement import DRAWS
 
 
 class _PerExperience(PluginMetric):
-    """A number for each evaluated experience: a mean over its images of what ``per_image`` returns."""
+    """A number for each evaluated experience: the mean of ``per_image`` over its images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class _PerExperience(PluginMetric):
         return self._sum / self._images if self._images else None
 
     def per_image(self, strategy: Any) -> Tensor | None:
-        """One value for each image of the current batch, or None where it is undefined."""
+        """Return one value for each image of the current batch; None if it is undefined."""
         raise NotImplementedError
 
     def before_eval_exp(self, strategy: Any) -> None:
@@ -60,8 +60,8 @@ class NegativeELBO(_PerExperience):
         """Make the metric.
 
         Args:
-            draws: S, per image.
-            generator: of the noise, on the model's device; None stands for torch's global one.
+            draws: number of draws per image, S.
+            generator: the source of noise, on the model's device; None stands for torch's global generator.
         """
         super().__init__()
         self._draws = draws
@@ -73,7 +73,7 @@ class NegativeELBO(_PerExperience):
 
 
 class PosteriorConsistency(_PerExperience):
-    """Share of each evaluated experience's images whose most likely code is the same as in the evaluation before.
+    """Share of each evaluated experience's images whose most likely code is the same as in the last evaluation.
 
     An experience has a value from its second evaluation on. Its images must come in the same order each time.
     """

@@ -40,7 +40,7 @@ def reconstruction(m: Measurement) -> Iterator[Row]:
 
 @register_metric("divergence", version=1, unit="nats")
 def divergence(m: Measurement) -> Iterator[Row]:
-    """The rest of negative_elbo: what the latent variables cost, on the full test set."""
+    """The other part of negative_elbo, the cost of the latent variables, on the full test set."""
     yield Row(m.union("test", m.stream.distributions).divergence)
 
 

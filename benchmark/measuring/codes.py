@@ -1,4 +1,4 @@
-"""Metrics of the code: whether it stays what it was, and what it says."""
+"""Metrics of the code: its stability, and its information."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def code_perplexity_past(m: Measurement) -> Iterator[Row]:
 
 @register_metric("code_information", version=1, unit="nats")
 def code_information(m: Measurement) -> Iterator[Row]:
-    """What two draws of the code before the interval say about each other, on past images: what can be retained."""
+    """Mutual information of two draws of the code before the interval, on past images."""
     if m.previous_codes:
         yield Row(information(m.previous_codes, m.previous_codes, m.past))
 
@@ -48,8 +48,8 @@ def code_information(m: Measurement) -> Iterator[Row]:
 def code_retention(m: Measurement) -> Iterator[Row]:
     """Mutual information of the codes before and after the interval, over code_information.
 
-    Safe under growth and relabelling; above 1 where the code has sharpened, which ranks as 1. No row where
-    the code carries less than 0.05 nats: there is nothing to retain.
+    It isn't changed by growth or relabelling; above 1 if the code has sharpened, which ranks as 1. There is no row if
+    the code carries less than 0.05 nats, since there is nothing to retain.
     """
     if m.previous_codes:
         own = information(m.previous_codes, m.previous_codes, m.past)
@@ -61,8 +61,8 @@ def code_retention(m: Measurement) -> Iterator[Row]:
 def code_retention_floor(m: Measurement) -> Iterator[Row]:
     """code_retention of a model with itself, from two seeds: its distance from 1 is the noise of an estimated code.
 
-    Of the first hundred test images of each distribution, as code_drift_floor. The noise is independent here and common
-    in code_retention and code_drift, so that these can lie closer to perfect than their floors.
+    Measured on the first hundred test images of each distribution, like code_drift_floor. The noise is independent here
+    and common in code_retention and code_drift, so these can lie closer to perfect than their floors.
     """
     if m.past:
         first, second = m.codes_twice if m.model.estimates_code else (m.codes, m.codes)
@@ -75,7 +75,7 @@ def code_retention_floor(m: Measurement) -> Iterator[Row]:
 def code_drift(m: Measurement) -> Iterator[Row]:
     """Total variation between the codes before and after the interval, on past images: between 0 and 1.
 
-    Both are estimated with the same noise. It ranks nothing: a code that says nothing doesn't drift.
+    Both are estimated with the same noise. It isn't ranked: a code without information doesn't drift.
     """
     if m.drift:
         yield Row(m.drift.total)
@@ -83,14 +83,14 @@ def code_drift(m: Measurement) -> Iterator[Row]:
 
 @register_metric("code_leak", version=1)
 def code_leak(m: Measurement) -> Iterator[Row]:
-    """The part of code_drift that went to codes which are new in the interval: their probability for past images."""
+    """The part of code_drift that goes to new codes of the interval: their probability for past images."""
     if m.drift:
         yield Row(m.drift.leak)
 
 
 @register_metric("code_core_drift", version=1)
 def code_core_drift(m: Measurement) -> Iterator[Row]:
-    """code_drift among the codes that were there before, their probabilities renormalised."""
+    """code_drift among the codes from before the interval, with renormalised probabilities."""
     if m.drift:
         yield Row(m.drift.core)
 

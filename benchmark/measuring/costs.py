@@ -15,7 +15,7 @@ from .rows import Row
 
 @register_metric("components", version=1, unit="components")
 def components(m: Measurement) -> Iterator[Row]:
-    """Components of the model: 1 but for mixtures."""
+    """Components of the model: 1 unless it is a mixture."""
     yield Row(len(m.model.log_prior))
 
 

@@ -1,7 +1,7 @@
-"""Metrics that follow from the stored matrix of negative ELBOs alone. No torch.
+"""Metrics that follow from the stored matrix of negative ELBOs alone.
 
 R[t, j] is the negative ELBO on distribution j after interval t; T is the last interval. A distribution counts from the
-interval at which it is first met, ``first[j]``. These metrics don't exist for a cell of one interval.
+interval of its first visit, ``first[j]``. These metrics don't exist for a cell of one interval.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Matrix = Mapping[tuple[int, str], float]
 
 @register_metric("forgetting", version=1, unit="nats", better="lower", derived=True)
 def forgetting(R: Matrix, first: Mapping[str, int], T: int) -> float | None:
-    """How far the last value lies above the best one: mean over j < T of R[T, j] − min_t R[t, j]."""
+    """Increase from the best to the last value: mean over j < T of R[T, j] − min_t R[t, j]."""
     return _mean(R[T, j] - min(R[t, j] for t in range(T + 1)) for j in first if first[j] < T)
 
 
 @register_metric("backward_transfer", version=1, unit="nats", better="higher", derived=True)
 def backward_transfer(R: Matrix, first: Mapping[str, int], T: int) -> float | None:
-    """What later intervals did to what was learned: mean over j < T of R[j, j] − R[T, j]."""
+    """Gain from later intervals: mean over j < T of R[j, j] − R[T, j]."""
     return _mean(R[first[j], j] - R[T, j] for j in first if first[j] < T)
 
 
 @register_metric("forward_transfer", version=1, unit="nats", better="higher", derived=True)
 def forward_transfer(R: Matrix, first: Mapping[str, int], T: int) -> float | None:
-    """What earlier intervals did for what was still to come: mean over j ≥ 1 of R[0, j] − R[j − 1, j]."""
+    """Gain from earlier intervals: mean over j ≥ 1 of R[0, j] − R[j − 1, j]."""
     return _mean(R[0, j] - R[first[j] - 1, j] for j in first if first[j] >= 1)
 
 
@@ -38,14 +38,14 @@ class Derived(NamedTuple):
     """The derived metrics of one cell."""
 
     rows: list[dict[str, Any]]
-    """of its last interval"""
+    """rows of its last interval"""
     problems: dict[str, str]
-    """why a metric has no number that should have one, by name"""
+    """reasons for missing numbers, by metric"""
 
 
 def derive(rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -> Derived:
-    """Compute the derived metrics of one cell. A metric that raises, or returns something other than a number, costs
-    its own number and no other.
+    """Compute the derived metrics of one cell. A metric that fails, or returns something other than a number, loses
+    only its own number.
 
     Args:
         rows: the cell's measured rows.
@@ -61,7 +61,7 @@ def derive(rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -
         if row["metric"] == "negative_elbo" and row["distribution"] is not None
     }
     last = max((interval for interval, _ in matrix), default=0)
-    found = Derived([], {})
+    derived = Derived([], {})
     for entry in METRICS if last > 0 else ():
         if not entry.facts["derived"]:
             continue
@@ -70,19 +70,19 @@ def derive(rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -
             if value is None:
                 continue
             if problem := _not_a_number(value):
-                found.problems[entry.name] = problem
+                derived.problems[entry.name] = problem
             else:
-                found.rows.append({"interval": last, "metric": entry.name, "value": float(value)})
+                derived.rows.append({"interval": last, "metric": entry.name, "value": float(value)})
         except (Exception, SystemExit) as error:
-            found.problems[entry.name] = f"it raises {type(error).__name__}: {error}"
-    return found
+            derived.problems[entry.name] = f"it raises {type(error).__name__}: {error}"
+    return derived
 
 
 def _not_a_number(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        return f"its value is of type {type(value).__name__}, {brief(value)}: float(...) makes a number of it"
+        return f"its value is of type {type(value).__name__}, {brief(value)}: float(...) converts it"
     try:
-        is_usable = abs(float(value)) < 1e300  # not where it is no number
+        is_usable = abs(float(value)) < 1e300  # false for NaN
     except OverflowError:
         is_usable = False
     return "" if is_usable else f"its value is {brief(value)}: return None where it is undefined"

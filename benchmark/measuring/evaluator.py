@@ -1,4 +1,4 @@
-"""Measuring a strategy after each interval: every metric of lifegen's own, and those that a cell names beside them."""
+"""Measurement of a strategy after each interval, by lifegen's own metrics and the extension metrics of its cell."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ class Evaluator(EvaluatorState):
     """Measures a strategy after each interval."""
 
     metrics: Sequence[Entry] = ()
-    """What is measured beside lifegen's own."""
+    """Extension metrics to measure."""
 
     def measure(self, strategy: GenerativeTemplate, interval: int, train_seconds: float) -> list[dict[str, Any]]:
-        """Run every metric that is measured.
+        """Run all metrics that aren't derived.
 
         Returns:
-            rows as in the store: interval, distribution, step, metric, value. Undefined values make no row.
+            rows as in the store: interval, distribution, step, metric, value. An undefined value has no row.
         """
         measurement = Measurement(strategy, self, interval, train_seconds)
         measured = [entry for entry in (*own_metrics(), *self.metrics) if not entry.facts["derived"]]
-        measured.sort(key=lambda entry: entry.name == "eval_seconds")  # the last, so that it sees the others' time
+        measured.sort(key=lambda entry: entry.name == "eval_seconds")  # last, to include the others' time
         training = strategy.model.training
         strategy.model.eval()
         with torch.inference_mode():
@@ -51,7 +51,7 @@ class Evaluator(EvaluatorState):
 
 
 def own_metrics() -> list[Entry]:
-    """Lifegen's own: others may be registered in this process, too, which not every run is to measure."""
+    """Return lifegen's own metrics, without others that happen to be registered in this process."""
     return list(filter(_is_own, METRICS))
 
 
@@ -60,7 +60,7 @@ def _is_own(entry: Entry) -> bool:
 
 
 class _Values:
-    """The rows of metrics. A metric that isn't lifegen's own is watched: what it changed would change later numbers."""
+    """The rows of metrics. Extension metrics are watched, since their changes to the run would change later numbers."""
 
     def __init__(self, measurement: Measurement, is_watched: bool) -> None:
         self._measurement = measurement
@@ -68,22 +68,22 @@ class _Values:
         self._is_looked_at = False
 
     def of(self, entry: Entry) -> list[Row]:
-        """The rows of one metric.
+        """Return the rows of one metric.
 
         Raises:
-            RuntimeError: it changes something.
-            InputError: it yields what isn't a row, or can't be kept.
+            RuntimeError: the metric changes something.
+            InputError: it yields something other than a row, or a row that can't be stored.
         """
         m = self._measurement
         if _is_own(entry) or self._watch is None:
             return list(entry.target(m))
-        if not self._is_looked_at:  # by lifegen's own metrics, which come first and change nothing
+        if not self._is_looked_at:  # lifegen's own metrics come first and change nothing that counts
             self._watch.overlook()
             self._is_looked_at = True
         rows = kept_rows(entry.target(m), entry.name, m.interval, m.stream.distributions)
         if changed := self._watch.changes():
             raise RuntimeError(
                 f"metric {entry.name} changes {' and '.join(changed)}: a metric may look, and draw from generators of"
-                " its own; `lifegen check` says more"
+                " its own; `lifegen check` shows details"
             )
         return rows

@@ -1,7 +1,7 @@
-"""Everything that a metric can reach and that later numbers depend on, in a form that tells whether it has changed.
+"""Fingerprints of everything that a metric can reach and that later numbers depend on, to notice changes.
 
-A metric gets the strategy itself, since a copy would take as much memory again. Whatever it changes by accident changes
-all numbers that come later, silently: so a fingerprint is taken before and after.
+A metric gets the strategy itself, since a copy would take as much memory again. Accidental changes would silently
+change all later numbers, so a fingerprint is taken before and after.
 """
 
 from __future__ import annotations
@@ -30,22 +30,22 @@ from ..contracts.stream import Stream, TensorImages, tensor_view
 from ..seeds import global_states
 
 Places = dict[str, Hashable]
-"""Values that can be compared, by where they are in an object."""
+"""Comparable values, by their place in an object."""
 Fingerprint = dict[str, Places]
 """The places of each object, by its name in messages."""
 
 SETTINGS = "global settings"
-"""The name of what all arithmetic of the process depends on."""
+"""The name of the settings that all arithmetic of the process depends on."""
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), Enum, np.generic, torch.dtype, torch.device, torch.Size)
 _ELSEWHERE = (BaseTemplate, CLScenario, CLStream, CLExperience)
-"""Objects that plugins refer to, and that don't belong to them."""
+"""Objects that plugins refer to without owning them."""
 _INTERVAL = ("interval", "distributions", "is_new", "steps", "planned_steps", "stopping")
 _OF_EVERY_MODULE = vars(nn.Module()).keys()
 _GONE = object()
 
 
 class Watch:
-    """Notices what changes from one look to the next."""
+    """Notices changes from one look to the next."""
 
     def __init__(self, look: Callable[[], Fingerprint]) -> None:
         """Look for the first time.
@@ -58,18 +58,18 @@ class Watch:
         self._overlooked: set[tuple[str, str]] = set()
 
     def overlook(self) -> None:
-        """Look, and pass over what has changed, now and later: it changes whoever looks at it."""
+        """Look, and from now on ignore the places that have changed: they change by being looked at."""
         self._overlooked |= self._differences()
 
     def changes(self) -> list[str]:
-        """What has changed since the last look, in words."""
+        """Describe the changes since the last look."""
         changed = self._differences() - self._overlooked
         return [_in_words(of, sorted(place for other, place in changed if other == of))
                 for of in self._before if any(other == of for other, _ in changed)]  # fmt: skip
 
     def _differences(self) -> set[tuple[str, str]]:
-        """The places that were there at the last look and aren't as they were. A new one is no change: results that
-        metrics share are computed when the first of them asks."""
+        """Return the places of the last look whose values differ. A new place is no change: shared results of metrics
+        are computed at the first request."""
         before, self._before = self._before, self._look()
         return {
             (of, place)
@@ -87,17 +87,17 @@ def _in_words(of: str, places: list[str]) -> str:
 def fingerprint(
     strategy: Any, stream: Stream, images: Mapping[Any, Tensor], results: Mapping[str, object]
 ) -> Fingerprint:
-    """The fingerprint of everything that a metric can reach.
+    """Take the fingerprint of everything that a metric can reach.
 
     Args:
-        strategy: the one that is measured.
-        stream: what it learns.
-        images: copies of the stream's images, by their part and distribution.
-        results: what metrics share, by the name under which a metric knows it.
+        strategy: the measured strategy.
+        stream: its stream.
+        images: copies of the stream's images, by part and distribution.
+        results: shared results of metrics, by the name that metrics use.
     """
     walk = _Walk([strategy.model, *strategy.plugins])
     return {
-        **walk.model(strategy.model),  # first: the others refer to its weights
+        **walk.model(strategy.model),  # first, since others refer to its weights
         "the optimiser": walk.places(strategy.optimizer),
         "the method's plugins": walk.plugins(strategy.plugins),
         "the strategy": walk.strategy(strategy),
@@ -110,12 +110,12 @@ def fingerprint(
 
 
 class _Walk:
-    """Goes through objects, through each once: what several of them share is told of the first."""
+    """Walks through objects, each once: a shared object is reported for its first owner."""
 
     def __init__(self, owners: Iterable[object]) -> None:
-        self._seen: dict[int, object] = {}  # ids are of living objects
-        # Objects of other libraries may change by themselves: it is told which they are, and no more.
-        self._libraries = {"avalanche", "lifegen"} | {_library(one) for one in owners}
+        self._seen: dict[int, object] = {}  # keeps objects alive, so that ids stay unique
+        # Objects of other libraries may change by themselves: only their identity counts.
+        self._libraries = {"avalanche", "lifegen"} | {_library(owner) for owner in owners}
 
     def model(self, model: nn.Module) -> Fingerprint:
         weights: Places = {}
@@ -124,7 +124,7 @@ class _Walk:
         gradients: Places = {}
         others: Places = {}
         generator = getattr(model, "generator", None)
-        self._seen |= {id(one): one for one in (model, generator)}
+        self._seen |= {id(owner): owner for owner in (model, generator)}
         for path, module in model.named_modules():
             modes[path] = module.training
             for name, tensor in _tensors(module):
@@ -155,7 +155,7 @@ class _Walk:
         return places
 
     def strategy(self, strategy: Any) -> Places:
-        """Its numbers and texts, and which objects it is made of: others are of a step, and made anew."""
+        """Its numbers and texts, and the identity of its parts; other attributes are remade at each step."""
         places: Places = {}
         for name, value in list(vars(strategy).items()):
             if isinstance(value, bool | int | float | str | tuple | torch.device):
@@ -170,8 +170,8 @@ class _Walk:
     def images(self, stream: Stream, copies: Mapping[Any, Tensor]) -> Places:
         places: Places = {}
         for part, experiences in stream.streams.items():
-            for i, one in enumerate(experiences):
-                self._value(places, f"{part} {i}", tensor_view(one.dataset))
+            for i, experience in enumerate(experiences):
+                self._value(places, f"{part} {i}", tensor_view(experience.dataset))
         for key, tensor in copies.items():
             self._value(places, f"copy of {' '.join(key)}", tensor)
         return places
@@ -179,9 +179,9 @@ class _Walk:
     def intervals(self, stream: Stream) -> Places:
         places: Places = {}
         for part, experiences in stream.streams.items():
-            for i, one in enumerate(experiences):
+            for i, experience in enumerate(experiences):
                 for name in _INTERVAL:
-                    self._value(places, f"{part} {i}.{name}", getattr(one, name, None))
+                    self._value(places, f"{part} {i}.{name}", getattr(experience, name, None))
         return places
 
     def places(self, value: object) -> Places:
@@ -192,8 +192,8 @@ class _Walk:
 
     def _value(self, places: Places, path: str, value: object) -> None:
         if isinstance(value, _PLAIN):
-            places[path] = repr(value)  # NaN is like itself, and 1 is another value than True
-        elif isinstance(value, tuple):  # equal ones are the same
+            places[path] = repr(value)  # as text, NaN equals itself, and 1 differs from True
+        elif isinstance(value, tuple):  # tuples are compared by value
             self._items(places, path, value)
         elif id(value) in self._seen:
             places[path] = id(value)
@@ -213,13 +213,13 @@ class _Walk:
         elif isinstance(value, list | deque):
             self._items(places, path, list(value))
         elif isinstance(value, set | frozenset):
-            places[path] = tuple(sorted(repr(one) if isinstance(one, _PLAIN) else str(id(one)) for one in value))
+            places[path] = tuple(sorted(repr(item) if isinstance(item, _PLAIN) else str(id(item)) for item in value))
         elif isinstance(value, torch.optim.Optimizer):
             self._optimizer(places, path, value)
         elif isinstance(value, nn.Module):
             self._module(places, path, value)
         elif isinstance(value, AvalancheDataset):
-            parts = [one.images for one in value._flat_data._datasets if isinstance(one, TensorImages)]
+            parts = [part.images for part in value._flat_data._datasets if isinstance(part, TensorImages)]
             self._items(places, path, parts)
         else:
             places[path] = id(value)
@@ -228,7 +228,7 @@ class _Walk:
                 self._attributes(places, path, value)
 
     def _items(self, places: Places, path: str, values: Any, keys: Iterable[object] | None = None) -> None:
-        if keys is None and all(isinstance(value, _PLAIN) for value in values):  # of thousands of indices: at once
+        if keys is None and all(isinstance(value, _PLAIN) for value in values):  # fast for thousands of indices
             places[path] = repr(values)
             return
         places[_join(path, "length")] = len(values)
@@ -262,7 +262,7 @@ class _Walk:
     def _attributes(self, places: Places, path: str, value: object, but: Collection[str] = ()) -> None:
         kind = type(value)
         attributes = dict(getattr(value, "__dict__", {}))
-        for slot in chain.from_iterable(vars(one).get("__slots__", ()) for one in kind.__mro__):
+        for slot in chain.from_iterable(vars(parent).get("__slots__", ()) for parent in kind.__mro__):
             attributes |= {slot: getattr(value, slot)} if hasattr(value, slot) else {}
         own = {
             name: one
@@ -320,7 +320,7 @@ def _state(generator: Any) -> Hashable:
 
 
 def _library(value: object) -> str:
-    """The package or module that an object's class is from."""
+    """The package or module of an object's class."""
     return type(value).__module__.partition(".")[0]
 
 
@@ -341,7 +341,7 @@ _BACKENDS = (
 
 
 def _settings() -> Places:
-    """What changes arithmetic, whoever does it."""
+    """Settings that change all arithmetic."""
     values = {
         "torch.default_dtype": torch.get_default_dtype(),
         "torch.default_device": torch.get_default_device(),

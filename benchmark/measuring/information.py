@@ -1,4 +1,4 @@
-"""What codes say: effective number, mutual information and drift, from tables of log q(code | x)."""
+"""Effective number, mutual information and drift of codes, from tables of log q(code | x)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def perplexity(log_q: Tensor) -> float:
 
 
 def information(before: dict[str, Tensor], after: dict[str, Tensor], distributions: tuple[str, ...]) -> float:
-    """Mutual information of two codes of the same images, nats: of J(a, b) = mean P(a|x) Q(b|x), a mean in which each
-    distribution has the same weight."""
+    """Mutual information of two codes of the same images, nats, from J(a, b) = mean P(a|x) Q(b|x), with the same weight
+    for each distribution."""
     tables = [before[name].double().exp().T @ after[name].double().exp() / len(after[name]) for name in distributions]
     joint = torch.stack(tables).mean(0)
     product = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
@@ -24,7 +24,7 @@ def information(before: dict[str, Tensor], after: dict[str, Tensor], distributio
 
 
 class Drift(NamedTuple):
-    """Means over images in which each distribution has the same weight."""
+    """Means over images, with the same weight for each distribution."""
 
     total: float
     leak: float
@@ -32,14 +32,14 @@ class Drift(NamedTuple):
 
 
 def drift(before: dict[str, Tensor], after: dict[str, Tensor], distributions: tuple[str, ...]) -> Drift:
-    """How far codes moved: TV(P, Q) with P padded, Q(new codes), and TV(P, Q renormalised on the codes of P)."""
+    """Movement of codes: TV(P, Q) with P padded, Q(new codes), and TV(P, Q renormalised on the codes of P)."""
     rows = []
     for name in distributions:
         old, new = before[name].double(), after[name].double()
-        known = old.shape[1]
-        p, q, kept = old.exp(), new.exp(), new[:, :known].softmax(1)
-        leak = q[:, known:].sum(1)
-        total = 0.5 * ((p - q[:, :known]).abs().sum(1) + leak)
-        core = 0.5 * (p - kept).abs().sum(1)
+        n = old.shape[1]
+        p, q, q_old = old.exp(), new.exp(), new[:, :n].softmax(1)
+        leak = q[:, n:].sum(1)
+        total = 0.5 * ((p - q[:, :n]).abs().sum(1) + leak)
+        core = 0.5 * (p - q_old).abs().sum(1)
         rows.append(torch.stack([total.mean(), leak.mean(), core.mean()]))
     return Drift(*torch.stack(rows).mean(0).tolist())

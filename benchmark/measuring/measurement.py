@@ -1,4 +1,4 @@
-"""One strategy after one interval, as metrics see it: each image is evaluated once for all of them."""
+"""One strategy after one interval, for metrics: each image is evaluated once for all of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .information import Drift, drift
 DRAWS = 10
 """S: draws per image in every bound, the same for every method."""
 FLOOR_IMAGES = 100
-"""Test images of each distribution on which the noise of an estimated code is measured."""
+"""Test images of each distribution for measuring the noise of an estimated code."""
 _ROWS = 5000
 """Decoded images per pass: enough to be fast, few enough to stay in the processor's cache."""
 
@@ -49,7 +49,7 @@ class Pass(NamedTuple):
 
 @dataclass
 class EvaluatorState:
-    """What all measurements of a run share, and what one leaves to the next."""
+    """The state that all measurements of a run share."""
 
     stream: Stream
     seeds: Seeds
@@ -58,10 +58,10 @@ class EvaluatorState:
     previous_codes: dict[str, Tensor] = field(default_factory=dict, kw_only=True)
     """log q(code | x) of each distribution's test images, (n, codes), after the interval before."""
     resident_images: dict[tuple[str, str], Tensor] = field(default_factory=dict, kw_only=True)
-    """Images of a part and distribution on the device, as far as they have been asked for."""
+    """Images on the device, by part and distribution, from their first use on."""
 
     def images(self, part: str, distribution: str, device: torch.device) -> Tensor:
-        """One distribution's "valid" or "test" images, uint8, kept on the device from the first use on."""
+        """Return one distribution's "valid" or "test" images, uint8, kept on the device from the first use on."""
         key = (part, distribution)
         if key not in self.resident_images:
             self.resident_images[key] = self.stream.images(part, distribution).x.to(device)
@@ -69,7 +69,7 @@ class EvaluatorState:
 
 
 class Measurement:
-    """One strategy after one interval, as metrics see it. What several metrics need is computed once."""
+    """One strategy after one interval, for metrics. Results that several metrics need are computed once."""
 
     def __init__(
         self, strategy: GenerativeTemplate, state: EvaluatorState, interval: int, train_seconds: float
@@ -99,14 +99,14 @@ class Measurement:
         return perf_counter() - self._started
 
     def union(self, part: str, distributions: Iterable[str]) -> Means:
-        """Mean negative ELBO of the "valid" or "test" images of several distributions together."""
-        parts = [self.bound(part, name) for name in distributions]
-        n = sum(one.n for one in parts)
-        value, reconstruction, divergence = (math.fsum(one[i] * one.n for one in parts) / n for i in range(3))
+        """Return the mean negative ELBO of several distributions' "valid" or "test" images together."""
+        means = [self.bound(part, name) for name in distributions]
+        n = sum(mean.n for mean in means)
+        value, reconstruction, divergence = (math.fsum(mean[i] * mean.n for mean in means) / n for i in range(3))
         return Means(value, reconstruction, divergence, n)
 
     def evaluate(self, part: str, distribution: str) -> Pass:
-        """All that is known of one distribution's "valid" or "test" images from one set of log-weights."""
+        """Evaluate one distribution's "valid" or "test" images with one set of log-weights."""
         key = (part, distribution)
         if key not in self._passes:
             self._passes[key] = self._evaluate(part, distribution)
@@ -132,18 +132,18 @@ class Measurement:
         return Pass(means, torch.cat(codes) if codes else None, groups / len(images))
 
     def bound(self, part: str, distribution: str) -> Means:
-        """Mean negative ELBO of one distribution's "valid" or "test" images."""
+        """Return the mean negative ELBO of one distribution's "valid" or "test" images."""
         return self.evaluate(part, distribution).means
 
     def images(self, part: str, distribution: str) -> Tensor:
-        """One distribution's "valid" or "test" images on the device, uint8."""
+        """Return one distribution's "valid" or "test" images on the device, uint8."""
         return self._state.images(part, distribution, self.strategy.device)
 
     def fingerprint(self) -> Fingerprint:
-        """What tells whether a metric has left everything as it was."""
-        known = vars(self)
-        shared = {f"m.{name}": known[name] for name in _SHARED if name in known}
-        shared |= {f"m.evaluate{of}": found for of, found in self._passes.items()}
+        """Take a fingerprint, to notice whether a metric changes anything."""
+        attributes = vars(self)
+        shared = {f"m.{name}": attributes[name] for name in _SHARED if name in attributes}
+        shared |= {f"m.evaluate{key}": result for key, result in self._passes.items()}
         return fingerprint(self.strategy, self.stream, self._state.resident_images, shared)
 
     def _generator(self, *role: str | int) -> torch.Generator:
@@ -151,18 +151,18 @@ class Measurement:
 
     @staticmethod
     def batches(images: Tensor, draws: int) -> Iterator[Tensor]:
-        """Images in [0, 1], in batches that suit so many draws each."""
+        """Split images, as [0, 1] floats, into batches whose size suits the number of draws."""
         return map(to_unit, images.split(max(1, _ROWS // draws)))
 
     @cached_property
     def codes(self) -> dict[str, Tensor]:
         """log q(code | x) of each distribution's test images, (n, codes)."""
         passes = {name: self.evaluate("test", name) for name in self.stream.distributions}
-        return {name: one.codes for name, one in passes.items() if one.codes is not None}
+        return {name: result.codes for name, result in passes.items() if result.codes is not None}
 
     @cached_property
     def drift(self) -> Drift | None:
-        """How far the codes of past images moved in the interval; None in the first."""
+        """Movement of the codes of past images in the interval; None in the first."""
         return drift(self.previous_codes, self.codes, self.past) if self.previous_codes else None
 
     @cached_property
@@ -181,8 +181,8 @@ class Measurement:
 
     @cached_property
     def importance(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """Importance-weighted bounds of the first test images of each distribution: of the model, (images,), and of
-        each component alone, (images, components)."""
+        """Importance-weighted bounds of each distribution's first test images, for the model, (images,), and for each
+        component alone, (images, components)."""
         config = self.stream.config
         log_prior = self.model.log_prior
         values = {}
@@ -199,4 +199,4 @@ class Measurement:
 
 _SHARED = ("strategy", "model", "stream", "interval", "is_last", "seen", "past", "train_seconds", "previous_codes",
            "codes", "drift", "codes_twice", "importance")  # fmt: skip
-"""Attributes of a measurement, which all metrics of an interval share; the last four are there once they are known."""
+"""Attributes of a measurement that all metrics of an interval share; the last four exist once they are computed."""

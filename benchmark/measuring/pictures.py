@@ -1,4 +1,4 @@
-"""Pictures of a model, as arrays: figures are drawn from them without the model or the data."""
+"""Pictures of a model, as arrays, so that figures need neither the model nor the data."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..seeds import Seeds
 SAMPLES = 10
 """Samples of each code at the end, and of the whole model after each interval."""
 RECONSTRUCTIONS = 8
-"""Test images of each distribution that are reconstructed, spread evenly over its test part."""
+"""Reconstructed test images of each distribution, spread evenly over its test part."""
 GRID = 20
 """Styles along either axis of a grid over [−3, 3]² (paper, section 5.3)."""
 
 
 @torch.inference_mode()
 def take_pictures(model: GenerativeModel, stream: Stream, seeds: Seeds, device: torch.device) -> dict[str, np.ndarray]:
-    """All pictures, uint8, by name.
+    """Take all pictures, uint8, by name.
 
     Returns:
         ``samples``, (codes, SAMPLES, channels, height, width); ``originals`` and ``reconstructions`` in the stream's
@@ -43,8 +43,8 @@ def take_pictures(model: GenerativeModel, stream: Stream, seeds: Seeds, device: 
 
 @torch.inference_mode()
 def take_samples(model: GenerativeModel, seeds: Seeds, device: torch.device) -> np.ndarray:
-    """Samples of the whole model, uint8, (SAMPLES, channels, height, width); the same noise after each interval, so
-    that what changes is the model."""
+    """Sample the whole model, uint8, (SAMPLES, channels, height, width), with the same noise after each interval, so
+    that only the model changes."""
     model.eval()
     return _uint8(model.sample(SAMPLES, generator=seeds.generator("interval-samples", device=device)))
 

@@ -1,4 +1,4 @@
-"""Rows: what a metric yields, and which of them a store can keep. No torch."""
+"""Rows of metrics, and checks whether a store can keep them."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ class Row(NamedTuple):
 
     value: float
     distribution: str | None = None
-    """None: the union that the metric's name says."""
+    """None stands for the union of distributions."""
     step: int | None = None
-    """None but for traces within an interval."""
+    """None unless the value is part of a trace within an interval."""
 
 
 def kept_rows(rows: Any, metric: str, interval: int, distributions: Collection[str]) -> list[Row]:
-    """The rows of a metric from outside, with plain numbers.
+    """Check the rows of an extension metric and return them with plain numbers.
 
-    Numbers of NumPy and torch become Python's where that loses nothing.
+    Numbers of NumPy and torch become Python's if that loses nothing.
 
     Args:
-        rows: what the metric returned.
+        rows: the metric's return value.
         metric: its name.
-        interval: after which it was measured.
-        distributions: of the stream.
+        interval: the interval after which it was measured.
+        distributions: the stream's distributions.
 
     Raises:
-        InputError: they can't be kept; the text says which row, and why.
+        InputError: a row can't be kept; the text says which one, and why.
     """
     if not isinstance(rows, Iterable):
         raise InputError(f"metric {metric} returns {brief(rows)}, not rows: yield Row(value)")
@@ -58,43 +58,43 @@ def kept_rows(rows: Any, metric: str, interval: int, distributions: Collection[s
 
 
 def row_problem(row: Any, distributions: Collection[str]) -> str:
-    """Why something isn't a row of plain numbers; empty if it is one."""
+    """Say why something isn't a row of plain numbers; empty if it is one."""
     if not isinstance(row, Row):
         return f"a {type(row).__name__}, {brief(row)}"
     if not is_number(row.value):
-        return f"a value that is a {type(row.value).__name__}, {brief(row.value)}: float(...) makes a number of it"
+        return f"a value that is a {type(row.value).__name__}, {brief(row.value)}: float(...) converts it"
     is_known = isinstance(row.distribution, str) and row.distribution in distributions
     if row.distribution is not None and not is_known:
         return f"distribution {brief(row.distribution)}, which isn't one of {', '.join(distributions)}"
     if row.step is not None and (not isinstance(row.step, int) or isinstance(row.step, bool)):
-        return f"a step that is a {type(row.step).__name__}, {brief(row.step)}: int(...) makes a whole number of it"
+        return f"a step that is a {type(row.step).__name__}, {brief(row.step)}: int(...) converts it"
     return ""
 
 
 def is_number(value: object) -> bool:
-    """Whether JSON has such a number: NumPy's float64 is a float, its float32 and tensors aren't."""
+    """Whether a value is a JSON number: NumPy's float64 is a float, its float32 and tensors aren't."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def repeated(rows: Iterable[Row]) -> list[Row]:
-    """One row of each distribution and step that several rows have."""
+    """Return one row for each distribution and step that occurs several times."""
     return [Row(0.0, *of) for of, n in Counter((row.distribution, row.step) for row in rows).items() if n > 1]
 
 
 def in_words(row: Row) -> str:
-    """A row's value, and what it is of."""
+    """Write a row's value, distribution and step for a message."""
     of = f" of {row.distribution!r}" if row.distribution is not None else ""
     return f"{row.value}{of}" + (f" at step {row.step}" if row.step is not None else "")
 
 
 def _plain(row: Row) -> Row:
-    """The same row with Python's own numbers, as far as they are the same numbers."""
+    """Return the row with Python's own numbers where they are equal."""
     distribution = str(row.distribution) if isinstance(row.distribution, str) else row.distribution
     return Row(_number(row.value), distribution, _whole(row.step))
 
 
 def _number(value: Any) -> Any:
-    """A number as a float, or as it is if it is Python's own, no number, or none that a float can hold."""
+    """Return a number as a float; unchanged if it is Python's own, not a number, or too large for a float."""
     if type(value) in (int, float) or _is_boolean(value) or getattr(value, "ndim", None):
         return value
     try:
@@ -106,7 +106,7 @@ def _number(value: Any) -> Any:
 
 
 def _whole(step: Any) -> Any:
-    """A whole number as an int, or as it is if it isn't one."""
+    """Return a whole number as an int, and anything else unchanged."""
     try:
         return step if step is None or _is_boolean(step) else index(step)
     except TypeError:
@@ -114,5 +114,5 @@ def _whole(step: Any) -> Any:
 
 
 def _is_boolean(value: object) -> bool:
-    """Whether something is true or false, also NumPy's and torch's."""
+    """Whether a value is a boolean of Python, NumPy or torch."""
     return isinstance(value, bool) or str(getattr(value, "dtype", "")) in ("bool", "torch.bool")

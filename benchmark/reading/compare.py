@@ -1,4 +1,4 @@
-"""Methods against each other, paired by seed: at the end, per interval, per distribution, and in words. No torch."""
+"""Comparison of methods, paired by seed: at the end, per interval, per distribution, and in words."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Comparison:
     b: str
     metric: str
     table: pd.DataFrame
-    """scenario; what: "end", "interval" or "distribution"; interval, distribution (null where it isn't one of them);
+    """scenario; what: "end", "interval" or "distribution"; interval, distribution (null in other rows);
     mean_a, mean_b; n, difference (a − b), low, high; p of the t test, p_holm corrected within scenario and what;
     effect, probability (that a run of a has the lower value), correlation, resolvable as in :class:`statistics.Paired`
     """
     words: dict[str, tuple[str, ...]]
-    """what can and can't be concluded, by scenario"""
+    """conclusions, by scenario"""
 
 
 def compare(
@@ -47,13 +47,13 @@ def compare(
 
     Args:
         source: a store or a published folder.
-        a: label of the one.
-        b: label of the other.
-        metric: what to compare by.
+        a: label of the first method.
+        b: label of the second.
+        metric: the metric to compare.
         scenarios: labels; all that have both methods by default.
 
     Raises:
-        InputError: a method, metric or scenario isn't there, or no scenario has a seed of both.
+        InputError: a method, metric or scenario is missing, or no scenario has a seed of both.
     """
     scores, of_methods = _opened(source)
     scores.check_metrics([metric])
@@ -74,19 +74,19 @@ def compare(
             words[scenario] = (f"There is no seed that both {a} and {b} have, with a value of {metric}.",)
             continue
         measured = tidy[tidy["scenario"] == scenario]
-        found = [_line(scenario, "end", pair), *_per_interval(scenario, measured, a, b),
+        lines = [_line(scenario, "end", pair), *_per_interval(scenario, measured, a, b),
                  *_per_distribution(scenario, measured, a, b)]  # fmt: skip
-        _correct(found)
-        rows += found
-        said = _in_words(a, b, values, pair, found, scores.better(metric))
-        words[scenario] = (*_failures(scores, scenario, (a, b)), *said)
+        _correct(lines)
+        rows += lines
+        conclusions = _in_words(a, b, values, pair, lines, scores.better(metric))
+        words[scenario] = (*_failures(scores, scenario, (a, b)), *conclusions)
     if not rows:
         raise InputError(f"{scores.name} has no seed that both {a} and {b} have, with a value of {metric}")
     return Comparison(a, b, metric, pd.DataFrame(rows), words)
 
 
 def _opened(source: Current | Store | Path | str) -> tuple[Scores, Callable[[Collection[str]], pd.DataFrame]]:
-    """The scores, and what makes the tidy table of some methods: each file is read once."""
+    """Return the scores, and a function that makes the tidy table of some methods; each file is read once."""
     if isinstance(source, Path | str) and is_published(source):
         published = published_table(source)
         return published_scores(published, source), lambda methods: published[published["method"].isin(methods)]
@@ -95,7 +95,7 @@ def _opened(source: Current | Store | Path | str) -> tuple[Scores, Callable[[Col
 
 
 def _failures(scores: Scores, scenario: str, methods: Sequence[str]) -> list[str]:
-    """A line for each method of which seeds have failed."""
+    """Write a line for each method with failed seeds."""
     counts = {method: scores.seeds[scenario, method] for method in methods if (scenario, method) in scores.seeds}
     return [
         f"{count.failed} of {count.asked} seeds of {method} failed: the others may be the easy ones."
@@ -105,7 +105,7 @@ def _failures(scores: Scores, scenario: str, methods: Sequence[str]) -> list[str
 
 
 def pairs(scores: Scores, metric: str = "negative_elbo") -> pd.DataFrame:
-    """Every pair of methods, per scenario, on the seeds that both have.
+    """Compare every pair of methods, per scenario, on the seeds that both have.
 
     Returns:
         columns scenario, a, b, n, difference (a − b), low, high, p of the t test, p_holm corrected within the scenario,
@@ -115,22 +115,22 @@ def pairs(scores: Scores, metric: str = "negative_elbo") -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     values = scores.numbers[scores.numbers["metric"] == metric].dropna(subset="value")
     for scenario, group in values.groupby("scenario"):
-        found = []
+        compared = []
         for a, b in combinations(sorted(group["method"].unique()), 2):
             pair = _side_by_side(group, a, b)
             if not pair.empty:
-                found.append({"scenario": str(scenario), "a": a, "b": b, **_numbers(pair)})
-        _correct(found)
-        rows += found
+                compared.append({"scenario": str(scenario), "a": a, "b": b, **_numbers(pair)})
+        _correct(compared)
+        rows += compared
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(_NUMBERS[1:], float))
 
 
 def over_scenarios(scores: Scores, metric: str = "negative_elbo") -> tuple[list[str], CriticalDifference]:
-    """Competitors that every scenario has, compared over scenarios by their means over seeds. References, custom
-    methods and methods of which a seed has failed don't compete.
+    """Compare the competitors that every scenario has over scenarios, by their means over seeds. References, custom
+    methods and methods with a failed seed don't compete.
 
     Raises:
-        ValueError: there are too few scenarios; the message says how many it takes.
+        ValueError: there are too few scenarios; the message says how many are needed.
     """
     values = scores.numbers[scores.numbers["metric"] == metric].dropna(subset="value")
     values = values[~values["method"].isin({*scores.references, *scores.custom, *scores.failing()})]
@@ -140,22 +140,22 @@ def over_scenarios(scores: Scores, metric: str = "negative_elbo") -> tuple[list[
 
 
 def _side_by_side(values: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
-    """Columns a and b, one row per seed that both have."""
+    """Make columns a and b, with one row per seed that both have."""
     both = [values[values["method"] == label].set_index("seed")["value"] for label in (a, b)]
     return pd.concat(both, axis=1, keys=["a", "b"], join="inner").sort_index()
 
 
 def _numbers(pair: pd.DataFrame) -> dict[str, Any]:
-    found: Paired = paired(pair["a"].tolist(), pair["b"].tolist())
-    n, difference, low, high = found.difference
+    result: Paired = paired(pair["a"].tolist(), pair["b"].tolist())
+    n, difference, low, high = result.difference
     p_value = t_test((pair["a"] - pair["b"]).tolist())
     return {"n": n, "difference": difference, "low": low, "high": high, "p": p_value, "p_holm": None,
-            "effect": found.effect, "probability": found.probability, "correlation": found.correlation,
-            "resolvable": found.resolvable}  # fmt: skip
+            "effect": result.effect, "probability": result.probability, "correlation": result.correlation,
+            "resolvable": result.resolvable}  # fmt: skip
 
 
 def _correct(rows: list[dict[str, Any]]) -> None:
-    """Fill in p-values corrected for the number of tests of their kind."""
+    """Add p-values that are corrected for the number of tests of their kind."""
     for what in {row.get("what") for row in rows}:
         family = [row for row in rows if row.get("what") == what and row["p"] is not None]
         for row, corrected in zip(family, holm([row["p"] for row in family]), strict=True):
@@ -170,7 +170,7 @@ def _line(scenario: str, what: str, pair: pd.DataFrame, interval: int | None = N
 
 
 def _per_interval(scenario: str, measured: pd.DataFrame, a: str, b: str) -> list[dict[str, Any]]:
-    """Nothing where a method saw the stream in other intervals, as the batch VAE does."""
+    """Compare per interval; empty if one method has other intervals, as the batch VAE does."""
     last = measured.groupby("method")["interval"].max()
     if len(last) < 2 or last[a] != last[b]:
         return []
@@ -189,17 +189,19 @@ def _per_distribution(scenario: str, measured: pd.DataFrame, a: str, b: str) -> 
 def _in_words(
     a: str, b: str, values: pd.DataFrame, pair: pd.DataFrame, rows: list[dict[str, Any]], better: str | None
 ) -> list[str]:
-    found = paired(pair["a"].tolist(), pair["b"].tolist())
-    n, difference, low, high = found.difference
+    result = paired(pair["a"].tolist(), pair["b"].tolist())
+    n, difference, low, high = result.difference
     lines = []
     seeds = {label: set(values.loc[values["method"] == label, "seed"]) for label in (a, b)}
     for label, other in ((a, b), (b, a)):
         if alone := sorted(seeds[label] - seeds[other]):
-            lines.append(f"Seeds {', '.join(map(str, alone))} are only there for {label}: not used.")
-    if low is None or high is None or found.unpaired is None:
-        lines.append(f"One seed: {a} − {b} is {difference:.4g} in it. Nothing can be concluded about other seeds.")
+            lines.append(f"Seeds {', '.join(map(str, alone))} exist for {label} only and aren't used.")
+    if low is None or high is None or result.unpaired is None:
+        lines.append(
+            f"{a} − {b} is {difference:.4g} in the only common seed. Nothing can be concluded about other seeds."
+        )
         return lines
-    if found.resolvable is None:
+    if result.resolvable is None:
         lines.append(f"{a} − {b} is {difference:.4g} in each of {n} seeds: without any spread there is no test.")
         return lines
     lines.append(f"{a} − {b}: {difference:.4g}, 95 % interval {low:.4g} to {high:.4g} (paired, n = {n} seeds).")
@@ -212,18 +214,18 @@ def _in_words(
         )  # fmt: skip
     lines.append(
         f"The smallest true difference that {n} seeds with this spread would show in four of five experiments is "
-        f"{found.resolvable:.2g}."
+        f"{result.resolvable:.2g}."
     )
-    wins = found.probability if better != "higher" else 1 - found.probability
+    wins = result.probability if better != "higher" else 1 - result.probability
     what = "higher" if better == "higher" else "lower"
-    effect = "" if found.effect is None else f"; effect size (Hedges' g of the differences) {found.effect:.2f}"
+    effect = "" if result.effect is None else f"; effect size (Hedges' g of the differences) {result.effect:.2f}"
     lines.append(f"A run of {a} is {what} than a run of {b} with probability {wins:.2f} (all pairs of runs){effect}.")
     half = (high - low) / 2
-    helps = "narrower" if half < found.unpaired else "wider"
-    correlation = "" if found.correlation is None else f" (correlation over seeds {found.correlation:.2f})"
+    helps = "narrower" if half < result.unpaired else "wider"
+    correlation = "" if result.correlation is None else f" (correlation over seeds {result.correlation:.2f})"
     lines.append(
         f"Seeds share the data order{correlation}: pairing makes the interval {helps}, ± {half:.2g} instead of "
-        f"± {found.unpaired:.2g}."
+        f"± {result.unpaired:.2g}."
     )
     try:
         lines.append(f"Wilcoxon's signed-rank test over seeds: p = {wilcoxon((pair['a'] - pair['b']).tolist()):.3f}.")

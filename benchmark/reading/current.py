@@ -1,4 +1,4 @@
-"""What a store says now: made once from its files, and passed to everything that shows numbers. No torch."""
+"""The current state of a store: made once from its files, and passed to everything that shows numbers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .summary import summarise
 
 
 class LeftOut(NamedTuple):
-    """Why a cell isn't shown."""
+    """The reason why a cell isn't shown."""
 
     status: Status
     reason: str
@@ -32,16 +32,16 @@ class LeftOut(NamedTuple):
 
 
 class SeedCount(NamedTuple):
-    """Seeds of one method in one scenario, where some aren't done."""
+    """Seeds of one method in one scenario, if some aren't done."""
 
     asked: int
-    """in all"""
+    """all planned seeds"""
     failed: int
 
 
 @dataclass(frozen=True)
 class CurrentCell:
-    """A finished cell that is shown, with its numbers. Each of its files is read when it is first needed, and once."""
+    """A finished cell that is shown, with its numbers. Its files are read at the first use, once."""
 
     stored: StoredCell
     facts: DoneRecord
@@ -58,7 +58,7 @@ class CurrentCell:
 
     @property
     def method(self) -> str:
-        """The method as tables and figures name it."""
+        """The method's name in tables and figures."""
         return self.facts.method_label
 
     @property
@@ -72,7 +72,7 @@ class CurrentCell:
 
     @property
     def distributions(self) -> list[str]:
-        """The distributions that occur, in the order in which they are first met."""
+        """The distributions, in the order of their first visits."""
         return self.facts.distributions
 
     @property
@@ -80,35 +80,35 @@ class CurrentCell:
         """One number per metric, derived ones included.
 
         Raises:
-            InputError: its rows have to be read, and can't be.
+            InputError: its rows are needed and can't be read.
         """
         return self._kept_numbers if self._kept_numbers is not None else self._from_rows[1]
 
     def rows(self) -> pd.DataFrame:
-        """All of its rows, those of derived metrics included.
+        """Return all of its rows, with those of derived metrics.
 
         Raises:
-            InputError: they can't be read.
+            InputError: the rows can't be read.
         """
         return self._from_rows[0]
 
     @property
     def has_kept_numbers(self) -> bool:
-        """Whether its numbers stand in its record, so that its rows needn't be read for them."""
+        """Whether its record has its numbers, so that the rows needn't be read."""
         return self._kept_numbers is not None
 
     @property
     def problems(self) -> Mapping[str, str]:
-        """Why it has no number of a derived metric, by metric, if its rows are read.
+        """Reasons for missing numbers of derived metrics, by metric; reads the rows.
 
         Raises:
-            InputError: they can't be read.
+            InputError: the rows can't be read.
         """
         return self._from_rows[2]
 
     @cached_property
     def _kept_numbers(self) -> Numbers | None:
-        """The numbers in its record, if they are those of its rows and of the derived metrics as they are now."""
+        """The numbers in its record, if they fit its rows and the installed derived metrics."""
         kept = self.facts.numbers
         is_whole = kept is not None and self.facts.bytes == self.stored.size()
         if kept is None or not is_whole or not self.making.is_current(self.facts.metrics):
@@ -132,20 +132,20 @@ class CurrentCell:
 
 
 def derived_problems(cells: Iterable[CurrentCell]) -> list[str]:
-    """The derived metrics that have no number where they should have one, a line each."""
+    """Write a line for each derived metric with missing numbers."""
     reasons: dict[str, list[str]] = {}
     for cell in cells:
         for metric, reason in cell.problems.items():
             reasons.setdefault(metric, []).append(" ".join(reason.split()))
     return [
-        f"{metric} has no number in {len(found)} {'cell' if len(found) == 1 else 'cells'}: {found[0]}"
-        for metric, found in reasons.items()
+        f"{metric} has no number in {len(of_cells)} {'cell' if len(of_cells) == 1 else 'cells'}: {of_cells[0]}"
+        for metric, of_cells in reasons.items()
     ]
 
 
 @dataclass(frozen=True)
 class _NumberMaking:
-    """What is to be known to make numbers from rows, or to trust those in a record."""
+    """The facts for making numbers from rows, or for trusting those in a record."""
 
     metrics: Mapping[str, MetricFacts]
     derivable: Mapping[str, int]
@@ -158,47 +158,47 @@ class _NumberMaking:
         return {name: facts.over_intervals for name, facts in self.metrics.items()}
 
     def is_current(self, metrics: Mapping[str, int]) -> bool:
-        """Whether numbers made with these versions have every derived metric as it is now."""
+        """Whether numbers made with these versions fit every installed derived metric."""
         return all(metrics.get(name) == version for name, version in self.derivable.items())
 
     def not_derivable(self, metrics: Mapping[str, int]) -> dict[str, bool]:
-        """The derived metrics that can't be computed here, and whether a cell has the newest version of each."""
+        """List the derived metrics that can't be computed here, and whether a cell has the newest version of each."""
         return {name: metrics.get(name) == version for name, version in self.newest.items()}
 
 
 @dataclass(frozen=True)
 class Current:
-    """A store as it was when this was made."""
+    """A store's state at one time."""
 
     store: Store
     stored: tuple[StoredCell, ...]
     """all cells, by name"""
     cells: tuple[CurrentCell, ...]
-    """the finished cells of the newest versions"""
+    """finished cells of the newest versions, which are shown"""
     left_out: Mapping[str, LeftOut]
-    """the others, by name"""
+    """all other cells, by name"""
     plans: Plans
     newest: Mapping[str, int]
     """the newest version of protocol, scenarios, methods and measured metrics"""
     texts: Mapping[str, str | None]
-    """the digest of the file that is shown of what comes from several"""
+    """the digest of the shown file of each scenario, method and metric; None for installed ones"""
     extensions: Mapping[str, ExtensionMetric]
-    """what the records say of metrics that aren't lifegen's own"""
+    """extension metrics in the records"""
     metrics: Mapping[str, MetricFacts]
-    """the metrics that are installed, and those that the records tell of"""
+    """metrics that are installed or in the records"""
 
     @cached_property
     def named_by_suites(self) -> frozenset[str]:
-        """Labels of the methods that were asked for through a suite, by whichever command and at whatever time."""
+        """Labels of the methods that were ever run or planned through a suite."""
         stored = (cell.facts for cell in self.stored if cell.facts)
         planned = (cell.facts for cell in self.plans.cells)
         return frozenset(facts.method.label for facts in (*stored, *planned) if facts.suite)
 
     @cached_property
     def seeds(self) -> dict[tuple[str, str], SeedCount]:
-        """By scenario and method: the seeds that were asked for and those that failed, where not all of them are done.
+        """Planned and failed seeds, by scenario and method, if not all of them are done.
 
-        Cells of older versions or texts don't count: they are replaced, or about to be.
+        Cells of older versions or texts don't count, since newer ones replace them.
         """
         done: dict[tuple[str, str], set[int]] = {}
         for cell in self.cells:
@@ -218,19 +218,19 @@ class Current:
                 for key, seeds in asked.items() if seeds != done[key]}  # fmt: skip
 
     def _is_newest(self, facts: Asked) -> bool:
-        """Whether a cell is of the versions and texts that are shown."""
+        """Whether a cell has the shown versions and texts."""
         has_version = all(number == self.newest.get(part, number) for part, number in facts.versions.items())
         return has_version and not _other_texts(facts, self.texts)
 
 
 def current_of(source: Current | Store | Path | str) -> Current:
-    """What a store says now.
+    """Read the current state of a store.
 
     Cells of different versions of the protocol, a scenario, a method or a metric are never shown together, nor are
-    those of different texts of a file, and none is shown that is older than what is installed.
+    those of different texts of a file. Cells that are older than the installed versions aren't shown.
 
     Args:
-        source: the store; or what was made from it, which is returned as it is.
+        source: the store; a state that is already read is returned unchanged.
 
     Raises:
         InputError: there is no store at this path, or it can't be read.
@@ -240,7 +240,7 @@ def current_of(source: Current | Store | Path | str) -> Current:
     store = source if isinstance(source, Store) else Store.open(source)
     stored, plans = store.cells(), plans_of(store)
     done = [(cell, cell.facts) for cell in stored if cell.status == Status.DONE and isinstance(cell.facts, DoneRecord)]
-    # A text that has nothing to show yet, such as a first try that failed, doesn't take the place of another.
+    # A text without a finished cell, such as a first try that failed, doesn't replace another one.
     texts = _newest_texts([facts for _, facts in done], plans)
     left_out: dict[str, LeftOut] = {}
     shown: list[tuple[StoredCell, DoneRecord]] = []
@@ -265,10 +265,10 @@ _Shown = list[tuple[StoredCell, DoneRecord]]
 
 
 def _newest_texts(done: Sequence[DoneRecord], plans: Plans) -> dict[str, str | None]:
-    """The text of each scenario, method and metric that some cells have: none of what is installed, else the file that
-    was asked for last."""
+    """Choose the text of each scenario, method and metric of the cells: None for installed ones, else the file that was
+    planned last."""
     started: dict[str, dict[str | None, str]] = {}
-    asked: dict[str, dict[str | None, str]] = {}
+    planned: dict[str, dict[str | None, str]] = {}
 
     def note(times: dict[str, dict[str | None, str]], facts: Asked, when: str) -> None:
         for part, text in facts.file_digests.items():
@@ -279,43 +279,43 @@ def _newest_texts(done: Sequence[DoneRecord], plans: Plans) -> dict[str, str | N
         note(started, facts, facts.started)
     if any(len(times) > 1 for times in started.values()):
         for plan in plans.readable:
-            for planned in plan.cells.values():
-                note(asked, planned.facts, plan.asked)
+            for cell in plan.cells.values():
+                note(planned, cell.facts, plan.asked)
     newest: dict[str, str | None] = {}
     for part, times in started.items():
-        # When a text was asked for last; when a cell of it was begun, only of stores without such a plan: workers
-        # begin cells of old plans, too.
-        when = {text: asked.get(part, {}).get(text, began) for text, began in times.items()}
+        # The time of a text's last plan counts. Without a plan, the start of its cells counts; it may mislead, since
+        # workers start cells of old plans, too.
+        when = {text: planned.get(part, {}).get(text, began) for text, began in times.items()}
         newest[part] = max(when, key=when.__getitem__)
     for kind in ("scenario", "method", "metric"):
-        newest |= {part: None for name, one in describe(kind).items()
-                   if not one.error and (part := f"{kind} {name}") in newest}  # fmt: skip
+        newest |= {part: None for name, entry in describe(kind).items()
+                   if not entry.error and (part := f"{kind} {name}") in newest}  # fmt: skip
     return newest
 
 
 def _other_texts(facts: Asked, texts: Mapping[str, str | None]) -> list[str]:
-    """What a cell has of another text than the one that is shown."""
+    """List the parts of a cell whose text isn't the shown one."""
     return [part for part, text in facts.file_digests.items() if texts.get(part, text) != text]
 
 
 def _metrics(records: Sequence[DoneRecord]) -> tuple[dict[str, ExtensionMetric], dict[str, MetricFacts]]:
-    """What records say of metrics that aren't lifegen's own, the newest version of each; and all metrics."""
+    """Return the extension metrics in records, the newest version of each; and all metrics."""
     extensions: dict[str, ExtensionMetric] = {}
     versions: dict[str, int] = {}
     for record in records:
         for name, metric in record.extension_metrics.items():
             if (version := record.metrics.get(name, 0)) >= versions.get(name, 0):
                 extensions[name], versions[name] = metric, version
-    told = {name: facts for name, metric in extensions.items() if (facts := metric_facts(metric.facts))}
-    return extensions, told | installed_metrics()
+    recorded = {name: facts for name, metric in extensions.items() if (facts := metric_facts(metric.facts))}
+    return extensions, recorded | installed_metrics()
 
 
 def _of_newest_versions(
     shown: _Shown, metrics: Mapping[str, MetricFacts], left_out: dict[str, LeftOut]
 ) -> tuple[_Shown, dict[str, int]]:
-    """The cells of which every version is the newest, and these versions; the others are left out."""
+    """Return the cells whose versions are all the newest, and these versions; leave out the others."""
     installed = installed_versions()
-    derived = {name for name, facts in metrics.items() if facts.derived}  # computed on reading: never stale
+    derived = {name for name, facts in metrics.items() if facts.derived}  # never stale: computed on reading
     versions = [
         facts.versions | {f"metric {name}": n for name, n in facts.metrics.items() if name not in derived}
         for _, facts in shown
@@ -336,9 +336,9 @@ def _of_newest_versions(
 
 
 def _fullest(shown: _Shown, left_out: dict[str, LeftOut]) -> _Shown:
-    """One cell a scenario, method and seed: that with the most options and metrics; the others are left out."""
+    """Keep one cell of each scenario, method and seed, with the most options and metrics; leave out the others."""
     fullest = {}
-    for cell, facts in sorted(shown, key=lambda one: _parts(one[1])):
+    for cell, facts in sorted(shown, key=lambda pair: _parts(pair[1])):
         fullest[facts.scenario.label, facts.method_label, facts.seed] = cell.folder
     folders = set(fullest.values())
     for cell, _ in shown:
@@ -346,7 +346,7 @@ def _fullest(shown: _Shown, left_out: dict[str, LeftOut]) -> _Shown:
             left_out[cell.folder.name] = LeftOut(
                 Status.STALE, "made before one of its options or metrics existed; the store has it with that as well"
             )
-    return [one for one in shown if one[0].folder in folders]
+    return [(cell, facts) for cell, facts in shown if cell.folder in folders]
 
 
 def _parts(record: DoneRecord) -> int:
@@ -354,7 +354,7 @@ def _parts(record: DoneRecord) -> int:
 
 
 def _making(metrics: Mapping[str, MetricFacts], records: Collection[DoneRecord]) -> _NumberMaking:
-    installed = {name: one.version for name, one in describe("metric").items() if one.facts.get("derived")}
+    installed = {name: entry.version for name, entry in describe("metric").items() if entry.facts.get("derived")}
     others = {name for name, facts in metrics.items() if facts.derived} - installed.keys()
     newest = {name: max((record.metrics.get(name, 0) for record in records), default=0) for name in others}
     return _NumberMaking(metrics, installed, newest)
@@ -362,12 +362,12 @@ def _making(metrics: Mapping[str, MetricFacts], records: Collection[DoneRecord])
 
 @cache
 def _load_derived_metrics() -> dict[str, str]:
-    """Import the derived metrics of other packages, once in a process; returns why some can't be, by name."""
+    """Import the derived metrics of other packages, once in a process; return the reasons of failures, by name."""
     failed = {}
-    for name, one in describe("metric").items():
-        if one.facts.get("derived") and one.provider != "lifegen" and not one.error:
+    for name, entry in describe("metric").items():
+        if entry.facts.get("derived") and entry.provider != "lifegen" and not entry.error:
             try:
-                one.entry()
+                entry.entry()
             except (Exception, SystemExit) as error:
-                failed[name] = f"importing {one.module} fails: {type(error).__name__}: {error}"
+                failed[name] = f"importing {entry.module} fails: {type(error).__name__}: {error}"
     return failed

@@ -1,5 +1,5 @@
 """The leaderboard: each metric's mean over seeds and each method's rank, with their intervals, per scenario or across
-scenarios. No torch.
+scenarios.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .statistics import (
 )
 
 ACROSS = "across scenarios"
-"""What stands for the scenario where cells of several are put together."""
+"""The scenario's label in a table across scenarios."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Column:
     """One column of the printed table."""
 
     metric: str | None
-    """None: the metric that ranks"""
+    """None stands for the metric that ranks."""
     title: str
     digits: int = 1
     thousands: bool = False
     """Whether to print thousands (k) or millions (M)."""
     zero: bool = True
-    """Whether it is shown where it is 0 for all."""
+    """Whether the column is shown even if all its values are 0."""
     what: Literal["estimate", "rank", "group", "n"] = "estimate"
 
 
@@ -69,18 +69,17 @@ class Board:
 
     table: pd.DataFrame
     """scenario, method, metric, n, mean, low, high, rank, rank_low, rank_high, group; within a scenario: the upper
-    reference, competitors from the best on, the lower reference, then methods that aren't ranked: those of which a seed
-    has failed, and custom ones. References have no rank either, nor have metrics without a better direction."""
+    reference, competitors from the best on, the lower reference, then methods without a rank: with a failed seed, or
+    with custom options. References and metrics without a better direction have no rank either."""
     metrics: tuple[str, ...]
-    """in the order asked for; the first ranks"""
+    """metrics in the given order; the first one ranks"""
     scores: Scores
-    """what it was made from"""
+    """the scores of the leaderboard"""
     notes: tuple[str, ...] = field(default=())
-    """what was resampled, and what was refused"""
+    """notes on resampling, and on values that are left out"""
 
     def seeds(self, scenario: str, method: str) -> SeedCount | None:
-        """The seeds that were asked for and failed, all scenarios together in a table across them; None where all of
-        them are done."""
+        """Count the planned and failed seeds, of all scenarios in a table across them; None if all seeds are done."""
         if scenario != ACROSS:
             return self.scores.seeds.get((scenario, method))
         values = self.scores.numbers
@@ -100,15 +99,15 @@ def leaderboard(
     """Make a leaderboard.
 
     Args:
-        source: its cells that are done; the others are listed as left out.
-        metrics: which metrics; the printed table's by default, or the negative ELBO across scenarios. The first ranks.
-        scenarios: labels of those to show; all by default.
-        across: whether to put scenarios together, each metric on the scale from the lower reference (0) to the upper
-            one (1).
-        rank_custom: whether methods with options of the user's own are ranked, too.
+        source: the store or its scores; unfinished cells are listed as left out.
+        metrics: the metrics to show; the printed table's by default, or the negative ELBO across scenarios. The first
+            one ranks.
+        scenarios: labels of the scenarios to show; all by default.
+        across: whether to combine scenarios, each metric on the scale from the lower reference (0) to the upper (1).
+        rank_custom: whether to rank methods with custom options, too.
 
     Raises:
-        InputError: there is nothing to rank, or a metric or scenario isn't there.
+        InputError: there is nothing to rank, or a metric or scenario is missing.
     """
     scores = source if isinstance(source, Scores) else scores_of(source)
     if metrics:
@@ -118,8 +117,8 @@ def leaderboard(
     values = scores.numbers.dropna(subset="value")
     measured = set(values["metric"].unique())
     nonzero = set(values.loc[values["value"] != 0, "metric"].unique())
-    there = {one.metric for one in COLUMNS if one.metric in (measured if one.zero else nonzero)}
-    default = ["negative_elbo"] if across else [one.metric for one in COLUMNS if one.metric and one.metric in there]
+    shown = [column.metric for column in COLUMNS if column.metric in (measured if column.zero else nonzero)]
+    default = ["negative_elbo"] if across else [metric for metric in shown if metric]
     chosen = tuple(dict.fromkeys(metrics or default))
     values = values[values["metric"].isin(chosen)]
     unranked = set(scores.references) | (set() if rank_custom else scores.custom)
@@ -140,11 +139,11 @@ _NO_RANK = (None, None, None, None)
 def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows, list[str]]:
     rows: _Rows = []
     for (scenario, metric), group in values.groupby(["scenario", "metric"]):
-        by_method = {str(method): [one.to_numpy()] for method, one in group.groupby("method")["value"]}
+        by_method = {str(method): [runs.to_numpy()] for method, runs in group.groupby("method")["value"]}
         better, most = scores.better(metric), scores.most(metric)
         resting = unranked | scores.failing([scenario])
         places = {} if better is None else ranks(
-            {method: [np.minimum(one, most) for one in groups] for method, groups in by_method.items()
+            {method: [np.minimum(runs, most) for runs in groups] for method, groups in by_method.items()
              if method not in resting}, _mean, lower_is_better=better == "lower",
         )  # fmt: skip
         rows += [
@@ -163,27 +162,29 @@ def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[_
     resting = unranked | scores.failing()
     for metric, group in values.groupby("metric"):
         scaled: dict[str, dict[str, pd.Series]] = {}
-        for scenario, one in group.groupby("scenario"):
+        for scenario, runs in group.groupby("scenario"):
             try:
-                scaled[str(scenario)] = _scaled(one, scores, str(metric))
+                scaled[str(scenario)] = _scaled(runs, scores, str(metric))
             except ValueError as error:
-                notes.append(f"{metric} of {scenario} isn't in it: {error}.")
+                notes.append(f"{metric} of {scenario} is left out: {error}.")
         if not scaled:
             continue
         everywhere = set.intersection(*map(set, scaled.values()))
         if absent := sorted(set().union(*scaled.values()) - everywhere):
-            notes.append(f"{metric}: not in every scenario, so not in it: {', '.join(absent)}.")
+            notes.append(f"{metric}: left out, since they aren't in every scenario: {', '.join(absent)}.")
         by_method: dict[str, list[np.ndarray]] = {method: [] for method in sorted(everywhere)}
         for scenario in sorted(scaled):
-            # Equal seeds for all: else a method with more seeds where it does well would win.
-            found = pd.DataFrame({method: scaled[scenario][method] for method in by_method})
-            common = found.dropna()
-            if len(common) < len(found):
-                notes.append(f"{metric} of {scenario}: {len(common)} of {len(found)} seeds, those that all have.")
+            # Equal seeds for all, else a method with more seeds in its good scenarios would win.
+            runs = pd.DataFrame({method: scaled[scenario][method] for method in by_method})
+            common = runs.dropna()
+            if len(common) < len(runs):
+                notes.append(
+                    f"{metric} of {scenario} uses the {len(common)} of {len(runs)} seeds that all methods have."
+                )
             for method, groups in by_method.items():
                 groups.append(common[method].to_numpy())
-        if min(len(one) for groups in by_method.values() for one in groups) == 0:
-            notes.append(f"{metric}: there is a scenario without a seed that all have.")
+        if min(len(runs) for groups in by_method.values() for runs in groups) == 0:
+            notes.append(f"{metric}: in one scenario no seed is common to all methods.")
             continue
         competing = {method: groups for method, groups in by_method.items() if method not in resting}
         places = ranks(competing, interquartile_mean, lower_is_better=False)
@@ -216,7 +217,7 @@ def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[_
 
 
 def _notes_on_ranks(rows: _Rows) -> list[str]:
-    """What is behind rank intervals and tie groups, as far as there are any."""
+    """Explain rank intervals and tie groups, if there are any."""
     notes = []
     if any(row[8] is not None for row in rows):
         notes.append(
@@ -230,23 +231,25 @@ def _notes_on_ranks(rows: _Rows) -> list[str]:
 
 
 def _scaled(values: pd.DataFrame, scores: Scores, metric: str) -> dict[str, pd.Series]:
-    """Each method's values in one scenario on the references' scale, by seed."""
+    """Put each method's values in one scenario on the references' scale, by seed."""
     better, most = scores.better(metric), scores.most(metric)
     if better is None:
         raise ValueError("neither lower nor higher is better")
     values = values.assign(value=values["value"].clip(upper=most))
-    by_method = {str(method): one.set_index("seed")["value"] for method, one in values.groupby("method")}
-    found = {}
+    by_method = {str(method): runs.set_index("seed")["value"] for method, runs in values.groupby("method")}
+    references = {}
     for which in ("lower", "upper"):
         names = [method for method in by_method if scores.references.get(method) == which]
         plain = [method for method in names if method == base_name(method)] or names
         if len(plain) != 1:
-            raise ValueError(f"it takes one {which} reference, and there are {len(plain)} with a value")
-        found[which] = by_method[plain[0]]
-    if (found["upper"].mean() > found["lower"].mean()) != (better == "higher"):
+            raise ValueError(f"needs exactly one {which} reference; {len(plain)} have a value")
+        references[which] = by_method[plain[0]]
+    if (references["upper"].mean() > references["lower"].mean()) != (better == "higher"):
         raise ValueError("the upper reference isn't better than the lower one")
-    lower, upper = (found[which].to_numpy() for which in ("lower", "upper"))
-    return {method: pd.Series(normalised(one.to_numpy(), lower, upper), one.index) for method, one in by_method.items()}
+    lower, upper = (references[which].to_numpy() for which in ("lower", "upper"))
+    return {
+        method: pd.Series(normalised(runs.to_numpy(), lower, upper), runs.index) for method, runs in by_method.items()
+    }
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -256,7 +259,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 def _ordered(
     table: pd.DataFrame, metrics: Sequence[str], scores: Scores, unranked: set[str], across: bool
 ) -> pd.DataFrame:
-    """As :class:`Board` says; methods without a rank by the first metric's mean, best first, then by name."""
+    """Sort as in :class:`Board`; methods without a rank by the first metric's mean, best first, then by name."""
     places = {"upper": 0, "lower": 2}
     pairs = [(str(scenario), str(method)) for scenario, method in zip(table["scenario"], table["method"], strict=True)]
     failing = {scenario: scores.failing(None if across else [scenario]) for scenario, _ in set(pairs)}

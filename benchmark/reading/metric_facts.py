@@ -1,4 +1,4 @@
-"""What readers need to know of a metric: from the installed ones, or from what records say of others. No torch."""
+"""Facts on metrics for readers: of installed metrics, and of others from the records."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from ..discovery.index import describe
 
 
 class MetricFacts(BaseModel):
-    """A metric as tables and figures use it."""
+    """A metric's facts for tables and figures."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     unit: str = ""
     better: Literal["lower", "higher"] | None = None
     over_intervals: Literal["last", "sum", "max"] = "last"
-    """How one number of a whole cell comes from the values per interval."""
+    """How a cell's one number is made from the values per interval."""
     derived: bool = False
     """Whether it is computed from the stored matrix."""
     most: Annotated[float, Field(allow_inf_nan=False)] | None = None
-    """The value that is as good as it gets: what lies above ranks as it."""
+    """The best value; higher ones rank as this one."""
     summary: str = ""
 
 
 def metric_facts(facts: Mapping[str, Any]) -> MetricFacts | None:
-    """A metric's facts as they were registered, from a record or a published folder; None if they aren't any."""
+    """Read a metric's registered facts from a record or a published folder; None if they can't be read."""
     try:
         return MetricFacts.model_validate(facts)
     except ValidationError:
@@ -35,9 +35,9 @@ def metric_facts(facts: Mapping[str, Any]) -> MetricFacts | None:
 
 
 def installed_metrics() -> dict[str, MetricFacts]:
-    """The metrics that are installed and can be used, by name."""
-    found = {}
+    """Return the facts of the installed, usable metrics, by name."""
+    metrics = {}
     for name, entry in describe("metric").items():
         if not entry.error and (facts := metric_facts({**entry.facts, "summary": entry.summary})):
-            found[name] = facts
-    return found
+            metrics[name] = facts
+    return metrics

@@ -1,4 +1,4 @@
-"""How far a store is, and what is left: cells, time and bytes. No torch."""
+"""The progress of a store, and the cells, time and bytes that are left."""
 
 from __future__ import annotations
 
@@ -18,54 +18,54 @@ from .current import Current, LeftOut, current_of
 
 @dataclass(frozen=True)
 class Item:
-    """One cell, as it stands."""
+    """One cell and its status."""
 
     name: str
     status: Status
     reason: str
     scenario: str = ""
-    """Label"""
+    """The scenario's label"""
     method: str = ""
-    """Label"""
+    """The method's label"""
     left: float = 0.0
-    """Part of the work that is still to do, from 0 to 1"""
+    """Share of the work that is left, from 0 to 1"""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """How far a store is."""
+    """The progress of a store."""
 
     store: Store
     items: list[Item]
     unreadable: list[str]
     """Plans that can't be read, and why"""
     stored: Mapping[str, StoredCell] = field(default_factory=dict)
-    """The cells that the store has, by name"""
+    """The store's cells, by name"""
 
     @property
     def counts(self) -> dict[str, int]:
-        """Cells of each status that occurs, in the order of :class:`Status`."""
+        """Numbers of cells by status, in the order of :class:`Status`."""
         numbers = {str(status): sum(item.status == status for item in self.items) for status in Status}
         return {status: number for status, number in numbers.items() if number}
 
     @cached_property
     def hours_left(self) -> float | None:
-        """Hours of one cell at a time for all that is left, as long as those like it took; None before one is done."""
+        """Hours for all work left, one cell at a time, estimated from similar cells; None before a cell is done."""
         return self._expected(_hours)
 
     @cached_property
     def bytes_now(self) -> int:
-        """What all cells' folders take."""
+        """Bytes of all cells' folders."""
         return sum(map(size_of, self.stored.values()))
 
     @cached_property
     def bytes_left(self) -> float | None:
-        """What those that are left will add, as much as those like them take; None before one is done."""
+        """Bytes that the cells left will add, estimated from similar cells; None before a cell is done."""
         return self._expected(size_of)
 
     @cached_property
     def state_bytes(self) -> int:
-        """The largest state of an interval boundary that is there now; each running cell comes to have one."""
+        """Bytes of the largest saved state now; each running cell comes to have one."""
         sizes = [0]
         for file in (self.store.path / "cells").glob("*/state.safetensors"):
             with suppress(FileNotFoundError):  # its cell is done
@@ -73,17 +73,17 @@ class Overview:
         return max(sizes)
 
     def _expected(self, cost: Callable[[StoredCell], float]) -> float | None:
-        """The summed cost of what is left, each cell at the mean of those like it that are done: of the same scenario
-        and method, else of either, else of all."""
-        known: dict[tuple[str, ...], list[float]] = {}
+        """Estimate the cost of all work left, each cell at the mean of similar finished cells: of the same scenario and
+        method, else of the method, the scenario, or all."""
+        costs: dict[tuple[str, ...], list[float]] = {}
         for item in self.items:
             if item.status == Status.DONE:
                 value = cost(self.stored[item.name])
                 for key in _likeness(item):
-                    known.setdefault(key, []).append(value)
-        if not known:
+                    costs.setdefault(key, []).append(value)
+        if not costs:
             return None
-        means = {key: fmean(values) for key, values in known.items()}
+        means = {key: fmean(values) for key, values in costs.items()}
         return sum(item.left * next(means[key] for key in _likeness(item) if key in means) for item in self.items)
 
 
@@ -96,11 +96,11 @@ def _hours(cell: StoredCell) -> float:
 
 
 def overview(source: Store | Current, cells: Iterable[Cell] | None = None) -> Overview:
-    """How far a store is.
+    """Make the overview of a store.
 
     Args:
         source: the store, which may be empty.
-        cells: those to look at; all that the store has or was asked for by default.
+        cells: the cells to list; all stored and planned cells by default.
     """
     current = current_of(source)
     stored = {cell.folder.name: cell for cell in current.stored}
@@ -142,10 +142,10 @@ def _item(
 
 
 def size_of(cell: StoredCell) -> int:
-    """Bytes of all files in a cell's folder."""
+    """Add up the bytes of all files in a cell's folder."""
     total = 0
-    with suppress(OSError):  # it is gone, or can't be read
+    with suppress(OSError):  # the folder is gone, or can't be read
         for file in cell.folder.iterdir():
-            with suppress(OSError):  # it was a lock, or is being replaced
+            with suppress(OSError):  # the file was a lock, or is being replaced
                 total += file.stat().st_size
     return total

@@ -1,4 +1,4 @@
-"""Where a store's cells come from: the commands that make them, and what they were made on. No torch."""
+"""The origin of a store's cells: the commands that make them, and their machines and versions."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from .current import Current, current_of
 
 
 def suite_of(source: Current | Store) -> str | None:
-    """The suite that the store holds in full and nothing else, if there is one."""
+    """Return the suite whose cells are exactly the store's, if there is one."""
     current = current_of(source)
     names = {cell.folder.name for cell in current.stored}
     return next((name for name in suites() if _suite_cells(name) == names), None)
 
 
 def commands(source: Current | Store) -> list[str]:
-    """The ``lifegen run`` lines that make the cells of a store: a suite's, where the store has the whole suite, and one
-    for each set of scenarios × methods × seeds of the others."""
+    """Return the ``lifegen run`` lines that make the cells of a store: one for each suite that it has in full, and one
+    for each other set of scenarios × methods × seeds."""
     current = current_of(source)
     unusable = (Status.DAMAGED, Status.INCOMPATIBLE, Status.FOREIGN)
     cells = [(cell, cell.facts) for cell in current.stored if cell.facts and cell.status not in unusable]
@@ -36,24 +36,24 @@ def commands(source: Current | Store) -> list[str]:
     lines = []
     while cells:
         names = {cell.folder.name for cell, _ in cells}
-        of_suites = {name: wanted for name in suites() if (wanted := _suite_cells(name)) and wanted <= names}
+        of_suites = {name: of_suite for name in suites() if (of_suite := _suite_cells(name)) and of_suite <= names}
         if not of_suites:
             break
-        name = max(of_suites, key=lambda one: len(of_suites[one]))
+        name = max(of_suites, key=lambda suite: len(of_suites[suite]))
         lines.append(f"lifegen run --suite {name}{metrics} --out {out(current)}")
         cells = [(cell, facts) for cell, facts in cells if cell.folder.name not in of_suites[name]]
     return lines + [_line(*key, [*group], f"{metrics} --out {out(current)}") for key, group in _blocks(cells).items()]
 
 
 def out(source: Current | Store) -> str:
-    """Where the commands write, as a word of a command line: the store's name in ``runs``."""
+    """Return the commands' folder as a word of a command line: the store's name in ``runs``."""
     store = source if isinstance(source, Store) else source.store
     return shlex.quote(Path("runs", store.path.resolve().name).as_posix())
 
 
 def circumstances(source: Current | Store) -> pd.DataFrame:
-    """What the cells that are shown were made on: one row per machine and set of versions, with the number of cells,
-    the hours that they took together, and the first and the last day."""
+    """List where the shown cells were made: one row per machine and set of versions, with the number of cells, their
+    hours together, and the first and the last day."""
     rows = []
     for cell in current_of(source).cells:
         facts = cell.facts
@@ -77,27 +77,27 @@ def circumstances(source: Current | Store) -> pd.DataFrame:
 
 
 def versions(source: Current | Store) -> dict[str, int]:
-    """The versions that the numbers shown depend on: of the protocol, scenarios, methods and metrics."""
-    found: dict[str, int] = {}
+    """Return the versions of protocol, scenarios, methods and metrics behind the shown numbers."""
+    numbers: dict[str, int] = {}
     for cell in current_of(source).cells:
-        found |= dict(sorted(cell.facts.all_versions.items()))
-    return found
+        numbers |= dict(sorted(cell.facts.all_versions.items()))
+    return numbers
 
 
 def files(source: Current | Store) -> dict[str, str]:
-    """The texts of the files that scenarios, methods and metrics of the cells that are shown come from, by name; with
-    their digests where names are the same."""
-    found = {digest: file for cell in current_of(source).cells for digest, file in files_of(cell.record).items()}
-    times = Counter(file.name for file in found.values())
+    """Return the texts of the files of the shown cells' scenarios, methods and metrics, by name; equal names get their
+    digests."""
+    shown = {digest: file for cell in current_of(source).cells for digest, file in files_of(cell.record).items()}
+    times = Counter(file.name for file in shown.values())
     return {
         file.name if times[file.name] == 1 else f"{file.name.removesuffix('.py')}-{digest}.py": file.text
-        for digest, file in found.items()
+        for digest, file in shown.items()
     }
 
 
 @cache
 def _suite_cells(name: str) -> frozenset[str]:
-    """The names of the cells of a suite that comes with lifegen; none if it names an extension that isn't here."""
+    """Return the names of a suite's cells; none if the suite names an extension that isn't installed here."""
     try:
         return frozenset(cell.name for cell in cells_of(name))
     except ValueError:
@@ -108,14 +108,14 @@ _Key = tuple[tuple[str, ...], tuple[int, ...], str]
 
 
 def _blocks(cells: Iterable[tuple[StoredCell, Record]]) -> dict[_Key, dict[str, None]]:
-    """Methods by the scenarios, seeds and precision that they were run with."""
-    asked: dict[tuple[str, str], set[tuple[str, int]]] = {}
+    """Group methods by the scenarios, seeds and precision that they were run with."""
+    runs: dict[tuple[str, str], set[tuple[str, int]]] = {}
     for cell, facts in cells:
         files_by_digest = files_of(cell.record)
         method, scenario = (_named(part, files_by_digest) for part in (facts.method, facts.scenario))
-        asked.setdefault((method, facts.precision), set()).add((scenario, facts.seed))
+        runs.setdefault((method, facts.precision), set()).add((scenario, facts.seed))
     blocks: dict[_Key, dict[str, None]] = {}
-    for (method, precision), pairs in asked.items():
+    for (method, precision), pairs in runs.items():
         by_scenario: dict[str, set[int]] = {}
         for scenario, seed in pairs:
             by_scenario.setdefault(scenario, set()).add(seed)
@@ -128,7 +128,7 @@ def _blocks(cells: Iterable[tuple[StoredCell, Record]]) -> dict[_Key, dict[str, 
 
 
 def _named(part: Scenario | Method, files_by_digest: Mapping[str, PluginFile]) -> str:
-    """What the command line calls a cell's scenario or method."""
+    """Write a cell's scenario or method for the command line."""
     file = files_by_digest.get(part.file or "")
     return f"{file.name}:{part.label}" if file else part.label
 
@@ -144,7 +144,7 @@ def _line(scenarios: Sequence[str], seeds: Sequence[int], precision: str, method
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """0, 1, 2, 5 as ``0-2,5``."""
+    """Write 0, 1, 2, 5 as ``0-2,5``."""
     runs: list[list[int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][-1] + 1:

@@ -1,4 +1,4 @@
-"""One number per metric of each finished cell, from a store or from a published table: what is compared. No torch."""
+"""Scores: one number per metric of each finished cell, from a store or from a published table."""
 
 from __future__ import annotations
 
@@ -22,60 +22,59 @@ from .summary import summarise
 from .table import is_published, published_table
 
 FACTS = "leaderboard.json"
-"""In a published folder: what its measurements don't say of methods and cells, as ``tables.to_json`` writes it."""
+"""The file of a published folder with further facts on methods and cells; ``tables.to_json`` writes it."""
 _PRECISION = re.compile(rf" \(({'|'.join(PRECISIONS)})\)$")
 
 
 @dataclass(frozen=True)
 class Scores:
-    """What leaderboards and comparisons are made of."""
+    """The numbers and facts behind leaderboards and comparisons."""
 
     name: str
-    """of the store or the file, for messages"""
+    """name of the store or the file, for messages"""
     numbers: pd.DataFrame
     """scenario, method, seed, metric, value; NaN where a metric is undefined after a cell's last interval"""
     references: Mapping[str, str]
-    """"upper" or "lower", of the methods that frame a table"""
+    """the references of tables: "upper" or "lower", by method"""
     uses: Mapping[str, tuple[str, ...]]
-    """what methods are told beyond the images of the current interval"""
+    """information that methods get beyond the images of the current interval"""
     custom: frozenset[str] = frozenset()
-    """methods with options of the user's own: neither the defaults nor a suite's variant; references aren't among them
-    """
+    """methods with custom options: neither the defaults nor a suite's variant; references never count"""
     metrics: Mapping[str, MetricFacts] = field(default_factory=installed_metrics)
-    """what is known of metrics, by name"""
+    """facts on metrics, by name"""
     extensions: Mapping[str, ExtensionMetric] = field(default_factory=dict)
-    """what records say of metrics that aren't lifegen's own"""
+    """extension metrics in the records"""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """cells that have no numbers here, each with the reason"""
+    """cells without numbers here, each with the reason"""
     seeds: Mapping[tuple[str, str], SeedCount] = field(default_factory=dict)
-    """by scenario and method, where not all seeds that were asked for are done"""
+    """planned and failed seeds by scenario and method, if not all are done"""
     notes: tuple[str, ...] = ()
-    """what is to be said of the numbers"""
+    """remarks on the numbers"""
 
     def scenario(self, label: str) -> pd.DataFrame:
-        """The values of one scenario.
+        """Return the values of one scenario.
 
         Raises:
-            InputError: there is none of this label.
+            InputError: there is no scenario with this label.
         """
-        found = self.numbers[self.numbers["scenario"] == label]
-        if found.empty:
+        values = self.numbers[self.numbers["scenario"] == label]
+        if values.empty:
             raise unknown(f"scenario in {self.name}:", label, self.scenarios)
-        return found
+        return values
 
     def better(self, metric: str) -> str | None:
-        """ "lower", "higher", or None where neither is better."""
-        known = self.metrics.get(metric)
-        return known.better if known else None
+        """Return "lower" or "higher"; None if neither is better."""
+        facts = self.metrics.get(metric)
+        return facts.better if facts else None
 
     def most(self, metric: str) -> float:
-        """The value beyond which nothing is better."""
-        known = self.metrics.get(metric)
-        return float("inf") if known is None or known.most is None else known.most
+        """Return the best value: higher ones rank as this one."""
+        facts = self.metrics.get(metric)
+        return float("inf") if facts is None or facts.most is None else facts.most
 
     def failing(self, scenarios: Iterable[str] | None = None) -> frozenset[str]:
-        """The methods of which a seed has failed in some of these scenarios: the seeds that are left may be the easy
-        ones, so these methods aren't ranked.
+        """Return the methods with a failed seed in one of these scenarios. They aren't ranked, since the other seeds
+        may be the easy ones.
 
         Args:
             scenarios: labels; all by default.
@@ -88,33 +87,33 @@ class Scores:
         return sorted(self.numbers["scenario"].unique())
 
     def check_metrics(self, metrics: Iterable[str]) -> None:
-        """See whether any of these can be shown.
+        """Check that metrics can be shown.
 
         Raises:
-            InputError: one isn't there, or none has a value.
+            InputError: a metric is missing, or none has a value.
         """
-        known = set(self.numbers["metric"])
+        measured = set(self.numbers["metric"])
         has_value = set(self.numbers.dropna()["metric"])
-        there = ", ".join(sorted(has_value))
+        names = ", ".join(sorted(has_value))
         for metric in metrics:
-            if metric not in known and metric in self.metrics:
+            if metric not in measured and metric in self.metrics:
                 raise InputError(
-                    f"{metric}: no cell has one number of it, since it is a trace over steps or wasn't measured; "
-                    f"there are {there}"
+                    f"{metric}: no cell has a single number for it: it is a trace over steps, or wasn't measured; "
+                    f"there are {names}"
                 )
-            if metric not in known:
-                raise unknown(f"metric in {self.name}:", metric, known)
+            if metric not in measured:
+                raise unknown(f"metric in {self.name}:", metric, measured)
         if has_value.isdisjoint(metrics):
             raise InputError(
-                f"{', '.join(metrics)}: undefined after the last interval of every cell; there are {there}"
+                f"{', '.join(metrics)}: undefined after the last interval of every cell; there are {names}"
             )
 
 
 def scores_of(source: Current | Store | Path | str) -> Scores:
-    """The scores of a store, or of a published folder or table (as ``load`` reads it).
+    """Return the scores of a store, or of a published folder or table.
 
     Raises:
-        InputError: there is none, it has no finished cell, or one of its cells can't be read.
+        InputError: nothing is there, the store has no finished cell, or a cell can't be read.
     """
     if isinstance(source, Path | str) and is_published(source):
         return published_scores(published_table(source), source)
@@ -124,8 +123,8 @@ def scores_of(source: Current | Store | Path | str) -> Scores:
     if not cells:
         first = next((f"{name}: {reason}" for name, reason in left_out.items()), None)
         why = f"; {len(left_out)} left out, the first, {first}" if first else ""
-        raise InputError(f"{path} has no finished cell to show; `lifegen run --out {path}` goes on with it{why}")
-    found = [
+        raise InputError(f"{path} has no finished cell to show; finish it with `lifegen run ... --out {path}`{why}")
+    numbers = [
         (cell.scenario, cell.method, cell.seed, metric, value)
         for cell in cells
         for metric, value in cell.numbers.items()
@@ -136,7 +135,7 @@ def scores_of(source: Current | Store | Path | str) -> Scores:
     custom = _custom(labels)
     return Scores(
         str(path),
-        _frame(found),
+        _frame(numbers),
         references,
         {method: tuple(facts.uses) for method, facts in methods.items()},
         frozenset(method for method, facts in methods.items() if facts.label in custom) - references.keys(),
@@ -149,7 +148,7 @@ def scores_of(source: Current | Store | Path | str) -> Scores:
 
 
 class SeedRow(BaseModel):
-    """A method's seeds in one scenario, as JSON has them."""
+    """A method's seeds in one scenario, in JSON."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -160,7 +159,7 @@ class SeedRow(BaseModel):
 
 
 class _Facts(BaseModel):
-    """The part of ``leaderboard.json`` that is read again."""
+    """The part of ``leaderboard.json`` for readers."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
@@ -173,26 +172,26 @@ class _Facts(BaseModel):
 
 
 def published_scores(table: pd.DataFrame, path: Path | str) -> Scores:
-    """The scores of a published table.
+    """Return the scores of a published table.
 
     Args:
         table: the tidy table.
         path: the published folder, or the file.
 
     Raises:
-        InputError: its ``leaderboard.json`` can't be read, or one seed is there twice.
+        InputError: its ``leaderboard.json`` can't be read, or a seed occurs twice.
     """
     methods = list(table["method"].unique())
     facts = _facts(Path(path) / FACTS) or _facts_of_installed(methods)
-    told = {name: known for name, metric in facts.metrics.items() if (known := metric_facts(metric.facts))}
-    metrics = told | installed_metrics()
-    over = {name: known.over_intervals for name, known in metrics.items()}
-    found = []
-    table = table[table["step"].isna()].astype(object).where(lambda values: values.notna(), None)
+    recorded = {name: fact for name, metric in facts.metrics.items() if (fact := metric_facts(metric.facts))}
+    metrics = recorded | installed_metrics()
+    over = {name: metric.over_intervals for name, metric in metrics.items()}
+    values = []
+    table = table[table["step"].isna()].astype(object).where(lambda cells: cells.notna(), None)
     for (scenario, method, seed, _), rows in table.groupby(["scenario", "method", "seed", "cell"]):
         numbers = summarise(rows[["interval", "distribution", "metric", "value"]].to_dict("records"), over)
-        found += [(scenario, method, seed, metric, value) for metric, value in numbers.items()]
-    frame = _frame(found)
+        values += [(scenario, method, seed, metric, value) for metric, value in numbers.items()]
+    frame = _frame(values)
     if (twice := frame.duplicated(["scenario", "method", "seed", "metric"])).any():
         row = frame[twice].iloc[0]
         raise InputError(f"{path} has two cells of {row['scenario']}, {row['method']} and seed {row['seed']}")
@@ -210,7 +209,7 @@ def published_scores(table: pd.DataFrame, path: Path | str) -> Scores:
 
 
 def _facts(file: Path) -> _Facts | None:
-    """What a published folder says beside its measurements; None where there is no such file."""
+    """Read a published folder's further facts; None if there is no such file."""
     try:
         return _Facts.model_validate_json(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
@@ -227,9 +226,9 @@ def _facts(file: Path) -> _Facts | None:
 
 
 def _facts_of_installed(methods: Iterable[str]) -> _Facts:
-    """What can be known of methods where there is nothing but their labels."""
-    known = describe("method")
-    of = {method: known[base].facts for method in methods if (base := base_name(method)) in known}
+    """Make the facts on methods from their labels alone."""
+    entries = describe("method")
+    of = {method: entries[base].facts for method in methods if (base := base_name(method)) in entries}
     labels = {method: _PRECISION.sub("", method) for method in methods}
     custom = _custom(labels.values())
     return _Facts(
@@ -239,15 +238,15 @@ def _facts_of_installed(methods: Iterable[str]) -> _Facts:
     )
 
 
-def _frame(found: list[tuple[str, str, int, str, float | None]]) -> pd.DataFrame:
-    return pd.DataFrame(found, columns=["scenario", "method", "seed", "metric", "value"]).astype({"value": float})
+def _frame(values: list[tuple[str, str, int, str, float | None]]) -> pd.DataFrame:
+    return pd.DataFrame(values, columns=["scenario", "method", "seed", "metric", "value"]).astype({"value": float})
 
 
 def _custom(labels: Iterable[str]) -> frozenset[str]:
-    """The labels with options that no suite names, of those that come with lifegen."""
+    """Return the labels with options that none of lifegen's suites names."""
     with_options = frozenset(label for label in labels if ":" in label)
     if not with_options:
         return frozenset()
-    from ..cells.suite import named_variants  # it takes jsonschema, a third of a second
+    from ..cells.suite import named_variants  # it imports jsonschema, a third of a second
 
     return with_options - named_variants()

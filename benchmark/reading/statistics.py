@@ -1,11 +1,11 @@
-"""Statistics over seeds and over scenarios, on numpy and scipy. No torch.
+"""Statistics over seeds and over scenarios, on numpy and scipy.
 
-Point estimates come from all the data, never from resampling. Whatever is resampled is resampled by a generator with a
-fixed seed, so that the same data give the same interval.
+Point estimates come from all the data, never from resampling. Resampling uses a generator with a fixed seed, so that
+the same data give the same interval.
 
-Resampling few seeds says too little about the spread: at three seeds a plain percentile interval of 95 % covers some
+Resampling few seeds says too little about the spread: at three seeds a plain percentile interval of 95 % covers about
 75 %. So deviations of resampled values from the estimate are stretched to the width that Student's t has at these
-numbers of seeds (:func:`stretched_draws`), and :func:`coverage` measures what that gives. Below three seeds a
+numbers of seeds (:func:`stretched_draws`), and :func:`coverage` measures the result. Below three seeds a
 resampled interval is refused.
 """
 
@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
     n: int
     mean: float
     low: float | None
-    """None where n is too small to say anything about the spread."""
+    """None if n is too small to estimate the spread."""
     high: float | None
 
 
@@ -61,11 +61,11 @@ def interquartile_mean(values: np.ndarray) -> np.ndarray:
 
 
 Statistic = Callable[[np.ndarray], np.ndarray]
-"""Of the runs on the last axis."""
+"""A function of the runs on the last axis."""
 
 
 def resampled(groups: Groups, generator: np.random.Generator, draws: int = DRAWS) -> list[np.ndarray]:
-    """Each stratum's runs resampled with replacement, (draws, runs) each."""
+    """Resample each stratum's runs with replacement, (draws, runs) each."""
     return [group[generator.integers(len(group), size=(draws, len(group)))] for group in groups]
 
 
@@ -90,12 +90,12 @@ def stretched_draws(
     drawn = resampled(groups, generator, draws)
     point = statistic(np.concatenate(groups))
     values: np.ndarray = statistic(np.concatenate(drawn, axis=1))
-    if len(groups) == 1:  # most tables: what the one adds alone is known
+    if len(groups) == 1:  # most tables; the only stratum has all the variance
         parts = np.array([np.var(values)])
     else:
         fixed = [np.broadcast_to(group, (draws, len(group))) for group in groups]
         alone = [[*fixed[:i], drawn[i], *fixed[i + 1 :]] for i in range(len(groups))]
-        parts = np.array([np.var(statistic(np.concatenate(one, axis=1))) for one in alone])
+        parts = np.array([np.var(statistic(np.concatenate(strata, axis=1))) for strata in alone])
     if parts.max() == 0:
         return values
     parts /= parts.max()  # only their ratios count
@@ -147,8 +147,8 @@ def coverage(n: int, spreads: tuple[float, ...] = (1,), simulations: int = 1000,
     hits = 0
     for _ in range(simulations):
         groups = [generator.normal(0, spread, n) for spread in spreads]
-        found = bootstrap_interval(groups, interquartile_mean, draws=draws, generator=generator)
-        hits += found.low is not None and found.high is not None and found.low <= 0 <= found.high
+        estimate = bootstrap_interval(groups, interquartile_mean, draws=draws, generator=generator)
+        hits += estimate.low is not None and estimate.high is not None and estimate.low <= 0 <= estimate.high
     return hits / simulations
 
 
@@ -158,7 +158,7 @@ class Rank(NamedTuple):
     rank: int
     """1 is the best; equal estimates share the better rank."""
     low: int | None
-    """Best and worst rank in the central 95 % of the resampled tables; None where a method has too few runs."""
+    """Best and worst rank in the central 95 % of the resampled tables; None if a method has too few runs."""
     high: int | None
     group: int | None
     """Tie group, from 1: the best method that isn't in an earlier group, and all later ones that are at least as good
@@ -171,11 +171,11 @@ def ranks(
     lower_is_better: bool = True,
     level: float = LEVEL,
 ) -> dict[str, Rank]:
-    """Ranks with intervals, and tie groups, best first.
+    """Compute ranks with intervals, and tie groups, best first.
 
-    A resampled table has for each method one of its :func:`stretched_draws`: its runs are resampled with replacement
-    within their stratum and independently of the other methods (equal seeds are paired, which this doesn't use: see
-    :func:`paired`). Nothing is corrected for the number of methods.
+    A resampled table has one of the :func:`stretched_draws` of each method: runs are resampled with replacement within
+    their stratum and independently of other methods (only :func:`paired` uses that equal seeds are paired). Nothing is
+    corrected for the number of methods.
 
     Args:
         values: each method's runs by stratum.
@@ -206,13 +206,13 @@ def ranks(
 
 
 def _places(values: np.ndarray) -> np.ndarray:
-    """Ranks in each row, from 1, the lowest first; equal values share the better rank."""
+    """Rank the values in each row from 1, the lowest first; equal values share the better rank."""
     order = np.argsort(values, axis=1)
     ordered = np.take_along_axis(values, order, axis=1)
     is_first = np.diff(ordered, axis=1, prepend=-np.inf) > 0
-    found = np.maximum.accumulate(np.where(is_first, np.arange(values.shape[1]), 0), axis=1) + 1
+    ranked = np.maximum.accumulate(np.where(is_first, np.arange(values.shape[1]), 0), axis=1) + 1
     places = np.empty_like(order)
-    np.put_along_axis(places, order, found, axis=1)
+    np.put_along_axis(places, order, ranked, axis=1)
     return places
 
 
@@ -222,18 +222,18 @@ class Paired(NamedTuple):
     difference: Estimate
     """a − b, its mean and t interval over the seeds"""
     correlation: float | None
-    """Of a and b over seeds: how much pairing helps. None below three seeds or without spread."""
+    """Correlation of a and b over seeds: how much pairing helps. None below three seeds or without spread."""
     effect: float | None
-    """Mean difference over the differences' standard deviation, with Hedges' correction for few seeds. None below three
-    seeds, where the correction leaves nothing, or without spread."""
+    """Mean difference over the differences' standard deviation, with Hedges' correction for few seeds. None below
+    three seeds, where the correction is 0, or without spread."""
     probability: float
-    """That a run of a has a lower value than a run of b: over all pairs of runs, ties count a half."""
+    """Probability that a run of a has a lower value than a run of b, over all pairs of runs; ties count a half."""
     resolvable: float | None
     """The smallest true difference that the t test at 5 % would find in 80 % of experiments with this many seeds and
     this spread. None at one seed, or without spread."""
     unpaired: float | None
-    """Half of the interval that the same values would have without pairing (equal variances, 2n − 2 degrees of
-    freedom): pairing helps where the difference's is smaller. None at one seed."""
+    """Half of the interval without pairing (equal variances, 2n − 2 degrees of freedom); pairing helps if the
+    difference's is smaller. None at one seed."""
 
 
 def paired(a: Sequence[float], b: Sequence[float], level: float = LEVEL, power: float = 0.8) -> Paired:
@@ -243,7 +243,7 @@ def paired(a: Sequence[float], b: Sequence[float], level: float = LEVEL, power: 
         a: one value per seed.
         b: the other method's, in the same order.
         level: of the interval.
-        power: of the resolvable difference.
+        power: power for the resolvable difference.
     """
     first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
     n = len(first)
@@ -258,7 +258,7 @@ def paired(a: Sequence[float], b: Sequence[float], level: float = LEVEL, power: 
         both = np.var(first, ddof=1) + np.var(second, ddof=1)
         unpaired = float(stdtrit(2 * n - 2, (1 + level) / 2) * np.sqrt(both / n))
     if spread > 0:
-        shift = nctdtrinc(n - 1, 1 - power, stdtrit(n - 1, (1 + level) / 2))  # of the noncentral t; its far tail is 0
+        shift = nctdtrinc(n - 1, 1 - power, stdtrit(n - 1, (1 + level) / 2))  # noncentral t; its far tail is 0
         resolvable = float(shift * spread / np.sqrt(n))
     wins = float(np.sign(second[None, :] - first[:, None]).mean())
     estimate = mean_interval(differences.tolist(), level)
@@ -266,7 +266,7 @@ def paired(a: Sequence[float], b: Sequence[float], level: float = LEVEL, power: 
 
 
 def t_test(differences: Sequence[float]) -> float | None:
-    """Two-sided p-value of Student's test that the mean difference is 0; None below two, or without spread."""
+    """Return the two-sided p-value of Student's test for a mean difference of 0; None below two, or without spread."""
     n = len(differences)
     if n < 2 or (spread := float(np.std(differences, ddof=1))) == 0:
         return None
@@ -274,21 +274,21 @@ def t_test(differences: Sequence[float]) -> float | None:
 
 
 def wilcoxon_needs(tests: int = 1, level: float = LEVEL) -> int:
-    """How many pairs Wilcoxon's signed-rank test takes until its smallest p-value, 2 / 2ⁿ, reaches (1 − level) / tests:
-    with fewer it can't find anything, whatever the data."""
+    """Return the fewest pairs with which Wilcoxon's signed-rank test can reach (1 − level) / tests; its smallest
+    p-value is 2 / 2ⁿ."""
     return int(np.ceil(1 + np.log2(tests / (1 - level)) - 1e-9))
 
 
 def wilcoxon(differences: Sequence[float], tests: int = 1, level: float = LEVEL) -> float:
-    """Two-sided p-value of Wilcoxon's signed-rank test, exact where there are no ties.
+    """Compute the two-sided p-value of Wilcoxon's signed-rank test, exact without ties.
 
     Args:
-        differences: of pairs.
-        tests: how many such tests are made together, and corrected for.
-        level: that it must be able to reach.
+        differences: the pairs' differences.
+        tests: number of such tests to correct for.
+        level: the level that the test must be able to reach.
 
     Raises:
-        ValueError: the test can't reach its level with so few pairs; the message says how many it takes.
+        ValueError: the test can't reach its level with so few pairs; the message says how many are needed.
     """
     needed = wilcoxon_needs(tests, level)
     if len(differences) < needed:
@@ -305,7 +305,7 @@ def wilcoxon(differences: Sequence[float], tests: int = 1, level: float = LEVEL)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for their number (Holm 1979)."""
+    """Correct p-values for their number (Holm 1979)."""
     order = np.argsort(p_values)
     remaining = len(p_values) - np.arange(len(p_values))
     corrected = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * remaining))
@@ -322,7 +322,7 @@ class CriticalDifference(NamedTuple):
     p_values: np.ndarray
     """(methods, methods), Wilcoxon's, corrected by Holm for all pairs; 1 on the diagonal"""
     cliques: tuple[tuple[int, ...], ...]
-    """largest runs of neighbours in mean rank of which no two differ"""
+    """largest groups of neighbours in mean rank without a difference"""
 
 
 def critical_difference(values: np.ndarray, level: float = LEVEL) -> CriticalDifference:
@@ -361,28 +361,28 @@ def critical_difference(values: np.ndarray, level: float = LEVEL) -> CriticalDif
         while stop < methods and alike[start : stop + 1, start : stop + 1].all():
             stop += 1
         if stop - start > 1 and stop > end:
-            cliques.append(tuple(int(one) for one in order[start:stop]))
+            cliques.append(tuple(int(method) for method in order[start:stop]))
             end = stop
     return CriticalDifference(mean_ranks, float(stats.friedmanchisquare(*values.T).pvalue), p_values, tuple(cliques))
 
 
 def normalised(values: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """Values on the scale on which the lower reference's mean is 0 and the upper one's is 1.
+    """Put values on the scale with the lower reference's mean at 0 and the upper one's at 1.
 
     Args:
         values: any shape.
-        lower: the lower reference's, one per seed.
-        upper: likewise.
+        lower: the lower reference's values, one per seed.
+        upper: the upper reference's values, one per seed.
 
     Raises:
-        ValueError: the references' 95 % intervals overlap, or one has a single seed, so that there is no scale.
+        ValueError: there is no scale: the references' 95 % intervals overlap, or one has a single seed.
     """
-    one, other = mean_interval(lower.tolist()), mean_interval(upper.tolist())
-    if one.low is None or one.high is None or other.low is None or other.high is None:
-        raise ValueError("a reference has one seed, so that nothing says whether the references differ")
-    if one.low <= other.high and other.low <= one.high:
+    low, high = mean_interval(lower.tolist()), mean_interval(upper.tolist())
+    if low.low is None or low.high is None or high.low is None or high.high is None:
+        raise ValueError("a reference has only one seed, so the references can't be told apart")
+    if low.low <= high.high and high.low <= low.high:
         raise ValueError(
-            f"the references overlap: {one.low:.4g} to {one.high:.4g} (lower), {other.low:.4g} to {other.high:.4g} "
+            f"the references overlap: {low.low:.4g} to {low.high:.4g} (lower), {high.low:.4g} to {high.high:.4g} "
             "(upper)"
         )
-    return np.asarray((values - one.mean) / (other.mean - one.mean))
+    return np.asarray((values - low.mean) / (high.mean - low.mean))

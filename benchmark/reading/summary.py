@@ -1,6 +1,4 @@
-"""One number per metric of a finished cell. It is kept in the cell's record, so that a leaderboard reads no rows.
-No torch.
-"""
+"""The summary of a finished cell: one number per metric. The record keeps it, so that a leaderboard reads no rows."""
 
 from __future__ import annotations
 
@@ -13,11 +11,11 @@ from ..store.record import Numbers
 
 
 def summarise(rows: Iterable[Mapping[str, Any]], over_intervals: Mapping[str, str]) -> Numbers:
-    """A cell's number of each metric, from its rows without distribution: the last, the sum or the maximum over the
-    intervals, as the metric says; None where it is undefined after the last one. A trace over steps has none.
+    """Make a cell's one number of each metric from its rows without distribution: the last, the sum or the maximum over
+    the intervals, as the metric says; None if it is undefined after the last interval. A trace over steps has none.
 
     Args:
-        rows: all of the cell's, measured and derived.
+        rows: all rows of the cell, measured and derived.
         over_intervals: "last", "sum" or "max", by metric; "last" for others.
     """
     rows = list(rows)
@@ -27,20 +25,20 @@ def summarise(rows: Iterable[Mapping[str, Any]], over_intervals: Mapping[str, st
         if row.get("distribution") is not None or row.get("step") is not None:
             continue
         metric, value = row["metric"], row["value"]
-        known = numbers.setdefault(metric, None)
+        so_far = numbers.setdefault(metric, None)
         how = over_intervals.get(metric, "last")
         if how == "sum":
-            numbers[metric] = value + (known or 0)
+            numbers[metric] = value + (so_far or 0)
         elif how == "max":
-            numbers[metric] = value if known is None else max(known, value)
-        elif row["interval"] == last:  # one that is undefined there has no number, not an older one
+            numbers[metric] = value if so_far is None else max(so_far, value)
+        elif row["interval"] == last:  # if undefined there, it has no number rather than an older one
             numbers[metric] = value
     return numbers
 
 
 def registered_summary(rows: Sequence[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -> Numbers | None:
-    """A finished cell's numbers by the metrics that are registered in this process; None if some of the rows' aren't,
-    or if a derived metric fails: then they are made on reading, where there is a place to say so."""
+    """Summarise a finished cell by the metrics registered in this process; None if a row's metric isn't registered, or
+    if a derived metric fails: then readers make the numbers, since they can show the reason."""
     how = {entry.name: entry.facts["over_intervals"] for entry in METRICS}
     if not all(row["metric"] in how for row in rows):
         return None

@@ -1,4 +1,4 @@
-"""The tidy table: one measurement a row, from a store or from what was published of one. No torch."""
+"""The tidy table, with one measurement per row, of a store or a published folder."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ COLUMNS = [
 
 
 def load(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFrame:
-    """The tidy table of a store, or of what was published from one: one measurement a row.
+    """Read the tidy table, with one measurement per row, of a store or a published folder.
 
     Args:
-        path: the store's folder, a published one, or a published ``.parquet`` or ``.csv.gz`` file.
-        methods: labels of those to read; all by default.
+        path: the store's folder, a published folder, or a published ``.parquet`` or ``.csv.gz`` file.
+        methods: labels of the methods to read; all by default.
 
     Returns:
         columns scenario, method, seed, interval, distribution, step, metric, value, track, precision, device, cell;
         the rows of derived metrics belong to a cell's last interval. Unfinished, failed and stale cells have no rows.
 
     Raises:
-        InputError: there is no store at this path, or one of its cells can't be read.
+        InputError: there is no store at this path, or a cell can't be read.
     """
     if is_published(path):
         return published_table(path, methods)
@@ -42,12 +42,12 @@ def load(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFra
 
 
 def table(current: Current, methods: Collection[str] | None = None) -> pd.DataFrame:
-    """The tidy table of a store, as :func:`load` returns it.
+    """Make the tidy table of a store, as :func:`load` returns it.
 
     Raises:
-        InputError: a cell that says it is done can't be read.
+        InputError: a finished cell can't be read.
     """
-    if damaged := {name: one for name, one in current.left_out.items() if one.status == Status.DAMAGED}:
+    if damaged := {name: why for name, why in current.left_out.items() if why.status == Status.DAMAGED}:
         name, why = next(iter(damaged.items()))
         how_many = "1 damaged cell is" if len(damaged) == 1 else f"{len(damaged)} damaged cells are"
         warnings.warn(f"{how_many} left out of the table: {name}: {why}", stacklevel=2)
@@ -72,28 +72,28 @@ def table(current: Current, methods: Collection[str] | None = None) -> pd.DataFr
 
 
 def is_published(path: Path | str) -> bool:
-    """Whether a path is that of a published folder or table, rather than of a store."""
+    """Whether a path is a published folder's or table's, rather than a store's."""
     return _file_of(path).name.endswith((".parquet", ".csv", ".csv.gz"))
 
 
 def published_table(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFrame:
-    """The tidy table of a published folder, or in a published file.
+    """Read the tidy table of a published folder or file.
 
     Raises:
-        InputError: it isn't one.
+        InputError: the file isn't a published table.
     """
     file = _file_of(path)
     try:
         if file.suffix == ".parquet":
-            found = pd.read_parquet(file)
-        else:  # only an empty field is none: a distribution may be called "None"
-            found = pd.read_csv(file, dtype={"distribution": str}, keep_default_na=False, na_values=[""])
-        found = found[COLUMNS]
-        if not np.isfinite(found.astype({"seed": int, "interval": int, "value": float})["value"]).all():
+            rows = pd.read_parquet(file)
+        else:  # only an empty field is missing: a distribution may be called "None"
+            rows = pd.read_csv(file, dtype={"distribution": str}, keep_default_na=False, na_values=[""])
+        rows = rows[COLUMNS]
+        if not np.isfinite(rows.astype({"seed": int, "interval": int, "value": float})["value"]).all():
             raise ValueError("it has values that aren't finite")
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{file} isn't a published table: {error}") from None
-    return found if methods is None else found[found["method"].isin(methods)].reset_index(drop=True)
+    return rows if methods is None else rows[rows["method"].isin(methods)].reset_index(drop=True)
 
 
 def _file_of(path: Path | str) -> Path:

@@ -6,4 +6,4 @@ from .. import _moved
 
 
 def __getattr__(name: str) -> Any:
-    return _moved.attribute(__name__, name)  # of the module that once had this path
+    return _moved.attribute(__name__, name)  # names of the module that once had this path

@@ -1,12 +1,12 @@
-"""The folder of one cell, to read.
+"""The folder of one cell, for readers.
 
-run.json             what is constant in the cell, and its status; replaced atomically
+run.json             the record: constant facts of the cell, and its status; replaced atomically
 metrics.jsonl        one row per measurement, on the disk after every interval
-state.safetensors    the memory of the run at the last interval boundary; gone when the cell is done, unless wanted
-pictures.npz         samples, reconstructions and style grids of the final model, as ``pictures`` says
-model.safetensors    the final model, if the run was asked to keep it
-log.txt              what the worker printed
-lock                 there as long as a process writes the cell: who, renewed every few seconds
+state.safetensors    the run's memory at the last interval boundary; deleted when the cell is done, unless wanted
+pictures.npz         samples, reconstructions and style grids of the final model; see ``pictures``
+model.safetensors    the final model, if the run keeps it
+log.txt              the worker's output
+lock                 the process that writes the cell now; renewed every few seconds
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from .record import DoneRecord, Record, Status, is_sealed, read_record
 from .row_check import rows_problem
 
 SCHEMA = 2
-"""Of records and of the store. Schema 1 has no digests of rows and record; its cells are read as they are."""
+"""Schema of records and stores. Schema 1 has no digests of rows and record; its cells are read without them."""
 STATE = "state.safetensors"
 _NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+--\d+--[0-9a-f]{12}")
 _TAIL = 2**16
-"""Bytes at a file's end that have its last rows: to watch a cell must not cost more the longer it runs."""
+"""Bytes at a file's end with its last rows: watching a cell must not become slower as it grows."""
 
 
 @dataclass(frozen=True)
 class StoredCell:
-    """One cell's folder, to read: what lies in it, and nothing that follows from it."""
+    """One cell's folder, for readers: its content, without anything derived."""
 
     folder: Path
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """The content of run.json, for those who write it again; empty if it can't be read. Readers take ``facts``."""
+        """The content of run.json, for writing it again; empty if it can't be read. Readers use ``facts``."""
         try:
             content = json.loads(self._content[0])
         except (ValueError, RecursionError):
@@ -58,7 +58,7 @@ class StoredCell:
 
     @cached_property
     def _read(self) -> tuple[Record | None, str]:
-        """The record, or what is wrong with it."""
+        """The record, or its fault."""
         try:
             return read_record(self.record), ""
         except ValueError as error:
@@ -66,7 +66,7 @@ class StoredCell:
 
     @cached_property
     def _content(self) -> tuple[str, str]:
-        """The text of run.json, and why it can't be read; neither where there is none."""
+        """The text of run.json, and the reason if it can't be read; both are empty if there is no such file."""
         try:
             return (self.folder / "run.json").read_text(), ""
         except (FileNotFoundError, NotADirectoryError):
@@ -78,12 +78,12 @@ class StoredCell:
 
     @property
     def status(self) -> Status:
-        """What has become of it; never "to do" or "stale", which a folder alone doesn't tell."""
+        """Its status; never "to do" or "stale", which a folder alone can't show."""
         return self.judgement[0]
 
     @property
     def reason(self) -> str:
-        """What there is to say about the status, in words."""
+        """The reason for the status, in words."""
         return self.judgement[1]
 
     @cached_property
@@ -99,14 +99,17 @@ class StoredCell:
                 return Status.INTERRUPTED, "no interval is done"
             return Status.FOREIGN, "it isn't a cell's folder"
         if not isinstance(schema := record.get("schema", 1), int) or schema > SCHEMA:
-            return Status.INCOMPATIBLE, f"made by a newer lifegen: its schema is {schema}, and {SCHEMA} can be read"
+            return (
+                Status.INCOMPATIBLE,
+                f"made by a newer lifegen: its schema is {schema}, this one reads up to {SCHEMA}",
+            )
         if "seal" in record and not is_sealed(self._content[0]):
-            return Status.DAMAGED, "run.json isn't what was written"
+            return Status.DAMAGED, "run.json has changed since it was written"
         facts, problem = self._read
         if facts is None:
             return Status.DAMAGED, f"run.json isn't a cell's record: {problem}"
         if not _is_identity(record, facts, self.folder.name):
-            return Status.DAMAGED, "its name isn't that of what its record says"
+            return Status.DAMAGED, "its name doesn't fit its record"
         return self._judged(facts)
 
     def _judged(self, facts: Record) -> tuple[Status, str]:
@@ -127,27 +130,27 @@ class StoredCell:
 
     @cached_property
     def owner(self) -> Owner | None:
-        """The process that writes the cell now, as far as can be seen from here."""
+        """The process that writes the cell now, if this machine can see one."""
         return owner_of(self.folder)
 
     @property
     def model(self) -> Path | None:
-        """The final model's file, if it was kept."""
+        """The file of the final model, if there is one."""
         file = self.folder / "model.safetensors"
         return file if file.exists() else None
 
     def intervals_done(self) -> int:
-        """Intervals measured so far. Safe to ask while a worker writes."""
+        """Count the intervals measured so far. Safe while a worker writes."""
         return next((row["interval"] + 1 for row in self._last_rows()), 0)
 
     def last_negative_elbo(self) -> float | None:
-        """On the full test, after the last interval measured so far; None if it isn't near the end of the rows."""
+        """Return the last interval's value on the full test set; None if it isn't among the last rows."""
         union = {"metric": "negative_elbo", "distribution": None, "step": None}
         values = (row.get("value") for row in self._last_rows() if union.items() <= row.items())
         return next((value for value in values if isinstance(value, int | float)), None)
 
     def _last_rows(self) -> Iterator[dict[str, Any]]:
-        """The rows at the end of the file, the last one first."""
+        """Read the rows at the end of the file, the last one first."""
         try:
             with (self.folder / "metrics.jsonl").open("rb") as file:
                 file.seek(max(0, self.size() - _TAIL))
@@ -162,17 +165,17 @@ class StoredCell:
                 continue
 
     def size(self) -> int:
-        """Bytes of its rows; −1 if there is no file."""
+        """Return the bytes of its rows; −1 if there is no file."""
         try:
             return (self.folder / "metrics.jsonl").stat().st_size
         except OSError:
             return -1
 
     def measured(self) -> list[dict[str, Any]]:
-        """The rows of a cell that is done, as they were measured.
+        """Read the measured rows of a cell that is done.
 
         Raises:
-            InputError: the file isn't what the record says it is.
+            InputError: the file doesn't fit the record.
         """
         file = self.folder / "metrics.jsonl"
         try:
@@ -181,7 +184,7 @@ class StoredCell:
                 raise ValueError(f"the cell is {self.status}, not done")
             content = file.read_bytes()
             if facts.digest is not None and facts.digest != digest(content):
-                raise ValueError("its digest isn't that of what was written")
+                raise ValueError("its content has changed since it was written")
             rows: list[dict[str, Any]] = json.loads(b"[" + b",".join(content.splitlines()) + b"]")
             if len(rows) != facts.rows:
                 raise ValueError(f"it has {len(rows)} rows where {facts.rows} were written")
@@ -195,8 +198,8 @@ class StoredCell:
 
 
 def _is_identity(record: Mapping[str, Any], facts: Record, name: str) -> bool:
-    """Whether a folder's name and a record's hash are those of the identity that it says, and the files that it names
-    are in it. A record without a hash, such as one written by hand, is taken at its word.
+    """Whether a folder's name and a record's hash fit the identity in the record, and the record has the files that it
+    names. A record without a hash, such as one written by hand, is trusted.
     """
     named = {digest for digest in facts.file_digests.values() if digest}
     if not named <= record.get("files", {}).keys():

@@ -1,4 +1,4 @@
-"""Writing the folder of a cell, which one process does at a time."""
+"""The writer of a cell's folder, in one process at a time."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ class CellWriter:
     """Writes one cell. Only the process that holds the cell's lock has one."""
 
     def __init__(self, folder: Path, record: Mapping[str, Any], lock: SoftFileLease, keep: int = 0) -> None:
-        """Begin, or go on.
+        """Begin the cell, or continue it.
 
         Args:
-            folder: the cell's.
-            record: what is known of the cell.
-            lock: held by this process.
-            keep: bytes of rows that are kept, from the beginning; 0 begins the cell anew.
+            folder: the cell's folder.
+            record: the cell's record.
+            lock: the cell's lock, which this process holds.
+            keep: bytes of rows to keep, from the beginning; 0 begins the cell anew.
         """
         self.folder = folder
         self._lock = lock
         self._rows: list[dict[str, Any]] = []
-        # Of what this process has written or gone on from: what another one puts into the file is told from it.
+        # Length and digest of this process's rows and those that it continues: another process's writing is noticed.
         self._bytes = 0
         self._digest = hashlib.blake2b(digest_size=16)
         self._began = time.monotonic()
         self._seconds = 0.0
-        for name in filter(TEMPORARY.fullmatch, os.listdir(folder)):  # of a file that was being replaced
+        for name in filter(TEMPORARY.fullmatch, os.listdir(folder)):  # left by an interrupted replacement
             (folder / name).unlink()
         if keep:
             with (folder / "metrics.jsonl").open("r+b") as file:
@@ -51,7 +51,7 @@ class CellWriter:
             self._digest.update(content)
             before = StoredCell(folder).record
             again = [*before.get("resumed", ()), {"at": _now(), "after": self._rows[-1]["interval"]}]
-            # What a failure has left in it is gone.
+            # Traces of a failure are dropped.
             self._record = {key: before[key] for key in before if key not in ("error", "finished")}
             self._write("running", resumed=again)
             return
@@ -62,25 +62,25 @@ class CellWriter:
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """What the cell's record says now."""
+        """The cell's present record."""
         return self._record
 
     @property
     def seconds(self) -> float:
-        """Wall time of the work so far, with what :meth:`spent` added."""
+        """Wall time of the work so far, with the time added by :meth:`spent`."""
         return self._seconds + time.monotonic() - self._began
 
     def spent(self, seconds: float) -> None:
-        """Add the time that an earlier process has spent."""
+        """Add an earlier process's time."""
         self._seconds = seconds
 
     def boundary(self) -> dict[str, Any]:
-        """What a state says of the rows that belong to it, and of the time spent."""
+        """Return a saved state's facts on its rows and on the time spent."""
         self._check()
         return {"cell": self.folder.name, **self._written(), "seconds": self.seconds}
 
     def note(self, **facts: Any) -> None:
-        """Add to the record what is known only now."""
+        """Add facts to the record."""
         self._write("running", **facts)
 
     def append(self, rows: list[dict[str, Any]]) -> None:
@@ -112,7 +112,7 @@ class CellWriter:
 
     @property
     def rows(self) -> Sequence[Mapping[str, Any]]:
-        """The rows so far, those included that an earlier process has written."""
+        """The rows so far, also those of earlier processes."""
         return self._rows
 
     def finish(self, numbers: Numbers | None = None, keep_states: bool = False) -> None:
@@ -120,9 +120,9 @@ class CellWriter:
 
         Args:
             numbers: one per metric, so that a leaderboard needn't read the rows; None leaves that to readers.
-            keep_states: whether its states stay.
+            keep_states: whether saved states stay.
         """
-        self.append([])  # the rows are there, and this process's alone
+        self.append([])  # checks that the rows are there, and only this process's
         facts = {"numbers": numbers} if numbers else {}
         self._write(
             "done",
@@ -134,7 +134,7 @@ class CellWriter:
         )
         if not keep_states:
             for state in self.folder.glob("state*.safetensors"):
-                with suppress(OSError):  # the cell is done, and says so
+                with suppress(OSError):  # the record already says that the cell is done
                     state.unlink()
 
     def fail(self, error: str) -> None:

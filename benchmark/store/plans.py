@@ -1,4 +1,4 @@
-"""What a store was asked for: its saved plans, and the cells in them. No torch."""
+"""The saved plans of a store, and the cells in them."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from .store import Store
 
 
 class PlannedCell(NamedTuple):
-    """A cell that was asked for."""
+    """A cell of a plan."""
 
     record: dict[str, Any]
-    """As it was written: :func:`cell_of` makes the cell of it"""
+    """The record as it was written; :func:`cell_of` makes the cell"""
     facts: Asked
-    """The same, typed"""
+    """The record, typed"""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Cells that one command asked for."""
+    """The cells of one command."""
 
     asked: str
-    """When it was given last"""
+    """Time of the command's last call"""
     cells: Mapping[str, PlannedCell]
-    """By name"""
+    """Its cells, by name"""
 
 
 @dataclass(frozen=True)
 class Plans:
-    """All plans of a store, in the order in which they were asked for."""
+    """All plans of a store, in the order of their commands."""
 
     readable: tuple[Plan, ...]
     unreadable: tuple[str, ...]
@@ -45,11 +45,11 @@ class Plans:
 
     @property
     def cells(self) -> Iterator[PlannedCell]:
-        """The cells of every plan: one that several plans ask for comes several times."""
+        """The cells of all plans; a cell of several plans comes several times."""
         return (cell for plan in self.readable for cell in plan.cells.values())
 
     def newest(self) -> dict[str, PlannedCell]:
-        """The cells by name; of a file that was edited, those of the text that was asked for last."""
+        """Return the cells by name; if a file was edited, only those of its last text."""
         texts: dict[str, str | None] = {}
         for cell in self.cells:
             texts |= cell.facts.file_digests
@@ -62,7 +62,7 @@ class Plans:
 
 
 def plans_of(store: Store) -> Plans:
-    """The plans that were saved in a store."""
+    """Read the plans of a store."""
     readable, unreadable = [], []
     for file in sorted((store.path / "plans").glob("*.json")):
         try:
@@ -75,61 +75,60 @@ def plans_of(store: Store) -> Plans:
 
 
 def save_plan(store: Store, cells: Sequence[Cell], command: str, keep_models: bool = False) -> None:
-    """Write down in the store which cells are asked for, and by which command, so that other machines see what is to do
-    and `lifegen worker` can do it."""
+    """Save cells and their command in the store, so that other machines see the open work and `lifegen worker` can do
+    it."""
     records = {cell.name: cell.record() | {"keep_models": keep_models} for cell in cells}
     content = {"command": command, "asked": datetime.now(UTC).isoformat(), "cells": records}
     folder = store.path / "plans"
     folder.mkdir(exist_ok=True)
-    # With the suite: the same cells asked for without it mustn't hide that a suite names their methods.
+    # The name includes the suite: a plan of the same cells without it mustn't replace one that names their suite.
     parts = sorted(f"{cell.name} {cell.suite}" if cell.suite else cell.name for cell in cells)
     name = sha256("\n".join(parts).encode()).hexdigest()[:12]
     write_atomically(folder / f"{name}.json", json.dumps(content))
 
 
 def planned(store: Store) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """The records of all cells that the store was asked for, as :meth:`Plans.newest` has them, and the plans that can't
-    be read."""
+    """Return the records of all planned cells, as in :meth:`Plans.newest`, and the plans that can't be read."""
     plans = plans_of(store)
     return {name: cell.record for name, cell in plans.newest().items()}, list(plans.unreadable)
 
 
 def kept_models(store: Store) -> frozenset[str]:
-    """The names of the cells whose final models a plan of the store wants to be kept."""
+    """Return the names of the cells whose final models a plan keeps."""
     plans = plans_of(store).readable
     return frozenset(name for plan in plans for name, cell in plan.cells.items() if cell.facts.keep_models)
 
 
 def asked_for(store: Store) -> list[Cell]:
-    """The cells of a store's plans.
+    """Return the cells of a store's plans.
 
     Raises:
-        InputError: there is no plan, or one of them asks for what isn't installed here.
+        InputError: there is no plan, or a cell needs something that isn't installed here.
     """
     cells, unreadable = planned(store)
     if not cells:
         raise InputError(
-            f"{store.path} has no plan{''.join(f' ({one})' for one in unreadable)}; "
+            f"{store.path} has no plan{''.join(f' ({plan})' for plan in unreadable)}; "
             f"`lifegen plan ... --out {store.path} --save` or `lifegen run ... --out {store.path}` makes one"
         )
     return [cell_of(record) for record in cells.values()]
 
 
 def find_cell(store: Store, key: str) -> Cell:
-    """A cell that the store has or was asked for.
+    """Return a stored or planned cell.
 
     Args:
         store: the store.
-        key: the cell's name, its hash, or a beginning of either that no other cell has.
+        key: the cell's name or hash, or the first characters of either, if no other cell has them.
 
     Raises:
-        InputError: there is no such cell, or it needs what isn't installed here.
+        InputError: there is no such cell, or it needs something that isn't installed here.
     """
     records = planned(store)[0] | {cell.folder.name: cell.record for cell in store.cells() if cell.record}
     exact = [name for name in records if key in (name, name.rpartition("--")[2])]
     matches = exact or [name for name in records if name.startswith(key) or name.rpartition("--")[2].startswith(key)]
     if len(matches) > 1:
-        raise InputError(f"{key!r} is the beginning of {len(matches)} cells: {', '.join(sorted(matches)[:3])}, ...")
+        raise InputError(f"{key!r} matches {len(matches)} cells: {', '.join(sorted(matches)[:3])}, ...")
     if not matches:
         raise unknown("cell", key, records)
     return cell_of(records[matches[0]])

@@ -1,4 +1,4 @@
-"""What run.json says of a cell, typed. Keys that aren't named here are kept. No torch."""
+"""The typed content of run.json. Unknown keys are kept."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..discovery.plugin_file import files_of
 from ..files import digest
 
 _MOST = 1_000_000
-"""Above any version: one that were so high would make all other cells stale."""
+"""Limit of versions: a damaged, high version would make all other cells stale."""
 
 
 class Status(StrEnum):
-    """What has become of a cell, each with a sentence."""
+    """The status of a cell, each with a sentence."""
 
     sentence: str
 
@@ -30,13 +30,16 @@ class Status(StrEnum):
 
     DONE = "done", "Every interval is measured; its numbers are shown."
     RUNNING = "running", "A process is computing it."
-    INTERRUPTED = "interrupted", "Its process was ended; the command goes on with it."
-    TO_DO = "to do", "It was asked for and hasn't been begun."
+    INTERRUPTED = "interrupted", "Its process has ended; the command continues it."
+    TO_DO = "to do", "It is planned and hasn't begun."
     FAILED = "failed", "It ended with an error; --retry failed runs it again."
-    STALE = "stale", "It is of an older version or text and isn't mixed with newer ones; the command makes it anew."
-    DAMAGED = "damaged", "Its files aren't what was written; the command sets them aside and computes it anew."
+    STALE = "stale", "It has an older version or text and isn't mixed with newer ones; the command computes it anew."
+    DAMAGED = (
+        "damaged",
+        "Its files have changed since they were written; the command sets them aside and starts anew.",
+    )
     INCOMPATIBLE = "incompatible", "A newer lifegen has written it."
-    FOREIGN = "foreign", "It is something other than a cell."
+    FOREIGN = "foreign", "It isn't a cell."
 
 
 def _printable(text: str) -> str:
@@ -52,7 +55,7 @@ def _time(text: str) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict | list):
-        raise ValueError("it is to be a text or a number")
+        raise ValueError("it must be a text or a number")
     return value
 
 
@@ -90,22 +93,22 @@ class Method(_Part):
     config: dict[str, Any]
     reference: Literal["upper", "lower"] | None = None
     uses: list[Text] = []
-    """What it is told beyond the images of the current interval."""
+    """Information that it gets beyond the images of the current interval."""
     file: str | None = None
     """Digest of its file, if it isn't installed."""
 
 
 class ExtensionMetric(_Part):
-    """A metric that isn't lifegen's own."""
+    """A metric of an installed package or a file."""
 
     name: str
-    """The package or file that it comes with."""
+    """The package or file that it belongs to."""
     version: str
     facts: dict[str, Any] = {}
 
 
 class Asked(_Part):
-    """A cell as it was asked for."""
+    """A cell of a plan."""
 
     scenario: Scenario
     method: Method
@@ -122,18 +125,18 @@ class Asked(_Part):
 
     @property
     def method_label(self) -> str:
-        """The method as tables and figures name it: with its precision, if that isn't float32."""
+        """The method's name in tables and figures: with its precision, if that isn't float32."""
         return f"{self.method.label} ({self.precision})" if self.precision != "float32" else self.method.label
 
     @property
     def versions(self) -> dict[str, int]:
-        """The versions that its name depends on."""
+        """The versions that determine its name."""
         parts = {f"{kind} {part.name}": part.version for kind, part in self._parts}
         return {"the protocol": self.protocol, **parts}
 
     @property
     def file_digests(self) -> dict[str, str | None]:
-        """The digest of the file that its scenario, method and metrics come from; None of what is installed."""
+        """Digests of the files of its scenario, method and metrics; None for installed ones."""
         parts = {f"{kind} {part.name}": part.file for kind, part in self._parts}
         return parts | {f"metric {name}": digest for name, digest in self.metric_files.items()}
 
@@ -143,7 +146,7 @@ class Asked(_Part):
 
 
 class Record(Asked):
-    """A cell as far as it has come."""
+    """A cell that has begun."""
 
     status: str
     schema_number: int = Field(1, alias="schema")
@@ -152,23 +155,23 @@ class Record(Asked):
     """The distributions of each interval."""
     device: str = ""
     metrics: dict[str, Version] = {}
-    """Versions."""
+    """Versions of the metrics."""
     error: str = "reason unknown"
 
     @property
     def all_versions(self) -> dict[str, int]:
-        """The versions that its numbers depend on."""
+        """The versions that determine its numbers."""
         return self.versions | {f"metric {name}": number for name, number in self.metrics.items()}
 
     @property
     def distributions(self) -> list[str]:
-        """The distributions that occur, in the order in which they are first met."""
+        """The distributions, in the order of their first visits."""
         return list(dict.fromkeys(name for visit in self.visits for name in visit))
 
     @model_validator(mode="before")
     @classmethod
     def _has_its_files(cls, content: Any) -> Any:
-        """The files that scenario, method and metrics come from are in it."""
+        """Check that the record has the files of scenario, method and metrics."""
         if isinstance(content, Mapping) and "files" in content:
             try:
                 files_of(content)
@@ -188,7 +191,7 @@ class DoneRecord(Record):
     rows: int
     bytes: int | None = None
     digest: str | None = None
-    """Of the rows; older cells have none."""
+    """Digest of the rows; older cells have none."""
     numbers: dict[str, Number | None] | None = None
     machine: Facts = {}
     software: Facts = Field({}, alias="versions")
@@ -206,7 +209,7 @@ class DoneRecord(Record):
 
     @property
     def work_seconds(self) -> float:
-        """Wall time of the work on it, without the time in which it was interrupted; of schema 1, with that."""
+        """Wall time of the work on it, without interruptions; with them for schema 1."""
         if self.seconds is not None:
             return self.seconds
         started, finished = self._times
@@ -224,20 +227,20 @@ class DoneRecord(Record):
 
 
 def read_record(content: Mapping[str, Any]) -> Record:
-    """The record in a run.json.
+    """Read the record in a run.json.
 
     Raises:
-        ValueError: it isn't one; the message names the first key that is wrong.
+        ValueError: the content isn't a record; the message names the first wrong key.
     """
     kind = DoneRecord if content.get("status") == Status.DONE else Record
     return _validated(kind, content)
 
 
 def read_asked(content: Any) -> Asked:
-    """The record in a plan.
+    """Read the record in a plan.
 
     Raises:
-        ValueError: it isn't one; the message names the first key that is wrong.
+        ValueError: the content isn't a record; the message names the first wrong key.
     """
     return _validated(Asked, content)
 
@@ -260,17 +263,17 @@ _SEAL = ',\n "seal": "'
 
 
 def sealed(record: Mapping[str, Any]) -> str:
-    """The text of a record. Its last entry, the seal, is the digest of all before, so that a change is noticed."""
+    """Write a record as text. Its last entry, the seal, is the digest of all before, so that a change is noticed."""
     text = json.dumps({key: value for key, value in record.items() if key != "seal"}, indent=1)
     return text.removesuffix(_END) + _seal(text)
 
 
 def is_sealed(text: str) -> bool:
-    """Whether a record's text is what :func:`sealed` made."""
+    """Whether a record's text is unchanged since :func:`sealed` wrote it."""
     content = text.rpartition(_SEAL)[0]
     return text == content + _seal(content + _END)
 
 
 def _seal(text: str) -> str:
-    """The end of a sealed text, in place of its own."""
+    """Make the end of a sealed text, which replaces its own end."""
     return f'{_SEAL}{digest(text.encode())}"{_END}'

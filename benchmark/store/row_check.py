@@ -1,4 +1,4 @@
-"""Whether rows are measurements of their cell. No torch."""
+"""Checks that rows are measurements of their cell."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def odd_row(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str | None:
-    """What is wrong with the first row that can't be a measurement of a cell of such visits, or None."""
+    """Describe the first row that can't be a measurement of a cell with these visits; None if there is none."""
     names = {name for visit in visits for name in visit}
     for number, row in enumerate(rows, 1):
         if problem := _row_problem(row, len(visits), names):
@@ -16,7 +16,7 @@ def odd_row(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str | Non
 
 
 def _row_problem(row: Any, intervals: int, distributions: Collection[str]) -> str:
-    """Why something can't be a row of a cell; empty if it can."""
+    """Say why something can't be a row of a cell; empty if it can."""
     try:
         interval, distribution, step, metric = row["interval"], row["distribution"], row["step"], row["metric"]
         value = row["value"]
@@ -36,7 +36,7 @@ def _row_problem(row: Any, intervals: int, distributions: Collection[str]) -> st
 
 
 def rows_problem(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str | None:
-    """What is wrong with the rows of a cell of such visits, or None."""
+    """Describe the first fault in the rows of a cell with these visits; None if there is none."""
     if problem := odd_row(rows, visits):
         return problem
     names = {name for visit in visits for name in visit}
@@ -49,4 +49,4 @@ def rows_problem(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str 
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e300  # not a number: no comparison holds
+    return type(value) in (int, float) and abs(value) < 1e300  # false for NaN

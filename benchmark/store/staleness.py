@@ -1,4 +1,4 @@
-"""Which finished cells are older than what is installed. No torch."""
+"""Finished cells that are older than the installed versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .record import Record
 
 
 def installed_versions() -> dict[str, int]:
-    """The versions that a cell would have now. Derived metrics aren't among them: they are computed on reading."""
+    """Return the versions of a cell made now, without derived metrics, which are computed on reading."""
     versions = {"the protocol": PROTOCOL}
     for kind in ("scenario", "method", "metric"):
         entries = describe(kind).items()
@@ -19,14 +19,14 @@ def installed_versions() -> dict[str, int]:
 
 
 def outdated(record: Record, installed: Mapping[str, int] | None = None) -> str:
-    """Why a cell is to be measured anew under its own name; empty if it isn't.
+    """Say why a cell must be measured anew under its own name; empty if it needn't.
 
-    Its metrics alone decide that: other versions of protocol, scenario and method, and other texts of their files, make
-    cells of other names.
+    Only its metrics decide that: other versions of protocol, scenario and method, and other texts of their files, make
+    cells with other names.
 
     Args:
-        record: the cell's.
-        installed: as :func:`installed_versions` has it, if that is known already.
+        record: the cell's record.
+        installed: the result of :func:`installed_versions`, if the caller has it.
     """
     now = installed_versions() if installed is None else installed
     measured = {f"metric {name}": version for name, version in record.metrics.items()}
@@ -35,5 +35,5 @@ def outdated(record: Record, installed: Mapping[str, int] | None = None) -> str:
 
 
 def older(versions: Mapping[str, int], newest: Mapping[str, int]) -> str:
-    """How versions differ from newer ones, in words."""
+    """Write how versions differ from newer ones."""
     return ", ".join(f"{part} is version {version}, not {newest[part]}" for part, version in versions.items())

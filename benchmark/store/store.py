@@ -1,11 +1,11 @@
-"""The store: a folder of cells, each with its record and its rows. Nothing is derived here. No torch.
+"""The store: a folder of cells, each with its record and its rows. Nothing is derived here.
 
     STORE/lifegen.json     marks the folder as a store; schema version
-    STORE/cells/NAME/      one cell, as ``cell_folder`` says
-    STORE/plans/ID.json    cells that were asked for, and the command that did
-    STORE/set-aside/       what was found damaged or stale where a cell was to be written, each with why.txt
+    STORE/cells/NAME/      one cell; see ``cell_folder``
+    STORE/plans/ID.json    a command and its cells
+    STORE/set-aside/       damaged or stale folders that made room for a cell, each with why.txt
 
-Rows of a cell whose status isn't "done" never reach a table. Merging stores is copying folders.
+Tables only have rows of cells whose status is "done". To merge stores, copy their folders.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .record import Status
 from .staleness import outdated
 
 MARK = "lifegen.json"
-"""Makes a folder a store."""
+"""The file that marks a folder as a store."""
 PUBLISHED = "measurements.parquet"
 """The tidy table in a published folder."""
 
@@ -43,10 +43,10 @@ class Store:
 
     @staticmethod
     def open(path: Path | str) -> Store:
-        """A store that exists.
+        """Open an existing store.
 
         Raises:
-            InputError: there is none at this path, or it is of a newer lifegen.
+            InputError: there is no store at this path, or it is of a newer lifegen.
         """
         store = Store(path)
         mark = store.path / MARK
@@ -70,10 +70,10 @@ class Store:
 
     @staticmethod
     def check(path: Path | str) -> None:
-        """See whether a store can be written to at this path, and change nothing.
+        """Check that a store can be written at this path; change nothing.
 
         Raises:
-            InputError: it can't.
+            InputError: a store can't be written there.
         """
         path = Path(path)
         try:
@@ -84,14 +84,14 @@ class Store:
             elif path.is_dir() and not all(entry.name.startswith(f".{MARK}.") for entry in path.iterdir()):
                 raise InputError(f"{path} holds something other than a lifegen store; choose another --out")
             there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-            with tempfile.TemporaryFile(dir=there):  # permissions alone don't tell: full disk, read-only mount, root
+            with tempfile.TemporaryFile(dir=there):  # permissions don't show a full disk, a read-only mount or root
                 pass
         except OSError as error:
             raise InputError(f"{path} can't be written to: {error.strerror or error}") from None
 
     @staticmethod
     def create(path: Path | str) -> Store:
-        """A store to write to, made if it doesn't exist.
+        """Open a store for writing; make it if it doesn't exist.
 
         Raises:
             InputError: the folder can't be written to, or holds something else.
@@ -102,7 +102,7 @@ class Store:
         try:
             store.path.mkdir(parents=True, exist_ok=True)
             if not mark.exists() or json.loads(mark.read_text())["schema"] != SCHEMA:
-                write_atomically(mark, json.dumps({"schema": SCHEMA}))  # first: a folder without it is no store
+                write_atomically(mark, json.dumps({"schema": SCHEMA}))  # first, since it makes the folder a store
             (store.path / "cells").mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(f"{store.path} can't be written to: {error.strerror or error}") from None
@@ -112,10 +112,10 @@ class Store:
         return StoredCell(self.path / "cells" / name)
 
     def cells(self) -> list[StoredCell]:
-        """All cells, by name.
+        """List all cells, by name.
 
         Raises:
-            InputError: the folder that has them can't be read.
+            InputError: the folder of cells can't be read.
         """
         try:
             names = sorted(entry.name for entry in os.scandir(self.path / "cells") if os.path.isdir(entry))
@@ -129,27 +129,27 @@ class Store:
     def writing(
         self, name: str, record: Mapping[str, Any], keep: Callable[[Path], int] = lambda folder: 0
     ) -> Iterator[CellWriter]:
-        """Write a cell. What is damaged or stale in its place is set aside.
+        """Write a cell. A damaged or stale folder in its place is set aside.
 
         Args:
-            name: the cell's.
-            record: what is known of it.
-            keep: says of the cell's folder how many bytes of rows are kept; 0 begins anew.
+            name: the cell's name.
+            record: its record.
+            keep: returns how many bytes of rows in the cell's folder are kept; 0 begins anew.
 
         Raises:
-            CellBusyError: another process is at it.
-            CellDoneError: it is done; a result is never overwritten.
-            InputError: a newer lifegen has made it.
+            CellBusyError: another process is writing it.
+            CellDoneError: the cell is done; a result is never overwritten.
+            InputError: a newer lifegen has made the cell.
         """
         with self.holding(name) as lock:
             cell = self.cell(name)
-            # Rows of an older version of a metric aren't gone on with: newer ones would be mixed with them.
-            may_go_on = cell.facts is not None and not outdated(cell.facts)
-            yield CellWriter(cell.folder, record, lock, keep(cell.folder) if may_go_on else 0)
+            # A cell with rows of an older metric begins anew, so that versions aren't mixed.
+            may_continue = cell.facts is not None and not outdated(cell.facts)
+            yield CellWriter(cell.folder, record, lock, keep(cell.folder) if may_continue else 0)
 
     @contextmanager
     def holding(self, name: str) -> Iterator[SoftFileLease]:
-        """Hold a cell's lock, for a process here or elsewhere that writes it; raises as :meth:`writing` does."""
+        """Hold a cell's lock for its writer, here or elsewhere; raises the errors of :meth:`writing`."""
         folder = self.path / "cells" / name
         if os.path.lexists(folder) and not folder.is_dir():
             with suppress(FileNotFoundError):  # another process was faster
@@ -169,15 +169,15 @@ class Store:
             yield lock
 
     def _set_aside(self, folder: Path, why: str) -> None:
-        """Move what is in a cell's folder to where nothing is read, and nothing lost."""
+        """Move the content of a cell's folder to a place that isn't read."""
         files = [file for file in folder.iterdir() if not file.name.startswith("lock")]
         place = self._aside(folder.name, why)
-        # The record is last: as long as it is there, the next process finds the cell damaged as well.
+        # The record comes last: while it is there, the next process finds the cell damaged as well.
         for file in sorted(files, key=lambda file: file.name == "run.json"):
             file.rename(place / file.name)
 
     def _aside(self, name: str, why: str) -> Path:
-        """A new folder for what is set aside, with the reason in it."""
+        """Make a new folder for files that are set aside, with the reason in it."""
         names = (self.path / "set-aside" / f"{name}--{i}" for i in count())
         place = next(place for place in names if not place.exists())
         place.mkdir(parents=True)
@@ -185,12 +185,12 @@ class Store:
         return place
 
     def fail(self, name: str, record: Mapping[str, Any], error: str) -> None:
-        """Mark a cell whose process is gone as failed, unless it was done by then, or another process has taken it."""
+        """Mark a cell whose process is gone as failed, unless it is done or another process has taken it."""
         folder = self.path / "cells" / name
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with locked(folder, patience=5):  # a killed process is there until its parent has heard of it
-                # Running: by this lock. What it was cut off from may go on one day: nothing but its status changes.
+            with locked(folder, patience=5):  # a killed process exists until its parent has noticed
+                # RUNNING is due to this lock. A process that was only cut off may come back: change only the status.
                 if self.cell(name).status in (Status.FAILED, Status.RUNNING, Status.INTERRUPTED):
                     failed = {**record, "schema": SCHEMA, **self.cell(name).record, "status": "failed", "error": error}
                     write_record(folder, failed)

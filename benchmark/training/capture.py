@@ -1,16 +1,16 @@
 """A training step as one CUDA graph: small networks on a GPU wait for its launches, not for its arithmetic.
 
-Captured is what lies between the hooks ``before_forward`` and ``after_update``, both included: forward pass, loss,
+The graph holds everything from the hook ``before_forward`` to ``after_update``, inclusive: forward pass, loss,
 gradients, optimiser. The hooks around a step, the clock and the counts run outside, at every step.
 
 A plugin that has a hook in or around the step must say ``capturable = True``, which promises for an interval:
 
 - hooks inside do the same tensor operations at every step, on tensors that are only ever changed in place, and draw
   random numbers, if at all, from the generators in the plugin's attribute ``generators``;
-- hooks around it change what the step reads in ``strategy.mbatch``, or tensors in place, but no Python number that it
-  reads; what they keep of ``strategy.loss`` or ``strategy.mb_output`` they clone.
+- hooks around it may change ``strategy.mbatch``, or tensors in place, but no Python number that the step reads, and
+  they clone whatever they keep of ``strategy.loss`` or ``strategy.mb_output``.
 
-A model says the same of its ``forward``. After the interval's last step the parameters have no gradient.
+A model's ``capturable`` promises the same of ``forward``. After an interval's last step no parameter has a gradient.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from avalanche.training.templates.base_sgd import PeriodicEval
 from .loader import TensorLoader
 
 _WARM_UP = 3
-"""Steps of an interval before its step is captured: they allocate what the optimiser and the libraries keep."""
+"""Steps of an interval before its step is captured: they allocate the memory of the optimiser and the libraries."""
 _HOOKS = (
     "before_training_iteration", "before_forward", "after_forward", "before_backward", "after_backward",
     "before_update", "after_update", "after_training_iteration",
@@ -45,11 +45,11 @@ class Graph(Protocol):
         """Record a step that draws from these generators, and take it once.
 
         Raises:
-            RuntimeError: it can't be recorded; nothing has changed.
+            RuntimeError: the step can't be recorded; nothing has changed.
         """
 
     def replay(self) -> None:
-        """Take the recorded step on what its tensors hold now."""
+        """Take the recorded step on the present content of its tensors."""
 
 
 class CUDAGraph:
@@ -58,7 +58,7 @@ class CUDAGraph:
     def __init__(self, device: torch.device) -> None:
         self._device = device
         self._graph = torch.cuda.CUDAGraph()
-        # As torch's notes on CUDA graphs ask for: neither warm-up nor capture on the usual stream.
+        # torch's notes on CUDA graphs forbid both warm-up and capture on the usual stream.
         self._stream = torch.cuda.Stream(device)
 
     def warm_up(self, step: Callable[[], None]) -> None:
@@ -90,7 +90,7 @@ class CUDAGraph:
 
 
 def obstacle(strategy: SupervisedTemplate) -> str | None:
-    """Why a strategy's next interval can't be captured, in words; None if it can."""
+    """Say why a strategy's next interval can't be captured; None if it can."""
     if not isinstance(strategy.dataloader, TensorLoader):
         return "a plugin brought its own loader"
     for plugin in strategy.plugins:
@@ -105,13 +105,14 @@ def obstacle(strategy: SupervisedTemplate) -> str | None:
 
 
 def _has(plugin: object, hook: str) -> bool:
-    """Whether a plugin does anything at a hook."""
+    """Whether a plugin overrides a hook."""
     inherited = getattr(SupervisedPlugin, hook, None)
     return getattr(type(plugin), hook, inherited) is not inherited
 
 
 def _promises(model: type) -> bool:
-    """Whether a model's class says that its ``forward`` can be captured: not its parent's, if that has another one."""
+    """Whether a model's class promises that its own ``forward`` can be captured; a parent's promise holds for the
+    parent's ``forward`` only."""
     for parent in model.__mro__:
         if "capturable" in vars(parent):
             return bool(vars(parent)["capturable"])
@@ -156,7 +157,7 @@ def captured_epoch(strategy: SupervisedTemplate, graph: Graph, **kwargs: Any) ->
             strategy.mbatch = [tensor.clone() for tensor in strategy.mbatch]
             try:
                 graph.capture(step, _generators(strategy))
-            except RuntimeError as error:  # somebody promised too much
+            except RuntimeError as error:  # a plugin or the model promised too much
                 is_eager, strategy.execution = True, f"eager: capturing failed: {_cause(error)}"
                 strategy.counts = before
                 step()
@@ -177,12 +178,12 @@ def captured_epoch(strategy: SupervisedTemplate, graph: Graph, **kwargs: Any) ->
 
 
 def _generators(strategy: SupervisedTemplate) -> list[torch.Generator]:
-    of_plugins = [one for plugin in strategy.plugins for one in getattr(plugin, "generators", ())]
-    return [one for one in (strategy.model.generator, *of_plugins) if one is not None]
+    of_plugins = [generator for plugin in strategy.plugins for generator in getattr(plugin, "generators", ())]
+    return [generator for generator in (strategy.model.generator, *of_plugins) if generator is not None]
 
 
 def _cause(error: BaseException) -> str:
-    """What went wrong first, in a line: torch raises another error when it ends a broken capture."""
+    """Return the first error in one line: torch raises another one when it ends a broken capture."""
     while error.__context__ is not None:
         error = error.__context__
     return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"

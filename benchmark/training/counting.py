@@ -1,4 +1,4 @@
-"""What is counted while a strategy trains: images, steps, gradient norms, and the numbers that it keeps."""
+"""Counts of a strategy in training: images, steps, gradient norms, and the numbers that it keeps."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from torch import Tensor
 
 
 def interval_steps(strategy: SupervisedTemplate) -> int:
-    """Optimiser steps that a schedule may count on in the interval that ``strategy`` is about to train on, in or out of
-    lifegen's template."""
+    """Return the optimiser steps that a schedule may count on in the interval that ``strategy`` is about to train on;
+    works outside lifegen's template, too."""
     steps = getattr(strategy.experience, "planned_steps", None)
     return int(steps) if steps is not None else strategy.train_epochs * len(strategy.dataloader)
 
 
 def synthetic_samples(strategy: SupervisedTemplate) -> int:
-    """Images that a strategy's plugins have drawn from models of the past so far."""
+    """Count the images that a strategy's plugins have drawn from models of the past so far."""
     return total(strategy.plugins, "synthetic_samples")
 
 
 def extra_rows(strategy: SupervisedTemplate) -> int:
-    """Images that a strategy's plugins have trained on beside its batches so far."""
+    """Count the images that a strategy's plugins have trained on beside its batches so far."""
     return total(strategy.plugins, "extra_rows")
 
 
 def count_state(module: torch.nn.Module) -> int:
-    """Floating-point numbers in a module's state, buffers included. What its parts share counts once."""
+    """Count the floating-point numbers in a module's state, buffers included. Shared tensors count once."""
     state = {value.data_ptr(): value for value in module.state_dict().values() if value.is_floating_point()}
     return sum(value.numel() for value in state.values())
 
@@ -39,7 +39,7 @@ def total(plugins: Iterable[object], attribute: str) -> int:
 
 
 class GradientNorms(SupervisedPlugin):
-    """Records the norm of the whole gradient, as the optimiser got it, at about fifty steps an interval, without
+    """Records the norm of the whole gradient before the optimiser's step, at about fifty steps an interval, without
     waiting for the device."""
 
     capturable = True

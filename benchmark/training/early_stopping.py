@@ -22,7 +22,7 @@ class EarlyStoppingPlugin(SupervisedPlugin):
     """Ends an experience that carries an :class:`EarlyStopping` and brings back the model's best state.
 
     The value is the negative ELBO of the experience's own validation part, one draw per image and the same noise each
-    time. Older validation parts would be memory, so they are never looked at.
+    time. Older validation parts would be memory of the past and are never used.
     """
 
     capturable = True
@@ -31,7 +31,7 @@ class EarlyStoppingPlugin(SupervisedPlugin):
         """Make the plugin.
 
         Args:
-            seeds: where the noise of the validation value comes from.
+            seeds: the source of the validation value's noise.
         """
         super().__init__()
         self._seeds = seeds

@@ -1,4 +1,4 @@
-"""A loss that is no longer a number ends its cell, with the step where it happened and what it was made of."""
+"""The end of a cell whose loss isn't finite: the error says at which step, and has the parts of the loss."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class DivergedError(FloatingPointError):
 class FiniteLossPlugin(SupervisedPlugin):
     """Stops training at a loss that is infinite or not a number.
 
-    On a CPU each step's loss is looked at. An accelerator isn't waited for: it keeps the last losses, which
-    are read now and then, so that the step that is reported is the first bad one all the same.
+    On a CPU each step's loss is checked at once. An accelerator isn't waited for: it keeps the last losses, which are
+    read now and then; the step reported is still the first bad one.
     """
 
     capturable = True
@@ -29,7 +29,7 @@ class FiniteLossPlugin(SupervisedPlugin):
         """Make the plugin.
 
         Args:
-            every: steps between two looks at what an accelerator has kept.
+            every: steps between two readings of the losses that an accelerator keeps.
         """
         super().__init__()
         self._every = every
@@ -64,7 +64,7 @@ class FiniteLossPlugin(SupervisedPlugin):
         self._look(strategy, self._taken % self._every)
 
     def _keeps(self, strategy: Any) -> bool:
-        """Whether reading the loss would mean waiting for the device, or can't be since the step is captured."""
+        """Whether the loss is kept on the device: reading it would wait, or is impossible in a captured step."""
         return strategy.loss.device.type != "cpu" or getattr(strategy, "graph", None) is not None
 
     def _look(self, strategy: Any, steps: int) -> None:
@@ -77,12 +77,12 @@ class FiniteLossPlugin(SupervisedPlugin):
 
 
 def _parts(strategy: Any) -> Tensor:
-    """Means of what the loss of the model is made of, (3,); NaN for what its output doesn't tell."""
+    """Return the means of the parts of the loss, (3,); NaN for a part that the model's output lacks."""
     output = strategy.mb_output
     unknown = torch.full((), math.nan, device=strategy.loss.device)
-    each = (getattr(output, name, None) for name in _PARTS)
-    values = (one() if callable(one) else one for one in each)
-    means = [one.detach().float().mean() if isinstance(one, Tensor) else unknown for one in values]
+    parts = (getattr(output, name, None) for name in _PARTS)
+    values = (part() if callable(part) else part for part in parts)
+    means = [value.detach().float().mean() if isinstance(value, Tensor) else unknown for value in values]
     return torch.stack(means)
 
 

@@ -19,11 +19,11 @@ class TensorLoader:
         """Make the loader.
 
         Args:
-            images: what to draw from.
+            images: the images to draw from.
             batch_size: images per batch.
-            batches: length of one iteration. A second iteration goes on where the first stopped.
-            generator: of the order, on the CPU.
-            device: where the batches are.
+            batches: length of one iteration. The next iteration continues where the last one stopped.
+            generator: the source of the order, on the CPU.
+            device: the device of the batches.
         """
         self._x = images.x.to(device)
         self._y = images.y.to(device)
@@ -39,7 +39,7 @@ class TensorLoader:
         for _ in range(self._batches):
             while len(self._order) < self._batch_size:
                 again = torch.randperm(len(self._x), generator=self._generator)
-                if self._order.is_cuda:  # from memory that the device reads by itself, so that nobody waits
+                if self._order.is_cuda:  # pinned memory is copied without waiting
                     again = again.pin_memory()
                 self._order = torch.cat([self._order, again.to(self._order.device, non_blocking=True)])
             chosen, self._order = self._order.split([self._batch_size, len(self._order) - self._batch_size])

@@ -1,4 +1,4 @@
-"""What a method is: a recipe of a model, Avalanche plugins, and a view of the stream."""
+"""The interface of a method: a model, Avalanche plugins, and a view of the stream."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .template import GenerativeTemplate
 class Method(ABC):
     """A lifelong generative method. Subclass it, register it with ``register_method``, and it is on the leaderboard.
 
-    Its learning behaviour lives in Avalanche plugins, so that each also works in a plain Avalanche script.
+    Its learning behaviour is in Avalanche plugins, which also work in a plain Avalanche script.
     """
 
     class Config(Options):
@@ -44,18 +44,18 @@ class Method(ABC):
 
     @abstractmethod
     def model(self, stream: Stream, seeds: Seeds) -> GenerativeModel:
-        """The model to start with."""
+        """Make the initial model."""
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        """The Avalanche plugins that make the method; none make plain fine-tuning."""
+        """Make the Avalanche plugins of the method; without any it is plain fine-tuning."""
         return []
 
     def view(self, stream: Stream) -> Sequence[Interval]:
-        """The experiences to train on, in order."""
+        """Return the experiences to train on, in order."""
         return list(stream.train_stream)
 
     def strategy(self, stream: Stream, seeds: Seeds, device: torch.device | str = "cpu") -> GenerativeTemplate:
-        """Model and plugins in lifegen's template, ready for ``train``."""
+        """Put model and plugins into lifegen's template, ready for ``train``."""
         model = self.model(stream, seeds).to(device)
         model.generator = seeds.generator("latent-noise", device=device)
         return GenerativeTemplate(
@@ -64,7 +64,7 @@ class Method(ABC):
                 model.parameters(),
                 lr=self.config.learning_rate,
                 fused=True,
-                capturable=torch.device(device).type == "cuda",  # its step count lies on the device
+                capturable=torch.device(device).type == "cuda",  # its step count is kept on the device
             ),
             plugins=self.plugins(stream, seeds),
             train_mb_size=self.config.batch_size,

@@ -1,8 +1,8 @@
 """The format in which training multiplies matrices. Weights, the loss and all measuring stay float32.
 
 ``float32`` is the default, so that a command gives the same numbers everywhere. ``bfloat16`` rounds the factors of
-matrix products and convolutions to 8 binary digits: processors with AMX multiply those several times as fast, GPUs as
-well, where also what lies between two products is bfloat16 (torch's autocast). ``tf32`` keeps 11 digits, on GPUs.
+matrix products and convolutions to 8 binary digits: processors with AMX multiply those several times as fast, and so do
+GPUs, where activations between two products are bfloat16 as well (torch's autocast). ``tf32`` keeps 11 digits, on GPUs.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _BACKENDS = {"cuda": ("cuda.matmul", "cudnn.conv"), "cpu": ("mkldnn.matmul", "mk
 
 @contextmanager
 def products_in(precision: str, device: torch.device | str) -> Iterator[None]:
-    """Within this context, matrix products and convolutions on the device round their factors to a precision.
+    """Round the factors of matrix products and convolutions on the device to a precision, within this context.
 
-    A context of its own is needed for ``float32`` too: torch's default for convolutions on a GPU is tf32.
+    ``float32`` needs this context, too: torch's default for convolutions on a GPU is tf32.
     """
     kind = torch.device(device).type
     backends = attrgetter(*_BACKENDS.get(kind, _BACKENDS["cpu"]))(torch.backends)
     wanted = _FORMATS[precision]
     if kind == "cuda" and wanted == "bf16":
-        wanted = "tf32"  # all that float32 factors are rounded to there: bfloat16 ones have to be made, see below
+        wanted = "tf32"  # GPUs don't round float32 factors further; autocast below makes bfloat16 ones
     before = [backend.fp32_precision for backend in backends]
     with ExitStack() as stack:
         if kind == "cuda":
@@ -46,28 +46,28 @@ def products_in(precision: str, device: torch.device | str) -> Iterator[None]:
 
 
 def resolve(asked: str, device: torch.device) -> str:
-    """The precision that a name stands for on a device.
+    """Return the precision that a name stands for on a device.
 
     ``auto`` is float32: it would be bfloat16 on processors with AMX if that were known to leave every method's negative
     ELBO within half a nat, which paired seeds don't show yet (results/performance).
 
     Raises:
-        InputError: products on the device can't be rounded so.
+        InputError: the device doesn't round products that way.
     """
     if asked == "auto":
         return "float32"
     if asked != "float32" and not rounds(asked, device):
         raise InputError(
-            f"--precision {asked}: matrix products on this {device.type} don't use it, so that it would change"
-            " nothing but the label of the results; use --precision float32, or auto"
+            f"--precision {asked}: matrix products on this {device.type} don't use it: it would change"
+            " only the label of the results; use --precision float32, or auto"
         )
     return asked
 
 
 def rounds(precision: str, device: torch.device) -> bool:
-    """Whether a precision changes products on a device: a switch that silently does nothing would be a label only."""
+    """Whether a precision changes products on a device; otherwise it would only be a label."""
     n = 64
-    almost_one = torch.full((n, n), 1 + 2**-13, device=device)  # one, if it is rounded to 11 digits or fewer
+    almost_one = torch.full((n, n), 1 + 2**-13, device=device)  # exactly 1 if rounded to 11 digits or fewer
     with products_in(precision, device):
         product = almost_one @ torch.ones(n, n, device=device)
     return bool((product.float() == n).all())

@@ -32,12 +32,12 @@ def negative_elbo_loss(output: TrainingOutput, _: Any = None) -> Tensor:
 class GenerativeTemplate(SupervisedTemplate):
     """Trains a generative model on one interval after another.
 
-    An experience that says its ``steps`` gets exactly so many optimiser steps, or fewer if it says how it is stopped
-    early; any other Avalanche experience gets ``train_epochs`` epochs.
+    An experience with an attribute ``steps`` gets exactly that many optimiser steps, or fewer with early stopping; any
+    other Avalanche experience gets ``train_epochs`` epochs.
 
-    A plugin says what it keeps and draws by the attributes ``stored_parameters`` and ``stored_samples`` (now), and
+    A plugin states what it keeps and draws in the attributes ``stored_parameters`` and ``stored_samples`` (now), and
     ``synthetic_samples`` and ``extra_rows`` (so far: images drawn from a model of the past for training, and images of
-    any kind that were trained on beside the batches that ``forward`` sees). Those that it doesn't have count as 0.
+    any kind that were trained on beside the batches that ``forward`` sees). A missing attribute counts as 0.
     """
 
     def __init__(
@@ -57,23 +57,23 @@ class GenerativeTemplate(SupervisedTemplate):
 
         Args:
             model: the model to train.
-            optimizer: of the model's parameters.
-            plugins: what makes it a method.
+            optimizer: the optimiser of the model's parameters.
+            plugins: the plugins of the method.
             train_mb_size: images per optimiser step.
-            train_epochs: passes over an experience that doesn't say its steps.
+            train_epochs: passes over an experience without ``steps``.
             eval_mb_size: images per batch in ``eval``.
-            device: where model and data live.
+            device: the device of model and data.
             evaluator: Avalanche's metrics and loggers; none by default, since lifegen's harness measures by itself.
-            seeds: where the batch order comes from.
+            seeds: the source of the batch order.
         """
         self.counts = (0, 0)
-        """Rows that ``forward`` saw in training, and optimiser steps, of the interval"""
+        """Rows that ``forward`` saw in training and optimiser steps, both of the current interval"""
         self.precision = "float32"
-        """Of matrix products in training steps; see ``precision``."""
+        """Precision of matrix products in training steps; see ``precision``."""
         self.graph: Callable[[torch.device], Graph] | None = CUDAGraph if torch.device(device).type == "cuda" else None
-        """What a training step is captured by, where that can be; None: steps are never captured."""
+        """Makes the graph that captures training steps where possible; None: steps are never captured."""
         self.execution = "eager"
-        """How the steps of the last interval were taken: "captured", or "eager" and why"""
+        """Execution of the last interval's steps: "captured", or "eager" with the reason"""
         self._synthetic_before = 0
         self._extra_before = 0
         self.seeds = seeds or Seeds(0)
@@ -82,7 +82,7 @@ class GenerativeTemplate(SupervisedTemplate):
             model=model,
             optimizer=optimizer,
             criterion=negative_elbo_loss,
-            # Early stopping is first: what the method keeps at the end of an interval is of the best state.
+            # Early stopping comes first, so that the method's plugins see the best state at the end of an interval.
             plugins=[EarlyStoppingPlugin(self.seeds), *plugins, self.gradient_norms, FiniteLossPlugin()],
             train_mb_size=train_mb_size,
             train_epochs=train_epochs,
@@ -91,7 +91,7 @@ class GenerativeTemplate(SupervisedTemplate):
             evaluator=evaluator or _NoEvaluator(),
         )
 
-    # What was drawn in the current (or, between intervals, the last) interval
+    # Counts of the current (or, between intervals, the last) interval
 
     @property
     def optimizer_steps(self) -> int:
@@ -107,11 +107,11 @@ class GenerativeTemplate(SupervisedTemplate):
         """All other images that entered a training step, in the batch or beside it."""
         return self.counts[0] + extra_rows(self) - self._extra_before - self.synthetic_samples
 
-    # What is kept
+    # Memory
 
     @property
     def stored_parameters(self) -> int:
-        """Floating-point numbers kept: the model's state and what plugins keep beside it, such as a teacher."""
+        """Floating-point numbers kept: the model's state and, for example, a teacher in a plugin."""
         return count_state(self.model) + total(self.plugins, "stored_parameters")
 
     @property
@@ -150,7 +150,7 @@ class GenerativeTemplate(SupervisedTemplate):
         self._extra_before = extra_rows(self)
         steps = getattr(experience, "steps", None)
         if steps is not None and self.train_epochs != 1:
-            raise ValueError("an experience that says its steps is one epoch: leave train_epochs at 1")
+            raise ValueError("an experience with steps is one epoch; leave train_epochs at 1")
         if steps is not None and not isinstance(self.dataloader, TensorLoader):
             # A plugin brought its own loader, whose epochs have their own length: repeat it up to the budget.
             self.dataloader = islice(chain.from_iterable(repeat(self.dataloader)), steps)
@@ -178,7 +178,7 @@ class GenerativeTemplate(SupervisedTemplate):
 
 
 class _NoEvaluator(SupervisedPlugin):
-    """Stands where Avalanche wants an evaluator: the real one copies the experience at nine hooks of every step."""
+    """Replaces Avalanche's evaluator, which copies the experience at nine hooks of every step."""
 
     def get_last_metrics(self) -> dict[str, Any]:
         return {}

@@ -74,6 +74,8 @@ class Scene:
     style: Style
     metrics: Mapping[str, MetricFacts] = field(default_factory=installed_metrics)
     """Facts about metrics."""
+    _pictures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """Pictures of the cells for which a figure has asked, by the cell's name."""
     _without_pictures: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Why pictures couldn't be used, by the name of the cell whose pictures a figure needed."""
 
@@ -121,11 +123,14 @@ class Scene:
         """A cell's pictures by name, as :func:`~.stored_pictures.stored_pictures` has them; empty if none can be used,
         which :attr:`notes` then say.
         """
-        try:
-            return stored_pictures(cell)
-        except InputError as error:
-            self._without_pictures[cell.folder.name] = str(error)
-            return {}
+        name = cell.folder.name
+        if name not in self._pictures:
+            try:
+                self._pictures[name] = stored_pictures(cell)
+            except InputError as error:
+                self._without_pictures[name] = str(error)
+                self._pictures[name] = {}
+        return self._pictures[name]
 
     @property
     def notes(self) -> list[str]:
