@@ -9,6 +9,8 @@ from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from pydantic import BaseModel
 
+import lifegen.benchmark.store.record  # noqa: F401  (autodoc sets TYPE_CHECKING, and pydantic then refuses its models)
+
 project = "lifegen"
 author = "the lifegen contributors"
 version = release = version_of("lifegen")

@@ -42,7 +42,7 @@ from .test_faults import EXAMPLES, example
 
 @pytest.mark.parametrize("schema", [1, 2])
 def test_an_example_says_to_the_letter_what_it_said_when_it_was_stored(schema, tmp_path, monkeypatch):
-    monkeypatch.setattr("lifegen.benchmark.current.installed_versions", dict)  # whatever is raised later
+    monkeypatch.setattr("lifegen.benchmark.reading.current.installed_versions", dict)  # whatever is raised later
     store = Store.open(example(schema, tmp_path / "s"))
     golden = json.loads((EXAMPLES / f"schema-{schema}-golden.json").read_text())
     current, scores = current_of(store), scores_of(store)

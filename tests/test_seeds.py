@@ -13,6 +13,9 @@ from lifegen.benchmark.seeds import HARNESS_ROLES, METHOD_ROLES, SCENARIO_ROLES,
 
 from .fresh_environment import ROOT
 
+DRAWS = ("generator", "_generator", "late_generator", "of")
+"""Methods whose first argument is a role."""
+
 
 def drawn(folder: str) -> Iterator[tuple[str, bool]]:
     """The first word of each role that a folder's files name, and whether it is of ``Seeds(0)``."""
@@ -20,7 +23,7 @@ def drawn(folder: str) -> Iterator[tuple[str, bool]]:
         if "checks" in file.relative_to(ROOT).parts:  # in scopes of their own
             continue
         for node in ast.walk(ast.parse(file.read_text())):
-            is_draw = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("generator", "_generator", "of")
+            is_draw = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in DRAWS
             if is_draw and node.args and isinstance(node.args[0], ast.Constant):
                 yield str(node.args[0].value), "Seeds(0)" in ast.unparse(node.func)
 
