@@ -10,10 +10,12 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, TimeoutError
 from pathlib import Path
 
 import pytest
 import torch
+from pebble import ProcessExpired
 
 from lifegen.benchmark import load, load_model, progress
 from lifegen.benchmark.catalogue import describe
@@ -24,7 +26,7 @@ from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.executor import Event, Execution
 from lifegen.benchmark.registry import METRICS
 from lifegen.benchmark.rerun import TIMED
-from lifegen.benchmark.run import _event, default_jobs, missing, prepare, run
+from lifegen.benchmark.run import _event, _outcome, default_jobs, missing, prepare, run
 from lifegen.benchmark.store import CellBusyError, Store
 from lifegen.benchmark.worker import run_cell
 from lifegen.methods.models.vae import CodeStyleVAE
@@ -138,6 +140,17 @@ def test_a_cell_that_goes_wrong_ends_alone(tmp_path, kind, reason):
     assert stored.intervals_done() == 1
     assert missing([broken, *fine], store) == ([], [broken])
     assert missing([broken, *fine], store, retry_failed=True) == ([broken], [])
+
+
+@pytest.mark.parametrize("how", [ProcessExpired("died", -11), TimeoutError()])
+def test_a_process_that_ends_badly_after_its_cell_was_done_costs_nothing(tmp_path, how):
+    store = Store.create(tmp_path / "s")
+    (cell,) = tiny_cells("naive")
+    assert run_cell(cell, store.path, tmp_path, "cpu") == "done"
+    future: Future[str] = Future()
+    future.set_exception(how)
+    event = _outcome(cell, future, store, Execution(tmp_path, time_limit=1), 2.0)
+    assert (event.kind, event.error, store.cell(cell.name).status) == ("done", "", "done")
 
 
 def test_neither_this_process_nor_the_server_touches_cuda():
