@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import tempfile
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,13 +14,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: share
 import hypothesis
 import pytest
 import torch
+from filelock import FileLock
 
 from lifegen.benchmark.contracts.images import Images
 from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, Stream, make_stream
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods.models.vae import CodeStyleVAE
-
-from .fresh import SHARED, lifegen
 
 torch.set_num_threads(1)
 # How long an example or its making takes depends on what else the machine does.
@@ -33,26 +32,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("lifegen")
 
 SHAPE = (1, 4, 4)
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Make the folder that all processes of the session share; those that pytest-xdist begins know it already."""
-    if SHARED not in os.environ:
-        os.environ[SHARED] = folder = tempfile.mkdtemp(suffix=f"-{os.getpid()}")
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+PROGRAMS = Path(sys.executable).parent
+"""Where this environment's commands are."""
 
 
 @pytest.fixture
-def home(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def home(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, str]:
     """Variables of a user whose home holds nothing but lifegen's index: it is built once a session, and copied."""
-    built = Path(os.environ[SHARED], "home")
-    with built.with_name("home.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not built.exists():
-            made = built.with_name("home.new")
-            done = lifegen("list", env=at_home(made))
-            assert done.returncode == 0, done.stderr
-            made.rename(built)
+    own = tmp_path_factory.getbasetemp()
+    built = (own if worker_id == "master" else own.parent) / "home"
+    with FileLock(built.with_suffix(".lock")):
+        if not (built / ".cache").exists():
+            subprocess.run([PROGRAMS / "lifegen", "list"], env=at_home(built), check=True, stdout=subprocess.DEVNULL)
     return at_home(shutil.copytree(built, tmp_path_factory.mktemp("home") / "home"))
 
 

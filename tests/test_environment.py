@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from lifegen.benchmark import pool
-from lifegen.benchmark.cli import cli
 from lifegen.benchmark.cli.doctor import _commit
+from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.environment import adopt_own_environment, home_for_avalanche, own_environment
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.folders import NOWHERE, cache_folder, data_folder

@@ -632,7 +632,7 @@ def test_latex_has_rules_and_marks(store):
 
 def test_a_column_is_one_entry(store, monkeypatch):
     extra = Column("peak_memory_mb", "peak\nmemory", 0)
-    for name in ("leaderboard", "tables"):
+    for name in ("reading.leaderboard", "reporting.tables"):
         monkeypatch.setattr(f"lifegen.benchmark.{name}.COLUMNS", (*COLUMNS, extra))
     (one,) = tables_of(leaderboard(store))
     assert one.titles[-1] == "peak\nmemory"

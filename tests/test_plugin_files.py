@@ -18,7 +18,7 @@ from lifegen.benchmark.authoring.scaffold import new
 from lifegen.benchmark.cells.cell import Cell, cell_of, product
 from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import cells_of
-from lifegen.benchmark.cli import cli
+from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.contracts.registry import METHODS, METRICS
 from lifegen.benchmark.discovery.describing import describe_safely
 from lifegen.benchmark.discovery.entry_points import SourceModule, provided
@@ -605,6 +605,6 @@ def test_that_no_process_can_be_started_is_said(folder, monkeypatch):
     def broken(workers):
         raise BrokenProcessPool("all workers expired")
 
-    monkeypatch.setattr("lifegen.benchmark.pool.pool", broken)
+    monkeypatch.setattr("lifegen.benchmark.processes.pool", broken)
     with pytest.raises(InputError, match=r"mine\.py can't be run: no process can be started .*BrokenProcessPool"):
         _all_of.__wrapped__(PluginFile("mine.py", "x = 1"))

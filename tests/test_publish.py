@@ -88,7 +88,7 @@ def test_publishing_again_replaces_it_and_changes_nothing(store, folder):
 
 def few_figures(monkeypatch) -> None:
     """One kind of figure in the folder, and one in its report: drawing is what takes time."""
-    monkeypatch.setattr("lifegen.benchmark.publish.drawings", partial(drawings, kinds=["final"]))
+    monkeypatch.setattr("lifegen.benchmark.reporting.publish.drawings", partial(drawings, kinds=["final"]))
     monkeypatch.setattr("lifegen.benchmark.reporting.report.drawings", partial(drawings, kinds=["samples"]))
 
 

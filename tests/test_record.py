@@ -110,7 +110,7 @@ def store(tmp_path) -> Store:
 
 def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures of lines in the published folder, of pictures in its report: drawing is what takes time."""
-    monkeypatch.setattr("lifegen.benchmark.publish.drawings", partial(drawings, kinds=["final"]))
+    monkeypatch.setattr("lifegen.benchmark.reporting.publish.drawings", partial(drawings, kinds=["final"]))
     monkeypatch.setattr("lifegen.benchmark.reporting.report.drawings", partial(drawings, kinds=["samples"]))
 
 

@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, TimeoutError
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+from pebble import ProcessExpired
 
 from lifegen.benchmark import load, load_model
 from lifegen.benchmark.cells.cell import Cell, product
@@ -24,7 +26,7 @@ from lifegen.benchmark.contracts.registry import METRICS
 from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.running.executor import Event, Execution
-from lifegen.benchmark.running.local import _event, default_jobs, missing, prepare, run
+from lifegen.benchmark.running.local import _event, _outcome, default_jobs, missing, prepare, run
 from lifegen.benchmark.running.rerun import TIMED
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.store import CellBusyError, Store
@@ -158,6 +160,17 @@ def test_a_cell_that_hangs_is_stopped_at_the_time_limit(tmp_path):
     assert (stored.status, stored.reason) == ("failed", f"stopped at the time limit of {limit:g} s")
     assert stored.intervals_done() == 1
     assert missing([broken, fine], store) == ([], [broken])
+
+
+@pytest.mark.parametrize("how", [ProcessExpired("died", -11), TimeoutError()])
+def test_a_process_that_ends_badly_after_its_cell_was_done_costs_nothing(tmp_path, how):
+    store = Store.create(tmp_path / "s")
+    (cell,) = tiny_cells("naive")
+    assert run_cell(cell, store.path, tmp_path, "cpu") == "done"
+    future: Future[str] = Future()
+    future.set_exception(how)
+    event = _outcome(cell, future, store, Execution(tmp_path, time_limit=1), 2.0)
+    assert (event.kind, event.error, store.cell(cell.name).status) == ("done", "", "done")
 
 
 def test_neither_this_process_nor_the_server_touches_cuda():

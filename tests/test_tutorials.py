@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import at_home
-from .fresh import programs
+from .conftest import PROGRAMS, at_home
 from .test_docs import ROOT, blocks
 
 SIZE = "steps=2,test_images=10,importance_draws=1,importance_images=1"
@@ -46,7 +45,7 @@ def file_of(page: str) -> str:
 
 
 def follow(page: str, folder: Path, variables: dict[str, str]) -> str:
-    variables = variables | {"PATH": f"{programs()}:{os.environ['PATH']}"}
+    variables = variables | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
     done = subprocess.run(
         ["bash", "-c", commands(page)], capture_output=True, text=True, check=False, cwd=folder, env=variables
     )

@@ -177,8 +177,11 @@ def _outcome(cell: Cell, future: Future[str], store: Store, execution: Execution
             store.fail(cell.name, cell.record(), error)
         except OSError as unwritten:
             error += f" (which couldn't be recorded: {unwritten})"
-    if kind == "failed" and not error:
-        error = str(store.cell(cell.name).record.get("error", "reason unknown"))
+    stored = store.cell(cell.name)
+    if kind == "failed" and stored.status == Status.DONE:  # its process died, or ran out of time, after its last word
+        kind, error = "done", ""
+    elif kind == "failed" and not error:
+        error = str(stored.record.get("error", "reason unknown"))
     return _event(cell, kind, store, execution, seconds, error)
 
 

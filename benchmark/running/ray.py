@@ -326,7 +326,10 @@ class _Driver:
             self.store.fail(task.cell.name, task.cell.record(), error)
         stored = self.store.cell(task.cell.name)
         of = len(stored.record.get("visits", ()))
-        self._end(task, Event(task.cell, "failed", stored.intervals_done(), of, error=error))
+        if stored.status == "done":  # its worker was lost after its last word
+            self._end(task, Event(task.cell, "done", of, of, negative_elbo=stored.last_negative_elbo()))
+        else:
+            self._end(task, Event(task.cell, "failed", stored.intervals_done(), of, error=error))
 
     def _lost(self, task: _Task, reason: str) -> None:
         task.losses += 1

@@ -19,7 +19,7 @@ from lifegen.benchmark.reporting.figure_kinds import check_figures
 from .mutation import changed, damaged, fuzz
 
 EXAMPLES = [
-    file.read_bytes() for file in (files("lifegen.benchmark") / "suites").iterdir() if file.name.endswith(".toml")
+    file.read_bytes() for file in (files("lifegen.benchmark.cells") / "suites").iterdir() if file.name.endswith(".toml")
 ]
 
 
