@@ -21,7 +21,8 @@ from pebble import ProcessExpired
 from lifegen.benchmark import load, load_model
 from lifegen.benchmark.cells.cell import Cell, product
 from lifegen.benchmark.cells.spec import parse_spec
-from lifegen.benchmark.cli import cli, progress
+from lifegen.benchmark.cli import progress
+from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.contracts.registry import METRICS
 from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.errors import InputError
