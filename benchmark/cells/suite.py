@@ -71,7 +71,7 @@ def suites() -> dict[str, Suite]:
     Raises:
         InputError: a file in their folder isn't a suite.
     """
-    return {name: _built_in(_folder(), name) for name in _names()}
+    return {name: _built_in(name) for name in _names()}
 
 
 def suite(name: str) -> Suite:
@@ -87,7 +87,7 @@ def suite(name: str) -> Suite:
         if Path(name).name != name:
             raise InputError(f"suite {name} isn't a TOML file, whose name ends in .toml")
         raise unknown("suite", name, names)
-    return _built_in(_folder(), name)
+    return _built_in(name)
 
 
 @cache
@@ -215,8 +215,8 @@ def _names() -> list[str]:
 
 
 @cache
-def _built_in(folder: Traversable, name: str) -> Suite:
-    return _read(f"{name}.toml", (folder / f"{name}.toml").read_bytes())
+def _built_in(name: str) -> Suite:
+    return _read(f"{name}.toml", (_folder() / f"{name}.toml").read_bytes())
 
 
 def _content(name: str) -> bytes:

@@ -56,7 +56,7 @@ def own_metrics() -> list[Entry]:
 
 
 def _is_own(entry: Entry) -> bool:
-    return str(entry.target.__module__).startswith("lifegen.")
+    return entry.module.startswith("lifegen.")
 
 
 class _Values:
