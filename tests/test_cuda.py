@@ -33,7 +33,7 @@ def measured(cell: Cell, folder: Path, device: str) -> pd.Series[float]:
     """A cell's values by interval, distribution, step and metric."""
     store = Store.create(folder)
     assert run_cell(cell, store.path, folder, device, keep_model=True) == "done", store.cell(cell.name).reason
-    return store.table().set_index(["interval", "distribution", "step", "metric"])["value"]
+    return load(store.path).set_index(["interval", "distribution", "step", "metric"])["value"]
 
 
 def check_alike(one: pd.Series[float], other: pd.Series[float]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import platform
 import sys
@@ -32,7 +31,6 @@ from ..seeds import Seeds
 from ..store.cell_folder import STATE
 from ..store.cell_writer import CellWriter
 from ..store.lock import CellBusyError, CellDoneError
-from ..store.record import Numbers
 from ..store.row_check import odd_row
 from ..store.store import Store
 from ..training.precision import products_in, resolve
@@ -133,7 +131,8 @@ def _attempt(
                 writer.note(begun_anew=problem)
             with products_in("float32", place := find_device(device)):  # training steps set the cell's precision
                 _run(cell, writer, data_root, place, keep_model, states, kept.state)
-            writer.finish(_numbers(writer), keep_states=states != "resume")
+            numbers = registered_summary(writer.rows, writer.record["visits"])
+            writer.finish(numbers, keep_states=states != "resume")
         except _OtherRunError:
             (writer.folder / STATE).unlink()
             raise
@@ -218,26 +217,6 @@ def _run(
             writer.note(no_model=why)
         else:
             save_model(strategy.model, writer.folder / "model.safetensors")
-
-
-def _numbers(writer: CellWriter) -> Numbers | None:
-    """One number per metric, for the cell's record; None if a derived metric fails. Readers then compute the numbers
-    from the cell's rows and report the metric that has none, so that no measurement is lost.
-    """
-    try:
-        numbers = registered_summary(writer.rows, writer.record["visits"])
-    except (Exception, SystemExit):  # from a derived metric of any package
-        traceback.print_exc()
-        print("the cell is done without the metric that raises", flush=True)
-        return None
-    odd = [name for name, value in (numbers or {}).items() if value is not None and not _is_number(value)]
-    if odd:
-        print(f"the cell is done without numbers of its own: {', '.join(odd)}: not a finite number", flush=True)
-    return None if odd else numbers
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _save(checkpoint: Checkpoint, files: list[Path], facts: dict[str, Any], samples: list[np.ndarray]) -> str:
