@@ -12,6 +12,7 @@ from avalanche.core import SupervisedPlugin
 from lifegen.benchmark.cells.cell import Cell, product
 from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.discovery.index import describe
+from lifegen.benchmark.reading.table import load
 from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.seeds import Seeds
