@@ -57,10 +57,13 @@ class Cell:
         return identity | ({"metric_files": files} if files else {})
 
     @property
+    def _entries(self) -> tuple[IndexEntry, ...]:
+        return (self.scenario.description, self.method.description, *self.metrics)
+
+    @property
     def packages(self) -> dict[str, str]:
         """Versions of the packages of its extensions, by name."""
-        entries = (self.scenario.description, self.method.description, *self.metrics)
-        extensions = [entry for entry in entries if entry.provider != "lifegen" and not entry.file]
+        extensions = [entry for entry in self._entries if entry.provider != "lifegen" and not entry.file]
         return {entry.provider: entry.provider_version for entry in extensions}
 
     @property
@@ -86,8 +89,7 @@ class Cell:
                 metric.name: {"name": metric.provider, "version": metric.provider_version, "facts": metric.facts}
                 for metric in self.metrics
             }
-        entries = (self.scenario.description, self.method.description, *self.metrics)
-        if files := {entry.file.digest: asdict(entry.file) for entry in entries if entry.file}:
+        if files := {entry.file.digest: asdict(entry.file) for entry in self._entries if entry.file}:
             record["files"] = files
         return record
 
@@ -108,7 +110,7 @@ def product(scenarios: Iterable[Spec], methods: Iterable[Spec], seeds: Iterable[
             other = first.setdefault(spec.name, spec)
             if other.file != spec.file:
                 origins = other.description.origin, spec.description.origin
-                raise InputError(str(DuplicateError(spec.description.kind, spec.name, *origins)))
+                raise DuplicateError(spec.description.kind, spec.name, *origins)
     cells = [Cell(scenario, method, seed) for seed in seeds for scenario in scenarios for method in methods]
     return list({cell.name: cell for cell in cells}.values())
 

@@ -76,7 +76,7 @@ class Entry:
         return f"{self.module}.{name}"
 
 
-class DuplicateError(ValueError):
+class DuplicateError(InputError):
     """Two things of one kind have one name."""
 
     def __init__(self, kind: str, name: str, first: str, second: str) -> None:

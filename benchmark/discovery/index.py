@@ -141,7 +141,7 @@ def describe_file(file: PluginFile, kind: str, thing: str | None = None) -> Inde
     chosen = of_kind[0] if thing is None else names[thing]
     for entry in (chosen, *(entry for entry in entries if entry.kind == SOURCES.kind)):  # all data sources come with it
         if (installed := describe(entry.kind).get(entry.name)) and not installed.error:
-            raise InputError(str(DuplicateError(entry.kind, entry.name, installed.origin, entry.origin)))
+            raise DuplicateError(entry.kind, entry.name, installed.origin, entry.origin)
     return chosen
 
 
@@ -182,7 +182,7 @@ def extension_metrics(files: Iterable[PluginFile] = ()) -> tuple[IndexEntry, ...
     by_name: dict[str, IndexEntry] = {}
     for metric in metrics:
         if (other := by_name.setdefault(metric.name, metric)) != metric:
-            raise InputError(str(DuplicateError("metric", metric.name, other.origin, metric.origin)))
+            raise DuplicateError("metric", metric.name, other.origin, metric.origin)
     return tuple(metrics)
 
 

@@ -189,6 +189,7 @@ def _run(
         if keep_model:
             print(f"no model will be kept: {why}", flush=True)
     cant = cell.method.facts.get("restarts", "")
+    circumstances = _arithmetic(cell, str(device))
     for interval, experience in list(enumerate(view))[done:]:
         began = perf_counter()
         strategy.train(experience, eval_streams=[])
@@ -205,7 +206,7 @@ def _run(
         samples.append(take_samples(strategy.model, seeds, device))
         if not cant:
             facts = writer.boundary() | {"intervals": interval + 1, "execution": executions}
-            facts |= {"circumstances": _arithmetic(cell, str(device))}
+            facts |= {"circumstances": circumstances}
             names = [f"state-{interval + 1}.safetensors", STATE] if states == "all" else [STATE]
             cant = _save(checkpoint, [writer.folder / name for name in names], facts, samples)
     pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)

@@ -151,18 +151,22 @@ class StoredCell:
 
     def _last_rows(self) -> Iterator[dict[str, Any]]:
         """Read the rows at the end of the file, the last one first."""
-        try:
-            with (self.folder / "metrics.jsonl").open("rb") as file:
-                file.seek(max(0, self.size() - _TAIL))
-                lines = file.read().splitlines()
-        except OSError:
-            return
-        for line in reversed(lines):
+        for line in reversed(self._tail):
             try:
                 row = json.loads(line)
                 yield row | {"interval": int(row["interval"])}
             except (ValueError, TypeError, LookupError, ArithmeticError, RecursionError):  # torn, or being written
                 continue
+
+    @cached_property
+    def _tail(self) -> list[bytes]:
+        """The lines at the end of the file, which is read once for all questions about them."""
+        try:
+            with (self.folder / "metrics.jsonl").open("rb") as file:
+                file.seek(max(0, self.size() - _TAIL))
+                return file.read().splitlines()
+        except OSError:
+            return []
 
     def size(self) -> int:
         """Return the bytes of its rows; −1 if there is no file."""
