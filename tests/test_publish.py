@@ -154,6 +154,9 @@ def test_files_of_extensions_that_no_longer_take_part_are_removed_and_no_others(
         facts = json.loads((folder / FACTS).read_text())
         del facts["files"]
         (folder / FACTS).write_text(json.dumps(facts))
+        page = (folder / "README.md").read_text()
+        new, old = "Copy one.py, two.py of this folder into", "with one.py, two.py of this folder in"
+        (folder / "README.md").write_text(page.replace(f"{new} the current folder first.", f"{old} the current one."))
     shutil.rmtree(next(store.path.glob("cells/*one*")))
     publish(Store(store.path), folder)
     assert {file.name for file in folder.glob("*.py")} == {"two.py", "notes.py"}
@@ -180,7 +183,7 @@ def test_a_readme_shows_names_as_they_are(tmp_path, monkeypatch):
     page = MarkdownIt("commonmark").enable("table").render(text)
     tags = "h1 h2 p pre code table thead tbody tr th td ul li strong img"
     assert set(re.findall(r"<([a-z][a-z0-9]*)", page)) <= set(tags.split())
-    for shown in ("<h1>a|b &lt;i&gt;_x_</h1>", "with _odd_|&lt;b&gt;.py of this", ">noted:note=a|&lt;b&gt; ✎</td>",
+    for shown in ("<h1>a|b &lt;i&gt;_x_</h1>", "Copy _odd_|&lt;b&gt;.py of this folder", ">noted:note=a|&lt;b&gt; ✎</td>",
                   ">c|d &lt;i&gt;</td>", ">a|b</td>"):  # fmt: skip
         assert shown in page
 
