@@ -64,7 +64,7 @@ def fill(store: Store, name: str, **facts: object) -> None:
     with store.writing(name, record(**facts)) as writer:
         for interval in range(2):
             writer.append(rows(interval))
-        writer.finish(registered_summary(writer.rows, [["a"], ["b"]]))
+        writer.finish(registered_summary(writer.rows, [["a"], ["b"]])[0])
 
 
 def test_what_is_written_is_read(tmp_path):
@@ -374,7 +374,7 @@ def test_a_worker_writes_no_number_of_a_metric_that_it_does_not_know(tmp_path):
     with store.writing("cell", record()) as writer:
         unknown = {"interval": 0, "distribution": None, "step": None, "metric": "of_a_plug_in", "value": 2.0}
         writer.append([*rows(0), *rows(1), unknown | {"interval": 1}])
-        assert registered_summary(writer.rows, [["a"], ["b"]]) is None
+        assert registered_summary(writer.rows, [["a"], ["b"]])[0] is None
         writer.finish(None)
     assert "numbers" not in store.cell("cell").record
     assert numbers_of(store, "cell")["of_a_plug_in"] == 2.0

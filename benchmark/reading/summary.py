@@ -36,11 +36,17 @@ def summarise(rows: Iterable[Mapping[str, Any]], over_intervals: Mapping[str, st
     return numbers
 
 
-def registered_summary(rows: Sequence[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -> Numbers | None:
-    """Summarise a finished cell by the metrics registered in this process; None if a row's metric isn't registered, or
-    if a derived metric fails: then readers make the numbers, since they can show the reason."""
+def registered_summary(
+    rows: Sequence[Mapping[str, Any]], visits: Sequence[Sequence[str]]
+) -> tuple[Numbers | None, Mapping[str, str]]:
+    """Summarise a finished cell by the metrics registered in this process.
+
+    Returns:
+        the numbers, or None if a row's metric isn't registered or a derived metric fails: then readers make them, since
+        they can show the reason; and why derived metrics fail, by metric.
+    """
     how = {entry.name: entry.facts["over_intervals"] for entry in METRICS}
     if not all(row["metric"] in how for row in rows):
-        return None
+        return None, {}
     derived = derive(rows, visits)
-    return None if derived.problems else summarise([*rows, *derived.rows], how)
+    return None if derived.problems else summarise([*rows, *derived.rows], how), derived.problems

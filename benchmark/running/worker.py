@@ -131,7 +131,9 @@ def _attempt(
                 writer.note(begun_anew=problem)
             with products_in("float32", place := find_device(device)):  # training steps set the cell's precision
                 _run(cell, writer, data_root, place, keep_model, states, kept.state)
-            numbers = registered_summary(writer.rows, writer.record["visits"])
+            numbers, problems = registered_summary(writer.rows, writer.record["visits"])
+            for metric, reason in problems.items():
+                print(f"the cell is done without a number of {metric}: {reason}", flush=True)
             writer.finish(numbers, keep_states=states != "resume")
         except _OtherRunError:
             (writer.folder / STATE).unlink()
