@@ -183,8 +183,8 @@ def test_a_readme_shows_names_as_they_are(tmp_path, monkeypatch):
     page = MarkdownIt("commonmark").enable("table").render(text)
     tags = "h1 h2 p pre code table thead tbody tr th td ul li strong img"
     assert set(re.findall(r"<([a-z][a-z0-9]*)", page)) <= set(tags.split())
-    for shown in ("<h1>a|b &lt;i&gt;_x_</h1>", "Copy _odd_|&lt;b&gt;.py of this folder", ">noted:note=a|&lt;b&gt; ✎</td>",
-                  ">c|d &lt;i&gt;</td>", ">a|b</td>"):  # fmt: skip
+    for shown in ("<h1>a|b &lt;i&gt;_x_</h1>", "Copy _odd_|&lt;b&gt;.py of this folder",
+                  ">noted:note=a|&lt;b&gt; ✎</td>", ">c|d &lt;i&gt;</td>", ">a|b</td>"):  # fmt: skip
         assert shown in page
 
 
