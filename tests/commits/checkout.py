@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,9 @@ class Checkout:
         Raises:
             subprocess.CalledProcessError: it ends with another exit code than 0.
         """
-        return self.python("-c", "from lifegen.benchmark.cli.main import main; main()", *arguments)
+        scripts = tomllib.loads((self.folder / "pyproject.toml").read_text())["project"]["scripts"]
+        module, function = scripts["lifegen"].split(":")  # commits differ in where it lies
+        return self.python("-c", f"from {module} import {function}; {function}()", *arguments)
 
     def python(self, *arguments: str | Path) -> str:
         """Run Python with this commit's lifegen, and return what it prints."""
@@ -64,6 +67,7 @@ def checked_out(commit: str, folder: Path) -> Checkout:
         folder.mkdir(parents=True)
         for name in PACKAGES:
             shutil.copytree(ROOT / name, folder / name)  # it may be edited meanwhile
+        shutil.copy(ROOT / "pyproject.toml", folder)
     # As the installed packages are called: a folder "lifegen" on the path comes before an editable installation.
     (folder / "lifegen").mkdir()
     for name in PACKAGES:
