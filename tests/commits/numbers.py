@@ -49,7 +49,8 @@ def _computed(checkout: Checkout) -> dict[str, dict[str, Any]]:
     methods = json.loads(checkout.lifegen("list", "methods", "--json"))["methods"]
     asked = [word for name in methods for word in ("-m", f"{name}:{NARROW[name]}" if name in NARROW else name)]
     checkout.lifegen("run", "-s", SMALL, *asked, "--seeds", "0", "--device", "cpu", "--out", "each")
-    return {folder.name: _cell(folder) for folder in checkout.folder.glob("*/cells/*")}
+    stores = [checkout.folder / store / "cells" for store in ("quick", "each")]
+    return {folder.name: _cell(folder) for store in stores for folder in store.iterdir() if folder.is_dir()}
 
 
 def _cell(folder: Path) -> dict[str, Any]:
