@@ -452,6 +452,14 @@ def test_readers_know_a_metric_of_a_file_from_the_records(folder, monkeypatch):
     assert values[0] == pytest.approx(values[1])
     assert in_store.better("negative_elbo_best") == published.better("negative_elbo_best") == "higher"
 
+    # Another store's metric of the same name, read by the same process.
+    (folder / "metric.py").write_text(METRIC)
+    other = Store.create(folder / "other")
+    (cell, _) = cells_of(None, *asked, metrics=["metric.py"])
+    assert run_cell(cell, other.path, folder, "cpu") == "done"
+    assert scores_of(other).better("negative_elbo_best") == "lower"
+    assert scores_of(store).better("negative_elbo_best") == "higher"
+
 
 def test_a_model_whose_class_is_in_a_file_is_loaded_again(folder):
     text = METHOD.replace(
