@@ -94,10 +94,7 @@ def configure(description: IndexEntry, given: Mapping[str, Any]) -> Spec:
     for key, value in given.items():
         if key not in schemas:
             raise unknown(f"option of {of}:", key, schemas)
-        try:
-            config[key] = checked(value, schemas[key], key, of)
-        except RecursionError:
-            raise InputError(f"{of}, option {key!r}: its lists lie too deep in each other") from None
+        config[key] = checked(value, schemas[key], key, of)
     for key, schema in schemas.items():
         if key not in config:
             raise InputError(f"{of} needs its option {key!r}: {description.name}:{key}=... ({expected(schema)})")

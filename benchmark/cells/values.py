@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from ..errors import InputError, brief, unknown
@@ -19,6 +18,8 @@ Schema = Mapping[str, Any]
 _MARK = re.compile(r'(?<![^\s=,:\[{])"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 """A quoted text at the beginning of a value, or a bracket."""
 _OPENING = {"]": "[", "}": "{"}
+DEEPEST = 30
+"""How deep lists and objects may lie in each other: a limit of our own, since Python's differs between its versions."""
 _LIMITS = {
     "exclusiveMinimum": "above {}",
     "minimum": "at least {}",
@@ -69,10 +70,17 @@ def read(text: str, schema: Schema) -> Any:
     """Read a text as JSON, as a list or an object of such texts, or as the text itself.
 
     The first of these values that the option can take is returned; if it can take none, the first value.
+
+    Raises:
+        InputError: lists lie deeper in each other than Python can read.
     """
     values: list[Any] = []
-    with suppress(ValueError, RecursionError):
+    try:
         values.append(json.loads(text, object_pairs_hook=_object))
+    except RecursionError:
+        raise InputError(f"{brief(text)}: its lists lie too deep in each other") from None
+    except ValueError:
+        pass
     values += [*_collections(text, schema), text]
     return next((value for value in values if fits(value, schema)), values[0])
 
@@ -116,6 +124,8 @@ def checked(value: Any, schema: Schema, name: str, of: str) -> Any:
     Raises:
         InputError: the option can't take the value; the text names the wrong part, such as ``'network.width'``.
     """
+    if _depth(value) > DEEPEST:
+        raise InputError(f"{of}, option {name!r}: its lists lie too deep in each other (more than {DEEPEST})")
     if not fits(value, schema):
         raise _refusal(value, schema, name, of)
     if problem := _unusable(value):
@@ -124,6 +134,15 @@ def checked(value: Any, schema: Schema, name: str, of: str) -> Any:
     if problem := _unusable(kept):  # 1e300 is a whole number
         raise InputError(f"{of}, option {name!r}: {brief(value)} {problem}")
     return schema["default"] if "default" in schema and equal(kept, schema["default"]) else kept
+
+
+def _depth(value: Any) -> int:
+    """How deep lists and objects lie in each other, without recursion."""
+    depth, level = 0, [value]
+    while collections := [each for each in level if isinstance(each, (list, dict))]:
+        depth += 1
+        level = [inner for each in collections for inner in (each.values() if isinstance(each, dict) else each)]
+    return depth
 
 
 def _refusal(value: Any, schema: Schema, name: str, of: str) -> InputError:
