@@ -181,7 +181,7 @@ def test_every_text_can_be_a_texts_value(text):
         ('texts={a:"\\n"}', "can't be printed"),
         ("number=1e400", "isn't a finite number"),
         ("numbers=[1", "'\\[1' doesn't fit; expected: list of integer"),
-        *(("anything=" + "[" * depth + "]" * depth, "lie too deep") for depth in (31, 900, 100_000)),
+        *(("anything=" + "[" * depth + "]" * depth, "lie too deep") for depth in (31, 900)),
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_place(text, message):

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ..errors import InputError, brief, unknown
@@ -70,17 +71,10 @@ def read(text: str, schema: Schema) -> Any:
     """Read a text as JSON, as a list or an object of such texts, or as the text itself.
 
     The first of these values that the option can take is returned; if it can take none, the first value.
-
-    Raises:
-        InputError: lists lie deeper in each other than Python can read.
     """
     values: list[Any] = []
-    try:
+    with suppress(ValueError, RecursionError):
         values.append(json.loads(text, object_pairs_hook=_object))
-    except RecursionError:
-        raise InputError(f"{brief(text)}: its lists lie too deep in each other") from None
-    except ValueError:
-        pass
     values += [*_collections(text, schema), text]
     return next((value for value in values if fits(value, schema)), values[0])
 
