@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, Valid
 from ..discovery.index import describe, extension_metrics
 from ..discovery.plugin_file import PluginFile, expanded, file_in
 from ..errors import InputError, brief, not_a_name, unknown
+from ..files import read_at_most
 from .cell import Cell, product
 from .spec import configure, parse_spec
 
@@ -230,17 +231,8 @@ def _content(name: str) -> bytes:
         raise InputError(f"suite {name}: the name of its file {problem}")
     if path.is_dir() or path.is_fifo():
         raise InputError(f"suite {name} is a folder or the like; a suite is a TOML file")
-    try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST + 1)
-    except (OSError, ValueError) as error:  # ValueError: a null byte in its folder's name
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(
-            f"suite {name} can't be read: {reason}; `lifegen list suites` shows those that come with lifegen"
-        ) from None
-    if len(content) > _LARGEST:
-        raise InputError(f"suite {name} has more than {_LARGEST:,} bytes")
-    return content
+    advice = "`lifegen list suites` shows those that come with lifegen"
+    return read_at_most(path, _LARGEST, f"suite {name}", advice)
 
 
 @lru_cache(maxsize=64)  # more than lifegen has: publishing needs each many times

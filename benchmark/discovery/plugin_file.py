@@ -21,6 +21,7 @@ from typing import Any
 
 from ..contracts.registry import FILE_MODULES, REGISTRIES, Entry
 from ..errors import InputError, brief, not_a_name
+from ..files import read_at_most
 
 _END_OF_FILE = re.compile(r"\.py(?=:|\Z)")
 _OPTION = re.compile(r":\s*[^\W\d]\w*\s*=")
@@ -59,19 +60,12 @@ class PluginFile:
         path = expanded(path)
         if problem := not_a_name(path.stem):
             raise InputError(f"extension {brief(str(path))}: the name of its file {problem}")
+        advice = "`lifegen new-method NAME` writes a file to start with"
+        content = read_at_most(path, _LONGEST, f"extension {path}", advice)
         try:
-            with path.open("rb") as file:
-                content = file.read(_LONGEST + 1)
             text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise InputError(f"extension {path} isn't text: {error}") from None
-        except (OSError, ValueError) as error:  # ValueError: a null byte in its folder's name
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise InputError(
-                f"extension {path} can't be read: {reason}; `lifegen new-method NAME` writes a file to start with"
-            ) from None
-        if len(content) > _LONGEST:
-            raise InputError(f"extension {path} has more than {_LONGEST:,} bytes")
         return cls(path.name, text)
 
     @property
