@@ -604,7 +604,7 @@ def test_a_file_that_registers_nothing_is_looked_at_again(folder, monkeypatch):
     answers = iter([[], [], [asdict(IndexEntry("method", "late", 1, "", "m"))]])
     monkeypatch.setattr("lifegen.benchmark.discovery.index.describe_file_elsewhere", lambda file: next(answers))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda name: folder / "cache")
-    file = PluginFile("late.py", "")
+    file = PluginFile("late.py", "import late")
     found = [_all_of.__wrapped__(file) for _ in range(4)]
     assert [len(one) for one in found] == [0, 0, 1, 1]
 
