@@ -42,7 +42,7 @@ class GateError(AssertionError):
 
 
 def check_method(method: Entry | str, options: Mapping[str, Any] | None = None) -> None:
-    """Send a registered method through the gate: :func:`findings`, up to the first broken promise.
+    """Send a registered method through the gate: :func:`findings`, up to the first broken promise and without the cost.
 
     Args:
         method: its entry in the registry, its name, or its file.
@@ -54,7 +54,7 @@ def check_method(method: Entry | str, options: Mapping[str, Any] | None = None) 
     if isinstance(method, str):
         registered = {entry.name: entry for entry in METHODS}  # also methods registered only in this process
         method = registered.get(method) or resolve("method", method)[0].entry()
-    for finding in findings(method, options):
+    for finding in to_the_end(_promises(method, options or {}, cost=False), method):
         if finding.status == "broken":
             raise GateError(": ".join(filter(None, [method.name, finding.promise, finding.seen, finding.look])))
 
@@ -71,7 +71,7 @@ def findings(entry: Entry, options: Mapping[str, Any] | None = None) -> Iterator
     return to_the_end(_promises(entry, options or {}), entry)
 
 
-def _promises(entry: Entry, options: Mapping[str, Any]) -> Iterator[Finding]:
+def _promises(entry: Entry, options: Mapping[str, Any], cost: bool = True) -> Iterator[Finding]:
     yield of_documentation(entry)
     trained = _trained(entry, options)
     yield trained.finding
@@ -94,7 +94,8 @@ def _promises(entry: Entry, options: Mapping[str, Any]) -> Iterator[Finding]:
     quick = _quick(entry, options, "architecture")
     yield from bounds(partial(_made, entry, {**quick, **options}), entry, _with(quick))
     yield from _devices(method, stream)
-    yield _cost(entry, options, stream.image_shape[-1])
+    if cost:
+        yield _cost(entry, options, stream.image_shape[-1])
 
 
 class _Trained(NamedTuple):
