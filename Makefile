@@ -22,9 +22,9 @@ leaderboard: install
 	$(BIN)/lifegen leaderboard runs/quick
 	$(BIN)/lifegen plot runs/quick
 
-# Processes of one thread each; what shares a cluster or the like stays in one of them.
+# Processes of one thread each. A file stays in one of them, since its tests share what is costly to make.
 test: install
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Each in an environment of its own. A Python is run to see whether it is there: a version manager's shim may stand in
 # for one that isn't.

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: shared cores
 
@@ -36,6 +37,15 @@ PROGRAMS = Path(sys.executable).parent
 """Where this environment's commands are."""
 
 
+LONGEST = ("test_tutorials", "test_ray", "test_run", "test_gate", "test_packaging", "test_plugin_files")
+"""Files that take a minute or more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest files, so that the processes end together."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 @pytest.fixture
 def home(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, str]:
     """Variables of a user whose home holds nothing but lifegen's index: it is built once a session, and copied."""
@@ -51,6 +61,19 @@ def at_home(folder: Path) -> dict[str, str]:
     """The variables of a process whose user's home this is."""
     folder.mkdir(exist_ok=True)
     return os.environ | {"HOME": str(folder), "XDG_CACHE_HOME": str(folder / ".cache")}
+
+
+@pytest.fixture
+def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One kind of figure in published folders, and one of lines and one of images in reports: drawing is what takes
+    time."""
+    from lifegen.benchmark.reporting.plots import drawings
+
+    def few(store: Any, kinds: Sequence[str] = ("final", "samples"), **options: Any) -> Any:
+        return drawings(store, kinds, **options)
+
+    monkeypatch.setattr("lifegen.benchmark.reporting.publish.drawings", lambda store: drawings(store, ["final"]))
+    monkeypatch.setattr("lifegen.benchmark.reporting.report.drawings", few)
 
 
 def images(n: int, bright: int, seed: int, label: int = 0) -> Images:

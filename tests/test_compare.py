@@ -17,8 +17,8 @@ from lifegen.benchmark.reading.statistics import holm
 from lifegen.benchmark.reporting.tables import print_comparison
 from lifegen.benchmark.store.store import Store
 
+from .commands import lifegen
 from .stores import write
-from .test_run import lifegen
 
 GOOD, NAIVE = [30.0, 31.0, 35.0], [50.0, 52.0, 54.0]
 

@@ -18,8 +18,9 @@ from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.folders import NOWHERE, cache_folder, data_folder
 from lifegen.benchmark.store.store import Store
 
+from .commands import lifegen_elsewhere
 from .stores import write
-from .test_run import TINY, lifegen
+from .test_run import TINY
 
 SMALL = f"{TINY},test_images=20,importance_draws=2,importance_images=2"
 
@@ -53,7 +54,7 @@ def test_commands_run_in_an_odd_environment(tmp_path):
         ["leaderboard", out],
         ["plot", out, "final"],
     ):
-        done = lifegen(*arguments, env=odd)
+        done = lifegen_elsewhere(*arguments, env=odd)
         assert (done.returncode, done.stderr) == (0, ""), arguments
     assert {file.name for file in tmp_path.iterdir()} == {"home", "x" * 120, "s"}
 

@@ -35,8 +35,8 @@ from lifegen.benchmark.reporting.tables import (
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.store import PUBLISHED, Store
 
+from .commands import lifegen
 from .stores import write
-from .test_run import lifegen
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from lifegen.benchmark.authoring.scaffold import new
 
 from .fresh_environment import FOLDERS, ROOT, Environment, built, fresh_environment
 
-pytestmark = pytest.mark.xdist_group("packaging")  # one wheel for all
 WRITTEN = {"method": "written-method", "metric": "written_metric"}
 """What packages are written for, and installed beside lifegen."""
 

@@ -30,7 +30,8 @@ from lifegen.benchmark.store.plans import asked_for, find_cell, kept_models, pla
 from lifegen.benchmark.store.store import Store
 
 from .bad_methods import bad
-from .test_run import LIFEGEN, TINY, lifegen, tiny_cells
+from .commands import LIFEGEN, lifegen
+from .test_run import TINY, tiny_cells
 from .waiting import HANG
 
 

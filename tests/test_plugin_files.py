@@ -36,6 +36,7 @@ from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.plans import asked_for, save_plan
 from lifegen.benchmark.store.store import Store
 
+from .commands import lifegen, lifegen_elsewhere
 from .stores import shown
 from .tiny_scenarios import chosen
 
@@ -43,7 +44,6 @@ METHOD = (Path(__file__).parent / "plugin_package" / "src" / "lifegen_test_plugi
 SCENARIO = (Path(__file__).parent / "plugin_package" / "src" / "lifegen_test_plugins" / "scenarios.py").read_text()
 METRIC = (Path(__file__).parent / "plugin_package" / "src" / "lifegen_test_plugins" / "metrics.py").read_text()
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-LIFEGEN = [str(Path(sys.executable).with_name("lifegen"))]
 
 
 @pytest.fixture
@@ -347,17 +347,16 @@ def test_a_scenario_a_method_and_a_metric_of_files_on_the_command_line(folder):
     (folder / "run_10:30" / "own.py").write_text(OWN_CALLS)
     run = ["run", "-s", "stripes.py:steps=3", "-m", "mine.py:width=8", "-m", "naive:width=8", "--metric", "metric.py",
            "-m", "run_10:30/own.py:calmer:width=8", "--seeds", "0", "--device", "cpu"]  # fmt: skip
-    done = subprocess.run([*LIFEGEN, *run], capture_output=True, text=True, check=False)
+    done = lifegen(*run)
     assert done.returncode == 0, done.stdout + done.stderr
     for label in ("anchored:width=8", "calmer:width=8"):
         assert f"stripes:steps=3 {label} seed 0: done in" in done.stdout
     assert "negative ELBO" in done.stdout
-    board = subprocess.run([*LIFEGEN, "leaderboard", "runs/default", "--metric", "negative_elbo_best"],
-                           capture_output=True, text=True, check=True).stdout  # fmt: skip
+    board = lifegen("leaderboard", "runs/default", "--metric", "negative_elbo_best").stdout
     assert "anchored:width=8" in board
     for name in ("mine.py", "stripes.py", "metric.py", "run_10:30/own.py"):
         (folder / name).unlink()
-    again = subprocess.run([*LIFEGEN, "worker", "runs/default"], capture_output=True, text=True, check=False)
+    again = lifegen_elsewhere("worker", "runs/default")
     assert again.returncode == 0, again.stderr  # all is done, and known without the files
 
 
@@ -433,7 +432,7 @@ def test_a_metric_that_changes_something_or_yields_nonsense_ends_its_cell(folder
     assert re.search(message, store.cell(cell.name).reason)
 
 
-def test_readers_know_a_metric_of_a_file_from_the_records(folder, monkeypatch):
+def test_readers_know_a_metric_of_a_file_from_the_records(folder, few_figures):
     """Its direction and how it is put together over intervals, in the store and in what is published from it."""
     text = METRIC.replace('unit="nats", better="lower"', 'unit="nats", better="higher", over_intervals="sum"')
     (folder / "metric.py").write_text(text)

@@ -22,8 +22,9 @@ from lifegen.benchmark.store.store import Store
 from lifegen.benchmark.training import precision
 from lifegen.benchmark.training.precision import products_in, resolve, rounds
 
+from .commands import lifegen
 from .conftest import tiny
-from .test_run import lifegen, tiny_cells
+from .test_run import tiny_cells
 
 CPU = torch.device("cpu")
 

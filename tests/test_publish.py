@@ -9,7 +9,6 @@ import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +21,6 @@ from lifegen.benchmark.discovery.plugin_file import PluginFile
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.leaderboard import leaderboard
 from lifegen.benchmark.reading.scores import FACTS, scores_of
-from lifegen.benchmark.reporting.plots import drawings
 from lifegen.benchmark.reporting.publish import publish
 from lifegen.benchmark.reporting.tables import to_csv, to_markdown
 from lifegen.benchmark.store.cell_writer import write_record
@@ -77,19 +75,15 @@ def test_both_tidy_tables_are_the_stores(store, folder):
     assert set(only["method"]) == {"naive"}
 
 
-def test_publishing_again_replaces_it_and_changes_nothing(store, folder):
+def test_publishing_again_replaces_it_and_changes_nothing(store, tmp_path, few_figures):
+    folder = tmp_path / "mine"
+    publish(store, folder)
     (folder / "figures" / "old.png").write_text("of an older version")
     before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "old.png"}
     publish(store, folder)
     after = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     assert after.keys() == before.keys()
     assert [file.name for file in after if after[file] != before[file]] == []
-
-
-def few_figures(monkeypatch) -> None:
-    """One kind of figure in the folder, and one in its report: drawing is what takes time."""
-    monkeypatch.setattr("lifegen.benchmark.reporting.publish.drawings", partial(drawings, kinds=["final"]))
-    monkeypatch.setattr("lifegen.benchmark.reporting.report.drawings", partial(drawings, kinds=["samples"]))
 
 
 ENDS = ("run.json", "metrics.jsonl", "pictures.npz", "lifegen.json", ".toml", "plans/a.json")
@@ -109,8 +103,7 @@ def opened() -> Iterator[Counter[str]]:
     counts.clear()
 
 
-def test_each_file_of_a_store_is_read_once(tmp_path, monkeypatch, opened):
-    few_figures(monkeypatch)
+def test_each_file_of_a_store_is_read_once(tmp_path, few_figures, opened):
     _built_in.cache_clear()
     store = Store.create(tmp_path / "s")
     for seed in range(2):
@@ -140,8 +133,7 @@ def with_file(store: Store, method: str, name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("former", ["lists them", "from before it did"])
-def test_files_of_extensions_that_no_longer_take_part_are_removed_and_no_others(tmp_path, monkeypatch, former):
-    few_figures(monkeypatch)
+def test_files_of_extensions_that_no_longer_take_part_are_removed_and_no_others(tmp_path, few_figures, former):
     store, folder = Store.create(tmp_path / "s"), tmp_path / "published"
     for name in ("one", "two"):
         write(store, name, 0, 30)
@@ -171,8 +163,7 @@ def test_files_of_extensions_that_no_longer_take_part_are_removed_and_no_others(
     assert (folder / "README.md").read_bytes() == before
 
 
-def test_a_readme_shows_names_as_they_are(tmp_path, monkeypatch):
-    few_figures(monkeypatch)
+def test_a_readme_shows_names_as_they_are(tmp_path, few_figures):
     store = Store.create(tmp_path / "a|b <i>_x_")
     write(store, "noted", 0, 30, options="note=a|<b>")
     with_file(store, "noted", "_odd_|<b>.py", "")

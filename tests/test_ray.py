@@ -29,7 +29,7 @@ from .waiting import until
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray", reason="Ray isn't installed: pip install 'lifegen[ray]'")
 
-pytestmark = [pytest.mark.filterwarnings("ignore:::ray.*"), pytest.mark.xdist_group("ray")]  # one cluster for all
+pytestmark = pytest.mark.filterwarnings("ignore:::ray.*")
 
 MARK = f"ray-{os.getpid()}-{time.time_ns()}"
 """In the environment of all that the cluster begins."""

@@ -26,7 +26,6 @@ from lifegen.benchmark.reading.leaderboard import leaderboard
 from lifegen.benchmark.reading.overview import overview
 from lifegen.benchmark.reading.scores import scores_of
 from lifegen.benchmark.reading.table import table
-from lifegen.benchmark.reporting.plots import drawings
 from lifegen.benchmark.reporting.publish import publish
 from lifegen.benchmark.reporting.report import report
 from lifegen.benchmark.reporting.tables import FORMATS, print_board, print_comparison
@@ -106,12 +105,6 @@ def store(tmp_path) -> Store:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     return Store(tmp_path / "s")
-
-
-def few_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures of lines in the published folder, of pictures in its report: drawing is what takes time."""
-    monkeypatch.setattr("lifegen.benchmark.reporting.publish.drawings", partial(drawings, kinds=["final"]))
-    monkeypatch.setattr("lifegen.benchmark.reporting.report.drawings", partial(drawings, kinds=["samples"]))
 
 
 def read_all(store: Store, folder: Path | None = None) -> list[str]:
@@ -256,9 +249,8 @@ def test_damaged_files_break_no_command(store, tmp_path, damage, status):
     others_are_read(store)
 
 
-def test_a_cell_without_a_record_or_with_a_damaged_one_leaves_report_and_publish_whole(store, tmp_path, monkeypatch):
+def test_a_cell_without_a_record_or_with_a_damaged_one_leaves_report_and_publish_whole(store, tmp_path, few_figures):
     """And all else that writes or draws: one store with every kind of damage."""
-    few_figures(monkeypatch)
     for i, content in enumerate(CONTENTS):
         cell = store.path / "cells" / NAME.replace("--0--", f"--{i + 10}--")
         cell.mkdir()

@@ -18,7 +18,6 @@ from click.testing import CliRunner
 
 from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.reporting import report as module
 from lifegen.benchmark.reporting.plots import drawings
 from lifegen.benchmark.reporting.report import report
 from lifegen.benchmark.store.cell_writer import write_record
@@ -92,16 +91,6 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 @pytest.fixture(scope="module")
 def file(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return report(store, tmp_path_factory.mktemp("page") / "new" / "report.html")
-
-
-@pytest.fixture
-def few_figures(monkeypatch):
-    """Two kinds of figures, one of lines and one of images: drawing is what takes time."""
-
-    def few(store, kinds=("final", "samples"), **options):
-        return drawings(store, kinds, **options)
-
-    monkeypatch.setattr(module, "drawings", few)
 
 
 @pytest.fixture(scope="module")

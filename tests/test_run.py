@@ -34,12 +34,12 @@ from lifegen.benchmark.store.store import CellBusyError, Store
 from lifegen.methods.models.vae import CodeStyleVAE
 
 from .bad_methods import bad
+from .commands import LIFEGEN, lifegen, lifegen_elsewhere
 from .held import let_go, write_held
 from .stores import numbers_of
 from .waiting import HANG, until
 
 TINY = "split-digits:steps=3,classes_per_interval=5"
-LIFEGEN = [str(Path(sys.executable).with_name("lifegen"))]
 
 
 def tiny_cells(*methods: str, seeds: tuple[int, ...] = (0,)) -> list[Cell]:
@@ -69,12 +69,6 @@ def numbers(store: Store) -> list[tuple[object, ...]]:
     table = load(store.path)
     table = table[~table["metric"].isin(TIMED)].astype(object).where(table.notna(), None)
     return sorted(map(repr, table.itertuples(index=False)))
-
-
-def lifegen(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*LIFEGEN, *map(str, arguments)], capture_output=True, text=True, timeout=HANG, check=False, **options
-    )
 
 
 def test_cells_run_in_processes_and_land_in_the_store(tmp_path):
@@ -280,7 +274,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, begun):
     until(lambda: [store.cell(cell.name).status for cell in cells[:2]] == ["done", "interrupted"])
     folder = store.cell(cells[0].name).folder
     kept = {file: file.stat().st_mtime_ns for file in folder.iterdir() if file.name != "lock"}
-    second = lifegen(*HELD)
+    second = lifegen_elsewhere(*HELD)
     assert second.returncode == 0, second.stderr
     assert "3 cells, 1 done, 2 to run" in second.stdout
     assert all(file.stat().st_mtime_ns == time_ns for file, time_ns in kept.items())
@@ -455,7 +449,7 @@ def test_list():
 
 
 def test_data_says_what_is_there(tmp_path):
-    done = lifegen("data", "digits", "--data-root", tmp_path)
+    done = lifegen_elsewhere("data", "digits", "--data-root", tmp_path)
     assert (done.returncode, done.stdout) == (0, "digits: 1,797 images, embedded\n")
     assert done.stderr == ""  # Avalanche would warn when imported: it isn't needed here, and costs seconds
 

@@ -12,8 +12,8 @@ from lifegen.benchmark.reporting.figure_kinds import check_figures
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.store import Store
 
+from .commands import lifegen
 from .small_data import small_data
-from .test_run import lifegen
 
 __all__ = ["small_data"]
 PAPER = {"fashion", "mnist", "rotated", "svhn-to-mnist", "kl-direction", "sample-need", "ablation", "permuted",
