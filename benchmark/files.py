@@ -1,12 +1,15 @@
-"""Files: read up to a limit, written whole or not at all, and digests that show whether they have changed."""
+"""Files: read if they are files, written whole or not at all, and digests that show whether they have changed."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import InputError
 
@@ -28,6 +31,30 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+class NotAFileError(OSError):
+    """Something that isn't a file has a file's name."""
+
+
+def open_to_read(path: Path | str) -> BinaryIO:
+    """Open a file, but nothing else that a name may stand for: opening a named pipe waits until somebody writes.
+
+    Raises:
+        NotAFileError: it is something else.
+        OSError: it can't be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NotAFileError(errno.EINVAL, "it isn't a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read(path: Path | str) -> bytes:
+    """Read a file; raises the errors of :func:`open_to_read`."""
+    with open_to_read(path) as file:
+        return file.read()
+
+
 def read_at_most(path: Path, largest: int, subject: str, advice: str) -> bytes:
     """Read a file that a user names.
 
@@ -41,7 +68,7 @@ def read_at_most(path: Path, largest: int, subject: str, advice: str) -> bytes:
         InputError: it can't be read, or is larger.
     """
     try:
-        with path.open("rb") as file:
+        with open_to_read(path) as file:
             content = file.read(largest + 1)
     except (OSError, ValueError) as error:  # ValueError: a null byte in its folder's name
         reason = error.strerror if isinstance(error, OSError) else error

@@ -45,6 +45,8 @@ class Trouble(SupervisedPlugin):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.kind == "exit":
             sys.exit(7)
+        if self.kind == "end":
+            os._exit(0)
         if self.kind == "hang":
             time.sleep(10 * HANG)
         if self.kind == "diverge":

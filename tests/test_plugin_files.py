@@ -282,6 +282,7 @@ def test_a_record_with_another_text_is_damaged(folder):
          r"mine\.py, line \d+: PydanticSerializationError: .*Tensor"),
         ("import sys\nsys.exit(3)", r"mine\.py, line 2: SystemExit: 3"),
         ("import os\nos._exit(3)", "it ends Python or takes too long"),
+        ("import os\nos._exit(0)", "it ends Python or takes too long: it ended Python with exit code 0"),
         (METHOD.replace('"anchored"', '"My Method"'), r"'My Method' must match .*such as 'my-method'"),
         (METHOD.replace("strength: float", "strength: complicated"), "NameError|not defined|fully defined"),
     ],

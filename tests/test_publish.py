@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
 import sys
@@ -95,8 +96,9 @@ def opened() -> Iterator[Counter[str]]:
     counts: Counter[str] = Counter()
 
     def audit(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open" and "on" in counts and isinstance(arguments[0], str | Path) and arguments[1] in ("r", "rb"):
-            counts[str(arguments[0])] += 1
+        if event == "open" and "on" in counts and isinstance(arguments[0], str | Path):
+            if not arguments[2] & (os.O_WRONLY | os.O_RDWR):
+                counts[str(arguments[0])] += 1
 
     sys.addaudithook(audit)  # for good: Python has no way to take it away
     yield counts

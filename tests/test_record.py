@@ -220,12 +220,21 @@ def pickled(file: Path) -> None:
     np.savez(file, samples=np.array([{"a": 1}], dtype=object), allow_pickle=True)
 
 
+def pipe(file: Path) -> None:
+    """Put a named pipe in a file's place: to open it waits until somebody writes, which is never."""
+    file.unlink()
+    os.mkfifo(file)
+
+
 @pytest.mark.parametrize(
     ("damage", "status"),
     [
         (lambda cell: (cell / "run.json").unlink(), "interrupted"),  # killed between mkdir and the record
         (lambda cell: [file.unlink() for file in cell.iterdir()], "interrupted"),  # a live cell in its first moment
         (lambda cell: ((cell / "run.json").unlink(), (cell / "run.json").mkdir()), "damaged"),
+        (lambda cell: pipe(cell / "run.json"), "damaged"),
+        (lambda cell: pipe(cell / "metrics.jsonl"), "damaged"),
+        (lambda cell: pipe(cell / "pictures.npz"), "done"),
         (lambda cell: (cell / "metrics.jsonl").unlink(), "damaged"),
         (lambda cell: (cell / "metrics.jsonl").write_bytes(b""), "damaged"),
         (lambda cell: (cell / "metrics.jsonl").write_bytes((cell / "metrics.jsonl").read_bytes()[:-9]), "damaged"),
@@ -288,7 +297,8 @@ def test_what_may_not_be_read_is_named(store, tmp_path, monkeypatch, what):
         return call
 
     monkeypatch.setattr("os.scandir", guarded(os.scandir))
-    for method in ("read_text", "read_bytes", "open", "stat", "iterdir"):
+    monkeypatch.setattr("os.open", guarded(os.open))
+    for method in ("stat", "iterdir"):
         monkeypatch.setattr(Path, method, guarded(getattr(Path, method)))
     refusals = read_all(store)
     if what in ("cells", "lifegen.json"):
@@ -296,7 +306,7 @@ def test_what_may_not_be_read_is_named(store, tmp_path, monkeypatch, what):
     else:
         others_are_read(store)
     if what in ("run.json", "folder"):
-        assert store.cell(NAME).judgement == ("damaged", "run.json can't be read: Permission denied")
+        assert store.cell(NAME).judgement == ("unreadable", "run.json can't be read now: Permission denied")
 
 
 @pytest.mark.parametrize("change", [shutil.rmtree, lambda cells: (shutil.rmtree(cells), cells.write_text("x"))])

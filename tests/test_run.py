@@ -120,6 +120,7 @@ def test_the_seed_is_the_only_source_of_chance_whatever_ran_before(tmp_path):
     ("kind", "reason"),
     [
         ("raise", "RuntimeError: this method is broken"),
+        ("end", "the worker process ended Python with exit code 0 before its work was done"),
         ("die", "the worker process was killed by signal 9 (SIGKILL; most likely the machine's memory was used up)"),
         ("diverge", "DivergedError: the loss is nan at step 0 of interval 1"),
         ("exit", "SystemExit: 7"),

@@ -180,19 +180,17 @@ def run(
     runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else _here(jobs, places, device)
     line = shlex.join(["lifegen", *sys.argv[1:]])
     Store.check(path)
-    todo, failed = missing(cells, Store(path), retry == "failed")
+    todo, left = missing(cells, Store(path), retry == "failed")
     if keep_models and (bare := _without_model(Store(path), cells)):
         click.echo(f"{bare} finished cells kept no model; delete their folders in {path / 'cells'} to run them anew")
-    finished = len(cells) - len(todo) - len(failed)
-    if failed:
-        click.echo(f"{len(failed)} of {len(cells)} cells have failed; --retry failed runs them again:")
-        for cell in failed:
-            click.echo(f"  {cell}: {Store(path).cell(cell.name).reason}")
+    finished = len(cells) - len(todo) - len(left)
+    for text in _left_alone(Store(path), left, len(cells)):
+        click.echo(text)
     if not todo:
         # Saved even so: the plan says which text of a changed file is the newest, and which suite names the methods.
         save_plan(Store(path), cells, line, keep_models)
         click.echo(f"{len(cells)} cells, {'all' if finished == len(cells) else finished} done: {path}")
-        return 1 if failed else 0
+        return 1 if left else 0
     click.echo(f"{len(cells)} cells, {finished} done, {len(todo)} to run: {path}")
     for text in _set_aside(Store(path), todo):
         click.echo(text)
@@ -205,7 +203,7 @@ def run(
     if len(events) < len(todo):
         click.echo(f"stopped at the first failure: {len(todo) - len(events)} cells aren't finished; the same command"
                    " continues them")  # fmt: skip
-    return 1 if failed or len(events) < len(todo) or any(event.kind != "done" for event in events) else 0
+    return 1 if left or len(events) < len(todo) or any(event.kind != "done" for event in events) else 0
 
 
 @click.command()
@@ -278,7 +276,7 @@ def worker(
     _check_device(device)
     opened = Store.open(store)
     cells = [find_cell(opened, key) for key in keys] or asked_for(opened)
-    todo, failed = missing(cells, opened, retry_failed=bool(keys))
+    todo, left = missing(cells, opened, retry_failed=bool(keys))
     keep = keep_models or kept_models(opened)
     execution = Execution(data_folder(data_root), device, time_limit, keep, states)
     if todo:
@@ -286,7 +284,7 @@ def worker(
     with shown(todo) as show:
         events = Local().run(todo, opened, execution, show)
     unfinished = [event for event in events if event.kind == "failed" or (keys and event.kind != "done")]
-    return 1 if failed or unfinished else 0
+    return 1 if left or unfinished else 0
 
 
 @click.command()
@@ -366,6 +364,20 @@ def _show(view: Overview, jobs: int, as_json: bool) -> None:
     ending = f", about {decimal(view.bytes_now + round(view.bytes_left))} in the end" if view.bytes_left else ""
     state = f"; an interrupted or running cell adds up to {decimal(view.state_bytes)}" if view.state_bytes else ""
     click.echo(f"on disk: {decimal(view.bytes_now)}{ending}{state}")
+
+
+def _left_alone(store: Store, left: Sequence[Cell], of: int) -> Iterator[str]:
+    """Lines about cells that the command leaves alone."""
+    from ..store.record import Status
+
+    reasons: dict[Status, list[str]] = {}
+    for cell in left:
+        stored = store.cell(cell.name)
+        reasons.setdefault(stored.status, []).append(f"  {cell}: {stored.reason}")
+    for status, lines in reasons.items():
+        what = "can't be read now" if status == Status.UNREADABLE else "have failed; --retry failed runs them again"
+        yield f"{len(lines)} of {of} cells {what}:"
+        yield from lines
 
 
 def _set_aside(store: Store, todo: Sequence[Cell]) -> Iterator[str]:

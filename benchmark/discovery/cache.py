@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files import read
 from ..folders import cache_folder
 from .entry_points import folder_of
 
@@ -25,7 +26,7 @@ def _cache_file(name: str) -> Path:
 def kept(name: str) -> dict[str, Any]:
     """Return the content of a cache file; empty if there is none."""
     with contextlib.suppress(OSError, ValueError):
-        if isinstance(content := json.loads(_cache_file(name).read_text()), dict):
+        if isinstance(content := json.loads(read(_cache_file(name))), dict):
             return content
     return {}
 

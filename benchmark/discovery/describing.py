@@ -45,8 +45,8 @@ def describe_file_elsewhere(file: PluginFile) -> list[dict[str, Any]]:
 
     try:
         with pool(1) as processes:
-            described = processes.schedule(describe_file_here, args=[file], timeout=_PATIENCE)
-            entries: list[dict[str, Any]] = described.result(2 * _PATIENCE)  # the process may never start
+            described = processes.schedule(describe_file_here, file, timeout=_PATIENCE)
+            entries: list[dict[str, Any]] = processes.result(described, 2 * _PATIENCE)
     except (ProcessExpired, TimeoutError) as error:
         raise InputError(f"{file.name} can't be run: it ends Python or takes too long: {error}") from None
     except (BrokenExecutor, OSError, EOFError) as error:

@@ -29,7 +29,7 @@ def commands(source: Current | Store) -> list[str]:
     """Return the ``lifegen run`` lines that make the cells of a store: one for each suite that it has in full, and one
     for each other set of scenarios × methods × seeds."""
     current = current_of(source)
-    unusable = (Status.DAMAGED, Status.INCOMPATIBLE, Status.FOREIGN)
+    unusable = (Status.DAMAGED, Status.UNREADABLE, Status.INCOMPATIBLE, Status.FOREIGN)
     cells = [(cell, cell.facts) for cell in current.stored if cell.facts and cell.status not in unusable]
     measured = {files_of(cell.record)[digest].name for cell, facts in cells for digest in facts.metric_files.values()}
     metrics = "".join(f" --metric {shlex.quote(name)}" for name in sorted(measured))

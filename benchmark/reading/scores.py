@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from ..cells.cell import PRECISIONS
 from ..discovery.index import base_name, describe
 from ..errors import InputError, unknown
+from ..files import read
 from ..store.record import ExtensionMetric
 from ..store.store import Store
 from .current import Current, SeedCount, current_of, derived_problems
@@ -211,7 +212,7 @@ def published_scores(table: pd.DataFrame, path: Path | str) -> Scores:
 def _facts(file: Path) -> _Facts | None:
     """Read a published folder's further facts; None if there is no such file."""
     try:
-        return _Facts.model_validate_json(file.read_bytes())
+        return _Facts.model_validate_json(read(file))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

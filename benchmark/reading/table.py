@@ -47,7 +47,8 @@ def table(current: Current, methods: Collection[str] | None = None) -> pd.DataFr
     Raises:
         InputError: a finished cell can't be read.
     """
-    if damaged := {name: why for name, why in current.left_out.items() if why.status == Status.DAMAGED}:
+    unusable = (Status.DAMAGED, Status.UNREADABLE)
+    if damaged := {name: why for name, why in current.left_out.items() if why.status in unusable}:
         name, why = next(iter(damaged.items()))
         how_many = "1 damaged cell is" if len(damaged) == 1 else f"{len(damaged)} damaged cells are"
         warnings.warn(f"{how_many} left out of the table: {name}: {why}", stacklevel=2)

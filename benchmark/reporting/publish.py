@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..cells.suite import suites
 from ..errors import InputError
+from ..files import read
 from ..reading import provenance
 from ..reading.current import Current, current_of
 from ..reading.leaderboard import leaderboard
@@ -98,10 +99,10 @@ def _files_before(folder: Path) -> set[str]:
     README.md names them."""
     names: list[object] = []
     with suppress(OSError, ValueError, RecursionError):
-        content = json.loads((folder / FACTS).read_text())
+        content = json.loads(read(folder / FACTS))
         if isinstance(content, dict) and isinstance(content.get("files"), list):
             names = content["files"]
-        elif match := _NAMED_IN_README.search((folder / "README.md").read_text()):
+        elif match := _NAMED_IN_README.search(read(folder / "README.md").decode()):
             names = list(match[1].split(", "))
     return {name for name in names if isinstance(name, str) and name.endswith(".py") and Path(name).name == name}
 

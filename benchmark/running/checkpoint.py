@@ -17,7 +17,7 @@ import torch
 
 from ..contracts.stream import Stream
 from ..errors import InputError
-from ..files import digest
+from ..files import NotAFileError, digest, read
 from ..measuring.evaluator import Evaluator
 from ..seeds import Seeds
 from ..store.cell_folder import STATE
@@ -102,11 +102,11 @@ def kept_in(folder: Path, circumstances: Mapping[str, Any]) -> Kept:
         if state.facts["cell"] != folder.name:
             raise InputError(f"it is one of {state.facts['cell']}")
         size = int(state.facts["bytes"])
-        if digest((folder / "metrics.jsonl").read_bytes()[:size]) != state.facts["digest"]:
+        if digest(read(folder / "metrics.jsonl")[:size]) != state.facts["digest"]:
             raise InputError("metrics.jsonl has changed")
         if other := [key for key, value in circumstances.items() if state.facts["circumstances"].get(key) != value]:
             raise InputError(f"it was made with another {' and '.join(other)}")
-    except (InputError, FileNotFoundError, LookupError, TypeError, ValueError, AttributeError) as error:
+    except (InputError, FileNotFoundError, NotAFileError, LookupError, TypeError, ValueError, AttributeError) as error:
         return Kept(problem=f"the state of the last interval boundary can't be used: {error}")
     return Kept(state, size)
 

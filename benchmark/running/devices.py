@@ -44,7 +44,7 @@ def resolve_precision(asked: str, device: str) -> str:
         InputError: the device can't multiply in this precision.
     """
     with pool(1) as processes:
-        return str(processes.schedule(_resolve, args=[asked, device]).result())
+        return str(processes.result(processes.schedule(_resolve, asked, device)))
 
 
 def see(gpu: str | None) -> None:

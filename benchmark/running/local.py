@@ -10,7 +10,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, TimeoutError, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, TimeoutError, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from pebble import ProcessExpired
 from ..cells.cell import Cell
 from ..errors import InputError
 from ..folders import data_folder
-from ..processes import pool
+from ..processes import WITHOUT_ANSWER, pool
 from ..store.record import Status
 from ..store.staleness import installed_versions, outdated
 from ..store.store import Store
@@ -46,30 +46,30 @@ def default_jobs(device: str) -> int:
 
 
 def missing(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> tuple[list[Cell], list[Cell]]:
-    """(cells to run, failed cells left alone); failed ones run only with ``retry_failed``. A finished cell runs anew if
-    one of its metrics has a newer version now.
+    """(cells to run, cells left alone): those that have failed, which run only with ``retry_failed``, and those that
+    can't be read now. A finished cell runs anew if one of its metrics has a newer version now.
 
     Raises:
         InputError: a cell was made by a newer lifegen.
     """
-    todo, failed = [], []
+    todo, left = [], []
     installed = installed_versions()
     for cell in cells:
         stored = store.cell(cell.name)
         if stored.status == "incompatible":
             raise InputError(f"{stored.folder}: {stored.reason}; upgrade lifegen, or choose another --out")
-        if stored.status == "failed" and not retry_failed:
-            failed.append(cell)
+        if stored.status == Status.UNREADABLE or (stored.status == Status.FAILED and not retry_failed):
+            left.append(cell)
         elif stored.status != "done" or (stored.facts and outdated(stored.facts, installed)):
             todo.append(cell)
-    return todo, failed
+    return todo, left
 
 
 def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto", gpus: Sequence[str] = ()) -> None:
     """Find the devices, fetch and verify the data, and make each stream and method once, in a worker, before training.
 
     Raises:
-        InputError: something that they need is missing.
+        InputError: something that they need is missing, or one of them ends Python.
     """
     cells = list(cells)
     streams = list({(cell.scenario.label, cell.seed): (cell.scenario, cell.seeds) for cell in cells}.values())
@@ -79,14 +79,20 @@ def prepare(cells: Iterable[Cell], data_root: Path, device: str = "auto", gpus: 
     with pool(1) as processes:
         for gpu in dict.fromkeys(gpus):
             try:
-                processes.schedule(_find_device, args=[gpu, "cuda"]).result()
+                processes.result(processes.schedule(_find_device, gpu, "cuda"))
             except InputError:
                 raise InputError(
                     f"--gpus: CUDA shows no device {gpu} here; `lifegen doctor` lists the devices"
                 ) from None
-        processes.schedule(
-            _prepare, args=[gpus[0] if gpus else None, streams, methods, precisions, metrics, data_root, device]
-        ).result()
+        first = gpus[0] if gpus else None
+        try:
+            processes.result(
+                processes.schedule(_prepare, first, streams, methods, precisions, metrics, data_root, device)
+            )
+        except ProcessExpired as expired:
+            end = _death(expired.exitcode) if expired.exitcode else WITHOUT_ANSWER
+            made = ", ".join([*(scenario.label for scenario, _ in streams), *(method.label for method in methods)])
+            raise InputError(f"the process that makes each scenario and method once {end}: one of {made}") from None
 
 
 @dataclass(frozen=True)
@@ -138,14 +144,16 @@ def run(
         while waiting or running:
             while waiting and free:
                 cell, slot = waiting.popleft(), free.pop(0)
-                arguments = [slot, cell, store.path, execution.of(cell)]
-                future = processes.schedule(_run_cell, args=arguments, timeout=execution.time_limit)
+                future = processes.schedule(
+                    _run_cell, slot, cell, store.path, execution.of(cell), timeout=execution.time_limit
+                )
                 running[future] = cell, slot, monotonic()
                 show(Event(cell, "started"))
             done, others = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
-            for future in others:
+            ended = {future for future in others if processes.has_ended(future)}
+            for future in others - ended:
                 show(_event(running[future][0], "interval", store, execution))
-            for future in done:
+            for future in done | ended:
                 cell, slot, began = running.pop(future)
                 free.append(slot)
                 last.append(_outcome(cell, future, store, execution, monotonic() - began))
@@ -168,6 +176,8 @@ def _outcome(cell: Cell, future: Future[str], store: Store, execution: Execution
         limit = execution.time_limit
         stopped = limit is not None and seconds >= limit
         error = f"stopped at the time limit of {limit:g} s" if stopped else f"TimeoutError: {raised}"
+    except CancelledError:
+        error = f"the worker process {WITHOUT_ANSWER}"
     except ProcessExpired as expired:
         error = f"the worker process {_death(expired.exitcode)}"
     except Exception as raised:  # the worker couldn't record it itself, perhaps because the disk is full

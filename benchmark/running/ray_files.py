@@ -22,6 +22,7 @@ from filelock import FileLock
 
 from ..cells.cell import Cell
 from ..errors import InputError
+from ..files import read
 from ..store.store import Store
 from .executor import Event, Execution
 from .local import prepare, run
@@ -161,7 +162,7 @@ def changes_in(folder: Path, sent: dict[str, Mark], ignoring: Collection[str] = 
     if changed.keys() - set(ignoring):
         for name in sorted(changed, key=_when_read):
             with suppress(FileNotFoundError):
-                content[name] = (folder / name).read_bytes()
+                content[name] = read(folder / name)
                 sent[name] = changed[name]
     return content
 

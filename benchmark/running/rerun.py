@@ -13,6 +13,7 @@ import numpy as np
 
 from ..cells.cell import Cell
 from ..errors import InputError
+from ..files import read
 from ..store.cell_folder import StoredCell
 from ..store.store import Store
 from .executor import Execution
@@ -87,7 +88,7 @@ def compare_cells(before: StoredCell, now: StoredCell) -> Comparison:
 
 
 def _numbers(cell: StoredCell) -> dict[tuple[object, ...], float]:
-    lines = (cell.folder / "metrics.jsonl").read_text().splitlines()
+    lines = read(cell.folder / "metrics.jsonl").splitlines()
     rows = [row for row in map(json.loads, lines) if row["metric"] not in TIMED]
     return {(row["interval"], row["distribution"], row["step"], row["metric"]): row["value"] for row in rows}
 

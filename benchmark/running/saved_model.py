@@ -13,7 +13,7 @@ from ..contracts.model import GenerativeModel
 from ..contracts.registry import FILE_MODULES
 from ..discovery.plugin_file import files_of
 from ..errors import InputError
-from ..files import write_atomically
+from ..files import open_to_read, read, write_atomically
 
 _WRONG = (OSError, ImportError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
 """Errors from a file of another kind."""
@@ -58,11 +58,11 @@ def load_model(file: Path | str) -> GenerativeModel:
         InputError: the file is missing, or isn't such a model.
     """
     try:
-        with safe_open(file, framework="pt") as opened:
+        with open_to_read(file), safe_open(file, framework="pt") as opened:
             header = opened.metadata() or {}
             state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  (it isn't a mapping)
         if header["module"].startswith(FILE_MODULES):  # the record beside it has the extension file's text
-            record = json.loads((Path(file).parent / "run.json").read_text())
+            record = json.loads(read(Path(file).parent / "run.json"))
             files_of(record)[header["module"].removeprefix(FILE_MODULES)].load()
         kind = getattr(import_module(header["module"]), header["class"])
         if not issubclass(kind, GenerativeModel):

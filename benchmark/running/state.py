@@ -33,7 +33,7 @@ from ..contracts.options import Options
 from ..contracts.registry import METHODS
 from ..contracts.stream import TensorImages, avalanche_dataset
 from ..errors import InputError
-from ..files import write_atomically
+from ..files import NotAFileError, read, write_atomically
 
 FORMAT = 2
 """Raised when classes move: a state names them by their modules."""
@@ -99,7 +99,7 @@ def read_state(file: Path | str) -> State:
         OSError: it can't be read now.
     """
     try:
-        content = Path(file).read_bytes()
+        content = read(file)
         tensors = load_tensors(content)
         size = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + size])["__metadata__"]
@@ -111,7 +111,7 @@ def read_state(file: Path | str) -> State:
         return State(stated["facts"], stated["nodes"], tensors)
     except (
         FileNotFoundError,
-        IsADirectoryError,
+        NotAFileError,
         SafetensorError,
         ValueError,
         KeyError,

@@ -18,11 +18,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..cells.cell import hash_of, identity_of
 from ..errors import InputError
-from ..files import digest
+from ..files import NotAFileError, digest, open_to_read, read
 from .lock import Owner, owner_of
 from .record import DoneRecord, Record, Status, is_sealed, read_record
 from .row_check import rows_problem
@@ -35,6 +35,16 @@ _TAIL = 2**16
 """Bytes at a file's end with its last rows: watching a cell must not become slower as it grows."""
 
 
+class _Content(NamedTuple):
+    """The content of run.json; all is empty if there is no such file."""
+
+    text: str = ""
+    fault: str = ""
+    """Why it is no text."""
+    trouble: str = ""
+    """Why it can't be read now, though it may be whole."""
+
+
 @dataclass(frozen=True)
 class StoredCell:
     """One cell's folder, for readers: its content, without anything derived."""
@@ -45,7 +55,7 @@ class StoredCell:
     def record(self) -> dict[str, Any]:
         """The content of run.json, for writing it again; empty if it can't be read. Readers use ``facts``."""
         try:
-            content = json.loads(self._content[0])
+            content = json.loads(self._content.text)
         except (ValueError, RecursionError):
             return {}
         is_whole = isinstance(content, dict) and {"scenario", "method", "seed"} <= content.keys()
@@ -65,16 +75,17 @@ class StoredCell:
             return None, str(error)
 
     @cached_property
-    def _content(self) -> tuple[str, str]:
-        """The text of run.json, and the reason if it can't be read; both are empty if there is no such file."""
+    def _content(self) -> _Content:
         try:
-            return (self.folder / "run.json").read_text(), ""
+            return _Content(read(self.folder / "run.json").decode())
         except (FileNotFoundError, NotADirectoryError):
-            return "", ""
+            return _Content()
+        except NotAFileError as error:
+            return _Content(fault=str(error.strerror))
         except OSError as error:
-            return "", error.strerror or type(error).__name__
+            return _Content(trouble=_reason(error))
         except ValueError:
-            return "", "it isn't UTF-8"
+            return _Content(fault="it isn't UTF-8")
 
     @property
     def status(self) -> Status:
@@ -89,9 +100,11 @@ class StoredCell:
     @cached_property
     def judgement(self) -> tuple[Status, str]:
         """The status and the reason."""
+        if trouble := self._content.trouble:
+            return Status.UNREADABLE, f"run.json can't be read now: {trouble}"
         record = self.record
         if not record:
-            if problem := self._content[1]:
+            if problem := self._content.fault:
                 return Status.DAMAGED, f"run.json can't be read: {problem}"
             if os.path.lexists(self.folder / "run.json"):
                 return Status.DAMAGED, "run.json can't be read: it isn't a cell's record"
@@ -103,7 +116,7 @@ class StoredCell:
                 Status.INCOMPATIBLE,
                 f"made by a newer lifegen: its schema is {schema}, this one reads up to {SCHEMA}",
             )
-        if "seal" in record and not is_sealed(self._content[0]):
+        if "seal" in record and not is_sealed(self._content.text):
             return Status.DAMAGED, "run.json has changed since it was written"
         facts, problem = self._read
         if facts is None:
@@ -114,7 +127,10 @@ class StoredCell:
 
     def _judged(self, facts: Record) -> tuple[Status, str]:
         if isinstance(facts, DoneRecord):
-            size = self.size()
+            try:
+                size = self._size()
+            except OSError as error:
+                return Status.UNREADABLE, f"metrics.jsonl can't be read now: {_reason(error)}"
             if size != (written := size if facts.bytes is None else facts.bytes) or size < 0:
                 return Status.DAMAGED, f"metrics.jsonl has {max(size, 0)} bytes where {written} were written"
             return Status.DONE, ""
@@ -162,17 +178,23 @@ class StoredCell:
     def _tail(self) -> list[bytes]:
         """The lines at the end of the file, which is read once for all questions about them."""
         try:
-            with (self.folder / "metrics.jsonl").open("rb") as file:
+            with open_to_read(self.folder / "metrics.jsonl") as file:
                 file.seek(max(0, self.size() - _TAIL))
                 return file.read().splitlines()
         except OSError:
             return []
 
     def size(self) -> int:
-        """Return the bytes of its rows; −1 if there is no file."""
+        """Return the bytes of its rows; −1 if there is no file, or it can't be read now."""
+        try:
+            return self._size()
+        except OSError:
+            return -1
+
+    def _size(self) -> int:
         try:
             return (self.folder / "metrics.jsonl").stat().st_size
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return -1
 
     def measured(self) -> list[dict[str, Any]]:
@@ -186,7 +208,7 @@ class StoredCell:
             facts = self.facts
             if not isinstance(facts, DoneRecord):
                 raise ValueError(f"the cell is {self.status}, not done")
-            content = file.read_bytes()
+            content = read(file)
             if facts.digest is not None and facts.digest != digest(content):
                 raise ValueError("its content has changed since it was written")
             rows: list[dict[str, Any]] = json.loads(b"[" + b",".join(content.splitlines()) + b"]")
@@ -195,10 +217,14 @@ class StoredCell:
             if problem := rows_problem(rows, facts.visits):
                 raise ValueError(problem)
         except (OSError, ValueError, RecursionError) as error:
-            raise InputError(
-                f"{file} can't be read ({error}); delete {self.folder} and run the command again"
-            ) from None
+            passes = isinstance(error, OSError) and not isinstance(error, FileNotFoundError | NotAFileError)
+            advice = "it may be whole" if passes else f"delete {self.folder} and run the command again"
+            raise InputError(f"{file} can't be read ({error}); {advice}") from None
         return rows
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__
 
 
 def _is_identity(record: Mapping[str, Any], facts: Record, name: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..cells.cell import Cell, cell_of
 from ..errors import InputError, unknown
-from ..files import write_atomically
+from ..files import read, write_atomically
 from .record import Asked, read_asked
 from .store import Store
 
@@ -66,7 +66,7 @@ def plans_of(store: Store) -> Plans:
     readable, unreadable = [], []
     for file in sorted((store.path / "plans").glob("*.json")):
         try:
-            content = json.loads(file.read_text())
+            content = json.loads(read(file))
             cells = {name: PlannedCell(record, read_asked(record)) for name, record in content["cells"].items()}
             readable.append(Plan(str(content.get("asked", "")), cells))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:

@@ -38,6 +38,7 @@ class Status(StrEnum):
         "damaged",
         "Its files have changed since they were written; the command sets them aside and starts anew.",
     )
+    UNREADABLE = "unreadable", "It can't be read now, by this user or at all; the command leaves it alone."
     INCOMPATIBLE = "incompatible", "A newer lifegen has written it."
     FOREIGN = "foreign", "It isn't a cell."
 

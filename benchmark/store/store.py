@@ -22,7 +22,7 @@ from typing import Any
 from filelock import SoftFileLease
 
 from ..errors import InputError
-from ..files import write_atomically
+from ..files import read, write_atomically
 from .cell_folder import SCHEMA, StoredCell
 from .cell_writer import CellWriter, write_record
 from .lock import CellBusyError, CellDoneError, locked
@@ -51,7 +51,7 @@ class Store:
         store = Store(path)
         mark = store.path / MARK
         try:
-            schema = json.loads(mark.read_text())["schema"]
+            schema = json.loads(read(mark))["schema"]
         except PermissionError as error:
             raise InputError(f"{mark} can't be read: {error.strerror}") from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
@@ -101,7 +101,7 @@ class Store:
         mark = store.path / MARK
         try:
             store.path.mkdir(parents=True, exist_ok=True)
-            if not mark.exists() or json.loads(mark.read_text())["schema"] != SCHEMA:
+            if not mark.exists() or json.loads(read(mark))["schema"] != SCHEMA:
                 write_atomically(mark, json.dumps({"schema": SCHEMA}))  # first, since it makes the folder a store
             (store.path / "cells").mkdir(exist_ok=True)
         except OSError as error:
@@ -139,7 +139,7 @@ class Store:
         Raises:
             CellBusyError: another process is writing it.
             CellDoneError: the cell is done; a result is never overwritten.
-            InputError: a newer lifegen has made the cell.
+            InputError: a newer lifegen has made the cell, or it can't be read now.
         """
         with self.holding(name) as lock:
             cell = self.cell(name)
@@ -157,7 +157,7 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder) as lock:
             cell = self.cell(name)
-            if cell.status == Status.INCOMPATIBLE:
+            if cell.status in (Status.INCOMPATIBLE, Status.UNREADABLE):
                 raise InputError(f"{folder}: {cell.reason}")
             if cell.status in (Status.DAMAGED, Status.FOREIGN):
                 self._set_aside(folder, cell.reason)

@@ -114,7 +114,7 @@ def bench_a_further_cell(table, tmp_path):
     with running.pool(1) as pool:
 
         def measure() -> float:
-            return pool.schedule(until_first_step, args=[cell, tmp_path, time.time()]).result()
+            return pool.result(pool.schedule(until_first_step, cell, tmp_path, time.time()))
 
         repeated(table, "a further cell until its first step, wall", measure, "<= 0.5")
 

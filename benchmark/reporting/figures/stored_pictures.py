@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError
+from ...files import open_to_read
 from ...reading.current import CurrentCell
 
 _NAMES = ("samples", "originals", "reconstructions", "samples_over_intervals", "style_grid")
@@ -23,7 +24,7 @@ def stored_pictures(cell: CurrentCell) -> dict[str, np.ndarray]:
     """
     file = cell.folder / "pictures.npz"
     try:
-        with file.open("rb") as opened:
+        with open_to_read(file) as opened:
             if not zipfile.is_zipfile(opened):
                 raise ValueError("it isn't a whole npz file")
             opened.seek(0)
