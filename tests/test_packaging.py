@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,24 +46,31 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environm
     return fresh_environment(folder, [wheel, *wheels])
 
 
-def test_the_wheel_works_when_installed_elsewhere(installed, tmp_path):
+@pytest.fixture(scope="module")
+def listed(installed: Environment, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What is found there. Each listing imports everything again where some of it is broken."""
+    return json.loads(installed.run("lifegen", "list", "--json", cwd=tmp_path_factory.mktemp("empty")).stdout)
+
+
+def test_the_wheel_works_when_installed_elsewhere(installed, listed, tmp_path):
     where = "import lifegen.benchmark, lifegen.methods; print(lifegen.benchmark.__file__, lifegen.methods.__file__)"
     for file in installed.run("python", "-c", where, cwd=tmp_path).stdout.split():
         assert Path(file).is_relative_to(installed.libraries)
-    done = installed.run("lifegen", "list", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    for word in ("lifelong-vae", "split-digits", "quick", "negative_elbo"):
-        assert word in done.stdout
+    assert "lifelong-vae" in listed["methods"]
+    assert "split-digits" in listed["scenarios"]
+    assert "negative_elbo" in listed["metrics"]
+    assert "quick" in listed["suites"]
 
 
-def test_another_packages_plug_ins_are_listed_with_their_provider_and_what_is_wrong_with_them(installed, tmp_path):
-    found = json.loads(installed.run("lifegen", "list", "--json", cwd=tmp_path).stdout)
+def test_another_packages_plug_ins_are_listed_with_their_provider_and_what_is_wrong_with_them(
+    installed, listed, tmp_path
+):
     usable = [("methods", "anchored", 4), ("scenarios", "stripes", 1), ("metrics", "negative_elbo_best", 2)]
     for kind, name, version in usable:
-        entry = found[kind][name]
+        entry = listed[kind][name]
         assert (entry["error"], entry["version"]) == (None, version)
         assert (entry["provider"], entry["provider_version"]) == ("lifegen-test-plugins", "0.3")
-    methods = found["methods"]
+    methods = listed["methods"]
     assert methods["naive"]["provider"] == "lifegen"
     assert methods["naive"]["error"] is None
     assert "No module named 'a_library_that_nobody_has'" in methods["broken"]["error"]
@@ -74,10 +82,9 @@ def test_another_packages_plug_ins_are_listed_with_their_provider_and_what_is_wr
     assert "can't be used: importing lifegen_test_plugins.broken fails" in " ".join(lines.split())
 
 
-def test_packages_that_lifegen_writes_are_found_and_pass_their_own_test(installed, tmp_path):
+def test_packages_that_lifegen_writes_are_found_and_pass_their_own_test(installed, listed, tmp_path):
     for kind, name in WRITTEN.items():
-        found = json.loads(installed.run("lifegen", "list", name, "--json", cwd=tmp_path).stdout)
-        entry = found[f"{kind}s"][name]
+        entry = listed[f"{kind}s"][name]
         package = f"lifegen-{name.replace('_', '-')}"
         assert (entry["error"], entry["provider"], entry["provider_version"]) == (None, package, "0.1.0")
     tests = (

@@ -312,8 +312,10 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
         click.echo(f"differs: {metric}, {number} numbers, by up to {gap:g}")
     if result.pictures_differ:
         click.echo("differs: pictures")
+    if result.pictures_problem:
+        click.echo(f"pictures can't be compared: {result.pictures_problem}")
     differing = sum(number for number, _ in result.differing.values())
-    click.echo(f"{chosen}: " + (f"all {result.numbers:,} numbers are equal" if result.equal else
+    click.echo(f"{chosen}: " + (f"all {result.numbers:,} numbers are equal" if not result.differing else
                                 f"{differing:,} of {result.numbers:,} numbers differ"))  # fmt: skip
     return 0 if result.equal else 1
 

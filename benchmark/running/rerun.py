@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..errors import InputError
 from ..files import read
 from ..store.cell_folder import StoredCell
 from ..store.store import Store
+from ..store.stored_pictures import NAME, stored_pictures
 from .executor import Execution
 from .local import prepare, run
 
@@ -33,12 +35,14 @@ class Comparison:
     differing: dict[str, tuple[int, float]]
     """By metric, how many differ, and the largest difference; infinity where one run lacks the number."""
     pictures_differ: bool
+    pictures_problem: str
+    """Why the pictures can't be compared; empty if they were, or the first run kept none."""
     circumstances: list[tuple[str, Any, Any]]
     """Circumstances that changed: name, before and now."""
 
     @property
     def equal(self) -> bool:
-        return not self.differing and not self.pictures_differ
+        return not (self.differing or self.pictures_differ or self.pictures_problem)
 
 
 def rerun(store: Store, cell: Cell, scratch: Path, data_root: Path, device: str | None = None) -> Comparison:
@@ -78,13 +82,18 @@ def compare_cells(before: StoredCell, now: StoredCell) -> Comparison:
             metric = str(key[-1])
             gap = math.inf if one is None or other is None else abs(one - other)
             differing[metric] = differing[metric][0] + 1, max(differing[metric][1], gap)
-    pictures = [cell.folder / "pictures.npz" for cell in (before, now)]
     changed = [
         (name, one, other)
         for part in _CIRCUMSTANCES
         for name, one, other in _differences(part, before.record.get(part), now.record.get(part))
     ]
-    return Comparison(len(first), dict(sorted(differing.items())), _differ(*pictures), changed)
+    differ, problem = False, ""
+    if os.path.lexists(before.folder / NAME):
+        try:
+            differ = _differ(before, now)
+        except InputError as error:
+            problem = str(error)
+    return Comparison(len(first), dict(sorted(differing.items())), differ, problem, changed)
 
 
 def _numbers(cell: StoredCell) -> dict[tuple[object, ...], float]:
@@ -93,12 +102,14 @@ def _numbers(cell: StoredCell) -> dict[tuple[object, ...], float]:
     return {(row["interval"], row["distribution"], row["step"], row["metric"]): row["value"] for row in rows}
 
 
-def _differ(one: Path, other: Path) -> bool:
-    """Whether two files of pictures differ; False if the first run kept none."""
-    if not one.exists():
-        return False
-    with np.load(one) as first, np.load(other) as second:
-        return any(name not in second or not np.array_equal(first[name], second[name]) for name in first)
+def _differ(before: StoredCell, now: StoredCell) -> bool:
+    """Whether two runs' pictures differ.
+
+    Raises:
+        InputError: they can't be read.
+    """
+    first, second = (stored_pictures(cell, len(cell.facts.distributions)) for cell in (before, now) if cell.facts)
+    return any(name not in second or not np.array_equal(first[name], second[name]) for name in first)
 
 
 def _differences(name: str, one: Any, other: Any) -> list[tuple[str, Any, Any]]:

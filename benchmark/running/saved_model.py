@@ -6,14 +6,15 @@ import json
 from importlib import import_module
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors import SafetensorError
+from safetensors.torch import load, save
 
 from ..contracts.model import GenerativeModel
 from ..contracts.registry import FILE_MODULES
 from ..discovery.plugin_file import files_of
 from ..errors import InputError
-from ..files import open_to_read, read, write_atomically
+from ..files import write_atomically
+from ..store.cell_folder import StoredCell
 
 _WRONG = (OSError, ImportError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
 """Errors from a file of another kind."""
@@ -58,12 +59,12 @@ def load_model(file: Path | str) -> GenerativeModel:
         InputError: the file is missing, or isn't such a model.
     """
     try:
-        with open_to_read(file), safe_open(file, framework="pt") as opened:
-            header = opened.metadata() or {}
-            state = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  (it isn't a mapping)
+        cell = StoredCell(Path(file).parent)
+        content = cell.kept(Path(file).name)
+        state = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
         if header["module"].startswith(FILE_MODULES):  # the record beside it has the extension file's text
-            record = json.loads(read(Path(file).parent / "run.json"))
-            files_of(record)[header["module"].removeprefix(FILE_MODULES)].load()
+            files_of(cell.record)[header["module"].removeprefix(FILE_MODULES)].load()
         kind = getattr(import_module(header["module"]), header["class"])
         if not issubclass(kind, GenerativeModel):
             raise TypeError(f"{kind} isn't a GenerativeModel")

@@ -155,6 +155,19 @@ class StoredCell:
         file = self.folder / "model.safetensors"
         return file if file.exists() else None
 
+    def kept(self, name: str) -> bytes:
+        """Read a file that the cell keeps beside its rows.
+
+        Raises:
+            ValueError: it has changed since the cell was finished.
+            OSError: it isn't there, or can't be read now.
+        """
+        content = read(self.folder / name)
+        sealed = self.record.get("contents")
+        if isinstance(sealed, Mapping) and sealed.get(name) != digest(content):
+            raise ValueError("it has changed since it was written")
+        return content
+
     def intervals_done(self) -> int:
         """Count the intervals measured so far. Safe while a worker writes."""
         return next((row["interval"] + 1 for row in self._last_rows()), 0)

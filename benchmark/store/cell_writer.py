@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import SoftFileLease
 
-from ..files import TEMPORARY, write_atomically
+from ..files import TEMPORARY, digest, read, write_atomically
 from .cell_folder import SCHEMA, StoredCell
 from .lock import CellBusyError
 from .record import Numbers, sealed
@@ -123,7 +123,12 @@ class CellWriter:
             keep_states: whether saved states stay.
         """
         self.append([])  # checks that the rows are there, and only this process's
-        facts = {"numbers": numbers} if numbers else {}
+        facts: dict[str, Any] = {"numbers": numbers} if numbers else {}
+        facts["contents"] = {
+            file.name: digest(read(file))
+            for file in sorted(self.folder.iterdir())
+            if file.suffix in (".npz", ".safetensors") and (keep_states or not file.name.startswith("state"))
+        }
         self._write(
             "done",
             finished=_now(),

@@ -24,7 +24,7 @@ from ...errors import InputError
 from ...reading.current import Current, CurrentCell
 from ...reading.metric_facts import MetricFacts, installed_metrics
 from ...reading.statistics import mean_interval
-from .stored_pictures import stored_pictures
+from ...store.stored_pictures import stored_pictures
 from .style import Style, look
 
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -120,13 +120,13 @@ class Scene:
         return [first[method] for method in sorted(first)]
 
     def pictures(self, cell: CurrentCell) -> dict[str, np.ndarray]:
-        """A cell's pictures by name, as :func:`~.stored_pictures.stored_pictures` has them; empty if none can be used,
+        """A cell's pictures by name, as :func:`.stored_pictures` has them; empty if none can be used,
         which :attr:`notes` then say.
         """
         name = cell.folder.name
         if name not in self._pictures:
             try:
-                self._pictures[name] = stored_pictures(cell)
+                self._pictures[name] = stored_pictures(cell.stored, len(cell.distributions))
             except InputError as error:
                 self._without_pictures[name] = str(error)
                 self._pictures[name] = {}
