@@ -25,6 +25,11 @@ def one_line(text: object) -> str:
     return line if len(line) <= _LONGEST_LINE else f"{line[:_LONGEST_LINE]} …"
 
 
+def visible(text: object) -> str:
+    """Turn the characters of a text that a terminal would obey into escapes; lines and tabs stay."""
+    return "".join(one if one in "\n\t" or one.isprintable() else _escaped(one) for one in str(text))
+
+
 def unknown(kind: str, asked: str, known: Iterable[str]) -> InputError:
     """Make the error for a name that does not exist: it has the name, those that exist and the probable one."""
     names = sorted(known)
@@ -63,4 +68,8 @@ def not_a_name(name: object) -> str | None:
 def _printable(character: str) -> str:
     if character.isprintable():
         return character
-    return " " if character.isspace() else character.encode("unicode_escape").decode()
+    return " " if character.isspace() else _escaped(character)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()

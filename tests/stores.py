@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lifegen.benchmark.reading.current import CurrentCell, current_of
+from lifegen.benchmark.store.cell_folder import StoredCell
+from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.record import Numbers
 from lifegen.benchmark.store.store import Store
 
@@ -18,6 +20,11 @@ def shown(store: Store) -> tuple[list[CurrentCell], dict[str, str]]:
 def numbers_of(store: Store, name: str) -> Numbers:
     """The numbers of a cell that is shown."""
     return next(cell.numbers for cell in shown(store)[0] if cell.folder.name == name)
+
+
+def unseal(cell: StoredCell) -> None:
+    """Make a cell's record one of before its pictures were sealed."""
+    write_record(cell.folder, {key: value for key, value in cell.record.items() if key != "contents"})
 
 
 def write(store: Store, method: str, seed: int, final: float, *, version: int = 1, reference: str | None = None,

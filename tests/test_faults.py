@@ -724,7 +724,14 @@ def test_a_log_that_cannot_be_written_gives_the_terminal_back(monkeypatch):
 def test_a_store_that_cannot_be_written_to_is_read(stores, tmp_path):
     store = copy_of(stores["done"], tmp_path / "s")
     refused = OSError(errno.EROFS, "Read-only file system")
-    with mock.patch("os.open", side_effect=refused), mock.patch.object(Path, "mkdir", side_effect=refused):
+    opened = os.open
+
+    def to_read(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise refused
+        return opened(path, flags, *arguments, **options)
+
+    with mock.patch("os.open", to_read), mock.patch.object(Path, "mkdir", side_effect=refused):
         with pytest.raises(InputError, match="can't be written to: Read-only file system"):
             Store.check(store.path)
         assert rows(store) == rows(stores["done"])

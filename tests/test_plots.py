@@ -37,6 +37,8 @@ from lifegen.benchmark.reporting.plots import drawings, plot
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.store import Store
 
+from .stores import unseal
+
 IMAGE = 64
 """Bytes of an image in a store of these tests."""
 LOOKS = {name: look(name) for name, one in describe("method").items() if one.provider == "lifegen"}
@@ -453,6 +455,13 @@ def as_zip(members: dict[str, bytes]) -> bytes:
     return file.getvalue()
 
 
+def saying(shape: tuple[int, ...]) -> bytes:
+    """A member of an npz file whose header says this shape, and that has three bytes."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return file.getvalue() + b"abc"
+
+
 ROWS = np.zeros((3, 4, 1, 8, 8), dtype=np.uint8)
 WHOLE = as_npz(samples=ROWS, originals=ROWS, reconstructions=ROWS)
 
@@ -463,7 +472,7 @@ WHOLE = as_npz(samples=ROWS, originals=ROWS, reconstructions=ROWS)
         (None, "pictures.npz is missing"),
         (b"", "can't be read: it isn't a whole npz file"),
         (WHOLE[: len(WHOLE) // 2], "can't be read: it isn't a whole npz file"),
-        (as_zip({"samples.npy": b"text"}), "isn't of this cell: samples are no array"),
+        (as_zip({"samples.npy": b"text"}), "can't be read: samples are no array"),
         (WHOLE[:60] + bytes(40) + WHOLE[100:], "can't be read: "),
         (pickle.dumps({"samples": ROWS}), "can't be read: it isn't a whole npz file"),
         (as_npz(samples=np.array([{}])), "can't be read: Object arrays cannot be loaded"),
@@ -473,12 +482,15 @@ WHOLE = as_npz(samples=ROWS, originals=ROWS, reconstructions=ROWS)
         (as_npz(samples=np.uint8(3)), "samples are uint8 of shape ()"),
         (as_npz(reconstructions=ROWS), "originals are of shape None and reconstructions of (3, 4, 1, 8, 8)"),
         (as_npz(originals=ROWS[:2], reconstructions=ROWS[:2]), "of (2, 4, 1, 8, 8), for 3 distributions"),
+        (as_zip({"samples.npy": saying((2**30, 2**18, 1, 2, 2))}), "samples has 1,125,899,906,842,624 bytes; at most"),
+        (as_zip({"samples.npy": saying((3, 4, 1, 8, 8))}), "can't be read: "),
         (as_npz(style_grid=ROWS[:, :3]), "style_grid has 3 images for each code, which make no square"),
     ],
 )
 def test_pictures_that_cannot_be_used_are_left_out_with_a_note(tmp_path, content, reason):
     store = Store.create(tmp_path)
     write(store, "good", 0, 30, images=10)
+    unseal(store.cell("split-x-good-0"))
     file = store.cell("split-x-good-0").folder / "pictures.npz"
     file.unlink()
     if content is not None:
@@ -498,6 +510,18 @@ def test_pictures_that_cannot_be_used_are_left_out_with_a_note(tmp_path, content
     assert {one.name for one in drawings(store, ["samples", "memory"])} == {"samples-better", "memory"}
 
 
+def test_pictures_that_have_changed_since_the_cell_was_finished_are_left_out(tmp_path):
+    """Even if they are such a cell's."""
+    store = Store.create(tmp_path)
+    write(store, "good", 0, 30)
+    (store.cell("split-x-good-0").folder / "pictures.npz").write_bytes(WHOLE)
+    notes: list[str] = []
+    assert "samples-good" not in {one.name for one in drawings(store, note=notes.append)}
+    assert notes == [
+        "split-x: no pictures of split-x-good-0: pictures.npz can't be read: it has changed since it was written"
+    ]
+
+
 def test_pictures_are_missed_in_a_line_for_each_reason(store):
     for cell in store.cells():
         (cell.folder / "pictures.npz").unlink()
@@ -506,7 +530,7 @@ def test_pictures_are_missed_in_a_line_for_each_reason(store):
     list(drawings(store, note=notes.append))
     assert notes == [
         "split-x: no pictures of split-x-batch-0 and 1 more: pictures.npz is missing",
-        "split-x: no pictures of split-x-good-0: pictures.npz can't be read: Is a directory",
+        "split-x: no pictures of split-x-good-0: pictures.npz can't be read: it isn't a regular file",
     ]
 
 

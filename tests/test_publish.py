@@ -27,7 +27,7 @@ from lifegen.benchmark.reporting.tables import to_csv, to_markdown
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.store import PUBLISHED, Store
 
-from .stores import write
+from .stores import unseal, write
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = sorted(file.parent for file in (ROOT / "results").glob(f"*/{PUBLISHED}"))
@@ -43,7 +43,9 @@ def store(tmp_path_factory) -> Store:
     write(store, "ewc", 0, 1, status="failed")
     write(store, "anchored", 0, 40, options="strength=2", suite="mine.toml", uses=("labels",), threshold="off")
     write(store, "anchored", 0, 41, options="strength=3", threshold="on")  # a plug-in, with options of its own
-    (store.cell("split-x-anchored-1-0-strength=3").folder / "pictures.npz").write_bytes(b"torn")
+    torn = store.cell("split-x-anchored-1-0-strength=3")
+    unseal(torn)
+    (torn.folder / "pictures.npz").write_bytes(b"torn")
     return store
 
 
@@ -96,9 +98,9 @@ def opened() -> Iterator[Counter[str]]:
     counts: Counter[str] = Counter()
 
     def audit(event: str, arguments: tuple[object, ...]) -> None:
-        if event == "open" and "on" in counts and isinstance(arguments[0], str | Path):
-            if not arguments[2] & (os.O_WRONLY | os.O_RDWR):
-                counts[str(arguments[0])] += 1
+        is_read = event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if is_read and "on" in counts and isinstance(arguments[0], str | Path):
+            counts[str(arguments[0])] += 1
 
     sys.addaudithook(audit)  # for good: Python has no way to take it away
     yield counts

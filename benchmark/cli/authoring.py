@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .say import say
+
 if TYPE_CHECKING:
     from ..authoring.checks import Finding
     from ..authoring.scaffold import Kind
@@ -54,12 +56,12 @@ def _new(kind: Kind, name: str, package: bool) -> None:
 
     first, *others = new(kind, name, Path(), package)
     spec = name if package else str(first)
-    click.echo(f"wrote {first}" + "".join(f"\n  {file.relative_to(first)}" for file in others))
+    say(f"wrote {first}" + "".join(f"\n  {file.relative_to(first)}" for file in others))
     lines = [f"lifegen check {spec}", *_NEXT[kind]]
     if package:
         lines.insert(0, f"pip install --editable {first}")
     option = "" if package else f" --metric {spec}"
-    click.echo(
+    say(
         "\nEdit it, then run:\n"
         + "\n".join(f"    {line.format(spec=spec, name=name, option=option)}" for line in lines)
     )
@@ -86,14 +88,14 @@ def check(thing: str, data_root: Path | None) -> int:
     began = perf_counter()
     counts: Counter[str] = Counter()
     for description, options in targets(thing):
-        click.echo(f"{description.kind} {description.name} ({description.origin})")
+        say(f"{description.kind} {description.name} ({description.origin})")
         for finding in findings(description, options, data_root):
             counts[finding.status] += 1
-            click.echo(_lines(finding))
+            say(_lines(finding))
     words = ", ".join(
         f"{counts[status]} {status}" for status in ("kept", "broken", "note", "skipped") if counts[status]
     )
-    click.echo(f"{words}; {perf_counter() - began:.0f} s")
+    say(f"{words}; {perf_counter() - began:.0f} s")
     return 1 if counts["broken"] else 0
 
 

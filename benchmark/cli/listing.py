@@ -13,6 +13,7 @@ import click
 
 from ..errors import InputError, unknown
 from ..folders import NOWHERE, data_folder
+from .say import say
 
 KINDS = ("methods", "scenarios", "suites", "metrics")
 
@@ -31,7 +32,7 @@ def list_command(what: str | None, as_json: bool) -> None:
     in_detail = what is not None and what not in KINDS
     content = _named(str(what)) if in_detail else {kind: _contents(kind) for kind in ([what] if what else KINDS)}
     if as_json:
-        click.echo(json.dumps(content, indent=1))
+        say(json.dumps(content, indent=1))
         return
     from rich.console import Console
 
@@ -68,7 +69,7 @@ def data(names: tuple[str, ...], data_root: Path | None) -> None:
     failures = []
     for source in sources:
         try:
-            click.echo(f"{source.name}: {source.entry().target(source.name).fetch(root)}")
+            say(f"{source.name}: {source.entry().target(source.name).fetch(root)}")
         except InputError as error:
             failures.append(error)
     if failures:

@@ -11,6 +11,7 @@ import click
 from ..environment import adopt_own_environment
 from ..errors import InputError
 from . import authoring, listing, results, running
+from .say import say
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -33,16 +34,16 @@ def main() -> None:
     try:
         code = cli(standalone_mode=False)
     except InputError as error:
-        print(f"lifegen: {error}", file=sys.stderr)
+        say(f"lifegen: {error}", error=True)
         code = 2
     except click.exceptions.NoArgsIsHelpError as error:
-        print(error.format_message())
+        say(error.format_message())
         code = 0
     except click.ClickException as error:
-        print(f"lifegen: {error.format_message()}", file=sys.stderr)
+        say(f"lifegen: {error.format_message()}", error=True)
         code = 2
     except (click.Abort, KeyboardInterrupt):
         line = shlex.join(["lifegen", *sys.argv[1:]])
-        print(f"lifegen: interrupted; the same command continues from here: {line}", file=sys.stderr)
+        say(f"lifegen: interrupted; the same command continues from here: {line}", error=True)
         code = 130
     sys.exit(code)

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ..cells.cell import Cell
+from ..errors import visible
 from ..running.executor import Event
+from .say import say
 
 
 @contextmanager
@@ -34,13 +36,13 @@ class _Lines:
 
     def show(self, event: Event) -> None:
         for line in self._notes.new(event):
-            print(line, flush=True)
+            say(line)
         if self._total == 1 and event.intervals > self._intervals and event.kind in ("interval", "done"):
             self._intervals = event.intervals
-            print(f"interval {event.intervals} of {event.of}{_value(event)}", flush=True)
+            say(f"interval {event.intervals} of {event.of}{_value(event)}")
         if event.kind in ("done", "failed", "busy"):
             self._finished += 1
-            print(f"[{self._finished}/{self._total}] {summary(event)}", flush=True)
+            say(f"[{self._finished}/{self._total}] {summary(event)}")
 
 
 class _Live:
@@ -66,7 +68,7 @@ class _Live:
 
     def show(self, event: Event) -> None:
         for line in self._notes.new(event):
-            self._progress.console.print(line, highlight=False, markup=False)
+            self._progress.console.print(visible(line), highlight=False, markup=False)
         name = event.cell.name
         if name not in self._bars:
             self._bars[name] = self._progress.add_task(str(event.cell), total=None, unit="intervals")
@@ -79,7 +81,7 @@ class _Live:
             )
             return
         self._progress.remove_task(self._bars[name])
-        self._progress.console.print(summary(event), highlight=False, markup=False)
+        self._progress.console.print(visible(summary(event)), highlight=False, markup=False)
         self._progress.advance(self._all)
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from .say import say
+
 _SCENARIOS = click.option("-s", "--scenario", "scenarios", multiple=True, metavar="LABEL",
                           help="A scenario's label, as tables show it. May be repeated.  [default: all]")  # fmt: skip
 
@@ -29,10 +31,10 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
 
     comparison = make(store, a, b, metric, scenarios)
     if form == "csv":
-        click.echo(comparison.table.to_csv(index=False), nl=False)
+        say(comparison.table.to_csv(index=False), end=False)
     elif form == "json":
         rows = json.loads(comparison.table.to_json(orient="records", double_precision=15))
-        click.echo(json.dumps({"rows": rows, "words": comparison.words}, indent=1, ensure_ascii=False))
+        say(json.dumps({"rows": rows, "words": comparison.words}, indent=1, ensure_ascii=False))
     else:
         tables.print_comparison(comparison)
 
@@ -66,10 +68,10 @@ def leaderboard(
     if form == "text":
         tables.print_board(board)
         return
-    click.echo(tables.FORMATS[form](board), nl=False)
+    say(tables.FORMATS[form](board), end=False)
     if form == "csv":  # the format has no place for footnotes
         for line in tables.footnotes(board):
-            click.echo(line, err=True)
+            say(line, error=True)
 
 
 class _ListsFigures(click.Command):
@@ -98,10 +100,10 @@ def plot(store: Path, kinds: tuple[str, ...], style: str, formats: tuple[str, ..
     from ..reporting.plots import plot as draw
     from ..store.store import Store
 
-    note = partial(click.echo, err=True)
+    note = partial(say, error=True)
     for file in draw(Store.open(store), out or store / "figures", kinds, formats, style, note):
         if file.suffix != ".csv":
-            click.echo(file)
+            say(file)
 
 
 @click.command()
@@ -115,7 +117,7 @@ def report(store: Path, out: Path | None) -> None:
     from ..reporting.report import report as write
     from ..store.store import Store
 
-    click.echo(write(Store.open(store), out))
+    say(write(Store.open(store), out))
 
 
 @click.command()
@@ -134,7 +136,7 @@ def publish(store: Path, out: Path | None) -> None:
 
     current = current_of(store)
     for file in write(current, out or Path("results", suite_of(current) or store.resolve().name)):
-        click.echo(file)
+        say(file)
 
 
 COMMANDS = (compare, leaderboard, plot, report, publish)

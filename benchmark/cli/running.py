@@ -18,6 +18,7 @@ import click
 from ..cells.cell import PRECISIONS, Cell
 from ..errors import InputError
 from ..folders import data_folder
+from .say import say
 
 if TYPE_CHECKING:
     from ..reading.overview import Overview
@@ -182,26 +183,26 @@ def run(
     Store.check(path)
     todo, left = missing(cells, Store(path), retry == "failed")
     if keep_models and (bare := _without_model(Store(path), cells)):
-        click.echo(f"{bare} finished cells kept no model; delete their folders in {path / 'cells'} to run them anew")
+        say(f"{bare} finished cells kept no model; delete their folders in {path / 'cells'} to run them anew")
     finished = len(cells) - len(todo) - len(left)
     for text in _left_alone(Store(path), left, len(cells)):
-        click.echo(text)
+        say(text)
     if not todo:
         # Saved even so: the plan says which text of a changed file is the newest, and which suite names the methods.
         save_plan(Store(path), cells, line, keep_models)
-        click.echo(f"{len(cells)} cells, {'all' if finished == len(cells) else finished} done: {path}")
+        say(f"{len(cells)} cells, {'all' if finished == len(cells) else finished} done: {path}")
         return 1 if left else 0
-    click.echo(f"{len(cells)} cells, {finished} done, {len(todo)} to run: {path}")
+    say(f"{len(cells)} cells, {finished} done, {len(todo)} to run: {path}")
     for text in _set_aside(Store(path), todo):
-        click.echo(text)
-    click.echo("checking device, data and options first")
+        say(text)
+    say("checking device, data and options first")
     runner.prepare(todo, execution)
     store = Store.create(path)
     save_plan(store, cells, line, keep_models)
     with shown(todo) as show:
         events = runner.run(todo, store, execution, show)
     if len(events) < len(todo):
-        click.echo(f"stopped at the first failure: {len(todo) - len(events)} cells aren't finished; the same command"
+        say(f"stopped at the first failure: {len(todo) - len(events)} cells aren't finished; the same command"
                    " continues them")  # fmt: skip
     return 1 if left or len(events) < len(todo) or any(event.kind != "done" for event in events) else 0
 
@@ -231,7 +232,7 @@ def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **select
         save_plan(Store.create(chosen.path), chosen.cells, line, chosen.keep_models)
     if keys:
         for cell in missing(chosen.cells, Store(chosen.path))[0]:
-            click.echo(cell.name)
+            say(cell.name)
         return
     _show(overview(Store(chosen.path), chosen.cells), jobs, as_json)
 
@@ -307,15 +308,15 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
     with tempfile.TemporaryDirectory() as scratch:
         result = again(opened, chosen, Path(scratch, "store"), data_folder(data_root), device)
     for what, before, now in result.circumstances:
-        click.echo(f"changed: {what} was {before}, is now {now}")
+        say(f"changed: {what} was {before}, is now {now}")
     for metric, (number, gap) in result.differing.items():
-        click.echo(f"differs: {metric}, {number} numbers, by up to {gap:g}")
+        say(f"differs: {metric}, {number} numbers, by up to {gap:g}")
     if result.pictures_differ:
-        click.echo("differs: pictures")
+        say("differs: pictures")
     if result.pictures_problem:
-        click.echo(f"pictures can't be compared: {result.pictures_problem}")
+        say(f"pictures can't be compared: {result.pictures_problem}")
     differing = sum(number for number, _ in result.differing.values())
-    click.echo(f"{chosen}: " + (f"all {result.numbers:,} numbers are equal" if not result.differing else
+    say(f"{chosen}: " + (f"all {result.numbers:,} numbers are equal" if not result.differing else
                                 f"{differing:,} of {result.numbers:,} numbers differ"))  # fmt: skip
     return 0 if result.equal else 1
 
@@ -332,12 +333,12 @@ def doctor(data_root: Path | None, as_json: bool) -> None:
 
     subjects = examine(data_folder(data_root))
     if as_json:
-        click.echo(json.dumps(subjects, indent=1))
+        say(json.dumps(subjects, indent=1))
         return
     for subject, facts in subjects.items():
-        click.echo(subject)
+        say(subject)
         for name, value in facts.items():
-            click.echo(f"  {name}: {value}")
+            say(f"  {name}: {value}")
 
 
 COMMANDS = (run, plan, status, worker, rerun, doctor)
@@ -349,23 +350,23 @@ def _show(view: Overview, jobs: int, as_json: bool) -> None:
     if as_json:
         names = ("counts", "hours_left", "bytes_now", "bytes_left", "state_bytes", "unreadable")
         cells = [asdict(item) for item in view.items]
-        click.echo(json.dumps({name: getattr(view, name) for name in names} | {"cells": cells}, indent=1))
+        say(json.dumps({name: getattr(view, name) for name in names} | {"cells": cells}, indent=1))
         return
-    click.echo(f"{view.store.path}: {view.counts.get('done', 0)} of {len(view.items)} cells are done")
+    say(f"{view.store.path}: {view.counts.get('done', 0)} of {len(view.items)} cells are done")
     for name, number in view.counts.items():
-        click.echo(f"{name:>13}  {number}")
+        say(f"{name:>13}  {number}")
     for item in view.items:
         if item.reason:
-            click.echo(f"{item.status} {item.name}: {' '.join(item.reason.split())}")
+            say(f"{item.status} {item.name}: {' '.join(item.reason.split())}")
     for line in view.unreadable:
-        click.echo(f"unreadable plan: {line}")
+        say(f"unreadable plan: {line}")
     if any(item.left for item in view.items):
         hours = view.hours_left
         estimate = "" if hours is None else f"about {_duration(hours / jobs)}, {jobs} at a time"
-        click.echo(f"time left: {estimate or 'unknown before a cell is done'}")
+        say(f"time left: {estimate or 'unknown before a cell is done'}")
     ending = f", about {decimal(view.bytes_now + round(view.bytes_left))} in the end" if view.bytes_left else ""
     state = f"; an interrupted or running cell adds up to {decimal(view.state_bytes)}" if view.state_bytes else ""
-    click.echo(f"on disk: {decimal(view.bytes_now)}{ending}{state}")
+    say(f"on disk: {decimal(view.bytes_now)}{ending}{state}")
 
 
 def _left_alone(store: Store, left: Sequence[Cell], of: int) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..discovery.index import describe
+from ..errors import InputError
 from ..measuring.derived import derive
 from ..store.cell_folder import StoredCell
 from ..store.plans import Plans, plans_of
@@ -187,6 +188,12 @@ class Current:
     metrics: Mapping[str, MetricFacts]
     """metrics that are installed or in the records"""
 
+    @property
+    def damaged(self) -> dict[str, LeftOut]:
+        """The cells that are left out because their files are damaged, or can't be read now."""
+        unusable = (Status.DAMAGED, Status.UNREADABLE)
+        return {name: why for name, why in self.left_out.items() if why.status in unusable}
+
     @cached_property
     def named_by_suites(self) -> frozenset[str]:
         """Labels of the methods that were ever run or planned through a suite."""
@@ -216,6 +223,18 @@ class Current:
                 failed.setdefault(key, set()).add(facts.seed)
         return {key: SeedCount(len(seeds), len(failed.get(key, ())))
                 for key, seeds in asked.items() if seeds != done[key]}  # fmt: skip
+
+    def readable(self, read: Callable[[CurrentCell], object]) -> Current:
+        """Return this state without the cells that a way to read them finds damaged, such as ``CurrentCell.rows``."""
+        kept, left_out = [], dict(self.left_out)
+        for cell in self.cells:
+            try:
+                read(cell)
+            except InputError as error:
+                left_out[cell.folder.name] = LeftOut(Status.DAMAGED, str(error))
+            else:
+                kept.append(cell)
+        return replace(self, cells=tuple(kept), left_out=left_out) if len(kept) < len(self.cells) else self
 
     def _is_newest(self, facts: Asked) -> bool:
         """Whether a cell has the shown versions and texts."""

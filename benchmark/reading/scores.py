@@ -114,11 +114,11 @@ def scores_of(source: Current | Store | Path | str) -> Scores:
     """Return the scores of a store, or of a published folder or table.
 
     Raises:
-        InputError: nothing is there, the store has no finished cell, or a cell can't be read.
+        InputError: nothing is there, or the store has no finished cell that can be read.
     """
     if isinstance(source, Path | str) and is_published(source):
         return published_scores(published_table(source), source)
-    current = current_of(source)
+    current = current_of(source).readable(lambda cell: cell.numbers)
     cells, path = current.cells, current.store.path
     left_out = {name: str(why) for name, why in current.left_out.items()}
     if not cells:

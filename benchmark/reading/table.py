@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 
 from ..errors import InputError
-from ..store.record import Status
 from ..store.store import PUBLISHED
-from .current import Current, current_of, derived_problems
+from .current import Current, CurrentCell, current_of, derived_problems
 
 COLUMNS = [
     "scenario", "method", "seed", "interval", "distribution", "step", "metric", "value",
@@ -34,7 +33,7 @@ def load(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFra
         the rows of derived metrics belong to a cell's last interval. Unfinished, failed and stale cells have no rows.
 
     Raises:
-        InputError: there is no store at this path, or a cell can't be read.
+        InputError: there is no store at this path.
     """
     if is_published(path):
         return published_table(path, methods)
@@ -42,16 +41,12 @@ def load(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFra
 
 
 def table(current: Current, methods: Collection[str] | None = None) -> pd.DataFrame:
-    """Make the tidy table of a store, as :func:`load` returns it.
-
-    Raises:
-        InputError: a finished cell can't be read.
-    """
-    unusable = (Status.DAMAGED, Status.UNREADABLE)
-    if damaged := {name: why for name, why in current.left_out.items() if why.status in unusable}:
+    """Make the tidy table of a store, as :func:`load` returns it."""
+    current = current.readable(CurrentCell.rows)
+    if damaged := current.damaged:
         name, why = next(iter(damaged.items()))
-        how_many = "1 damaged cell is" if len(damaged) == 1 else f"{len(damaged)} damaged cells are"
-        warnings.warn(f"{how_many} left out of the table: {name}: {why}", stacklevel=2)
+        how_many = "1 cell is" if len(damaged) == 1 else f"{len(damaged)} cells are"
+        warnings.warn(f"{how_many} left out of the table, the first, {name}: {why}", stacklevel=2)
     cells = [cell for cell in current.cells if methods is None or cell.method in methods]
     tables = []
     for cell in cells:

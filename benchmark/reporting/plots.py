@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import InputError, unknown
-from ..reading.current import Current, current_of
+from ..reading.current import Current, CurrentCell, current_of
 from ..reading.scores import scores_of
 from ..store.store import Store
 from .figure_kinds import FIGURE_KINDS, FigureKind, figure_name
@@ -36,7 +36,7 @@ def drawings(
     Raises:
         InputError: at once, if something doesn't exist; while drawing, if the store lacks the data of a wanted kind.
     """
-    current = current_of(source)
+    current = current_of(source).readable(CurrentCell.rows)
     names = list(dict.fromkeys(figure_name(name, current.metrics) for name in kinds))
     every = scenes(current, style_of(style))
     if not every:
@@ -121,7 +121,10 @@ def plot(
         InputError: as :func:`drawings` does; or the folder can't be written to.
     """
     files: list[Path] = []
-    for drawing in drawings(store, kinds, style, note=note):
+    current = current_of(store).readable(CurrentCell.rows)
+    for name, why in current.damaged.items():
+        note(f"left out: {name}: {why}")
+    for drawing in drawings(current, kinds, style, note=note):
         target = folder / file_name(drawing.scenario)
         try:
             target.mkdir(parents=True, exist_ok=True)

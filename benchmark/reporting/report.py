@@ -53,9 +53,9 @@ def report(source: Store | Current, file: Path | None = None) -> Path:
         the file.
 
     Raises:
-        InputError: the store has no finished cell, one of its cells can't be read, or the file can't be written.
+        InputError: the store has no finished cell that can be read, or the file can't be written.
     """
-    current = current_of(source)
+    current = current_of(source).readable(CurrentCell.rows)
     file = Path(file or current.store.path / "report.html")
     scores = scores_of(current)
     _check_writable(file)  # before the minutes that the figures take

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..discovery.index import shown
-from ..errors import one_line
+from ..errors import one_line, visible
 from ..reading.compare import Comparison
 from ..reading.current import SeedCount
 from ..reading.leaderboard import ACROSS, COLUMNS, Board, Column
@@ -132,11 +132,11 @@ def print_board(board: Board) -> None:
             style = None if line.kind == "competitor" else "dim"
             table.add_row(*map(Text, (line.name, *line.texts)), style=style)
         _widen(console, table)
-        console.print(Text(title(text_table.scenario), style="bold"))
+        console.print(Text(visible(title(text_table.scenario)), style="bold"))
         console.print(table)
         console.print()
     for text in footnotes(board):
-        console.print(Text(text, style="yellow" if text.startswith("left out: ") else ""))
+        console.print(Text(visible(text), style="yellow" if text.startswith("left out: ") else ""))
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -157,7 +157,7 @@ def print_comparison(comparison: Comparison) -> None:
         _widen(console, table)
         console.print(Text(f"{scenario}: {comparison.metric} of {a} and {b}", style="bold"))
         for text in lines:
-            console.print(Text(text))
+            console.print(Text(visible(text)))
         console.print()
         if table.row_count:
             console.print(table)

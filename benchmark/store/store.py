@@ -22,7 +22,7 @@ from typing import Any
 from filelock import SoftFileLease
 
 from ..errors import InputError
-from ..files import read, write_atomically
+from ..files import NotAFileError, read, write_atomically
 from .cell_folder import SCHEMA, StoredCell
 from .cell_writer import CellWriter, write_record
 from .lock import CellBusyError, CellDoneError, locked
@@ -33,6 +33,8 @@ MARK = "lifegen.json"
 """The file that marks a folder as a store."""
 PUBLISHED = "measurements.parquet"
 """The tidy table in a published folder."""
+_NO_MARK = (FileNotFoundError, NotADirectoryError, NotAFileError, ValueError, KeyError, TypeError, RecursionError)
+"""Errors where there is no mark, or a damaged one."""
 
 
 class Store:
@@ -52,9 +54,7 @@ class Store:
         mark = store.path / MARK
         try:
             schema = json.loads(read(mark))["schema"]
-        except PermissionError as error:
-            raise InputError(f"{mark} can't be read: {error.strerror}") from None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except _NO_MARK:
             if mark.exists():
                 what = f"""can't be used: {MARK} is damaged; a store's has {{"schema": {SCHEMA}}} in it"""
             elif (store.path / PUBLISHED).exists():
@@ -64,6 +64,8 @@ class Store:
             else:
                 what = f"doesn't exist; `lifegen run --out {store.path}` makes a store"
             raise InputError(f"{store.path} {what}") from None
+        except OSError as error:
+            raise InputError(f"{mark} can't be read: {error.strerror or error}") from None
         if schema not in range(1, SCHEMA + 1):
             raise InputError(f"{store.path} has schema {schema}; this lifegen reads schemas 1 to {SCHEMA}")
         return store

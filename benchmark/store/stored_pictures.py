@@ -55,7 +55,10 @@ def _check_size(member: IO[bytes], name: str) -> None:
     Raises:
         ValueError: it isn't one of pictures, or too large.
     """
-    version = np.lib.format.read_magic(member)
+    try:
+        version = np.lib.format.read_magic(member)
+    except ValueError:
+        raise ValueError(f"{name} are no array") from None
     read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = read_header(member)
     if (size := math.prod(shape) * kind.itemsize) > _LARGEST:
@@ -65,8 +68,6 @@ def _check_size(member: IO[bytes], name: str) -> None:
 def _problem(pictures: dict[str, Any], distributions: int) -> str | None:
     """Why figures can't use these arrays; None if they can."""
     for name, images in pictures.items():
-        if not isinstance(images, np.ndarray):  # NumPy reads a member that isn't its own as bytes
-            return f"{name} are no array"
         if images.dtype != np.uint8 or images.ndim != 5 or 0 in images.shape:
             return f"{name} are {images.dtype} of shape {images.shape}, not uint8 of shape {_SHAPE}"
     before, after = (getattr(pictures.get(name), "shape", None) for name in ("originals", "reconstructions"))
