@@ -57,7 +57,7 @@ def home_for_avalanche() -> Iterator[None]:
 def _has_room_for_avalanche(folder: Path) -> bool:
     try:
         if (file := folder / "config.json").exists():
-            return "dataset_location" in json.loads(file.read_text())
+            return "dataset_location" in json.loads(file.read_text(encoding="utf-8"))
         if not folder.is_absolute():
             return False
         folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -87,6 +88,61 @@ def test_publishing_again_replaces_it_and_changes_nothing(store, tmp_path, few_f
     after = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
     assert after.keys() == before.keys()
     assert [file.name for file in after if after[file] != before[file]] == []
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("where", ["report", "_tables", "tables.to_csv", "shutil.copy2"])
+def test_a_publication_that_is_cut_off_leaves_the_one_before(store, tmp_path, monkeypatch, few_figures, where):
+    folder = tmp_path / "mine"
+    publish(store, folder)
+    (folder / "notes.txt").write_text("mine")
+    before = content_of(folder)
+
+    def cut_off(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(f"lifegen.benchmark.reporting.publish.{where}", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            publish(store, folder)
+    assert content_of(folder) == before
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("renames", [0, 1])
+def test_a_publication_that_is_killed_between_its_renames_is_mended_by_the_next(store, tmp_path, few_figures, renames):
+    folder = tmp_path / "mine"
+    publish(store, folder)
+    (folder / "notes.txt").write_text("mine")
+    before = content_of(folder)
+    killed = """
+import os, sys
+from functools import partial
+from pathlib import Path
+from lifegen.benchmark.reporting import publish as module
+from lifegen.benchmark.reporting.plots import drawings
+from lifegen.benchmark.store.store import Store
+module.drawings = lambda store: drawings(store, ["final"])
+module.report = lambda store, file: file.write_text("a report") and file
+left, rename = int(sys.argv[3]), Path.rename
+def counted(self, target):
+    global left
+    if not left:
+        os._exit(9)
+    left -= 1
+    return rename(self, target)
+Path.rename = counted
+module.publish(Store.open(sys.argv[1]), Path(sys.argv[2]))
+"""
+    done = subprocess.run([sys.executable, "-c", killed, store.path, folder, str(renames)], check=False)
+    assert done.returncode == 9
+    assert folder.exists() == (renames == 0)
+    publish(store, folder)
+    assert content_of(folder) == before
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 
 ENDS = ("run.json", "metrics.jsonl", "pictures.npz", "lifegen.json", ".toml", "plans/a.json")

@@ -67,5 +67,5 @@ def new(kind: Kind, name: str, folder: Path, package: bool = False) -> list[Path
     )
     for path, template in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(templates.get_template(f"{template}.j2").render(words) if template else "")
+        path.write_text(templates.get_template(f"{template}.j2").render(words) if template else "", encoding="utf-8")
     return [root, *files] if package else list(files)

@@ -36,7 +36,7 @@ def keep(name: str, content: Mapping[str, Any]) -> None:
     with contextlib.suppress(OSError):
         file = _cache_file(name)
         file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as temporary:
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=file.parent, delete=False) as temporary:
             try:
                 json.dump(content, temporary)
                 temporary.flush()

@@ -206,5 +206,5 @@ if __name__ == "__main__":
     os.dup2(2, 1)
     # As __main__ this file is a second copy of the module: the registries live in the imported one.
     requested = [SourceModule(**module) for module in json.load(sys.stdin)]
-    with home_for_avalanche(), open(answer, "w") as output:
+    with home_for_avalanche(), open(answer, "w", encoding="utf-8") as output:
         json.dump([asdict(entry) for entry in describe_here(requested)], output)

@@ -139,7 +139,7 @@ def _pid_namespace() -> int | None:
 def _boot() -> int:
     """Return the id of the machine's present boot, the same in all containers; 0 if the system doesn't say."""
     try:
-        return int(Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", ""), 16)
+        return int(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip().replace("-", ""), 16)
     except (OSError, ValueError):
         return 0
 
@@ -151,7 +151,7 @@ def _ticks(process: int) -> int | None:
         is_of_here = os.readlink("/proc/self") == str(os.getpid())
         if not is_of_here or os.stat("/proc/self/ns/time").st_ino != _FIRST_OF_TIME:
             return None
-        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
         return int(fields[19])
     except (OSError, ValueError, IndexError):
         return None

@@ -183,7 +183,7 @@ class Store:
         names = (self.path / "set-aside" / f"{name}--{i}" for i in count())
         place = next(place for place in names if not place.exists())
         place.mkdir(parents=True)
-        (place / "why.txt").write_text(f"{why}\n")
+        (place / "why.txt").write_text(f"{why}\n", encoding="utf-8")
         return place
 
     def fail(self, name: str, record: Mapping[str, Any], error: str) -> None:
