@@ -9,7 +9,10 @@ import subprocess
 import sys
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -213,9 +216,14 @@ def test_a_cell_of_a_file_is_computed_again_from_its_record(folder):
     assert rerun(store, again, folder / "scratch", folder, "cpu").equal
 
 
-def test_texts_of_one_file_are_never_mixed(folder):
+@pytest.mark.parametrize("hours", [1, -1])
+def test_texts_of_one_file_are_never_mixed_whatever_the_clock_does(folder, monkeypatch, hours):
     """Neither two seeds of two texts, nor after going back to the first one."""
     store = Store.create(folder / "s")
+    clock = mock.Mock()
+    clock.now.side_effect = (datetime(2026, 1, 1, tzinfo=UTC) + i * timedelta(hours=hours) for i in count())
+    for module in ("plans", "cell_writer"):
+        monkeypatch.setattr(f"lifegen.benchmark.store.{module}.datetime", clock)
 
     def run(text: str, *seeds: int) -> list[Cell]:
         (folder / "mine.py").write_text(text)
@@ -235,6 +243,7 @@ def test_texts_of_one_file_are_never_mixed(folder):
     run(METHOD, 0, 1)
     cells, left_out = shown(store)
     assert {cell.folder.name for cell in cells} == {cell.name for cell in first}
+    assert all(cell.facts.work_seconds < 3600 for cell in cells)
 
 
 def test_cells_of_a_file_whose_method_is_now_installed_are_stale(folder, monkeypatch):
@@ -377,6 +386,8 @@ def test_two_packages_with_one_name_are_both_refused(tmp_path):
     code = """
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from itertools import count
 from lifegen.benchmark.discovery.describing import describe_here
 from lifegen.benchmark.discovery.entry_points import SourceModule
 modules = [SourceModule("method", f"package_{name}", f"package-{name}", "1", "anchored") for name in ("one", "two")]

@@ -287,6 +287,23 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, begun):
     assert numbers(store) == numbers(fresh)
 
 
+def test_a_store_that_is_moved_meanwhile_is_not_made_again_and_goes_on_where_it_is(tmp_path, begun):
+    process = begun(seed=1)
+    (tmp_path / "s").rename(tmp_path / "moved")
+    let_go(tmp_path)
+    said, error = process.communicate()
+    assert (process.returncode, error) == (1, "")
+    assert said.count("s was moved or deleted meanwhile; the same command goes on with the store at its new place") == 2
+    assert not (tmp_path / "s").exists()
+    store = Store(tmp_path / "moved")
+    assert sorted(cell.status for cell in store.cells()) == ["done", "interrupted"]
+    again = lifegen_elsewhere(*HELD[:-1], "moved")
+    assert again.returncode == 0, again.stdout
+    assert [part["after"] for cell in store.cells() for part in Store(store.path).cell(cell.folder.name).record.get(
+        "resumed", ())] == [0]  # fmt: skip
+    assert not (tmp_path / "s").exists()
+
+
 def test_workers_end_with_a_killed_command(tmp_path, begun):
     """Else they would hold their cells against the next command."""
     process = begun(seed=0)

@@ -151,11 +151,11 @@ def test_a_cell_that_says_it_is_done_but_has_lost_rows_is_never_read(tmp_path):
         file.write_text(damage)
         assert store.cell("cell").status == "damaged"
         assert "bytes where" in shown(store)[1]["cell"]
-        with pytest.warns(UserWarning, match="1 damaged cell .*bytes where"):
+        with pytest.warns(UserWarning, match="1 cell is left out .*damaged: .*bytes where"):
             assert load(store.path).empty
     file.write_text("".join(lines).replace("2.0", "3.0"))  # of the same length: no status tells
-    with pytest.raises(InputError, match="cells/cell.*has changed since it was written"):
-        load(store.path)
+    with pytest.warns(UserWarning, match="cells/cell.*has changed since it was written"):
+        assert load(store.path).empty
 
 
 @settings(max_examples=60, deadline=None)

@@ -234,7 +234,7 @@ def _index() -> tuple[IndexEntry, ...]:
     cached = kept("catalogue")
     with contextlib.suppress(LookupError, TypeError, AttributeError):  # no cache, or one of another version
         # A broken extension may be mended without a change of the digest, such as by installing a library.
-        is_new = time.time() - cached["at"] < _FAILURES_KEPT
+        is_new = abs(time.time() - cached["at"]) < _FAILURES_KEPT  # a clock may go back
         if cached["digest"] == digest and (is_new or not any(entry.get("error") for entry in cached["entries"])):
             return tuple(IndexEntry(**entry) for entry in cached["entries"])
     entries = describe_safely(_provided())

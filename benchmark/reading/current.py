@@ -286,24 +286,24 @@ _Shown = list[tuple[StoredCell, DoneRecord]]
 def _newest_texts(done: Sequence[DoneRecord], plans: Plans) -> dict[str, str | None]:
     """Choose the text of each scenario, method and metric of the cells: None for installed ones, else the file that was
     planned last."""
-    started: dict[str, dict[str | None, str]] = {}
-    planned: dict[str, dict[str | None, str]] = {}
+    started: dict[str, dict[str | None, tuple[int, str]]] = {}
+    planned: dict[str, dict[str | None, tuple[int, str]]] = {}
 
-    def note(times: dict[str, dict[str | None, str]], facts: Asked, when: str) -> None:
+    def note(orders: dict[str, dict[str | None, tuple[int, str]]], facts: Asked, order: tuple[int, str]) -> None:
         for part, text in facts.file_digests.items():
-            of_part = times.setdefault(part, {})
-            of_part[text] = max(when, of_part.get(text, ""))
+            of_part = orders.setdefault(part, {})
+            of_part[text] = max(order, of_part.get(text, order))
 
     for facts in done:
-        note(started, facts, facts.started)
+        note(started, facts, (0, facts.started))
     if any(len(times) > 1 for times in started.values()):
         for plan in plans.readable:
             for cell in plan.cells.values():
-                note(planned, cell.facts, plan.asked)
+                note(planned, cell.facts, plan.order)
     newest: dict[str, str | None] = {}
     for part, times in started.items():
-        # The time of a text's last plan counts. Without a plan, the start of its cells counts; it may mislead, since
-        # workers start cells of old plans, too.
+        # The last plan counts. Only texts without a plan, or with plans of an earlier lifegen, are ordered by times,
+        # which may mislead: clocks go back, and workers start cells of old plans, too.
         when = {text: planned.get(part, {}).get(text, began) for text, began in times.items()}
         newest[part] = max(when, key=when.__getitem__)
     for kind in ("scenario", "method", "metric"):

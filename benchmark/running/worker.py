@@ -30,7 +30,7 @@ from ..reading.summary import registered_summary
 from ..seeds import Seeds
 from ..store.cell_folder import STATE
 from ..store.cell_writer import CellWriter
-from ..store.lock import CellBusyError, CellDoneError
+from ..store.lock import CellBusyError, CellDoneError, StoreGoneError
 from ..store.row_check import odd_row
 from ..store.store import Store
 from ..training.precision import products_in, resolve
@@ -86,6 +86,9 @@ def run_cell(
     Returns:
         "done", also where it was done already; "failed", with the reason in the cell's record and the traceback in its
         log; or "busy" if another process is running it.
+
+    Raises:
+        StoreGoneError: the store was moved or deleted.
     """
     torch.set_num_threads(1)
     try:
@@ -138,7 +141,7 @@ def _attempt(
         except _OtherRunError:
             (writer.folder / STATE).unlink()
             raise
-        except CellBusyError:  # after a long silence of this process another one has taken the cell over
+        except (CellBusyError, StoreGoneError):  # it is another process's, or elsewhere
             raise
         except BaseException as error:  # even sys.exit in an extension ends only this cell
             with suppress(OSError):  # on a full disk the reason matters more

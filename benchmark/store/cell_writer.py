@@ -16,7 +16,7 @@ from filelock import SoftFileLease
 
 from ..files import TEMPORARY, digest, read, write_atomically
 from .cell_folder import SCHEMA, StoredCell
-from .lock import CellBusyError
+from .lock import CellBusyError, StoreGoneError
 from .record import Numbers, sealed
 
 
@@ -34,6 +34,7 @@ class CellWriter:
         """
         self.folder = folder
         self._lock = lock
+        self._place = _place_of(folder)
         self._rows: list[dict[str, Any]] = []
         # Length and digest of this process's rows and those that it continues: another process's writing is noticed.
         self._bytes = 0
@@ -88,6 +89,7 @@ class CellWriter:
 
         Raises:
             CellBusyError: the lock was lost; another process has taken the cell over.
+        StoreGoneError: the cell's folder isn't there any more.
         """
         content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
         self._check()
@@ -151,6 +153,9 @@ class CellWriter:
         return {"bytes": self._bytes, "digest": self._digest.hexdigest()}
 
     def _check(self) -> None:
+        """Check that the cell is still this process's, and still there: nothing is written where it was."""
+        if _place_of(self.folder) != self._place:
+            raise StoreGoneError(self.folder.parents[1])
         if not self._lock.is_lock_held_by_us:
             raise CellBusyError(self.folder.name)
 
@@ -164,6 +169,15 @@ class CellWriter:
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Replace a cell's run.json."""
     write_atomically(folder / "run.json", sealed(record))
+
+
+def _place_of(folder: Path) -> tuple[int, int]:
+    """Device and inode of a folder; zeros if it isn't there."""
+    try:
+        facts = os.stat(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return 0, 0
+    return facts.st_dev, facts.st_ino
 
 
 def _now() -> str:

@@ -37,6 +37,15 @@ class CellDoneError(Exception):
     """Another process has finished this cell in the meantime."""
 
 
+class StoreGoneError(OSError):
+    """The store isn't where it was when the command began."""
+
+    def __init__(self, place: Path) -> None:
+        super().__init__(
+            f"{place} was moved or deleted meanwhile; the same command goes on with the store at its new place"
+        )
+
+
 class Owner(NamedTuple):
     """The process that writes a cell."""
 

@@ -29,15 +29,22 @@ class PlannedCell(NamedTuple):
 class Plan:
     """The cells of one command."""
 
+    serial: int
+    """1 more than that of the plan before; 0 if an earlier lifegen wrote it"""
     asked: str
-    """Time of the command's last call"""
+    """Time of the command's last call, by that machine's clock"""
     cells: Mapping[str, PlannedCell]
     """Its cells, by name"""
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Its place among the plans of a store: by time only among those of an earlier lifegen."""
+        return self.serial, "" if self.serial else self.asked
 
 
 @dataclass(frozen=True)
 class Plans:
-    """All plans of a store, in the order of their commands."""
+    """All plans of a store, in the order of their commands: by serial number, since clocks may go back."""
 
     readable: tuple[Plan, ...]
     unreadable: tuple[str, ...]
@@ -68,17 +75,21 @@ def plans_of(store: Store) -> Plans:
         try:
             content = json.loads(read(file))
             cells = {name: PlannedCell(record, read_asked(record)) for name, record in content["cells"].items()}
-            readable.append(Plan(str(content.get("asked", "")), cells))
+            serial = content.get("serial", 0)
+            if type(serial) is not int or not 0 <= serial < 10**9:
+                raise ValueError("serial isn't a number")
+            readable.append(Plan(serial, str(content.get("asked", "")), cells))
         except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             unreadable.append(f"{file}: {type(error).__name__}: {error}")
-    return Plans(tuple(sorted(readable, key=lambda plan: plan.asked)), tuple(unreadable))
+    return Plans(tuple(sorted(readable, key=lambda plan: plan.order)), tuple(unreadable))
 
 
 def save_plan(store: Store, cells: Sequence[Cell], command: str, keep_models: bool = False) -> None:
     """Save cells and their command in the store, so that other machines see the open work and `lifegen worker` can do
     it."""
     records = {cell.name: cell.record() | {"keep_models": keep_models} for cell in cells}
-    content = {"command": command, "asked": datetime.now(UTC).isoformat(), "cells": records}
+    serial = 1 + max((plan.serial for plan in plans_of(store).readable), default=0)
+    content = {"command": command, "serial": serial, "asked": datetime.now(UTC).isoformat(), "cells": records}
     folder = store.path / "plans"
     folder.mkdir(exist_ok=True)
     # The name includes the suite: a plan of the same cells without it mustn't replace one that names their suite.

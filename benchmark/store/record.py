@@ -198,23 +198,13 @@ class DoneRecord(Record):
     software: Facts = Field({}, alias="versions")
     seconds: Number | None = None
 
-    @model_validator(mode="after")
-    def _ends_after_it_starts(self) -> DoneRecord:
-        try:
-            is_ordered = self._times[0] <= self._times[1]
-        except TypeError:  # one has a time zone, and the other hasn't
-            raise ValueError("started and finished can't be compared") from None
-        if not is_ordered:
-            raise ValueError("it finished before it started")
-        return self
-
     @property
     def work_seconds(self) -> float:
         """Wall time of the work on it, without interruptions; with them for schema 1."""
         if self.seconds is not None:
             return self.seconds
-        started, finished = self._times
-        return (finished - started).total_seconds()
+        started, finished = (time.replace(tzinfo=None) for time in self._times)
+        return max(0.0, (finished - started).total_seconds())  # a clock may have gone back
 
     @property
     def days(self) -> tuple[str, str]:

@@ -25,7 +25,7 @@ from ..errors import InputError
 from ..files import NotAFileError, read, write_atomically
 from .cell_folder import SCHEMA, StoredCell
 from .cell_writer import CellWriter, write_record
-from .lock import CellBusyError, CellDoneError, locked
+from .lock import CellBusyError, CellDoneError, StoreGoneError, locked
 from .record import Status
 from .staleness import outdated
 
@@ -141,6 +141,7 @@ class Store:
         Raises:
             CellBusyError: another process is writing it.
             CellDoneError: the cell is done; a result is never overwritten.
+            StoreGoneError: the store isn't there.
             InputError: a newer lifegen has made the cell, or it can't be read now.
         """
         with self.holding(name) as lock:
@@ -156,7 +157,7 @@ class Store:
         if os.path.lexists(folder) and not folder.is_dir():
             with suppress(FileNotFoundError):  # another process was faster
                 folder.rename(self._aside(name, "it isn't a folder") / name)
-        folder.mkdir(parents=True, exist_ok=True)
+        self._make(folder)
         with locked(folder) as lock:
             cell = self.cell(name)
             if cell.status in (Status.INCOMPATIBLE, Status.UNREADABLE):
@@ -170,6 +171,17 @@ class Store:
                 self._set_aside(folder, f"stale: its {why}")
             yield lock
 
+    def _make(self, folder: Path) -> None:
+        """Make a folder in a folder of the store, but never the store.
+
+        Raises:
+            StoreGoneError: the store isn't there.
+        """
+        if not (self.path / MARK).exists():
+            raise StoreGoneError(self.path)
+        folder.parent.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
+
     def _set_aside(self, folder: Path, why: str) -> None:
         """Move the content of a cell's folder to a place that isn't read."""
         files = [file for file in folder.iterdir() if not file.name.startswith("lock")]
@@ -182,14 +194,18 @@ class Store:
         """Make a new folder for files that are set aside, with the reason in it."""
         names = (self.path / "set-aside" / f"{name}--{i}" for i in count())
         place = next(place for place in names if not place.exists())
-        place.mkdir(parents=True)
+        self._make(place)
         (place / "why.txt").write_text(f"{why}\n", encoding="utf-8")
         return place
 
     def fail(self, name: str, record: Mapping[str, Any], error: str) -> None:
-        """Mark a cell whose process is gone as failed, unless it is done or another process has taken it."""
+        """Mark a cell whose process is gone as failed, unless it is done or another process has taken it.
+
+        Raises:
+            StoreGoneError: the store isn't there.
+        """
         folder = self.path / "cells" / name
-        folder.mkdir(parents=True, exist_ok=True)
+        self._make(folder)
         try:
             with locked(folder, patience=5):  # a killed process exists until its parent has noticed
                 # RUNNING is due to this lock. A process that was only cut off may come back: change only the status.
