@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from lifegen.benchmark import load_model
 from lifegen.benchmark.cells.cell import Cell, cell_of
 from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import cells_of
@@ -329,6 +333,58 @@ def test_plan_status_worker_and_rerun_on_the_command_line(tmp_path):
     missing = lifegen("rerun", out, "nothing")
     assert missing.returncode == 2
     assert "unknown cell 'nothing'" in missing.stderr
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.jsonl"])
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_a_finished_cell_that_cannot_be_read_now_is_left_alone(tmp_path, monkeypatch, name, number):
+    out = tmp_path / "s"
+    asked = ["-s", TINY, "-m", "naive:width=8", "--seeds", "0", "--out", out]
+    assert lifegen("run", *asked).returncode == 0
+    (cell,) = Store(out).cells()
+    before = {file.name: file.read_bytes() for file in cell.folder.iterdir()}
+    failing = str(cell.folder / name)
+
+    def broken(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: Any, *arguments: Any, **options: Any) -> Any:
+            if str(path) == failing:
+                raise OSError(number, os.strerror(number), failing)
+            return function(path, *arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patched:
+        patched.setattr("os.open", broken(os.open))
+        patched.setattr(Path, "stat", broken(Path.stat))
+        again = lifegen("run", *asked)
+        told = lifegen("status", out)
+        with pytest.raises(InputError, match="can't be read now"), Store(out).holding(cell.folder.name):
+            pass
+        Store(out).fail(cell.folder.name, {}, "its worker is gone")
+    assert again.returncode == 1
+    assert f"1 of 1 cells can't be read now:\n  {TINY} naive:width=8 seed 0: {name} can't be read now" in again.stdout
+    assert "unreadable  1" in told.stdout
+    assert {file.name: file.read_bytes() for file in cell.folder.iterdir()} == before
+    assert lifegen("run", *asked).stdout == f"1 cells, all done: {out}\n"
+
+
+def test_pictures_that_cannot_be_compared_are_said_and_models_that_have_changed_refused(tmp_path):
+    out = tmp_path / "s"
+    assert (
+        lifegen("run", "-s", TINY, "-m", "naive:width=8", "--seeds", "0", "--keep-models", "--out", out).returncode == 0
+    )
+    (cell,) = Store(out).cells()
+    load_model(cell.folder / "model.safetensors")
+    for name in ("pictures.npz", "model.safetensors"):
+        content = bytearray((cell.folder / name).read_bytes())
+        content[len(content) // 2] ^= 1
+        (cell.folder / name).write_bytes(content)
+    with pytest.raises(InputError, match="it has changed since it was written"):
+        load_model(cell.folder / "model.safetensors")
+    again = lifegen("rerun", out, cell.folder.name)
+    assert again.returncode == 1
+    assert "pictures can't be compared: pictures.npz can't be read: it has changed since it was written" in again.stdout
+    assert "numbers are equal" in again.stdout
 
 
 def test_what_differs_between_two_runs_is_named(tmp_path):
