@@ -57,11 +57,11 @@ def missing(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> 
     installed = installed_versions()
     for cell in cells:
         stored = store.cell(cell.name)
-        if stored.status == "incompatible":
+        if stored.status == Status.INCOMPATIBLE:
             raise InputError(f"{stored.folder}: {stored.reason}; upgrade lifegen, or choose another --out")
         if stored.status == Status.UNREADABLE or (stored.status == Status.FAILED and not retry_failed):
             left.append(cell)
-        elif stored.status != "done" or (stored.facts and outdated(stored.facts, installed)):
+        elif stored.status != Status.DONE or (stored.facts and outdated(stored.facts, installed)):
             todo.append(cell)
     return todo, left
 
