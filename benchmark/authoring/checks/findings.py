@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import Literal, NamedTuple
+from contextlib import contextmanager
+from typing import Literal, NamedTuple, NoReturn
 
 from ...contracts.registry import Entry
 
@@ -58,11 +60,30 @@ def raised(promise: str, error: BaseException, entry: Entry, hint: str = "") -> 
 def to_the_end(findings: Iterator[Finding], entry: Entry) -> Iterator[Finding]:
     """The findings of an extension; an error that it raises meanwhile, or its exit, is the last one."""
     try:
-        yield from findings
+        with _exits_raised():
+            yield from findings
     except Stopped as stopped:
         yield stopped.finding
     except (Exception, SystemExit) as error:
         yield raised("nothing raises an error", error, entry)
+
+
+@contextmanager
+def _exits_raised() -> Iterator[None]:
+    """Make ``os._exit`` an error here, so that the check doesn't end without a word; processes forked from here keep
+    it."""
+    here, end = os.getpid(), os._exit
+
+    def raise_here(code: int) -> NoReturn:
+        if os.getpid() == here:
+            raise SystemExit(f"os._exit({code})")
+        end(code)
+
+    os._exit = raise_here
+    try:
+        yield
+    finally:
+        os._exit = end
 
 
 def of_documentation(entry: Entry) -> Finding:
