@@ -1,5 +1,6 @@
 """The error for input that can't be used, and the rule for names from outside."""
 
+import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -19,6 +20,10 @@ class InputError(ValueError):
         super().__init__(one_line(text))
 
 
+class UnreadableError(InputError):
+    """Input that can't be read now, though it may be whole."""
+
+
 def one_line(text: object) -> str:
     """Turn a text into one printable line."""
     line = "".join(map(_printable, str(text)))
@@ -27,7 +32,13 @@ def one_line(text: object) -> str:
 
 def visible(text: object) -> str:
     """Turn the characters of a text that a terminal would obey into escapes; lines and tabs stay."""
-    return "".join(one if one in "\n\t" or one.isprintable() else _escaped(one) for one in str(text))
+    return "".join(_escaped(one) if _acts(one) else one for one in str(text))
+
+
+def _acts(character: str) -> bool:
+    """Whether it controls a terminal, or the direction of the text that follows."""
+    directs = "\u202a" <= character <= "\u202e" or "\u2066" <= character <= "\u2069"
+    return directs or (unicodedata.category(character) == "Cc" and character not in "\n\t")
 
 
 def unknown(kind: str, asked: str, known: Iterable[str]) -> InputError:

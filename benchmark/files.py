@@ -42,8 +42,18 @@ def open_to_read(path: Path | str) -> BinaryIO:
         NotAFileError: it is something else.
         OSError: it can't be opened.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except BlockingIOError:  # a file that a file server has lent to somebody: wait until it is given back
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            raise
+        descriptor = os.open(path, os.O_RDONLY)
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        os.close(descriptor)
+        raise
+    if not is_file:
         os.close(descriptor)
         raise NotAFileError(errno.EINVAL, "it isn't a regular file", str(path))
     return os.fdopen(descriptor, "rb")

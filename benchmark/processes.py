@@ -11,7 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -88,21 +88,22 @@ class Processes:
 
 def _locked(file: Path, function: Callable[..., Any], *arguments: Any) -> Any:
     """Call a function with a file locked until this process ends. A process that it forks doesn't hold this lock."""
-    descriptor = os.open(file, os.O_RDWR)
-    fcntl.lockf(descriptor, fcntl.LOCK_EX)
-    os.write(descriptor, b"begun")
+    with suppress(OSError):  # a file system without locks: an end with exit code 0 then isn't noticed
+        descriptor = os.open(file, os.O_RDWR)
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.write(descriptor, b"begun")
     return function(*arguments)
 
 
 def _is_free(file: Path) -> bool:
     """Whether the process that has locked a file has ended."""
-    with file.open("r+b") as opened:
-        if not opened.read():  # it hasn't begun
-            return False
-        try:
+    try:
+        with file.open("r+b") as opened:
+            if not opened.read():  # it hasn't begun
+                return False
             fcntl.lockf(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
+    except OSError:
+        return False
     return True
 
 

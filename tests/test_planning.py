@@ -29,7 +29,7 @@ from lifegen.benchmark.running.rerun import compare_cells
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.cell_folder import StoredCell
 from lifegen.benchmark.store.cell_writer import write_record
-from lifegen.benchmark.store.lock import CellDoneError
+from lifegen.benchmark.store.lock import CellDoneError, CellUnreadableError
 from lifegen.benchmark.store.plans import asked_for, find_cell, kept_models, planned, save_plan
 from lifegen.benchmark.store.store import Store
 
@@ -358,7 +358,7 @@ def test_a_finished_cell_that_cannot_be_read_now_is_left_alone(tmp_path, monkeyp
         patched.setattr(Path, "stat", broken(Path.stat))
         again = lifegen("run", *asked)
         told = lifegen("status", out)
-        with pytest.raises(InputError, match="can't be read now"), Store(out).holding(cell.folder.name):
+        with pytest.raises(CellUnreadableError, match="can't be read now"), Store(out).holding(cell.folder.name):
             pass
         Store(out).fail(cell.folder.name, {}, "its worker is gone")
     assert again.returncode == 1

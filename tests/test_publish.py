@@ -94,7 +94,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-@pytest.mark.parametrize("where", ["report", "_tables", "tables.to_csv", "shutil.copy2"])
+@pytest.mark.parametrize("where", ["report", "_tables", "tables.to_csv", "_put"])
 def test_a_publication_that_is_cut_off_leaves_the_one_before(store, tmp_path, monkeypatch, few_figures, where):
     folder = tmp_path / "mine"
     publish(store, folder)
@@ -109,40 +109,45 @@ def test_a_publication_that_is_cut_off_leaves_the_one_before(store, tmp_path, mo
         with pytest.raises(KeyboardInterrupt):
             publish(store, folder)
     assert content_of(folder) == before
-    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 
-@pytest.mark.parametrize("renames", [0, 1])
-def test_a_publication_that_is_killed_between_its_renames_is_mended_by_the_next(store, tmp_path, few_figures, renames):
+@pytest.mark.parametrize("replaced", range(8))
+def test_a_publication_that_is_killed_loses_no_figure_and_the_next_one_mends_it(
+    store, tmp_path, few_figures, replaced, monkeypatch
+):
+    """At each replacement of a file."""
     folder = tmp_path / "mine"
     publish(store, folder)
     (folder / "notes.txt").write_text("mine")
-    before = content_of(folder)
+    whole = content_of(folder)
     killed = """
 import os, sys
-from functools import partial
 from pathlib import Path
 from lifegen.benchmark.reporting import publish as module
 from lifegen.benchmark.reporting.plots import drawings
 from lifegen.benchmark.store.store import Store
-module.drawings = lambda store: drawings(store, ["final"])
+module.drawings = lambda store: drawings(store, ["forgetting"])
 module.report = lambda store, file: file.write_text("a report") and file
-left, rename = int(sys.argv[3]), Path.rename
+left, replace = int(sys.argv[3]), Path.replace
 def counted(self, target):
     global left
     if not left:
         os._exit(9)
     left -= 1
-    return rename(self, target)
-Path.rename = counted
+    return replace(self, target)
+Path.replace = counted
 module.publish(Store.open(sys.argv[1]), Path(sys.argv[2]))
 """
-    done = subprocess.run([sys.executable, "-c", killed, store.path, folder, str(renames)], check=False)
-    assert done.returncode == 9
-    assert folder.exists() == (renames == 0)
+    done = subprocess.run([sys.executable, "-c", killed, store.path, folder, str(replaced)], check=False)
+    there = content_of(folder)
+    assert "figures/final.png" in there or done.returncode == 0
+    assert whole.keys() - there.keys() <= {"figures/final.png"}
     publish(store, folder)
-    assert content_of(folder) == before
+    assert content_of(folder) == whole
     assert [file.name for file in tmp_path.iterdir()] == ["mine"]
+    monkeypatch.chdir(folder)
+    publish(store, Path())
+    assert content_of(Path()) == whole
 
 
 ENDS = ("run.json", "metrics.jsonl", "pictures.npz", "lifegen.json", ".toml", "plans/a.json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -30,6 +31,7 @@ from lifegen.benchmark.running.executor import Event, Execution
 from lifegen.benchmark.running.local import _event, _outcome, default_jobs, missing, prepare, run
 from lifegen.benchmark.running.rerun import TIMED
 from lifegen.benchmark.running.worker import run_cell
+from lifegen.benchmark.store.lock import CellUnreadableError
 from lifegen.benchmark.store.store import CellBusyError, Store
 from lifegen.methods.models.vae import CodeStyleVAE
 
@@ -157,6 +159,21 @@ def test_a_cell_that_hangs_is_stopped_at_the_time_limit(tmp_path):
     assert (stored.status, stored.reason) == ("failed", f"stopped at the time limit of {limit:g} s")
     assert stored.intervals_done() == 1
     assert missing([broken, fine], store) == ([], [broken])
+
+
+def test_a_cell_that_its_worker_could_not_read_stays_as_it_is(tmp_path):
+    """It is readable again when the command asks."""
+    store = Store.create(tmp_path / "s")
+    (cell,) = tiny_cells("naive")
+    with store.writing(cell.name, cell.record()):
+        pass
+    before = (store.cell(cell.name).folder / "run.json").read_bytes()
+    future: Future[str] = Future()
+    future.set_exception(pickle.loads(pickle.dumps(CellUnreadableError("it can't be read now"))))
+    event = _outcome(cell, future, store, Execution(tmp_path), 2.0)
+    assert (event.kind, event.error) == ("failed", "it can't be read now")
+    assert (store.cell(cell.name).folder / "run.json").read_bytes() == before
+    assert store.cell(cell.name).status == "interrupted"
 
 
 @pytest.mark.parametrize("how", [ProcessExpired("died", -11), TimeoutError()])

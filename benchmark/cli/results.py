@@ -34,7 +34,7 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
         say(comparison.table.to_csv(index=False), end=False)
     elif form == "json":
         rows = json.loads(comparison.table.to_json(orient="records", double_precision=15))
-        say(json.dumps({"rows": rows, "words": comparison.words}, indent=1, ensure_ascii=False))
+        say(json.dumps({"rows": rows, "words": comparison.words}, indent=1))
     else:
         tables.print_comparison(comparison)
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from ..discovery.index import describe
-from ..errors import InputError
+from ..errors import InputError, UnreadableError
 from ..measuring.derived import derive
 from ..store.cell_folder import StoredCell
 from ..store.plans import Plans, plans_of
@@ -225,13 +225,14 @@ class Current:
                 for key, seeds in asked.items() if seeds != done[key]}  # fmt: skip
 
     def readable(self, read: Callable[[CurrentCell], object]) -> Current:
-        """Return this state without the cells that a way to read them finds damaged, such as ``CurrentCell.rows``."""
+        """Return this state without the cells that can't be read in a way, such as ``CurrentCell.rows``."""
         kept, left_out = [], dict(self.left_out)
         for cell in self.cells:
             try:
                 read(cell)
             except InputError as error:
-                left_out[cell.folder.name] = LeftOut(Status.DAMAGED, str(error))
+                passes = isinstance(error, UnreadableError)
+                left_out[cell.folder.name] = LeftOut(Status.UNREADABLE if passes else Status.DAMAGED, str(error))
             else:
                 kept.append(cell)
         return replace(self, cells=tuple(kept), left_out=left_out) if len(kept) < len(self.cells) else self

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError
+from ..errors import InputError, one_line
 from ..store.store import PUBLISHED
 from .current import Current, CurrentCell, current_of, derived_problems
 
@@ -46,7 +46,7 @@ def table(current: Current, methods: Collection[str] | None = None) -> pd.DataFr
     if damaged := current.damaged:
         name, why = next(iter(damaged.items()))
         how_many = "1 cell is" if len(damaged) == 1 else f"{len(damaged)} cells are"
-        warnings.warn(f"{how_many} left out of the table, the first, {name}: {why}", stacklevel=2)
+        warnings.warn(f"{how_many} left out of the table, the first, {one_line(name)}: {one_line(why)}", stacklevel=2)
     cells = [cell for cell in current.cells if methods is None or cell.method in methods]
     tables = []
     for cell in cells:
@@ -61,7 +61,7 @@ def table(current: Current, methods: Collection[str] | None = None) -> pd.DataFr
         }
         tables.append(cell.rows().assign(**identity))
     for problem in derived_problems(cells):
-        warnings.warn(problem, stacklevel=2)
+        warnings.warn(one_line(problem), stacklevel=2)
     if not tables:
         return pd.DataFrame(columns=COLUMNS)
     return pd.concat(tables, ignore_index=True)[COLUMNS]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -19,6 +19,7 @@ from ..reading.current import Current, CurrentCell, current_of
 from ..reading.leaderboard import leaderboard
 from ..reading.scores import FACTS, scores_of
 from ..reading.table import table
+from ..store.record import Status
 from ..store.store import PUBLISHED, Store
 from . import tables
 from .figure_kinds import FIGURE_KINDS, figure_name
@@ -45,16 +46,23 @@ def publish(source: Store | Current, folder: Path) -> list[Path]:
     current = current_of(source).readable(CurrentCell.rows)
     scores = scores_of(current)
     board = leaderboard(scores)
-    place = folder.resolve()
+    if unreadable := [name for name, why in current.damaged.items() if why.status == Status.UNREADABLE]:
+        why = current.damaged[unreadable[0]]
+        raise InputError(
+            f"{len(unreadable)} cells can't be read now, the first, {unreadable[0]}: {why}; publish again later"
+        )
     try:
-        _repair(place)
-        if place.exists() and (not place.is_dir() or (any(place.iterdir()) and not (place / PUBLISHED).exists())):
+        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not _is_ours(folder))):
             raise InputError(f"{folder} holds something other than published results; choose another --out")
         texts = provenance.files(current)
-        former = _files_before(place)
-        if foreign := [name for name, text in texts.items() if name not in former and _differs(place / name, text)]:
+        former = _files_before(folder)
+        if foreign := [name for name, text in texts.items() if name not in former and _differs(folder / name, text)]:
             raise InputError(f"{folder / foreign[0]} isn't a published file and would be overwritten; move it away")
-        with _replacing(place, former) as new:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{_PREFIX}*"):  # by a process that was killed
+            shutil.rmtree(left)
+        with TemporaryDirectory(dir=folder, prefix=_PREFIX) as unfinished:
+            new = Path(unfinished)
             files = _tables(current, new)
             for name, text in texts.items():
                 files.append(new / name)
@@ -83,55 +91,41 @@ def publish(source: Store | Current, folder: Path) -> list[Path]:
                 figures=[file.relative_to(new) for file in figures],
             )
             files[-1].write_text(page, encoding="utf-8")
+            _put(new, folder, former)
     except OSError as error:
         raise InputError(f"{folder} can't be written to: {error.strerror or error}") from None
     return [folder / file.relative_to(new) for file in files]
 
 
-@contextmanager
-def _replacing(place: Path, former: Collection[str]) -> Iterator[Path]:
-    """Give an empty folder beside a published one, which takes its place at the end. A process that is killed leaves
-    the old one, or :func:`_repair` brings it back.
+def _is_ours(folder: Path) -> bool:
+    """Whether a folder holds published results, or only what a publication that was cut off has left."""
+    return (folder / PUBLISHED).exists() or all(file.name.startswith(_PREFIX) for file in folder.iterdir())
+
+
+def _put(new: Path, place: Path, former: set[str]) -> None:
+    """Put finished files in the place of a folder's earlier ones. What is gone goes last, so that a process that is
+    killed takes no figure along, and the next publication mends what it leaves.
 
     Args:
-        place: the published folder, or where it comes to be.
-        former: published files of extensions in it; files that were never published are copied.
+        new: the folder that has the finished files, in the folder itself.
+        place: the folder.
+        former: earlier files of extensions.
     """
-    new, old = _beside(place)
-    shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
-    try:
-        yield new
-        if place.exists():
-            ours = {PUBLISHED, _CSV, "leaderboard.csv", FACTS, "figures", "report.html", "README.md", *former}
-            for other in (
-                other for other in place.iterdir() if other.name not in ours and not (new / other.name).exists()
-            ):
-                if other.is_dir() and not other.is_symlink():
-                    shutil.copytree(other, new / other.name, symlinks=True)
-                else:
-                    shutil.copy2(other, new / other.name, follow_symlinks=False)
-            place.rename(old)
-        new.rename(place)
-    except BaseException:
-        shutil.rmtree(new, ignore_errors=True)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    files = {file.relative_to(new) for file in new.rglob("*") if file.is_file()}
+    for file in sorted(files, key=lambda file: (file.name == "README.md", file.name == FACTS, str(file))):
+        (place / file).parent.mkdir(parents=True, exist_ok=True)
+        (new / file).replace(place / file)
+    for old in sorted((place / "figures").rglob("*"), reverse=True):
+        if old.is_dir() and not old.is_symlink():
+            with suppress(OSError):  # it isn't empty
+                old.rmdir()
+        elif old.relative_to(place) not in files:
+            old.unlink()
+    for name in former - {str(file) for file in files}:
+        (place / name).unlink(missing_ok=True)
 
 
-def _repair(place: Path) -> None:
-    """Bring back a folder whose replacement was cut off between its two renames."""
-    _, old = _beside(place)
-    if old.exists() and not place.exists():
-        old.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _beside(place: Path) -> tuple[Path, Path]:
-    """The places of a folder's successor and predecessor while it is replaced."""
-    return place.with_name(f".{place.name}.new"), place.with_name(f".{place.name}.old")
-
-
+_PREFIX = ".unfinished-"
 _CSV = "measurements.csv.gz"
 _NAMED_IN_README = re.compile(r"^with (.+) of this folder in the current one\.$", re.MULTILINE)
 

@@ -120,6 +120,10 @@ def title(scenario: str) -> str:
     return f"{scenario}: mean over seeds ± half of its 95 % interval"
 
 
+def _text(text: str, style: str = "") -> Text:
+    return Text(visible(text), style=style)
+
+
 def print_board(board: Board) -> None:
     """Print one table per scenario."""
     console = Console(highlight=False)
@@ -127,16 +131,16 @@ def print_board(board: Board) -> None:
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
         table.add_column("method", no_wrap=True)
         for head in text_table.titles:
-            table.add_column(Text(head), justify="right", no_wrap=True)
+            table.add_column(_text(head), justify="right", no_wrap=True)
         for line in text_table.lines:
             style = None if line.kind == "competitor" else "dim"
-            table.add_row(*map(Text, (line.name, *line.texts)), style=style)
+            table.add_row(*map(_text, (line.name, *line.texts)), style=style)
         _widen(console, table)
-        console.print(Text(visible(title(text_table.scenario)), style="bold"))
+        console.print(_text(title(text_table.scenario), "bold"))
         console.print(table)
         console.print()
     for text in footnotes(board):
-        console.print(Text(visible(text), style="yellow" if text.startswith("left out: ") else ""))
+        console.print(_text(text, "yellow" if text.startswith("left out: ") else ""))
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -147,17 +151,17 @@ def print_comparison(comparison: Comparison) -> None:
         rows = comparison.table[comparison.table["scenario"] == scenario]
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
         for head in ("", a, b, "difference", "95 % interval", "p (Holm)"):
-            table.add_column(Text(head), justify="right" if head else "left", no_wrap=True)
+            table.add_column(_text(head), justify="right" if head else "left", no_wrap=True)
         for row in rows.to_dict("records"):
             where = "end" if row["what"] == "end" else f"{row['what']} {_place(row)}"
             interval = "–" if pd.isna(row["low"]) else f"{row['low']:.4g} to {row['high']:.4g}"
             p_value = "–" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}"
             numbers = (f"{row[key]:.4g}" for key in ("mean_a", "mean_b", "difference"))
-            table.add_row(*map(Text, (where, *numbers, interval, p_value)))
+            table.add_row(*map(_text, (where, *numbers, interval, p_value)))
         _widen(console, table)
-        console.print(Text(f"{scenario}: {comparison.metric} of {a} and {b}", style="bold"))
+        console.print(_text(f"{scenario}: {comparison.metric} of {a} and {b}", "bold"))
         for text in lines:
-            console.print(Text(visible(text)))
+            console.print(_text(text))
         console.print()
         if table.row_count:
             console.print(table)
@@ -206,7 +210,7 @@ def to_json(board: Board, files: Sequence[str] | None = None) -> str:
         ]
     if files is not None:
         content["files"] = list(files)
-    return json.dumps(content, indent=1, ensure_ascii=False)
+    return json.dumps(content, indent=1)
 
 
 def _with_seeds(board: Board) -> pd.DataFrame:

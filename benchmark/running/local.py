@@ -24,7 +24,7 @@ from ..cells.cell import Cell
 from ..errors import InputError
 from ..folders import data_folder
 from ..processes import WITHOUT_ANSWER, pool
-from ..store.lock import StoreGoneError
+from ..store.lock import CellUnreadableError, StoreGoneError
 from ..store.record import Status
 from ..store.staleness import installed_versions, outdated
 from ..store.store import Store
@@ -181,8 +181,8 @@ def _outcome(cell: Cell, future: Future[str], store: Store, execution: Execution
         error = f"the worker process {WITHOUT_ANSWER}"
     except ProcessExpired as expired:
         error = f"the worker process {_death(expired.exitcode)}"
-    except StoreGoneError as gone:
-        return _event(cell, "failed", store, execution, seconds, str(gone))
+    except (StoreGoneError, CellUnreadableError) as left:  # nothing of the cell is changed
+        return _event(cell, "failed", store, execution, seconds, str(left))
     except Exception as raised:  # the worker couldn't record it itself, perhaps because the disk is full
         error = f"{type(raised).__name__}: {raised}"
     if error:

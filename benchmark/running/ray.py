@@ -23,7 +23,7 @@ from filelock import SoftFileLease
 from ..cells.cell import Cell
 from ..errors import InputError
 from ..files import write_atomically
-from ..store.lock import LEASE_SECONDS, CellBusyError, CellDoneError
+from ..store.lock import LEASE_SECONDS, CellBusyError, CellDoneError, CellUnreadableError, StoreGoneError
 from ..store.store import Store
 from .executor import Event, Execution, Show, unseen
 from .local import default_jobs, prepare
@@ -298,6 +298,9 @@ class _Driver:
             except (CellBusyError, CellDoneError) as other:
                 _cancel(task)
                 event = replace(event, kind="busy" if isinstance(other, CellBusyError) else "done")
+            except (StoreGoneError, CellUnreadableError) as left:  # nothing of the cell is changed
+                _cancel(task)
+                event = replace(event, kind="failed", error=str(left))
             except OSError as error:
                 _cancel(task)
                 self._fail(task, f"{type(error).__name__}: {error}")

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..cells.cell import hash_of, identity_of
-from ..errors import InputError
+from ..errors import InputError, UnreadableError
 from ..files import NotAFileError, digest, open_to_read, read
 from .lock import Owner, owner_of
 from .record import DoneRecord, Record, Status, is_sealed, read_record
@@ -164,7 +164,7 @@ class StoredCell:
         """
         content = read(self.folder / name)
         sealed = self.record.get("contents")
-        if isinstance(sealed, Mapping) and sealed.get(name) != digest(content):
+        if isinstance(sealed, Mapping) and sealed.get(name, own := digest(content)) != own:
             raise ValueError("it has changed since it was written")
         return content
 
@@ -231,8 +231,11 @@ class StoredCell:
                 raise ValueError(problem)
         except (OSError, ValueError, RecursionError) as error:
             passes = isinstance(error, OSError) and not isinstance(error, FileNotFoundError | NotAFileError)
-            advice = "it may be whole" if passes else f"delete {self.folder} and run the command again"
-            raise InputError(f"{file} can't be read ({error}); {advice}") from None
+            if passes:
+                raise UnreadableError(f"{file} can't be read now: {_reason(error)}") from None
+            raise InputError(
+                f"{file} can't be read ({error}); delete {self.folder} and run the command again"
+            ) from None
         return rows
 
 

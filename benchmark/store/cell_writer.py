@@ -16,8 +16,11 @@ from filelock import SoftFileLease
 
 from ..files import TEMPORARY, digest, read, write_atomically
 from .cell_folder import SCHEMA, StoredCell
-from .lock import CellBusyError, StoreGoneError
+from .lock import CellBusyError, gone
 from .record import Numbers, sealed
+
+_SEALED = ("model.safetensors", "pictures.npz")
+"""Files of a finished cell whose digests its record has."""
 
 
 class CellWriter:
@@ -34,7 +37,7 @@ class CellWriter:
         """
         self.folder = folder
         self._lock = lock
-        self._place = _place_of(folder)
+        self._place = os.open(folder, os.O_RDONLY)  # open, so that no file system gives it another number meanwhile
         self._rows: list[dict[str, Any]] = []
         # Length and digest of this process's rows and those that it continues: another process's writing is noticed.
         self._bytes = 0
@@ -89,7 +92,7 @@ class CellWriter:
 
         Raises:
             CellBusyError: the lock was lost; another process has taken the cell over.
-        StoreGoneError: the cell's folder isn't there any more.
+            StoreGoneError: the cell's folder isn't there any more.
         """
         content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
         self._check()
@@ -127,9 +130,7 @@ class CellWriter:
         self.append([])  # checks that the rows are there, and only this process's
         facts: dict[str, Any] = {"numbers": numbers} if numbers else {}
         facts["contents"] = {
-            file.name: digest(read(file))
-            for file in sorted(self.folder.iterdir())
-            if file.suffix in (".npz", ".safetensors") and (keep_states or not file.name.startswith("state"))
+            name: digest(read(self.folder / name)) for name in _SEALED if os.path.lexists(self.folder / name)
         }
         self._write(
             "done",
@@ -149,13 +150,17 @@ class CellWriter:
         if self._record["status"] != "done":
             self._write("failed", finished=_now(), error=error)
 
+    def close(self) -> None:
+        """End the writing."""
+        os.close(self._place)
+
     def _written(self) -> dict[str, Any]:
         return {"bytes": self._bytes, "digest": self._digest.hexdigest()}
 
     def _check(self) -> None:
         """Check that the cell is still this process's, and still there: nothing is written where it was."""
-        if _place_of(self.folder) != self._place:
-            raise StoreGoneError(self.folder.parents[1])
+        if not _is_at(self._place, self.folder):
+            raise gone(self.folder.parents[1])
         if not self._lock.is_lock_held_by_us:
             raise CellBusyError(self.folder.name)
 
@@ -171,13 +176,12 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     write_atomically(folder / "run.json", sealed(record))
 
 
-def _place_of(folder: Path) -> tuple[int, int]:
-    """Device and inode of a folder; zeros if it isn't there."""
+def _is_at(descriptor: int, folder: Path) -> bool:
+    """Whether an open folder is still at a path."""
     try:
-        facts = os.stat(folder)
+        return os.path.samestat(os.fstat(descriptor), os.stat(folder))
     except (FileNotFoundError, NotADirectoryError):
-        return 0, 0
-    return facts.st_dev, facts.st_ino
+        return False
 
 
 def _now() -> str:

@@ -40,10 +40,15 @@ class CellDoneError(Exception):
 class StoreGoneError(OSError):
     """The store isn't where it was when the command began."""
 
-    def __init__(self, place: Path) -> None:
-        super().__init__(
-            f"{place} was moved or deleted meanwhile; the same command goes on with the store at its new place"
-        )
+
+def gone(place: Path) -> StoreGoneError:
+    return StoreGoneError(
+        f"{place} was moved or deleted meanwhile; the same command goes on with the store at its new place"
+    )
+
+
+class CellUnreadableError(OSError):
+    """The cell can't be read now, though it may be whole."""
 
 
 class Owner(NamedTuple):

@@ -38,8 +38,8 @@ class Plan:
 
     @property
     def order(self) -> tuple[int, str]:
-        """Its place among the plans of a store: by time only among those of an earlier lifegen."""
-        return self.serial, "" if self.serial else self.asked
+        """Its place among the plans of a store: by time only among equal serial numbers."""
+        return self.serial, self.asked
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from ..errors import InputError
 from ..files import NotAFileError, read, write_atomically
 from .cell_folder import SCHEMA, StoredCell
 from .cell_writer import CellWriter, write_record
-from .lock import CellBusyError, CellDoneError, StoreGoneError, locked
+from .lock import CellBusyError, CellDoneError, CellUnreadableError, gone, locked
 from .record import Status
 from .staleness import outdated
 
@@ -142,13 +142,18 @@ class Store:
             CellBusyError: another process is writing it.
             CellDoneError: the cell is done; a result is never overwritten.
             StoreGoneError: the store isn't there.
-            InputError: a newer lifegen has made the cell, or it can't be read now.
+            CellUnreadableError: it can't be read now.
+            InputError: a newer lifegen has made the cell.
         """
         with self.holding(name) as lock:
             cell = self.cell(name)
             # A cell with rows of an older metric begins anew, so that versions aren't mixed.
             may_continue = cell.facts is not None and not outdated(cell.facts)
-            yield CellWriter(cell.folder, record, lock, keep(cell.folder) if may_continue else 0)
+            writer = CellWriter(cell.folder, record, lock, keep(cell.folder) if may_continue else 0)
+            try:
+                yield writer
+            finally:
+                writer.close()
 
     @contextmanager
     def holding(self, name: str) -> Iterator[SoftFileLease]:
@@ -160,7 +165,9 @@ class Store:
         self._make(folder)
         with locked(folder) as lock:
             cell = self.cell(name)
-            if cell.status in (Status.INCOMPATIBLE, Status.UNREADABLE):
+            if cell.status == Status.UNREADABLE:
+                raise CellUnreadableError(f"{folder}: {cell.reason}")
+            if cell.status == Status.INCOMPATIBLE:
                 raise InputError(f"{folder}: {cell.reason}")
             if cell.status in (Status.DAMAGED, Status.FOREIGN):
                 self._set_aside(folder, cell.reason)
@@ -178,7 +185,7 @@ class Store:
             StoreGoneError: the store isn't there.
         """
         if not (self.path / MARK).exists():
-            raise StoreGoneError(self.path)
+            raise gone(self.path)
         folder.parent.mkdir(exist_ok=True)
         folder.mkdir(exist_ok=True)
 
@@ -209,8 +216,9 @@ class Store:
         try:
             with locked(folder, patience=5):  # a killed process exists until its parent has noticed
                 # RUNNING is due to this lock. A process that was only cut off may come back: change only the status.
-                if self.cell(name).status in (Status.FAILED, Status.RUNNING, Status.INTERRUPTED):
-                    failed = {**record, "schema": SCHEMA, **self.cell(name).record, "status": "failed", "error": error}
+                cell = self.cell(name)
+                if cell.status in (Status.FAILED, Status.RUNNING, Status.INTERRUPTED):
+                    failed = {**record, "schema": SCHEMA, **cell.record, "status": "failed", "error": error}
                     write_record(folder, failed)
         except CellBusyError:
             return

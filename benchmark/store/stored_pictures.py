@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -34,11 +34,8 @@ def stored_pictures(cell: StoredCell, distributions: int) -> dict[str, np.ndarra
         if not zipfile.is_zipfile(io.BytesIO(content)):
             raise ValueError("it isn't a whole npz file")
         with zipfile.ZipFile(io.BytesIO(content)) as members:
-            for name in set(members.namelist()) & {f"{name}.npy" for name in _NAMES}:
-                with members.open(name) as member:
-                    _check_size(member, name.removesuffix(".npy"))
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            pictures = {name: arrays[name] for name in _NAMES if name in arrays}
+            there = set(members.namelist())
+            pictures = {name: _array(members, name) for name in _NAMES if f"{name}.npy" in there}
     except FileNotFoundError:
         raise InputError(f"{NAME} is missing") from None
     except Exception as error:  # zip, zlib and numpy answer damaged bytes with errors of many classes
@@ -49,20 +46,24 @@ def stored_pictures(cell: StoredCell, distributions: int) -> dict[str, np.ndarra
     return pictures
 
 
-def _check_size(member: IO[bytes], name: str) -> None:
-    """Check an array's header, before numpy takes memory for what it says.
+def _array(members: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Read an array, after a look at its header, since numpy takes memory for what that says.
 
     Raises:
-        ValueError: it isn't one of pictures, or too large.
+        ValueError: it isn't one, or is too large.
     """
-    try:
-        version = np.lib.format.read_magic(member)
-    except ValueError:
-        raise ValueError(f"{name} are no array") from None
-    read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, kind = read_header(member)
-    if (size := math.prod(shape) * kind.itemsize) > _LARGEST:
-        raise ValueError(f"{name} has {size:,} bytes; at most {_LARGEST:,}")
+    with members.open(f"{name}.npy") as member:
+        try:
+            version = np.lib.format.read_magic(member)
+        except ValueError:
+            raise ValueError(f"{name} are no array") from None
+        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, kind = read_header(member)
+        if (size := math.prod(shape) * kind.itemsize) > _LARGEST:
+            raise ValueError(f"{name} has {size:,} bytes; at most {_LARGEST:,}")
+    with members.open(f"{name}.npy") as member:
+        array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
+    return array
 
 
 def _problem(pictures: dict[str, Any], distributions: int) -> str | None:
