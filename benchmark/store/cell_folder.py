@@ -229,13 +229,12 @@ class StoredCell:
                 raise ValueError(f"it has {len(rows)} rows where {facts.rows} were written")
             if problem := rows_problem(rows, facts.visits):
                 raise ValueError(problem)
-        except (OSError, ValueError, RecursionError) as error:
-            passes = isinstance(error, OSError) and not isinstance(error, FileNotFoundError | NotAFileError)
-            if passes:
-                raise UnreadableError(f"{file} can't be read now: {_reason(error)}") from None
+        except (FileNotFoundError, NotAFileError, ValueError, RecursionError) as error:
             raise InputError(
                 f"{file} can't be read ({error}); delete {self.folder} and run the command again"
             ) from None
+        except OSError as error:
+            raise UnreadableError(f"{file} can't be read now: {_reason(error)}") from None
         return rows
 
 

@@ -74,10 +74,10 @@ def _exits_raised() -> Iterator[None]:
     it."""
     here, end = os.getpid(), os._exit
 
-    def raise_here(code: int) -> NoReturn:
+    def raise_here(status: int) -> NoReturn:
         if os.getpid() == here:
-            raise SystemExit(f"os._exit({code})")
-        end(code)
+            raise SystemExit(f"os._exit({status})")
+        end(status)
 
     os._exit = raise_here
     try:
