@@ -111,7 +111,7 @@ def test_a_publication_that_is_cut_off_leaves_the_one_before(store, tmp_path, mo
     assert content_of(folder) == before
 
 
-@pytest.mark.parametrize("replaced", range(8))
+@pytest.mark.parametrize("replaced", [0, 2, 5])
 def test_a_publication_that_is_killed_loses_no_figure_and_the_next_one_mends_it(
     store, tmp_path, few_figures, replaced, monkeypatch
 ):
