@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -54,11 +53,10 @@ class Processes:
     folder: Path
     """Folder of the files."""
     _files: dict[Future[Any], Path] = field(default_factory=dict)
-    _numbers: Iterator[int] = field(default_factory=count)
 
     def schedule(self, function: Callable[..., Any], *arguments: Any, timeout: float | None = None) -> Future[Any]:
         """Call a function in a process of its own, which may take so many seconds."""
-        file = self.folder / str(next(self._numbers))
+        file = self.folder / str(len(self._files))
         file.touch()
         future: Future[Any] = self.pool.schedule(_locked, args=[file, function, *arguments], timeout=timeout)
         self._files[future] = file

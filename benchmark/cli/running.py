@@ -202,8 +202,10 @@ def run(
     with shown(todo) as show:
         events = runner.run(todo, store, execution, show)
     if len(events) < len(todo):
-        say(f"stopped at the first failure: {len(todo) - len(events)} cells aren't finished; the same command"
-                   " continues them")  # fmt: skip
+        say(
+            f"stopped at the first failure: {len(todo) - len(events)} cells aren't finished; the same command"
+            " continues them"
+        )
     return 1 if left or len(events) < len(todo) or any(event.kind != "done" for event in events) else 0
 
 

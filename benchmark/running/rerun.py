@@ -15,9 +15,9 @@ import numpy as np
 from ..cells.cell import Cell
 from ..errors import InputError
 from ..files import read
-from ..store.cell_folder import StoredCell
+from ..store.cell_folder import PICTURES, StoredCell
 from ..store.store import Store
-from ..store.stored_pictures import NAME, stored_pictures
+from ..store.stored_pictures import stored_pictures
 from .executor import Execution
 from .local import prepare, run
 
@@ -88,7 +88,7 @@ def compare_cells(before: StoredCell, now: StoredCell) -> Comparison:
         for name, one, other in _differences(part, before.record.get(part), now.record.get(part))
     ]
     differ, problem = False, ""
-    if os.path.lexists(before.folder / NAME):
+    if os.path.lexists(before.folder / PICTURES):
         try:
             differ = _differ(before, now)
         except InputError as error:

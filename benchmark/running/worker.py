@@ -28,7 +28,7 @@ from ..measuring.evaluator import Evaluator, own_metrics
 from ..measuring.pictures import take_pictures, take_samples
 from ..reading.summary import registered_summary
 from ..seeds import Seeds
-from ..store.cell_folder import STATE
+from ..store.cell_folder import PICTURES, STATE
 from ..store.cell_writer import CellWriter
 from ..store.lock import CellBusyError, CellDoneError, StoreGoneError
 from ..store.row_check import odd_row
@@ -217,7 +217,7 @@ def _run(
     pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)
     content = BytesIO()
     np.savez_compressed(content, samples_over_intervals=np.stack(samples), **pictures)
-    writer.keep("pictures.npz", content.getvalue())
+    writer.keep(PICTURES, content.getvalue())
     if keep_model:
         if why := unsavable(strategy.model):
             writer.note(no_model=why)

@@ -30,6 +30,7 @@ from .row_check import rows_problem
 SCHEMA = 2
 """Schema of records and stores. Schema 1 has no digests of rows and record; its cells are read without them."""
 STATE = "state.safetensors"
+PICTURES = "pictures.npz"
 _NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+--\d+--[0-9a-f]{12}")
 _TAIL = 2**16
 """Bytes at a file's end with its last rows: watching a cell must not become slower as it grows."""

@@ -15,11 +15,11 @@ from typing import Any
 from filelock import SoftFileLease
 
 from ..files import TEMPORARY, digest, read, write_atomically
-from .cell_folder import SCHEMA, StoredCell
+from .cell_folder import PICTURES, SCHEMA, StoredCell
 from .lock import CellBusyError, gone
 from .record import Numbers, sealed
 
-_SEALED = ("model.safetensors", "pictures.npz")
+_SEALED = ("model.safetensors", PICTURES)
 """Files of a finished cell whose digests its record has."""
 
 
@@ -60,7 +60,7 @@ class CellWriter:
             self._write("running", resumed=again)
             return
         self._record = dict(record) | {"schema": SCHEMA}
-        for leftover in (*folder.glob("*.safetensors"), folder / "metrics.jsonl", folder / "pictures.npz"):
+        for leftover in (*folder.glob("*.safetensors"), folder / "metrics.jsonl", folder / PICTURES):
             leftover.unlink(missing_ok=True)
         self._write("running", started=_now())
 

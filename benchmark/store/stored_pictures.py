@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .cell_folder import StoredCell
+from .cell_folder import PICTURES, StoredCell
 
-NAME = "pictures.npz"
 _NAMES = ("samples", "originals", "reconstructions", "samples_over_intervals", "style_grid")
 _SHAPE = "(rows, images, channels, height, width)"
 _LARGEST = 2**30
@@ -30,19 +29,19 @@ def stored_pictures(cell: StoredCell, distributions: int) -> dict[str, np.ndarra
         InputError: the cell has no usable pictures.
     """
     try:
-        content = cell.kept(NAME)
+        content = cell.kept(PICTURES)
         if not zipfile.is_zipfile(io.BytesIO(content)):
             raise ValueError("it isn't a whole npz file")
         with zipfile.ZipFile(io.BytesIO(content)) as members:
             there = set(members.namelist())
             pictures = {name: _array(members, name) for name in _NAMES if f"{name}.npy" in there}
     except FileNotFoundError:
-        raise InputError(f"{NAME} is missing") from None
+        raise InputError(f"{PICTURES} is missing") from None
     except Exception as error:  # zip, zlib and numpy answer damaged bytes with errors of many classes
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"{NAME} can't be read: {reason}") from None
+        raise InputError(f"{PICTURES} can't be read: {reason}") from None
     if problem := _problem(pictures, distributions):
-        raise InputError(f"{NAME} isn't of this cell: {problem}")
+        raise InputError(f"{PICTURES} isn't of this cell: {problem}")
     return pictures
 
 
