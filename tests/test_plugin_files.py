@@ -374,16 +374,16 @@ def test_one_package_that_ends_python_when_it_is_imported_spoils_nothing_else(tm
     (tmp_path / "ends_python.py").write_text("import os; os._exit(3)")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     ends = SourceModule("method", "ends_python", "a-package", "1.0", "ending")
-    own = [module for module in provided() if module.module == "lifegen.methods.naive"]
+    own = [module for module in provided() if module.module == "lifegen.benchmark.measuring.derived"]  # soon imported
     found = {entry["name"]: entry for entry in describe_safely([*own, ends])}
-    assert found["naive"]["error"] is None
+    assert found["forgetting"]["error"] is None
     assert "Python ended with exit code 3" in found["ending"]["error"]
 
 
 def test_two_packages_with_one_name_are_both_refused(tmp_path):
     """Neither is the right one; the error names both."""
     for name in ("one", "two"):
-        (tmp_path / f"package_{name}.py").write_text(METHOD)
+        (tmp_path / f"package_{name}.py").write_text(METRIC)
     code = """
 import json
 from dataclasses import asdict
@@ -391,15 +391,16 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from lifegen.benchmark.discovery.describing import describe_here
 from lifegen.benchmark.discovery.entry_points import SourceModule
-modules = [SourceModule("method", f"package_{name}", f"package-{name}", "1", "anchored") for name in ("one", "two")]
+name = "negative_elbo_best"
+modules = [SourceModule("metric", f"package_{one}", f"package-{one}", "1", name) for one in ("one", "two")]
 print(json.dumps([asdict(entry) for entry in describe_here(modules)]))
 """
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     entries = json.loads(done.stdout)
-    assert [entry["name"] for entry in entries if entry["name"] == "anchored"] == ["anchored"] * 2
+    assert [entry["name"] for entry in entries] == ["negative_elbo_best"] * 2
     for entry in entries:
-        assert "by package_one.Anchored and by package_two.Anchored" in entry["error"]
+        assert "by package_one.negative_elbo_best and by package_two.negative_elbo_best" in entry["error"]
 
 
 def test_texts_of_a_metric_are_never_mixed_either(folder):

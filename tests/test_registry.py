@@ -260,7 +260,7 @@ def test_a_package_provides_what_it_registers_and_not_what_it_imports(monkeypatc
 def test_a_file_in_the_current_folder_does_not_stand_in_for_a_library(monkeypatch, tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('not the real one')")
     monkeypatch.chdir(tmp_path)
-    modules = [SourceModule("scenario", "lifegen.benchmark.seeds"), SourceModule("scenario", "lifegen.scenarios.split")]
+    modules = [SourceModule("metric", name) for name in ("torch", "lifegen.benchmark.measuring.derived")]
     entries = describing.describe_in_subprocess(modules)
     assert entries
     assert not [entry["error"] for entry in entries if entry["error"]]

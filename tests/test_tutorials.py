@@ -1,7 +1,7 @@
 """The commands of the tutorials, given one after another by somebody who has just installed lifegen.
 
 They are given word for word, in a shell, from an empty folder, each in a process to which lifegen is new. Only budgets
-are smaller: steps, seeds, images and draws.
+are smaller: methods, steps, seeds, images and draws.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .test_docs import ROOT, blocks
 
 SIZE = "steps=2,test_images=10,importance_draws=1,importance_images=1"
 SMALLER = [
-    (r"--suite quick\b", "--suite quick --smoke --out runs/quick"),
+    (r"--suite quick\b", "--suite quick --smoke -m lifelong-vae -m generative-replay --out runs/quick"),
     (r"-s split-digits(?=\s)", f"-s split-digits:classes_per_interval=5,{SIZE}"),
     (r"-s negative_digits\.py(?=\s)", f"-s negative_digits.py:{SIZE}"),
     (r"(?<=comes_back=false,)steps=100", SIZE),
