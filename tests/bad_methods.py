@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Trouble(SupervisedPlugin):
         if strategy.experience.interval != 1:
             return
         if self.waits_for:
-            until(Path(self.waits_for).exists)
+            until(lambda: glob(self.waits_for))
         print("about to go wrong", flush=True)
         if self.kind == "visible":
             print(f"visible {os.environ.get('CUDA_VISIBLE_DEVICES')}, CUDA initialised: {torch.cuda.is_initialized()}")
@@ -60,7 +61,7 @@ class Bad(VAEMethod):
     class Config(VAEMethod.Config):
         kind: str = "raise"
         after: str = ""
-        """A file that it waits for before."""
+        """A file that it waits for before; a pattern."""
 
     def model(self, stream: Stream, seeds: Seeds) -> CodeStyleVAE:
         model = super().model(stream, seeds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -46,8 +47,8 @@ def run_in_store(one: Cell, store: Path, touches: Path | None = None, die_at: in
     Args:
         one: which.
         store: where.
-        touches: a file that gets, line by line, what was done to the cell's folder.
-        die_at: number of the touch of the cell's folder, from 1, before which this process is killed; 0 for none.
+        touches: a file that gets, line by line, what was done to the cell's folders and its lock.
+        die_at: number of the touch of these, from 1, before which this process is killed; 0 for none.
         states: as in ``run_cell``.
     """
     import torch
@@ -56,12 +57,13 @@ def run_in_store(one: Cell, store: Path, touches: Path | None = None, die_at: in
 
     torch.set_num_threads(1)
     seen: list[str] = []
-    folder = str(Store(store).cell(one.name).folder)
+    folder = str(store / "cells" / one.name)
     me = os.getpid()
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
         if event in TOUCHES and str(arguments[0]).startswith(folder) and os.getpid() == me:
-            seen.append(f"{event} {str(arguments[1] if event == 'os.rename' else arguments[0]).removeprefix(folder)}")
+            touched = str(arguments[1] if event == "os.rename" else arguments[0]).removeprefix(folder)
+            seen.append(f"{event} {re.sub(r'^[.][0-9a-f]{16}', '', touched)}")
             if len(seen) == die_at:
                 os.kill(me, signal.SIGKILL)
 

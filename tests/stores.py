@@ -19,7 +19,7 @@ def shown(store: Store) -> tuple[list[CurrentCell], dict[str, str]]:
 
 def numbers_of(store: Store, name: str) -> Numbers:
     """The numbers of a cell that is shown."""
-    return next(cell.numbers for cell in shown(store)[0] if cell.folder.name == name)
+    return next(cell.numbers for cell in shown(store)[0] if cell.name == name)
 
 
 def unseal(cell: StoredCell) -> None:

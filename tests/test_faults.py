@@ -18,7 +18,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -36,7 +36,8 @@ from lifegen.benchmark.running.local import run
 from lifegen.benchmark.running.worker import _output_to, run_cell
 from lifegen.benchmark.store import cell_folder, cell_writer
 from lifegen.benchmark.store import lock as lock_module
-from lifegen.benchmark.store.cell_folder import StoredCell
+from lifegen.benchmark.store import store as store_module
+from lifegen.benchmark.store.cell_folder import name_of
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.lock import CellBusyError, CellDoneError
 from lifegen.benchmark.store.store import Store
@@ -87,9 +88,10 @@ def rows(store: Store) -> list[Any]:
 # Damage
 
 
+LOCK = f"../{ONE.name}.lock"
 FILES = {
     "done": ["run.json", "metrics.jsonl", "log.txt", "pictures.npz"],
-    "interrupted": ["run.json", "metrics.jsonl", "log.txt", "state.safetensors", "lock"],
+    "interrupted": ["run.json", "metrics.jsonl", "log.txt", "state.safetensors", LOCK],
     "failed": ["run.json", "metrics.jsonl", "log.txt", "state.safetensors"],
 }
 
@@ -161,7 +163,7 @@ def test_after_any_damage_the_same_command_finishes_the_cell(stores, tmp_path_fa
         assert outcome(store, ONE) == outcome(stores["done"], ONE)
     if was_damaged:
         (aside,) = (store.path / "set-aside").iterdir()
-        assert (aside / file.name).read_bytes() == damaged
+        assert next(aside.rglob(file.name)).read_bytes() == damaged
         assert (aside / "why.txt").read_text().strip()
 
 
@@ -228,16 +230,17 @@ def test_a_linked_folder_is_a_cells_folder(stores, tmp_path):
 
 def test_foreign_files_are_left_alone(stores, tmp_path):
     store = copy_of(stores["interrupted"], tmp_path / "s")
-    folder = store.cell(ONE.name).folder
-    foreign = [folder / ".nfs000001", folder / "notes.txt", folder.parent / ".DS_Store", folder.parent / "x" / "y.txt",
-               store.path / "plans" / "plan.txt", store.path / "README.txt"]  # fmt: skip
-    for file in foreign:
+    cells = store.path / "cells"
+    inside = [store.cell(ONE.name).folder / name for name in (".nfs000001", "notes.txt")]
+    foreign = [cells / ".DS_Store", cells / "x" / "y.txt", store.path / "plans" / "plan.txt", store.path / "README.txt"]
+    for file in inside + foreign:
         file.parent.mkdir(exist_ok=True)
         file.write_text("mine")
     assert "foreign: it isn't a cell's folder" in shown(store)[1]["x"]
     Store.check(store.path)
     assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
-    assert all(file.read_text() == "mine" for file in foreign)
+    inside = [store.cell(ONE.name).folder / file.name for file in inside]
+    assert all(file.read_text() == "mine" for file in inside + foreign)
     assert rows(store) == rows(stores["done"])
 
 
@@ -247,7 +250,7 @@ def test_another_cells_folder_or_name_is_no_result(stores, tmp_path):
     for name in (ONE.name.upper(), cell("naive:width=2,batch_size=8", SMALL, seed=1).name, f"x{ONE.name}"):
         shutil.copytree(folder, folder.with_name(name))
         assert store.cell(name).status == "damaged"
-    assert [one.folder.name for one in shown(store)[0]] == [ONE.name]
+    assert [one.name for one in shown(store)[0]] == [ONE.name]
 
 
 def test_the_state_of_another_cell_is_not_gone_on_from(stores, tmp_path, capsys):
@@ -322,20 +325,11 @@ def test_a_damaged_mark_of_a_store_is_named(stores, tmp_path):
 
 
 def test_killed_while_setting_aside(stores, tmp_path):
-    """The record goes last: the next process sets aside the rest."""
+    """A damaged cell moves at once: all of it, or nothing."""
     store = copy_of(stores["done"], tmp_path / "s")
     folder = store.cell(ONE.name).folder
     (folder / "metrics.jsonl").write_bytes(b"x")
-    moved: list[str] = []
-    rename = Path.rename
-
-    def dying(self: Path, target: Path) -> Path:
-        if len(moved) == 2:
-            raise KeyboardInterrupt
-        moved.append(self.name)
-        return rename(self, target)
-
-    with mock.patch.object(Path, "rename", dying), pytest.raises(KeyboardInterrupt):
+    with mock.patch.object(Path, "rename", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         run_cell(ONE, store.path, tmp_path, "cpu")
     assert store.cell(ONE.name).status == "damaged"
     assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
@@ -408,13 +402,26 @@ def is_taken(store: Store) -> bool:
 )
 def test_a_lock_is_taken_over_if_its_owner_is_gone(tmp_path, clock, content, age, taken):
     store = Store.create(tmp_path / "s")
-    lock = store.cell(ONE.name).folder / "lock"
-    lock.parent.mkdir()
+    lock = store.path / "cells" / f"{ONE.name}.lock"
     lock.write_text(content())
     then = time.time() - age
     os.utime(lock, (then, then))
     assert is_taken(store) == taken
     assert lock.exists() != taken
+
+
+@pytest.mark.parametrize(
+    ("owner", "taken"),
+    [(lambda: marker(socket.gethostname(), os.getpid()), False), (lambda: marker("elsewhere", 4), False),
+     (lambda: marker(socket.gethostname(), dead_process()), True), (lambda: "", True)],
+)  # fmt: skip
+def test_a_live_lock_of_an_earlier_lifegen_is_honoured(tmp_path, owner, taken):
+    """It lies in the cell's folder."""
+    store = Store.create(tmp_path / "s")
+    lock = store.path / "cells" / ONE.name / "lock"
+    lock.parent.mkdir()
+    lock.write_text(owner())
+    assert is_taken(store) == taken
 
 
 def child(*arguments: str) -> subprocess.Popen[bytes]:
@@ -448,16 +455,14 @@ def test_only_a_process_that_can_be_looked_for_is_known_to_be_dead(monkeypatch):
 def test_a_cell_runs_as_long_as_a_lock_from_another_container_is_renewed(tmp_path):
     """One with this machine's name: its processes have numbers of their own."""
     store = Store.create(tmp_path / "s")
-    folder = store.cell(ONE.name).folder
     with store.writing(ONE.name, ONE.record()) as writer:
         writer.note(visits=[["a"], ["b"]])
-        record = dict(writer.record)
-    write_record(folder, record)
-    (folder / "lock").write_text(marker(f"{socket.gethostname()}?pidns-f0000001", dead_process(), 45.0))
+    lock = store.path / "cells" / f"{ONE.name}.lock"
+    lock.write_text(marker(f"{socket.gethostname()}?pidns-f0000001", dead_process(), 45.0))
     stored = store.cell(ONE.name)
     assert (stored.status, stored.owner.host) == ("running", socket.gethostname())
     then = time.time() - 2.5 * lock_module.LEASE_SECONDS
-    os.utime(folder / "lock", (then, then))
+    os.utime(lock, (then, then))
     assert store.cell(ONE.name).status == "interrupted"
 
 
@@ -475,8 +480,7 @@ def test_status_from_another_pid_namespace(tmp_path):
 def test_a_lock_that_is_renewed_stays(tmp_path, clock):
     """Another machine's, which this one can't ask; its clock is an hour behind."""
     store = Store.create(tmp_path / "s")
-    lock = store.cell(ONE.name).folder / "lock"
-    lock.parent.mkdir()
+    lock = store.path / "cells" / f"{ONE.name}.lock"
     lock.write_text(marker("elsewhere", 4))
 
     def renew() -> None:
@@ -572,7 +576,7 @@ def _hammer(path: Path, seed: int) -> None:
     append = cell_writer.CellWriter.append
 
     def alone(self: Any, rows: Any) -> None:
-        flag = path.parent / f"{self.folder.name}.flag"
+        flag = path.parent / f"{name_of(self.folder.name)}.flag"
         try:
             holder = int(flag.read_text() or 0) if flag.exists() else 0
         except ValueError:
@@ -609,7 +613,7 @@ def test_processes_that_are_killed_on_one_store_finish_each_cell_once(tmp_path, 
     assert outcome(store, ONE) == outcome(stores["done"], ONE)
     assert {one.status for one in store.cells()} == {"done"}
     assert len(store.cells()) == len(HAMMERED)
-    assert not list(store.path.glob("cells/*/lock*"))
+    assert {file.name for file in (store.path / "cells").iterdir()} == {one.name for one in HAMMERED}
     assert not (store.path / "set-aside").exists()
 
 
@@ -618,32 +622,34 @@ def test_processes_that_are_killed_on_one_store_finish_each_cell_once(tmp_path, 
     steps=st.lists(st.tuples(st.integers(0, 1), st.sampled_from(["begin", "append", "finish", "leave"])), max_size=14)
 )
 def test_no_order_of_two_writers_steps_mixes_their_rows(tmp_path_factory, steps):
-    """Both with locks that say they are held, as after a lease that ran out unnoticed: at worst nothing is done."""
+    """Both with locks that say they are held, as after a lease that ran out unnoticed. The first result stays."""
     store = Store.create(tmp_path_factory.mktemp("s") / "store")
-    folder = store.cell(ONE.name).folder
-    folder.mkdir()
-    held = mock.Mock(is_lock_held_by_us=True)
+    held = mock.patch.object(store_module, "locked", return_value=nullcontext(mock.Mock()))
     writers: dict[int, cell_writer.CellWriter] = {}
+    left: dict[int, ExitStack] = {who: ExitStack() for who in (0, 1)}
+    result: list[Any] = []
     for who, step in steps:
         try:
             if step == "begin":
-                writers[who] = cell_writer.CellWriter(folder, ONE.record(), held)
+                left[who].close()
+                with held:
+                    writers[who] = left[who].enter_context(store.writing(ONE.name, ONE.record()))
                 writers[who].note(visits=[["a"]], device="cpu", metrics={})
             elif who in writers and step == "append":
                 writers[who].append([ROW | {"value": float(who)}])
             elif who in writers and step == "finish":
-                writers[who].finish()
+                writers.pop(who).finish()
             else:
                 writers.pop(who, None)
-        except CellBusyError:
-            writers.pop(who)
-        stored = StoredCell(folder)
-        if stored.status == "done":
-            try:
-                measured = stored.measured()
-            except InputError:
-                continue
+        except (CellBusyError, CellDoneError):
+            writers.pop(who, None)
+        stored = store.cell(ONE.name)
+        if result or stored.status == "done":
+            measured = stored.measured()
             assert len({row["value"] for row in measured}) <= 1
+            result = result or measured
+            assert measured == result
+            assert [one.name for one in (store.path / "cells").iterdir()].count(ONE.name) == 1
 
 
 # Disks
@@ -765,9 +771,9 @@ def example(schema: int, place: Path) -> Path:
 def test_stores_of_older_versions_are_read(schema, tmp_path):
     store = Store.open(example(schema, tmp_path / "s"))
     expected = json.loads((EXAMPLES / f"schema-{schema}.json").read_text())
-    assert {one.folder.name: one.status for one in store.cells()} == expected["status"]
+    assert {one.name: one.status for one in store.cells()} == expected["status"]
     done = store.cell(next(name for name, status in expected["status"].items() if status == "done"))
-    assert numbers_of(store, done.folder.name)["negative_elbo"] == pytest.approx(expected["negative_elbo"], rel=1e-12)
+    assert numbers_of(store, done.name)["negative_elbo"] == pytest.approx(expected["negative_elbo"], rel=1e-12)
     assert sum(row["metric"] == "negative_elbo" for row in done.measured()) == expected["rows"]
 
 
@@ -775,7 +781,7 @@ def test_stores_of_older_versions_are_read(schema, tmp_path):
 def test_unfinished_cells_of_older_versions_are_gone_on_with_or_begun_anew(schema, tmp_path):
     store = Store.create(example(schema, tmp_path / "s"))
     for stored in store.cells():
-        name, record = stored.folder.name, stored.record
+        name, record = stored.name, stored.record
         if stored.status == "done":
             with pytest.raises(CellDoneError), store.writing(name, record):
                 pass

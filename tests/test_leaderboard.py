@@ -256,7 +256,7 @@ def test_a_half_finished_line_says_so_and_is_ranked(store, status, capsys):
             write_record(other.folder, other.record | {"metrics": {"negative_elbo": 1}})
     elif status == "planned":
         (store.path / "plans").mkdir()
-        (store.path / "plans" / "a.json").write_text(json.dumps({"cells": {cell.folder.name: cell.record}}))
+        (store.path / "plans" / "a.json").write_text(json.dumps({"cells": {cell.name: cell.record}}))
         shutil.rmtree(cell.folder)
     board = leaderboard(Store(store.path))
     print_board(board)
@@ -442,7 +442,7 @@ def test_a_merged_store_is_one(store, tmp_path):
     for seed in (3, 4):
         write(other, "good", seed, 31)
     for cell in other.cells():
-        cell.folder.rename(store.path / "cells" / cell.folder.name)
+        cell.folder.rename(store.path / "cells" / cell.name)
     assert line(leaderboard(store), "good")["n"] == 5
 
 

@@ -229,8 +229,9 @@ def test_a_cell_of_an_older_metric_is_set_aside_and_computed_anew_under_its_name
     finished(store, old, 3600)
     assert of(store) == {old.name: "done", new.name: "done"}
     assert missing([old, new], store) == ([], [])
-    (aside,) = (store.path / "set-aside").iterdir()
-    assert (aside / "why.txt").read_text() == f"stale: {why}\n"
+    (place,) = (store.path / "set-aside").iterdir()
+    assert (place / "why.txt").read_text() == f"stale: {why}\n"
+    aside = place / old.name
     assert (aside / "metrics.jsonl").read_bytes() == before
     assert json.loads((aside / "run.json").read_text())["metrics"] == {"negative_elbo": 0, "iwae_nll": 1}
 
@@ -358,9 +359,9 @@ def test_a_finished_cell_that_cannot_be_read_now_is_left_alone(tmp_path, monkeyp
         patched.setattr(Path, "stat", broken(Path.stat))
         again = lifegen("run", *asked)
         told = lifegen("status", out)
-        with pytest.raises(CellUnreadableError, match="can't be read now"), Store(out).holding(cell.folder.name):
+        with pytest.raises(CellUnreadableError, match="can't be read now"), Store(out).holding(cell.name):
             pass
-        Store(out).fail(cell.folder.name, {}, "its worker is gone")
+        Store(out).fail(cell.name, {}, "its worker is gone")
     assert again.returncode == 1
     assert f"1 of 1 cells can't be read now:\n  {TINY} naive:width=8 seed 0: {name} can't be read now" in again.stdout
     assert "unreadable  1" in told.stdout
@@ -381,7 +382,7 @@ def test_pictures_that_cannot_be_compared_are_said_and_models_that_have_changed_
         (cell.folder / name).write_bytes(content)
     with pytest.raises(InputError, match="it has changed since it was written"):
         load_model(cell.folder / "model.safetensors")
-    again = lifegen("rerun", out, cell.folder.name)
+    again = lifegen("rerun", out, cell.name)
     assert again.returncode == 1
     assert "pictures can't be compared: pictures.npz can't be read: it has changed since it was written" in again.stdout
     assert "numbers are equal" in again.stdout
@@ -447,7 +448,7 @@ def test_the_first_failure_stops_all_if_it_is_to(tmp_path):
     """The others would never end. One of them runs, and has measured an interval, when the failure comes."""
     store = Store.create(tmp_path / "s")
     endless = [Cell(parse_spec("scenario", TINY), bad("hang"), seed) for seed in range(3)]
-    begun = store.cell(endless[0].name).folder / "metrics.jsonl"
+    begun = store.path / "cells" / f"{endless[0].name}*" / "metrics.jsonl"
     broken = Cell(parse_spec("scenario", TINY), bad("raise", after=begun), 0)
     last = run([endless[0], broken, *endless[1:]], store, Execution(tmp_path, fail_fast=True), jobs=2)
     assert [event.kind for event in last] == ["failed"]

@@ -236,13 +236,13 @@ def test_texts_of_one_file_are_never_mixed_whatever_the_clock_does(folder, monke
     first = run(METHOD, 0, 1)
     second = run(METHOD + "# edited\n", 0)
     cells, left_out = shown(store)
-    assert [cell.folder.name for cell in cells] == [second[0].name]
+    assert [cell.name for cell in cells] == [second[0].name]
     assert set(left_out) == {cell.name for cell in first}
     assert all("method anchored is of another text of its file" in why for why in left_out.values())
     assert overview(store).counts == {"done": 1, "stale": 2}
     run(METHOD, 0, 1)
     cells, left_out = shown(store)
-    assert {cell.folder.name for cell in cells} == {cell.name for cell in first}
+    assert {cell.name for cell in cells} == {cell.name for cell in first}
     assert all(cell.facts.work_seconds < 3600 for cell in cells)
 
 
@@ -417,9 +417,9 @@ def test_texts_of_a_metric_are_never_mixed_either(folder):
 
     first = run("1", 0)
     assert run("(1 / 0)", 0, 1) == []
-    assert [cell.folder.name for cell in shown(store)[0]] == [first[0].name]
+    assert [cell.name for cell in shown(store)[0]] == [first[0].name]
     (third,) = run("100", 1)
-    assert [cell.folder.name for cell in shown(store)[0]] == [third.name]
+    assert [cell.name for cell in shown(store)[0]] == [third.name]
     assert {cell.name for cell in asked_for(store)} == {third.name}
 
 

@@ -64,7 +64,7 @@ def test_the_commands_make_exactly_the_cells(store):
     lines = commands(store)
     assert lines[0] == "lifegen run --suite quick --out runs/mine"
     made = [again(line) for line in lines]
-    assert set.union(*made) == {cell.folder.name for cell in store.cells()}
+    assert set.union(*made) == {cell.name for cell in store.cells()}
     assert sum(map(len, made)) == len(store.cells())
     assert "--seeds 0-2,5" in " ".join(lines)
 
@@ -107,8 +107,8 @@ def test_a_record_that_lost_its_facts_is_damaged_and_nothing_breaks(store):
     broken = store.cells()[0]
     (broken.folder / "run.json").write_text('{"status": "done"}')
     store = Store(store.path)
-    assert store.cell(broken.folder.name).status == "damaged"
-    assert broken.folder.name in shown(store)[1]
+    assert store.cell(broken.name).status == "damaged"
+    assert broken.name in shown(store)[1]
     assert len(commands(store)) == 1
     assert circumstances(store)["cells"].sum() == 3
 

@@ -133,14 +133,16 @@ def test_a_killed_node_costs_no_finished_interval(cluster, tmp_path, share):
     go = tmp_path / "go"
     cell = Cell(parse_spec("scenario", TINY), bad("pause", after=go), 0)
     store = Store.create(tmp_path / "s")
-    state = store.cell(cell.name).folder / "state.safetensors"
     killed: set[str] = set()
     told: list[str] = []
 
+    def has_state() -> bool:
+        return (store.cell(cell.name).folder / "state.safetensors").exists()
+
     def show(event: Event) -> None:
         if share == "folder" and event.intervals == 1 and not killed:  # else it comes with one of the next events
-            until(state.exists)
-        if state.exists() and not killed:
+            until(has_state)
+        if not killed and has_state():
             killed.update(cluster.kill_the_one_that_runs_a_cell())
 
     def tell(text: str) -> None:

@@ -47,8 +47,8 @@ def test_an_example_says_to_the_letter_what_it_said_when_it_was_stored(schema, t
     current, scores = current_of(store), scores_of(store)
     items = {one.name: [one.status, one.reason, one.scenario, one.method, one.left] for one in overview(current).items}
     assert items == golden["items"]
-    assert {cell.folder.name: cell.numbers for cell in current.cells} == golden["numbers"]
-    assert {cell.folder.name: cell.facts.work_seconds for cell in current.cells} == golden["seconds"]
+    assert {cell.name: cell.numbers for cell in current.cells} == golden["numbers"]
+    assert {cell.name: cell.facts.work_seconds for cell in current.cells} == golden["seconds"]
     assert provenance.versions(current) == golden["versions"]
     circumstances = json.loads(provenance.circumstances(current).to_json(orient="records"))
     assert circumstances == golden["circumstances"]
@@ -253,7 +253,7 @@ def pipe(file: Path) -> None:
 )  # fmt: skip
 def test_damaged_files_break_no_command(store, tmp_path, damage, status):
     damage(store.path / "cells" / NAME)
-    assert {cell.folder.name: cell.status for cell in store.cells()}.get(NAME, status) == status
+    assert {cell.name: cell.status for cell in store.cells()}.get(NAME, status) == status
     read_all(store)
     others_are_read(store)
 

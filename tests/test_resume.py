@@ -143,9 +143,9 @@ def test_a_kept_state_is_a_place_to_go_on_from(tmp_path):
     expected, _ = whole(one, tmp_path)
     there = expected.cell(one.name).folder
     store = Store.create(tmp_path / "again")
-    folder = store.cell(one.name).folder
     with store.writing(one.name, one.record()):
         pass
+    folder = store.cell(one.name).folder
     size = read_state(there / "state-3.safetensors").facts["bytes"]
     (folder / "state.safetensors").write_bytes((there / "state-3.safetensors").read_bytes())
     (folder / "metrics.jsonl").write_bytes((there / "metrics.jsonl").read_bytes()[:size] + b'{"interval": 3, "dis')

@@ -37,6 +37,7 @@ from lifegen.methods.models.vae import CodeStyleVAE
 
 from .bad_methods import bad
 from .commands import LIFEGEN, lifegen, lifegen_elsewhere
+from .faults import log
 from .held import let_go, write_held
 from .stores import numbers_of
 from .waiting import HANG, until
@@ -147,9 +148,8 @@ def test_a_cell_that_hangs_is_stopped_at_the_time_limit(tmp_path):
     """The limit is the shortest at which this machine comes to where the one hangs and to the end of the other."""
     store = Store.create(tmp_path / "s")
     broken, fine = Cell(parse_spec("scenario", TINY), bad("hang"), 0), *tiny_cells("naive")
-    log = store.cell(broken.name).folder / "log.txt"
     limit, kinds = 1.0, {}
-    while kinds.get("naive") != "done" or "about to go wrong" not in log.read_text():
+    while kinds.get("naive") != "done" or "about to go wrong" not in log(store, broken):
         limit *= 2
         assert limit < HANG
         last = run([broken, fine], store, Execution(tmp_path, time_limit=limit), jobs=2)
@@ -316,7 +316,7 @@ def test_a_store_that_is_moved_meanwhile_is_not_made_again_and_goes_on_where_it_
     assert sorted(cell.status for cell in store.cells()) == ["done", "interrupted"]
     again = lifegen_elsewhere(*HELD[:-1], "moved")
     assert again.returncode == 0, again.stdout
-    assert [part["after"] for cell in store.cells() for part in Store(store.path).cell(cell.folder.name).record.get(
+    assert [part["after"] for cell in store.cells() for part in Store(store.path).cell(cell.name).record.get(
         "resumed", ())] == [0]  # fmt: skip
     assert not (tmp_path / "s").exists()
 
@@ -330,7 +330,7 @@ def test_workers_end_with_a_killed_command(tmp_path, begun):
 
     def is_free() -> bool:
         try:
-            with Store(tmp_path / "s").writing(cell.folder.name, {}):
+            with Store(tmp_path / "s").writing(cell.name, {}):
                 return True
         except CellBusyError:
             return False

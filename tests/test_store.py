@@ -92,7 +92,7 @@ def test_only_finished_cells_reach_the_table(tmp_path):
     with store.writing("failed", record(seed=2)) as writer:
         writer.fail("ValueError: x")
     (tmp_path / "s" / "cells" / "foreign").mkdir()
-    assert {cell.folder.name: cell.status for cell in store.cells()} == {
+    assert {cell.name: cell.status for cell in store.cells()} == {
         "done": "done", "cut-off": "interrupted", "failed": "failed", "foreign": "foreign",
     }  # fmt: skip
     assert set(load(store.path)["cell"]) == {"done"}
@@ -124,7 +124,7 @@ def test_cells_of_different_versions_are_never_mixed(tmp_path, newer):
     fill(store, "old", seed=0)
     fill(store, "new", seed=1, **{newer: 2})
     cells, left_out = shown(store)
-    assert [cell.folder.name for cell in cells] == ["new"]
+    assert [cell.name for cell in cells] == ["new"]
     assert "stale" in left_out["old"]
     assert set(load(store.path)["cell"]) == {"new"}
 

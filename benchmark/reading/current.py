@@ -49,7 +49,13 @@ class CurrentCell:
     making: _NumberMaking
 
     @property
+    def name(self) -> str:
+        """The cell's name."""
+        return self.stored.name
+
+    @property
     def folder(self) -> Path:
+        """The cell's folder."""
         return self.stored.folder
 
     @property
@@ -232,7 +238,7 @@ class Current:
                 read(cell)
             except InputError as error:
                 passes = isinstance(error, UnreadableError)
-                left_out[cell.folder.name] = LeftOut(Status.UNREADABLE if passes else Status.DAMAGED, str(error))
+                left_out[cell.name] = LeftOut(Status.UNREADABLE if passes else Status.DAMAGED, str(error))
             else:
                 kept.append(cell)
         return replace(self, cells=tuple(kept), left_out=left_out) if len(kept) < len(self.cells) else self
@@ -266,13 +272,11 @@ def current_of(source: Current | Store | Path | str) -> Current:
     shown: list[tuple[StoredCell, DoneRecord]] = []
     for cell in stored:
         if cell.facts and (old := _other_texts(cell.facts, texts)):
-            left_out[cell.folder.name] = LeftOut(
-                Status.STALE, f"its {' and '.join(old)} is of another text of its file"
-            )
+            left_out[cell.name] = LeftOut(Status.STALE, f"its {' and '.join(old)} is of another text of its file")
         elif cell.status == Status.DONE and isinstance(cell.facts, DoneRecord):
             shown.append((cell, cell.facts))
         else:
-            left_out[cell.folder.name] = LeftOut(*cell.judgement)
+            left_out[cell.name] = LeftOut(*cell.judgement)
     extensions, metrics = _metrics([facts for _, facts in shown])
     shown, newest = _of_newest_versions(shown, metrics, left_out)
     shown = _fullest(shown, left_out)
@@ -349,7 +353,7 @@ def _of_newest_versions(
         if old := {part: number for part, number in of_cell.items() if number < newest[part]}:
             is_here = all(installed.get(part) == newest[part] for part in old)
             anew = "the command that made it makes it anew" if is_here else "that version isn't installed here"
-            left_out[cell.folder.name] = LeftOut(Status.STALE, f"its {older(old, newest)}; {anew}")
+            left_out[cell.name] = LeftOut(Status.STALE, f"its {older(old, newest)}; {anew}")
         else:
             kept.append((cell, facts))
     return kept, newest
@@ -363,7 +367,7 @@ def _fullest(shown: _Shown, left_out: dict[str, LeftOut]) -> _Shown:
     folders = set(fullest.values())
     for cell, _ in shown:
         if cell.folder not in folders:
-            left_out[cell.folder.name] = LeftOut(
+            left_out[cell.name] = LeftOut(
                 Status.STALE, "made before one of its options or metrics existed; the store has it with that as well"
             )
     return [(cell, facts) for cell, facts in shown if cell.folder in folders]

@@ -103,7 +103,7 @@ def overview(source: Store | Current, cells: Iterable[Cell] | None = None) -> Ov
         cells: the cells to list; all stored and planned cells by default.
     """
     current = current_of(source)
-    stored = {cell.folder.name: cell for cell in current.stored}
+    stored = {cell.name: cell for cell in current.stored}
     unreadable: list[str] = []
     if cells is None:
         unreadable = list(current.plans.unreadable)

@@ -21,7 +21,7 @@ from .current import Current, current_of
 def suite_of(source: Current | Store) -> str | None:
     """Return the suite whose cells are exactly the store's, if there is one."""
     current = current_of(source)
-    names = {cell.folder.name for cell in current.stored}
+    names = {cell.name for cell in current.stored}
     return next((name for name in suites() if _suite_cells(name) == names), None)
 
 
@@ -35,13 +35,13 @@ def commands(source: Current | Store) -> list[str]:
     metrics = "".join(f" --metric {shlex.quote(name)}" for name in sorted(measured))
     lines = []
     while cells:
-        names = {cell.folder.name for cell, _ in cells}
+        names = {cell.name for cell, _ in cells}
         of_suites = {name: of_suite for name in suites() if (of_suite := _suite_cells(name)) and of_suite <= names}
         if not of_suites:
             break
         name = max(of_suites, key=lambda suite: len(of_suites[suite]))
         lines.append(f"lifegen run --suite {name}{metrics} --out {out(current)}")
-        cells = [(cell, facts) for cell, facts in cells if cell.folder.name not in of_suites[name]]
+        cells = [(cell, facts) for cell, facts in cells if cell.name not in of_suites[name]]
     return lines + [_line(*key, [*group], f"{metrics} --out {out(current)}") for key, group in _blocks(cells).items()]
 
 

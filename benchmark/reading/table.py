@@ -57,7 +57,7 @@ def table(current: Current, methods: Collection[str] | None = None) -> pd.DataFr
             "precision": cell.facts.precision,
             "device": cell.facts.device,
             "seed": cell.seed,
-            "cell": cell.folder.name,
+            "cell": cell.name,
         }
         tables.append(cell.rows().assign(**identity))
     for problem in derived_problems(cells):

@@ -178,7 +178,7 @@ class _Cells:
         cells = _Cells(current.cells)
         for cell in current.cells:
             cells._count(cell.scenario, Status.DONE)
-        labels = {cell.folder.name: cell.facts.scenario.label if cell.facts else "" for cell in current.stored}
+        labels = {cell.name: cell.facts.scenario.label if cell.facts else "" for cell in current.stored}
         for name, (status, reason) in current.left_out.items():
             cells._count(labels[name] or "(can’t be read)", status)
             cells.left_out.append({"name": name, "status": status, "reason": reason})

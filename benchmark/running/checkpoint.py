@@ -20,7 +20,7 @@ from ..errors import InputError
 from ..files import NotAFileError, digest, read
 from ..measuring.evaluator import Evaluator
 from ..seeds import Seeds
-from ..store.cell_folder import STATE
+from ..store.cell_folder import STATE, name_of
 from ..training.method import Method
 from ..training.template import GenerativeTemplate
 from .state import State, read_state, restore, write_state
@@ -99,7 +99,7 @@ def kept_in(folder: Path, circumstances: Mapping[str, Any]) -> Kept:
         return Kept()
     try:
         state = read_state(file)
-        if state.facts["cell"] != folder.name:
+        if state.facts["cell"] != name_of(folder.name):
             raise InputError(f"it is one of {state.facts['cell']}")
         size = int(state.facts["bytes"])
         if digest(read(folder / "metrics.jsonl")[:size]) != state.facts["digest"]:

@@ -14,15 +14,13 @@ import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Literal
-
-from filelock import SoftFileLease
 
 from ..cells.cell import Cell
 from ..errors import InputError
 from ..files import write_atomically
+from ..store.hold import Hold
 from ..store.lock import LEASE_SECONDS, CellBusyError, CellDoneError, CellUnreadableError, StoreGoneError
 from ..store.store import Store
 from .executor import Event, Execution, Show, unseen
@@ -219,7 +217,7 @@ class _Task:
     busy_since: float | None = None
     lock: ExitStack = field(default_factory=ExitStack)
     """Holds the cell in the store where its node can't do so."""
-    held: SoftFileLease | None = None
+    held: Hold | None = None
     sent: dict[str, Mark] = field(default_factory=dict)
     """The cell's files in the store when it was handed to Ray."""
 
@@ -355,18 +353,19 @@ class _Driver:
             CellBusyError: another process has the cell.
             CellDoneError: another process has finished it.
         """
-        folder = self._folder(task)
         if task.held is None:
             task.held = task.lock.enter_context(self.store.holding(task.cell.name))
-            if files_in(folder) != task.sent:  # another process has worked on it since; don't undo its progress
+            if files_in(task.held.folder) != task.sent:  # another process has worked on it; don't undo its progress
                 raise CellBusyError(task.cell.name)
-        if task.held.compromise:  # this process was silent for so long that another one has taken the cell
-            raise CellBusyError(task.cell.name)
-        for name in reversed(news.files):  # the record last, when all that it mentions is there
-            if is_kept(name):
-                write_atomically(folder / name, news.files[name])
-        for name in files_in(folder).keys() - set(names):
-            (folder / name).unlink()
+        folder = task.held.folder
+        with task.held.checking():
+            for name in reversed(news.files):  # the record last, when all that it mentions is there
+                if is_kept(name):
+                    write_atomically(folder / name, news.files[name])
+            for name in files_in(folder).keys() - set(names):
+                (folder / name).unlink()
+        if news.event.kind == "done":
+            task.held.commit()
 
     def _check_nodes(self) -> None:
         """Wait for a node that could hold a cell, but not for ever.
@@ -387,9 +386,6 @@ class _Driver:
                 raise InputError(
                     f"no node of the Ray cluster can hold a cell of {self.request}; the nodes have: {there}"
                 )
-
-    def _folder(self, task: _Task) -> Path:
-        return self.store.cell(task.cell.name).folder
 
 
 def _cancel(task: _Task) -> None:

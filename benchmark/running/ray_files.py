@@ -101,8 +101,12 @@ def run_here(cell: Cell, order: Order, earlier: Mapping[str, bytes]) -> Iterator
         def news(event: Event, ignoring: Collection[str] = ()) -> News:
             if is_shared:
                 return News(event, {}, None)
-            changed = changes_in(store.cell(cell.name).folder, sent, ignoring)
-            return News(event, changed, frozenset(files_in(store.cell(cell.name).folder)))
+            while True:
+                folder, marks = store.cell(cell.name).folder, dict(sent)
+                changed, names = changes_in(folder, marks, ignoring), frozenset(files_in(folder))
+                if folder.exists():  # else it was renamed meanwhile
+                    sent.update(marks)
+                    return News(event, changed, names)
 
         yield news(last := Event(cell, "started"))
         _have_data(order.streams, order.execution.data_root)

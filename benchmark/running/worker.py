@@ -31,6 +31,7 @@ from ..seeds import Seeds
 from ..store.cell_folder import PICTURES, STATE
 from ..store.cell_writer import CellWriter
 from ..store.lock import CellBusyError, CellDoneError, StoreGoneError
+from ..store.record import Status
 from ..store.row_check import odd_row
 from ..store.store import Store
 from ..training.precision import products_in, resolve
@@ -96,8 +97,8 @@ def run_cell(
             return _attempt(cell, store, data_root, device, keep_model, states)
         except _OtherRunError as other:  # the state is deleted now, so this happens only once
             return _attempt(cell, store, data_root, device, keep_model, states, problem=str(other))
-    except CellBusyError:
-        return "busy"
+    except CellBusyError:  # whoever took the cell over may have finished it
+        return "done" if Store(store).cell(cell.name).status == Status.DONE else "busy"
     except CellDoneError:
         return "done"
 

@@ -1,4 +1,5 @@
-"""The folder of one cell, for readers.
+"""The folder of one cell, for readers: ``cells/NAME`` of a finished one, ``cells/NAME.TOKEN`` of the process that
+computes it, or was the last one to do so.
 
 run.json             the record: constant facts of the cell, and its status; replaced atomically
 metrics.jsonl        one row per measurement, on the disk after every interval
@@ -6,7 +7,9 @@ state.safetensors    the run's memory at the last interval boundary; deleted whe
 pictures.npz         samples, reconstructions and style grids of the final model; see ``pictures``
 model.safetensors    the final model, if the run keeps it
 log.txt              the worker's output
-lock                 the process that writes the cell now; renewed every few seconds
+
+The file ``cells/NAME.lock`` says which process writes the cell now; it is renewed every few seconds. Before schema 3
+all was written in ``cells/NAME``, and the lock was ``cells/NAME/lock``.
 """
 
 from __future__ import annotations
@@ -27,11 +30,15 @@ from .lock import Owner, owner_of
 from .record import DoneRecord, Record, Status, is_sealed, read_record
 from .row_check import rows_problem
 
-SCHEMA = 2
-"""Schema of records and stores. Schema 1 has no digests of rows and record; its cells are read without them."""
+SCHEMA = 3
+"""Schema of records and stores. Schema 2 has unfinished cells in ``cells/NAME``. Schema 1 has no digests of rows and
+record; its cells are read without them."""
+OLD_LOCK = "lock"
+"""A cell's lock before schema 3, in its folder."""
 STATE = "state.safetensors"
 PICTURES = "pictures.npz"
 _NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+--\d+--[0-9a-f]{12}")
+_ATTEMPT = re.compile(r"(?P<name>.+)\.[0-9a-f]{16}")
 _TAIL = 2**16
 """Bytes at a file's end with its last rows: watching a cell must not become slower as it grows."""
 
@@ -50,7 +57,19 @@ class _Content(NamedTuple):
 class StoredCell:
     """One cell's folder, for readers: its content, without anything derived."""
 
-    folder: Path
+    found: Path
+    """The folder when it was looked for."""
+
+    @property
+    def name(self) -> str:
+        """The cell's name."""
+        return name_of(self.found.name)
+
+    @property
+    def folder(self) -> Path:
+        """The folder now: who finishes the cell renames it."""
+        result = self.found.with_name(self.name)
+        return result if result != self.found and not self.found.exists() else self.found
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -109,7 +128,7 @@ class StoredCell:
                 return Status.DAMAGED, f"run.json can't be read: {problem}"
             if os.path.lexists(self.folder / "run.json"):
                 return Status.DAMAGED, "run.json can't be read: it isn't a cell's record"
-            if _NAME.fullmatch(self.folder.name):
+            if _NAME.fullmatch(self.name):
                 return Status.INTERRUPTED, "no interval is done"
             return Status.FOREIGN, "it isn't a cell's folder"
         if not isinstance(schema := record.get("schema", 1), int) or schema > SCHEMA:
@@ -122,7 +141,7 @@ class StoredCell:
         facts, problem = self._read
         if facts is None:
             return Status.DAMAGED, f"run.json isn't a cell's record: {problem}"
-        if not _is_identity(record, facts, self.folder.name):
+        if not _is_identity(record, facts, self.name):
             return Status.DAMAGED, "its name doesn't fit its record"
         return self._judged(facts)
 
@@ -148,7 +167,7 @@ class StoredCell:
     @cached_property
     def owner(self) -> Owner | None:
         """The process that writes the cell now, if this machine can see one."""
-        return owner_of(self.folder)
+        return owner_of(lock_of(self.found)) or owner_of(self.found / OLD_LOCK)
 
     @property
     def model(self) -> Path | None:
@@ -237,6 +256,26 @@ class StoredCell:
         except OSError as error:
             raise UnreadableError(f"{file} can't be read now: {_reason(error)}") from None
         return rows
+
+
+def name_of(folder: str) -> str:
+    """Return the name of the cell that a folder of this name is of."""
+    match = _ATTEMPT.fullmatch(folder)
+    return match["name"] if match else folder
+
+
+def folders_of(cells: Path, name: str) -> list[Path]:
+    """Return all folders in ``cells`` that are of a cell: its result, and those of its owners.
+
+    Raises:
+        OSError: the folder of cells can't be read.
+    """
+    return [cells / one for one in os.listdir(cells) if one.startswith(name) and name_of(one) == name]
+
+
+def lock_of(folder: Path) -> Path:
+    """Return the lock of the cell that a folder is of."""
+    return folder.with_name(f"{name_of(folder.name)}.lock")
 
 
 def _reason(error: OSError) -> str:

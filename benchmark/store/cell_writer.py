@@ -1,4 +1,4 @@
-"""The writer of a cell's folder, in one process at a time."""
+"""The writer of a cell."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import SoftFileLease
-
 from ..files import TEMPORARY, digest, read, write_atomically
 from .cell_folder import PICTURES, SCHEMA, StoredCell
-from .lock import CellBusyError, gone
+from .hold import Hold
+from .lock import CellBusyError
 from .record import Numbers, sealed
 
 _SEALED = ("model.safetensors", PICTURES)
@@ -24,45 +23,50 @@ _SEALED = ("model.safetensors", PICTURES)
 
 
 class CellWriter:
-    """Writes one cell. Only the process that holds the cell's lock has one."""
+    """Writes one cell, in the folder that this process holds."""
 
-    def __init__(self, folder: Path, record: Mapping[str, Any], lock: SoftFileLease, keep: int = 0) -> None:
+    def __init__(self, hold: Hold, record: Mapping[str, Any], keep: int = 0) -> None:
         """Begin the cell, or continue it.
 
         Args:
-            folder: the cell's folder.
+            hold: the right to write it.
             record: the cell's record.
-            lock: the cell's lock, which this process holds.
             keep: bytes of rows to keep, from the beginning; 0 begins the cell anew.
         """
-        self.folder = folder
-        self._lock = lock
-        self._place = os.open(folder, os.O_RDONLY)  # open, so that no file system gives it another number meanwhile
+        self._hold = hold
         self._rows: list[dict[str, Any]] = []
-        # Length and digest of this process's rows and those that it continues: another process's writing is noticed.
+        # Length and digest of this process's rows and those that it continues.
         self._bytes = 0
         self._digest = hashlib.blake2b(digest_size=16)
         self._began = time.monotonic()
         self._seconds = 0.0
-        for name in filter(TEMPORARY.fullmatch, os.listdir(folder)):  # left by an interrupted replacement
-            (folder / name).unlink()
+        rows = self.folder / "metrics.jsonl"
         if keep:
-            with (folder / "metrics.jsonl").open("r+b") as file:
-                file.truncate(keep)
-                content = file.read()
+            # A new file: the folder's former owner may wake up within a write into the old one.
+            content = read(rows)[:keep]
+            write_atomically(rows, content)
+        for file in list(self.folder.iterdir()):
+            is_left = file.name in _SEALED or TEMPORARY.fullmatch(file.name)  # by an interruption of its making
+            if is_left or (not keep and (file == rows or file.suffix == ".safetensors")):
+                file.unlink(missing_ok=True)
+        if keep:
             self._rows = [json.loads(line) for line in content.splitlines()]
             self._bytes = len(content)
             self._digest.update(content)
-            before = StoredCell(folder).record
+            before = StoredCell(self.folder).record
             again = [*before.get("resumed", ()), {"at": _now(), "after": self._rows[-1]["interval"]}]
             # Traces of a failure are dropped.
             self._record = {key: before[key] for key in before if key not in ("error", "finished")}
+            self._record["schema"] = SCHEMA
             self._write("running", resumed=again)
             return
         self._record = dict(record) | {"schema": SCHEMA}
-        for leftover in (*folder.glob("*.safetensors"), folder / "metrics.jsonl", folder / PICTURES):
-            leftover.unlink(missing_ok=True)
         self._write("running", started=_now())
+
+    @property
+    def folder(self) -> Path:
+        """The cell's folder."""
+        return self._hold.folder
 
     @property
     def record(self) -> Mapping[str, Any]:
@@ -80,8 +84,8 @@ class CellWriter:
 
     def boundary(self) -> dict[str, Any]:
         """Return a saved state's facts on its rows and on the time spent."""
-        self._check()
-        return {"cell": self.folder.name, **self._written(), "seconds": self.seconds}
+        self._hold.check()
+        return {"cell": self._hold.name, **self._written(), "seconds": self.seconds}
 
     def note(self, **facts: Any) -> None:
         """Add facts to the record."""
@@ -91,14 +95,14 @@ class CellWriter:
         """Append rows; they are on the disk when this returns.
 
         Raises:
-            CellBusyError: the lock was lost; another process has taken the cell over.
-            StoreGoneError: the cell's folder isn't there any more.
+            CellBusyError: another process has taken the cell over.
+            StoreGoneError: the store isn't there any more.
         """
         content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
-        self._check()
+        self._hold.check()
         with (self.folder / "metrics.jsonl").open("ab") as file:
             if file.tell() != self._bytes:
-                raise CellBusyError(self.folder.name)
+                raise CellBusyError(self._hold.name)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -110,9 +114,10 @@ class CellWriter:
         """Put a file into the cell's folder, whole or not at all.
 
         Raises:
-            CellBusyError: the lock was lost.
+            CellBusyError: another process has taken the cell over.
+            StoreGoneError: the store isn't there any more.
         """
-        self._check()
+        self._hold.check()
         write_atomically(self.folder / name, content)
 
     @property
@@ -126,6 +131,11 @@ class CellWriter:
         Args:
             numbers: one per metric, so that a leaderboard needn't read the rows; None leaves that to readers.
             keep_states: whether saved states stay.
+
+        Raises:
+            CellDoneError: there is another process's result already.
+            CellBusyError: another process has taken the cell over.
+            StoreGoneError: the store isn't there any more.
         """
         self.append([])  # checks that the rows are there, and only this process's
         facts: dict[str, Any] = {"numbers": numbers} if numbers else {}
@@ -144,28 +154,18 @@ class CellWriter:
             for state in self.folder.glob("state*.safetensors"):
                 with suppress(OSError):  # the record already says that the cell is done
                     state.unlink()
+        self._hold.commit()
 
     def fail(self, error: str) -> None:
         """Mark the cell as failed, unless it is done."""
         if self._record["status"] != "done":
             self._write("failed", finished=_now(), error=error)
 
-    def close(self) -> None:
-        """End the writing."""
-        os.close(self._place)
-
     def _written(self) -> dict[str, Any]:
         return {"bytes": self._bytes, "digest": self._digest.hexdigest()}
 
-    def _check(self) -> None:
-        """Check that the cell is still this process's, and still there: nothing is written where it was."""
-        if not _is_at(self._place, self.folder):
-            raise gone(self.folder.parents[1])
-        if not self._lock.is_lock_held_by_us:
-            raise CellBusyError(self.folder.name)
-
     def _write(self, status: str, **facts: Any) -> None:
-        self._check()
+        self._hold.check()
         record = self._record | {"status": status, **facts}
         write_record(self.folder, record)
         self._record = record
@@ -174,14 +174,6 @@ class CellWriter:
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Replace a cell's run.json."""
     write_atomically(folder / "run.json", sealed(record))
-
-
-def _is_at(descriptor: int, folder: Path) -> bool:
-    """Whether an open folder is still at a path."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
 
 
 def _now() -> str:

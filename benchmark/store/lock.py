@@ -1,4 +1,4 @@
-"""The lock of a cell's folder: one process writes a cell; others see which one, and whether it is still alive."""
+"""The lock of a cell: one process writes it; others see which one, and whether it is still alive."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ class Owner(NamedTuple):
     """Seconds since its last sign of life, by this machine's clock."""
 
 
-def lock_of(folder: Path) -> SoftFileLease:
-    """Return the lock of a cell's folder: held by one process, renewed while it lives, free when it is dead."""
-    return SoftFileLease(folder / "lock", lease_duration=LEASE_SECONDS)
+def lock_at(file: Path) -> SoftFileLease:
+    """Return the lock that is this file: held by one process, renewed while it lives, free when it is dead."""
+    return SoftFileLease(file, lease_duration=LEASE_SECONDS)
 
 
-def owner_of(folder: Path) -> Owner | None:
-    """Return the process that writes a cell now, if this machine can see one."""
+def owner_of(file: Path) -> Owner | None:
+    """Return the process that holds a lock now, if this machine can see one."""
     try:
-        seconds = time.time() - (folder / "lock").stat().st_mtime
-        owner = lock_of(folder).owner
+        seconds = time.time() - file.stat().st_mtime
+        owner = lock_at(file).owner
     except (OSError, ValueError):
         return None
     if owner is None:
@@ -81,21 +81,21 @@ def owner_of(folder: Path) -> Owner | None:
 
 
 @contextmanager
-def locked(folder: Path, patience: float = 0) -> Iterator[SoftFileLease]:
-    """Hold a cell's lock; wait up to ``patience`` seconds for it.
+def locked(file: Path, patience: float = 0) -> Iterator[SoftFileLease]:
+    """Hold a lock; wait up to ``patience`` seconds for it.
 
     Raises:
         CellBusyError: another process holds it.
     """
-    lock = lock_of(folder)
+    lock = lock_at(file)
     wait = patience
     with suppress(OSError):
-        mark = (folder / "lock").stat()
+        mark = file.stat()
         if not mark.st_size:
             # The lock is of schema 1, or its process was killed before it wrote its name. An empty lock is never given
             # up, but a line without an owner is; a lock that is being written ends in a line as well.
-            with (folder / "lock").open("ab") as file:
-                file.write(b"\n")
+            with file.open("ab") as empty:
+                empty.write(b"\n")
         # A dead owner on this machine is recognised at once. An owner elsewhere is given up if its lock isn't renewed
         # for a whole lease. Clocks differ, so the age alone isn't enough: wait for that time if it is likely.
         if lock.owner is None:
@@ -105,7 +105,7 @@ def locked(folder: Path, patience: float = 0) -> Iterator[SoftFileLease]:
     try:
         held = lock.acquire(timeout=wait)
     except (Timeout, LeaseSettingsMismatch):
-        raise CellBusyError(folder.name) from None
+        raise CellBusyError(file.name) from None
     with held:
         yield lock
 

@@ -135,7 +135,7 @@ def find_cell(store: Store, key: str) -> Cell:
     Raises:
         InputError: there is no such cell, or it needs something that isn't installed here.
     """
-    records = planned(store)[0] | {cell.folder.name: cell.record for cell in store.cells() if cell.record}
+    records = planned(store)[0] | {cell.name: cell.record for cell in store.cells() if cell.record}
     exact = [name for name in records if key in (name, name.rpartition("--")[2])]
     matches = exact or [name for name in records if name.startswith(key) or name.rpartition("--")[2].startswith(key)]
     if len(matches) > 1:

@@ -1,7 +1,8 @@
 """The store: a folder of cells, each with its record and its rows. Nothing is derived here.
 
     STORE/lifegen.json     marks the folder as a store; schema version
-    STORE/cells/NAME/      one cell; see ``cell_folder``
+    STORE/cells/NAME/      one finished cell; see ``cell_folder``
+    STORE/cells/NAME.ID/   one that isn't finished; see ``hold``
     STORE/plans/ID.json    a command and its cells
     STORE/set-aside/       damaged or stale folders that made room for a cell, each with why.txt
 
@@ -13,8 +14,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from filelock import SoftFileLease
 
 from ..errors import InputError
 from ..files import NotAFileError, read, write_atomically
-from .cell_folder import SCHEMA, StoredCell
+from .cell_folder import OLD_LOCK, SCHEMA, StoredCell, folders_of, lock_of, name_of
 from .cell_writer import CellWriter, write_record
-from .lock import CellBusyError, CellDoneError, CellUnreadableError, gone, locked
+from .hold import Hold
+from .lock import CellBusyError, CellDoneError, CellUnreadableError, gone, locked, owner_of
 from .record import Status
 from .staleness import outdated
 
@@ -111,7 +113,12 @@ class Store:
         return store
 
     def cell(self, name: str) -> StoredCell:
-        return StoredCell(self.path / "cells" / name)
+        """The cell of this name: its result, else the furthest of its unfinished folders."""
+        result = StoredCell(self.path / "cells" / name)
+        if result.status != Status.DONE:
+            with suppress(OSError):
+                return _best([StoredCell(one) for one in folders_of(self.path / "cells", name)] or [result])
+        return result
 
     def cells(self) -> list[StoredCell]:
         """List all cells, by name.
@@ -119,13 +126,16 @@ class Store:
         Raises:
             InputError: the folder of cells can't be read.
         """
+        cells: dict[str, list[StoredCell]] = {}
         try:
-            names = sorted(entry.name for entry in os.scandir(self.path / "cells") if os.path.isdir(entry))
+            for entry in os.scandir(self.path / "cells"):
+                if os.path.isdir(entry):
+                    cells.setdefault(name_of(entry.name), []).append(StoredCell(Path(entry)))
         except FileNotFoundError:
             return []
         except OSError as error:
             raise InputError(f"{self.path / 'cells'} can't be read: {error.strerror or error}") from None
-        return [self.cell(name) for name in names]
+        return [_best(cells[name]) for name in sorted(cells)]
 
     @contextmanager
     def writing(
@@ -145,63 +155,85 @@ class Store:
             CellUnreadableError: it can't be read now.
             InputError: a newer lifegen has made the cell.
         """
-        with self.holding(name) as lock:
-            cell = self.cell(name)
+        with self.holding(name) as hold:
+            facts = StoredCell(hold.folder).facts
             # A cell with rows of an older metric begins anew, so that versions aren't mixed.
-            may_continue = cell.facts is not None and not outdated(cell.facts)
-            writer = CellWriter(cell.folder, record, lock, keep(cell.folder) if may_continue else 0)
-            try:
-                yield writer
-            finally:
-                writer.close()
+            may_continue = facts is not None and not outdated(facts)
+            yield CellWriter(hold, record, keep(hold.folder) if may_continue else 0)
 
     @contextmanager
-    def holding(self, name: str) -> Iterator[SoftFileLease]:
-        """Hold a cell's lock for its writer, here or elsewhere; raises the errors of :meth:`writing`."""
-        folder = self.path / "cells" / name
-        if os.path.lexists(folder) and not folder.is_dir():
+    def holding(self, name: str) -> Iterator[Hold]:
+        """Hold a cell for its writer, here or elsewhere; raises the errors of :meth:`writing`."""
+        place = self.path / "cells" / name
+        if os.path.lexists(place) and not place.is_dir():
             with suppress(FileNotFoundError):  # another process was faster
-                folder.rename(self._aside(name, "it isn't a folder") / name)
-        self._make(folder)
-        with locked(folder) as lock:
-            cell = self.cell(name)
-            if cell.status == Status.UNREADABLE:
-                raise CellUnreadableError(f"{folder}: {cell.reason}")
-            if cell.status == Status.INCOMPATIBLE:
-                raise InputError(f"{folder}: {cell.reason}")
-            if cell.status in (Status.DAMAGED, Status.FOREIGN):
-                self._set_aside(folder, cell.reason)
-            elif cell.status == Status.DONE:
-                why = outdated(cell.facts) if cell.facts else ""
-                if not why:
-                    raise CellDoneError(name)
-                self._set_aside(folder, f"stale: its {why}")
-            yield lock
+                place.rename(self._aside(name, "it isn't a folder") / name)
+        with self._locked(name) as lease:
+            while earlier := self._begun(name):
+                if earlier.status == Status.UNREADABLE:
+                    raise CellUnreadableError(f"{earlier.folder}: {earlier.reason}")
+                if earlier.status == Status.INCOMPATIBLE:
+                    raise InputError(f"{earlier.folder}: {earlier.reason}")
+                if earlier.status in (Status.DAMAGED, Status.FOREIGN):
+                    self._set_aside(earlier, earlier.reason)
+                elif earlier.status == Status.DONE:
+                    why = outdated(earlier.facts) if earlier.facts else ""
+                    if not why:
+                        raise CellDoneError(name)
+                    self._set_aside(earlier, f"stale: its {why}")
+                else:
+                    break
+            with closing(Hold(self.path, name, lease, earlier.folder if earlier else None)) as hold, hold.checking():
+                yield hold
+
+    @contextmanager
+    def _locked(self, name: str, patience: float = 0) -> Iterator[SoftFileLease]:
+        """Hold a cell's lock.
+
+        Raises:
+            CellBusyError: another process holds it, perhaps one of an earlier lifegen.
+            StoreGoneError: the store isn't there.
+        """
+        place = self.path / "cells" / name
+        self._make(place.parent)
+        with locked(lock_of(place), patience) as lease:
+            if owner_of(place / OLD_LOCK):
+                raise CellBusyError(name)
+            yield lease
+
+    def _begun(self, name: str) -> StoredCell | None:
+        """The cell, if it has a folder."""
+        cell = self.cell(name)
+        return cell if cell.folder.is_dir() else None
 
     def _make(self, folder: Path) -> None:
-        """Make a folder in a folder of the store, but never the store.
+        """Make a folder of the store, but never the store.
 
         Raises:
             StoreGoneError: the store isn't there.
         """
         if not (self.path / MARK).exists():
             raise gone(self.path)
-        folder.parent.mkdir(exist_ok=True)
         folder.mkdir(exist_ok=True)
 
-    def _set_aside(self, folder: Path, why: str) -> None:
-        """Move the content of a cell's folder to a place that isn't read."""
-        files = [file for file in folder.iterdir() if not file.name.startswith("lock")]
-        place = self._aside(folder.name, why)
-        # The record comes last: while it is there, the next process finds the cell damaged as well.
-        for file in sorted(files, key=lambda file: file.name == "run.json"):
-            file.rename(place / file.name)
+    def _set_aside(self, cell: StoredCell, why: str) -> None:
+        """Move a cell's folder to a place that isn't read.
+
+        Raises:
+            CellBusyError: meanwhile another process has put its result there.
+        """
+        place = self._aside(cell.name, why) / cell.found.name
+        cell.folder.rename(place)
+        if StoredCell(place).record != cell.record:
+            place.rename(cell.found)
+            raise CellBusyError(cell.name)
 
     def _aside(self, name: str, why: str) -> Path:
-        """Make a new folder for files that are set aside, with the reason in it."""
+        """Make a new folder for what is set aside, with the reason in it."""
         names = (self.path / "set-aside" / f"{name}--{i}" for i in count())
         place = next(place for place in names if not place.exists())
-        self._make(place)
+        self._make(place.parent)
+        place.mkdir(exist_ok=True)
         (place / "why.txt").write_text(f"{why}\n", encoding="utf-8")
         return place
 
@@ -211,14 +243,25 @@ class Store:
         Raises:
             StoreGoneError: the store isn't there.
         """
-        folder = self.path / "cells" / name
-        self._make(folder)
-        try:
-            with locked(folder, patience=5):  # a killed process exists until its parent has noticed
-                # RUNNING is due to this lock. A process that was only cut off may come back: change only the status.
-                cell = self.cell(name)
-                if cell.status in (Status.FAILED, Status.RUNNING, Status.INTERRUPTED):
+        # A killed process exists until its parent has noticed.
+        with suppress(CellBusyError), self._locked(name, patience=5) as lease:
+            cell = self.cell(name)
+            # RUNNING is due to this lock.
+            if cell.status in (Status.FAILED, Status.RUNNING, Status.INTERRUPTED):
+                earlier = self._begun(name)
+                with closing(Hold(self.path, name, lease, earlier.folder if earlier else None)) as hold:
                     failed = {**record, "schema": SCHEMA, **cell.record, "status": "failed", "error": error}
-                    write_record(folder, failed)
-        except CellBusyError:
-            return
+                    write_record(hold.folder, failed)
+
+
+def _best(cells: Sequence[StoredCell]) -> StoredCell:
+    """Choose from the folders of one cell: its result, else one that can't be judged here, else the furthest."""
+    if len(cells) == 1:
+        return cells[0]
+    ranks = {Status.DONE: 3, Status.UNREADABLE: 2, Status.INCOMPATIBLE: 2, Status.DAMAGED: 0, Status.FOREIGN: 0}
+
+    def rank(cell: StoredCell) -> tuple[object, ...]:
+        is_result = cell.status == Status.DONE and cell.name == cell.found.name
+        return ranks.get(cell.status, 1), is_result, cell.intervals_done(), cell.status == Status.FAILED, cell.found
+
+    return max(cells, key=rank)

@@ -84,8 +84,7 @@ class Scene:
         """Every measurement, a row each: method, seed, cell, interval, distribution, step, metric, value."""
         columns = ["method", "seed", "cell", "interval", "distribution", "step", "metric", "value"]
         tables = [
-            cell.rows().assign(method=cell.method, seed=cell.record["seed"], cell=cell.folder.name)
-            for cell in self.cells
+            cell.rows().assign(method=cell.method, seed=cell.record["seed"], cell=cell.name) for cell in self.cells
         ]
         return pd.concat(tables, ignore_index=True).reindex(columns=columns)
 
@@ -108,7 +107,7 @@ class Scene:
                 "method": cell.method,
                 "reference": cell.record["method"].get("reference"),
                 "seed": cell.record["seed"],
-                "cell": cell.folder.name,
+                "cell": cell.name,
             }
             for cell in self.cells
         )
@@ -123,7 +122,7 @@ class Scene:
         """A cell's pictures by name, as :func:`.stored_pictures` has them; empty if none can be used,
         which :attr:`notes` then say.
         """
-        name = cell.folder.name
+        name = cell.name
         if name not in self._pictures:
             try:
                 self._pictures[name] = stored_pictures(cell.stored, len(cell.distributions))

@@ -114,7 +114,7 @@ def _pictures(scene: Scene, key: str) -> Iterator[tuple[CurrentCell, np.ndarray]
 
 def _origin(cell: CurrentCell, **rows: Sequence[object]) -> pd.DataFrame:
     """The cell that each row of images is from."""
-    return pd.DataFrame({"method": cell.method, "seed": cell.record["seed"], "cell": cell.folder.name, **rows})
+    return pd.DataFrame({"method": cell.method, "seed": cell.record["seed"], "cell": cell.name, **rows})
 
 
 def _drawing(scene: Scene, kind: str, cell: CurrentCell, figure: Figure, what: str, data: pd.DataFrame) -> Drawing:

@@ -80,7 +80,7 @@ def matrices(scene: Scene) -> pd.DataFrame:
         if len(visits) > 1:
             order = {name: position for position, name in enumerate(cell.distributions)}
             first = {name: next(t for t, visit in enumerate(visits) if name in visit) for name in order}
-            own = values[values["cell"] == cell.folder.name]
+            own = values[values["cell"] == cell.name]
             places = own["distribution"].map(order)
             tables.append(own.assign(position=places, first=own["distribution"].map(first)))
     columns = ["method", "seed", "interval", "position", "distribution", "first", "value"]
