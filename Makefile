@@ -5,7 +5,7 @@ PYTHONS ?= python3.11 python3.12 python3.13
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install leaderboard test test-all check docs benchmark
+.PHONY: install leaderboard test test-all faults check docs benchmark
 
 install: $(VENV)/installed
 
@@ -36,6 +36,11 @@ test-all:
 		$(MAKE) test PYTHON="$$python" VENV=.venv-$$name || failed="$$failed $$python"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "test-all: failed on$$failed"; exit 1; fi
+
+# The owner of a cell stopped at each of its changes in the store, superseded and woken up; `test` takes one in 17.
+faults: install
+	OMP_NUM_THREADS=1 $(BIN)/python -W ignore -m tests.stopped --method naive:width=2 --method generative-replay:width=2 \
+		--method ewc:width=2 --method growing-mixture:width=2
 
 # Types are checked on the installed files: type checkers don't see through the editable installation's folder mapping.
 check: install
