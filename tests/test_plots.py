@@ -29,6 +29,7 @@ from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.discovery.index_entry import IndexEntry
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.files import digest
+from lifegen.benchmark.reading.current import current_of
 from lifegen.benchmark.reporting.figures.comparisons import _on_front
 from lifegen.benchmark.reporting.figures.drawing import Drawing, Scene
 from lifegen.benchmark.reporting.figures.grids import image_rows, spread, style_panels
@@ -532,6 +533,24 @@ def test_pictures_are_missed_in_a_line_for_each_reason(store):
         "split-x: no pictures of split-x-batch-0 and 1 more: pictures.npz is missing",
         "split-x: no pictures of split-x-good-0: pictures.npz can't be read: it isn't a regular file",
     ]
+
+
+def test_rows_are_missed_only_by_figures_that_need_them(store):
+    """Cells of a run have their numbers in their records."""
+    versions = {name: entry.version for name, entry in describe("metric").items() if entry.facts.get("derived")}
+    for cell in current_of(store).cells:
+        write_record(cell.folder, cell.record | {"metrics": versions, "numbers": cell.numbers})
+    damaged = store.cell("split-x-good-0").folder / "metrics.jsonl"
+    damaged.write_bytes(damaged.read_bytes().replace(b"1", b"2"))
+    notes: list[str] = []
+    (final,) = drawings(store, ["final"], note=notes.append)
+    assert final.data[final.data["method"] == "good"]["n"].max() == 3
+    assert notes == []
+    (matrix,) = drawings(store, ["matrix"], note=notes.append)
+    assert matrix.data[matrix.data["method"] == "good"]["n"].max() == 2
+    assert len(notes) == 1
+    assert notes[0].startswith("split-x: no rows of split-x-good-0: ")
+    assert "its content has changed since it was written" in notes[0]
 
 
 def test_the_command_draws_without_torch_or_pyplot_whatever_the_backend_and_the_pictures(store, tmp_path):

@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.measuring.rows import Row, kept_rows
+from lifegen.benchmark.store.measured import _read_fast, read_rows
 from lifegen.benchmark.store.row_check import odd_row
 
 NAMES = ("dark", "bright")
@@ -107,3 +111,53 @@ def test_a_stored_row_that_is_odd_is_said_to_be_so_and_why():
         problem = odd_row([whole, whole | change], [["a"], ["b"]])
         assert str(problem).startswith(f"row 2 isn't a measurement of this cell: {why}")
     assert "it lacks one of" in str(odd_row([{"interval": 0}], [["a"]]))
+
+
+VISITS = [["dark"], ["bright"]]
+ANYTHING = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.just([1]), st.just({"a": 1})
+)
+ROW = st.fixed_dictionaries(
+    {
+        "interval": st.sampled_from([0, 1]),
+        "distribution": st.sampled_from([None, *NAMES]),
+        "step": st.one_of(st.none(), st.integers(0, 9)),
+        "metric": st.sampled_from(["negative_elbo", "step", "distribution", "é"]),
+        "value": st.one_of(st.integers(-9, 9), st.floats(-1e299, 1e299)),
+    }
+)
+
+
+@given(
+    rows=st.lists(ROW, max_size=9),
+    at=st.integers(0, 8),
+    key=st.sampled_from(["interval", "distribution", "step", "metric", "value", "more"]),
+    value=st.one_of(st.just("gone"), ANYTHING),
+)
+@example(rows=[{"interval": 0, "distribution": None, "step": None, "metric": "m", "value": 1}], at=0, key="step",
+         value="gone")  # fmt: skip
+def test_what_is_read_fast_is_what_is_read_with_care(rows, at, key, value):
+    """One row has another value, or lacks one."""
+    if rows and key in (changed := rows[at % len(rows)]) | {"more": 0}:
+        changed[key] = value
+        if value == "gone":
+            del changed[key]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    try:
+        expected = read_rows(content, VISITS, is_whole=False)
+    except (ValueError, RecursionError):
+        with pytest.raises(ValueError, match="."):
+            read_rows(content, VISITS, is_whole=True)
+    else:
+        assert read_rows(content, VISITS, is_whole=True).equals(expected)
+
+
+def test_rows_of_a_worker_are_read_fast():
+    rows = [
+        {"interval": i, "distribution": name, "step": step, "metric": "negative_elbo", "value": 1.5}
+        for i, (name, step) in product((0, 1), [("dark", None), ("bright", None), (None, None), (None, 3)])
+    ]
+    content = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    table = _read_fast(content, VISITS)
+    assert table is not None
+    assert table.to_pylist() == rows

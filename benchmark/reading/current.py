@@ -8,12 +8,13 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
+import pyarrow as pa
 
 from ..discovery.index import describe
 from ..errors import InputError, UnreadableError
-from ..measuring.derived import derive
+from ..measuring.derived import Derived, derive
 from ..store.cell_folder import StoredCell
+from ..store.measured import of_matrix, of_unions
 from ..store.plans import Plans, plans_of
 from ..store.record import Asked, DoneRecord, ExtensionMetric, Numbers, Status
 from ..store.staleness import installed_versions, older
@@ -89,15 +90,16 @@ class CurrentCell:
         Raises:
             InputError: its rows are needed and can't be read.
         """
-        return self._kept_numbers if self._kept_numbers is not None else self._from_rows[1]
+        return self._kept_numbers if self._kept_numbers is not None else self._made_numbers
 
-    def rows(self) -> pd.DataFrame:
-        """Return all of its rows, with those of derived metrics.
+    @cached_property
+    def rows(self) -> pa.Table:
+        """All of its rows, with those of derived metrics; columns as ``measured`` has them.
 
         Raises:
             InputError: the rows can't be read.
         """
-        return self._from_rows[0]
+        return pa.concat_tables([self._measured, pa.Table.from_pylist(self._derived.rows, self._measured.schema)])
 
     @property
     def has_kept_numbers(self) -> bool:
@@ -111,7 +113,7 @@ class CurrentCell:
         Raises:
             InputError: the rows can't be read.
         """
-        return self._from_rows[2]
+        return {**_load_derived_metrics(), **self._derived.problems}
 
     @cached_property
     def _kept_numbers(self) -> Numbers | None:
@@ -124,18 +126,22 @@ class CurrentCell:
         return {name: value for name, value in kept.items() if others.get(name, True)}
 
     @cached_property
-    def _from_rows(self) -> tuple[pd.DataFrame, Numbers, Mapping[str, str]]:
-        """The rows, the numbers that follow from them, and the problems of derived metrics."""
-        failed = _load_derived_metrics()
-        measured = self.stored.measured()
-        derived = derive(measured, self.facts.visits)
-        rows = [*measured, *derived.rows]
+    def _measured(self) -> pa.Table:
+        return self.stored.measured()
+
+    @cached_property
+    def _derived(self) -> Derived:
+        _load_derived_metrics()
+        return derive(of_matrix(self._measured), self.facts.visits)
+
+    @property
+    def _made_numbers(self) -> Numbers:
+        """The numbers that follow from its rows."""
         kept = self.facts.numbers or {}
         others = self.making.not_derivable(self.facts.metrics)
-        numbers = summarise(rows, self.making.over_intervals) | {
+        return summarise([*of_unions(self._measured), *self._derived.rows], self.making.over_intervals) | {
             name: kept[name] for name, is_newest in others.items() if is_newest and name in kept
         }
-        return pd.DataFrame(rows), numbers, {**failed, **derived.problems}
 
 
 def derived_problems(cells: Iterable[CurrentCell]) -> list[str]:
@@ -231,7 +237,7 @@ class Current:
                 for key, seeds in asked.items() if seeds != done[key]}  # fmt: skip
 
     def readable(self, read: Callable[[CurrentCell], object]) -> Current:
-        """Return this state without the cells that can't be read in a way, such as ``CurrentCell.rows``."""
+        """Return this state without the cells that can't be read in a way, such as ``lambda cell: cell.rows``."""
         kept, left_out = [], dict(self.left_out)
         for cell in self.cells:
             try:

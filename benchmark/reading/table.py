@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import warnings
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from ..errors import InputError, one_line
 from ..store.store import PUBLISHED
@@ -42,15 +43,16 @@ def load(path: Path | str, methods: Collection[str] | None = None) -> pd.DataFra
 
 def table(current: Current, methods: Collection[str] | None = None) -> pd.DataFrame:
     """Make the tidy table of a store, as :func:`load` returns it."""
-    current = current.readable(CurrentCell.rows)
+    current = current.readable(lambda cell: cell.rows)
     if damaged := current.damaged:
         name, why = next(iter(damaged.items()))
         how_many = "1 cell is" if len(damaged) == 1 else f"{len(damaged)} cells are"
         warnings.warn(f"{how_many} left out of the table, the first, {one_line(name)}: {one_line(why)}", stacklevel=2)
     cells = [cell for cell in current.cells if methods is None or cell.method in methods]
-    tables = []
-    for cell in cells:
-        identity = {
+    for problem in derived_problems(cells):
+        warnings.warn(one_line(problem), stacklevel=2)
+    identities = [
+        {
             "scenario": cell.scenario,
             "method": cell.method,
             "track": cell.facts.scenario.track,
@@ -59,12 +61,27 @@ def table(current: Current, methods: Collection[str] | None = None) -> pd.DataFr
             "seed": cell.seed,
             "cell": cell.name,
         }
-        tables.append(cell.rows().assign(**identity))
-    for problem in derived_problems(cells):
-        warnings.warn(one_line(problem), stacklevel=2)
-    if not tables:
-        return pd.DataFrame(columns=COLUMNS)
-    return pd.concat(tables, ignore_index=True)[COLUMNS]
+        for cell in cells
+    ]
+    return rows_of(cells, identities)[COLUMNS] if cells else pd.DataFrame(columns=COLUMNS)
+
+
+def rows_of(cells: Sequence[CurrentCell], identities: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """Put the rows of several cells below each other.
+
+    Args:
+        cells: the cells, at least one.
+        identities: more columns, the same in all rows of a cell, by cell.
+
+    Raises:
+        InputError: the rows of a cell can't be read.
+    """
+    tables = [cell.rows for cell in cells]
+    cell_of_row = np.repeat(np.arange(len(tables)), [len(table) for table in tables])
+    frame: pd.DataFrame = pa.concat_tables(tables).to_pandas()
+    for name in identities[0]:
+        frame[name] = pd.Series([identity[name] for identity in identities]).array.take(cell_of_row)
+    return frame
 
 
 def is_published(path: Path | str) -> bool:

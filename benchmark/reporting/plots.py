@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ..errors import InputError, unknown
-from ..reading.current import Current, CurrentCell, current_of
+from ..reading.current import Current, current_of
 from ..reading.scores import scores_of
 from ..store.store import Store
 from .figure_kinds import FIGURE_KINDS, FigureKind, figure_name
@@ -31,12 +31,12 @@ def drawings(
             that the store has the data for.
         style: one of ``style.STYLES``.
         scenario: the label of the only one to draw; figures of all scenarios together are then left out.
-        note: gets a line for each reason why figures lack a cell's pictures.
+        note: gets a line for each reason why figures lack a cell's rows or pictures.
 
     Raises:
         InputError: at once, if something doesn't exist; while drawing, if the store lacks the data of a wanted kind.
     """
-    current = current_of(source).readable(CurrentCell.rows)
+    current = current_of(source).readable(lambda cell: cell.numbers)
     names = list(dict.fromkeys(figure_name(name, current.metrics) for name in kinds))
     every = scenes(current, style_of(style))
     if not every:
@@ -121,7 +121,7 @@ def plot(
         InputError: as :func:`drawings` does; or the folder can't be written to.
     """
     files: list[Path] = []
-    current = current_of(store).readable(CurrentCell.rows)
+    current = current_of(store).readable(lambda cell: cell.numbers)
     for name, why in current.damaged.items():
         note(f"left out: {name}: {why}")
     for drawing in drawings(current, kinds, style, note=note):

@@ -15,7 +15,7 @@ from ..cells.suite import suites
 from ..errors import InputError
 from ..files import read
 from ..reading import provenance
-from ..reading.current import Current, CurrentCell, current_of
+from ..reading.current import Current, current_of
 from ..reading.leaderboard import leaderboard
 from ..reading.scores import FACTS, scores_of
 from ..reading.table import table
@@ -43,7 +43,7 @@ def publish(source: Store | Current, folder: Path) -> list[Path]:
     Raises:
         InputError: the store has nothing to show, or the folder holds something else or can't be written to.
     """
-    current = current_of(source).readable(CurrentCell.rows)
+    current = current_of(source).readable(lambda cell: cell.rows)
     scores = scores_of(current)
     board = leaderboard(scores)
     if unreadable := [name for name, why in current.damaged.items() if why.status == Status.UNREADABLE]:

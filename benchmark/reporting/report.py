@@ -55,7 +55,7 @@ def report(source: Store | Current, file: Path | None = None) -> Path:
     Raises:
         InputError: the store has no finished cell that can be read, or the file can't be written.
     """
-    current = current_of(source).readable(CurrentCell.rows)
+    current = current_of(source).readable(lambda cell: cell.rows)
     file = Path(file or current.store.path / "report.html")
     scores = scores_of(current)
     _check_writable(file)  # before the minutes that the figures take

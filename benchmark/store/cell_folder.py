@@ -21,14 +21,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..cells.cell import hash_of, identity_of
 from ..errors import InputError, UnreadableError
 from ..files import NotAFileError, digest, open_to_read, read
 from .lock import Owner, owner_of
 from .record import DoneRecord, Record, Status, is_sealed, read_record
-from .row_check import rows_problem
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SCHEMA = 3
 """Schema of records and stores. Schema 2 has unfinished cells in ``cells/NAME``. Schema 1 has no digests of rows and
@@ -230,12 +232,14 @@ class StoredCell:
         except (FileNotFoundError, NotADirectoryError):
             return -1
 
-    def measured(self) -> list[dict[str, Any]]:
-        """Read the measured rows of a cell that is done.
+    def measured(self) -> pa.Table:
+        """Read the measured rows of a cell that is done, with the columns of ``measured``.
 
         Raises:
             InputError: the file doesn't fit the record.
         """
+        from .measured import read_rows
+
         file = self.folder / "metrics.jsonl"
         try:
             facts = self.facts
@@ -244,11 +248,9 @@ class StoredCell:
             content = read(file)
             if facts.digest is not None and facts.digest != digest(content):
                 raise ValueError("its content has changed since it was written")
-            rows: list[dict[str, Any]] = json.loads(b"[" + b",".join(content.splitlines()) + b"]")
-            if len(rows) != facts.rows:
-                raise ValueError(f"it has {len(rows)} rows where {facts.rows} were written")
-            if problem := rows_problem(rows, facts.visits):
-                raise ValueError(problem)
+            if (lines := len(content.splitlines())) != facts.rows:
+                raise ValueError(f"it has {lines} rows where {facts.rows} were written")
+            rows = read_rows(content, facts.visits, is_whole=facts.digest is not None)
         except (FileNotFoundError, NotAFileError, ValueError, RecursionError) as error:
             raise InputError(
                 f"{file} can't be read ({error}); delete {self.folder} and run the command again"

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+LARGEST = 1e300
+"""A limit of values, which are then finite."""
+
 
 def odd_row(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str | None:
     """Describe the first row that can't be a measurement of a cell with these visits; None if there is none."""
@@ -28,6 +31,8 @@ def _row_problem(row: Any, intervals: int, distributions: Collection[str]) -> st
         return "its distribution isn't one of the cell's"
     if not (step is None or type(step) is int):
         return f"its step is a {type(step).__name__}, not a whole number"
+    if step is not None and abs(step) >= 2**63:
+        return "its step has more than 63 bits"
     if type(metric) is not str or not metric.isprintable():
         return "its metric isn't a name"
     if type(value) not in (int, float):
@@ -49,4 +54,4 @@ def rows_problem(rows: Sequence[Any], visits: Sequence[Collection[str]]) -> str 
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and abs(value) < 1e300  # false for NaN
+    return type(value) in (int, float) and abs(value) < LARGEST  # false for NaN

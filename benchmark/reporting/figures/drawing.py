@@ -24,6 +24,7 @@ from ...errors import InputError
 from ...reading.current import Current, CurrentCell
 from ...reading.metric_facts import MetricFacts, installed_metrics
 from ...reading.statistics import mean_interval
+from ...reading.table import rows_of
 from ...store.stored_pictures import stored_pictures
 from .style import Style, look
 
@@ -76,17 +77,28 @@ class Scene:
     """Facts about metrics."""
     _pictures: dict[str, dict[str, np.ndarray]] = field(default_factory=dict, init=False, repr=False, compare=False)
     """Pictures of the cells for which a figure has asked, by the cell's name."""
-    _without_pictures: dict[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Why pictures couldn't be used, by the name of the cell whose pictures a figure needed."""
+    _lacking: dict[tuple[str, str], list[str]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """The cells that a figure needed and couldn't use, by what it lacks and the reason."""
 
     @cached_property
     def rows(self) -> pd.DataFrame:
-        """Every measurement, a row each: method, seed, cell, interval, distribution, step, metric, value."""
+        """Every measurement, a row each: method, seed, cell, interval, distribution, step, metric, value.
+
+        A cell whose rows can't be read has none, which :attr:`notes` then say.
+        """
+        cells = []
+        for cell in self.cells:
+            try:
+                cell.rows  # noqa: B018  (it reads them)
+            except InputError as error:
+                self._lacking.setdefault(("rows", str(error)), []).append(cell.name)
+            else:
+                cells.append(cell)
         columns = ["method", "seed", "cell", "interval", "distribution", "step", "metric", "value"]
-        tables = [
-            cell.rows().assign(method=cell.method, seed=cell.record["seed"], cell=cell.name) for cell in self.cells
-        ]
-        return pd.concat(tables, ignore_index=True).reindex(columns=columns)
+        if not cells:
+            return pd.DataFrame(columns=columns)
+        names = [{"method": cell.method, "seed": cell.seed, "cell": cell.name} for cell in cells]
+        return rows_of(cells, names)[columns]
 
     @cached_property
     def unions(self) -> pd.DataFrame:
@@ -127,21 +139,18 @@ class Scene:
             try:
                 self._pictures[name] = stored_pictures(cell.stored, len(cell.distributions))
             except InputError as error:
-                self._without_pictures[name] = str(error)
+                self._lacking.setdefault(("pictures", str(error)), []).append(name)
                 self._pictures[name] = {}
         return self._pictures[name]
 
     @property
     def notes(self) -> list[str]:
-        """The cells that lacked pictures for the figures drawn so far, a line for each reason."""
-        by_reason: dict[str, list[str]] = {}
-        for name, reason in sorted(self._without_pictures.items()):
-            by_reason.setdefault(reason, []).append(name)
+        """The cells that lacked rows or pictures for the figures drawn so far, a line for each reason."""
         return [
-            f"{self.scenario}: no pictures of {names[0]}"
+            f"{self.scenario}: no {what} of {min(names)}"
             + (f" and {len(names) - 1} more" if len(names) > 1 else "")
             + f": {reason}"
-            for reason, names in by_reason.items()
+            for (what, reason), names in self._lacking.items()
         ]
 
     def axis_label(self, metric: str) -> str:

@@ -74,13 +74,14 @@ def matrices(scene: Scene) -> pd.DataFrame:
     in which it is met. Where seeds differ in this order, its place stands for its name.
     """
     values = scene.rows[(scene.rows["metric"] == "negative_elbo") & scene.rows["distribution"].notna()]
+    by_cell = dict(list(values.groupby("cell")))
     tables = []
     for cell in scene.cells:
         visits = cell.record["visits"]
         if len(visits) > 1:
             order = {name: position for position, name in enumerate(cell.distributions)}
             first = {name: next(t for t, visit in enumerate(visits) if name in visit) for name in order}
-            own = values[values["cell"] == cell.name]
+            own = by_cell.get(cell.name, values[:0])
             places = own["distribution"].map(order)
             tables.append(own.assign(position=places, first=own["distribution"].map(first)))
     columns = ["method", "seed", "interval", "position", "distribution", "first", "value"]

@@ -1,0 +1,89 @@
+"""Rows of finished cells as tables of Arrow: thousands of cells are read at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from io import BytesIO
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.json import ParseOptions, ReadOptions, read_json
+
+from .row_check import LARGEST, rows_problem
+
+COLUMNS = pa.schema(
+    {
+        "interval": pa.int64(),
+        "distribution": pa.string(),
+        "step": pa.int64(),
+        "metric": pa.string(),
+        "value": pa.float64(),
+    }
+)
+
+
+def read_rows(content: bytes, visits: Sequence[Collection[str]], is_whole: bool) -> pa.Table:
+    """Read the rows of a cell.
+
+    Args:
+        content: the file's content.
+        visits: the distributions of each of its intervals.
+        is_whole: whether a digest shows that a worker has written this content, so that Arrow may read it, which
+            takes some irregular lines that a worker never writes.
+
+    Returns:
+        the columns of :data:`COLUMNS`, a row each.
+
+    Raises:
+        ValueError: the content isn't the measurements of such a cell.
+    """
+    if is_whole and (table := _read_fast(content, visits)) is not None:
+        return table
+    rows: list[dict[str, Any]] = json.loads(b"[" + b",".join(content.splitlines()) + b"]")
+    if problem := rows_problem(rows, visits):
+        raise ValueError(problem)
+    plain = [{name: row[name] for name in COLUMNS.names} | {"value": float(row["value"])} for row in rows]
+    return pa.Table.from_pylist(plain, COLUMNS)
+
+
+def _read_fast(content: bytes, visits: Sequence[Collection[str]]) -> pa.Table | None:
+    """Read rows that are in order; None for others, in which the fault is then looked for."""
+    try:
+        reading = ReadOptions(use_threads=False, block_size=max(len(content), 1))
+        parsing = ParseOptions(explicit_schema=COLUMNS, unexpected_field_behavior="ignore")
+        table = read_json(BytesIO(content), reading, parsing)
+    except pa.ArrowInvalid:
+        return None
+    names = {name for visit in visits for name in visit}
+    numbers = pc.min_max(table["interval"]).as_py()
+    in_order = (
+        all(content.count(f'"{name}": '.encode()) == len(table) for name in ("distribution", "step"))
+        and not any(table[name].null_count for name in ("interval", "metric", "value"))
+        and numbers["min"] >= 0
+        and numbers["max"] < len(visits)
+        and all(metric.isprintable() for metric in table["metric"].unique().to_pylist())
+        and set(table["distribution"].unique().to_pylist()) <= {None, *names}
+        and pc.all(pc.less(pc.abs(table["value"]), LARGEST)).as_py()  # false for NaN
+        and pc.sum(_is_of_matrix(table)).as_py() in (0, len(visits) * len(names))
+    )
+    return table if in_order else None
+
+
+def of_matrix(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows of the matrix of negative ELBOs: those on one distribution after one interval."""
+    rows: list[dict[str, Any]] = table.filter(_is_of_matrix(table)).to_pylist()
+    return rows
+
+
+def _is_of_matrix(table: pa.Table) -> pa.ChunkedArray:
+    is_value = pc.and_(pc.is_valid(table["distribution"]), pc.is_null(table["step"]))
+    return pc.and_(pc.equal(table["metric"], "negative_elbo"), is_value)
+
+
+def of_unions(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the rows of a whole interval: those of no single distribution or step."""
+    whole = pc.and_(pc.is_null(table["distribution"]), pc.is_null(table["step"]))
+    rows: list[dict[str, Any]] = table.filter(whole).to_pylist()
+    return rows
