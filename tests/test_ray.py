@@ -20,6 +20,7 @@ from lifegen.benchmark.running import ray_files
 from lifegen.benchmark.running.executor import Event, Execution
 from lifegen.benchmark.running.ray import Request, run_on_ray
 from lifegen.benchmark.running.worker import run_cell
+from lifegen.benchmark.store.lock import CellUnreadableError, StoreGoneError
 from lifegen.benchmark.store.store import Store
 
 from .bad_methods import bad, meeting
@@ -179,6 +180,22 @@ def test_a_cell_that_another_process_runs_is_left_alone(cluster, tmp_path, monke
         with store.writing(cell.name, cell.record()):
             (event,) = run_on_ray([cell], store, Execution(tmp_path), share=share)
             assert event.kind == "busy"
+
+
+@pytest.mark.parametrize(
+    "error", [StoreGoneError("s was moved or deleted meanwhile"), CellUnreadableError("run.json can't be read now")]
+)
+def test_what_this_process_cannot_write_now_is_said_and_left_as_it_is(cluster, tmp_path, monkeypatch, error):
+    """The node sends the cell's files, and the store is gone, or can't be read."""
+
+    def holding(*_: object) -> None:
+        raise error
+
+    store = Store.create(tmp_path / "s")
+    monkeypatch.setattr(Store, "holding", holding)
+    (event,) = run_on_ray(tiny_cells("naive"), store, Execution(tmp_path), share="ray")
+    assert (event.kind, event.error) == ("failed", str(error))
+    assert store.cells() == []
 
 
 def test_an_interrupted_run_leaves_nothing_behind(cluster, tmp_path):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..cells.suite import suites
@@ -70,31 +72,43 @@ def publish(source: Store | Current, folder: Path) -> list[Path]:
             files += [new / "leaderboard.csv", new / FACTS]
             files[-2].write_text(tables.to_csv(board), encoding="utf-8")
             files[-1].write_text(tables.to_json(board, files=sorted(texts)), encoding="utf-8")
-            suite = provenance.suite_of(current)
-            figures = _figures(current, new / "figures", suite, several=len(scores.scenarios) > 1)
+            figures = _figures(current, new / "figures", several=len(scores.scenarios) > 1)
             files += [*figures, report(current, new / "report.html"), new / "README.md"]
-            pages = Environment(
-                loader=PackageLoader("lifegen.benchmark.reporting"),
-                undefined=StrictUndefined,
-                trim_blocks=True,
-                lstrip_blocks=True,
-            )
-            page = pages.get_template("published.md.j2").render(
-                title=tables.in_markdown(suite or current.store.path.resolve().name),
-                summary=suites()[suite].summary if suite else "",
-                commands=provenance.commands(current),
-                out=provenance.out(current),
-                leaderboard=tables.to_markdown(board),
-                circumstances=_circumstances(current),
-                versions={tables.in_markdown(part): number for part, number in provenance.versions(current).items()},
-                plugin_files=[tables.in_markdown(name) for name in sorted(texts)],
-                figures=[file.relative_to(new) for file in figures],
-            )
+            page = _page(current, board, sorted(texts), [file.relative_to(new) for file in figures])
             files[-1].write_text(page, encoding="utf-8")
             _put(new, folder, former)
     except OSError as error:
         raise InputError(f"{folder} can't be written to: {error.strerror or error}") from None
     return [folder / file.relative_to(new) for file in files]
+
+
+def _page(current: Current, board: pd.DataFrame, texts: Sequence[str], figures: Sequence[Path]) -> str:
+    """The text of README.md.
+
+    Args:
+        current: the store.
+        board: its leaderboard.
+        texts: the published files of extensions.
+        figures: the published figures, in the folder.
+    """
+    suite = provenance.suite_of(current)
+    pages = Environment(
+        loader=PackageLoader("lifegen.benchmark.reporting"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return pages.get_template("published.md.j2").render(
+        title=tables.in_markdown(suite or current.store.path.resolve().name),
+        summary=suites()[suite].summary if suite else "",
+        commands=provenance.commands(current),
+        out=provenance.out(current),
+        leaderboard=tables.to_markdown(board),
+        circumstances=_circumstances(current),
+        versions={tables.in_markdown(part): number for part, number in provenance.versions(current).items()},
+        plugin_files=[tables.in_markdown(name) for name in texts],
+        figures=figures,
+    )
 
 
 def _is_ours(folder: Path) -> bool:
@@ -162,8 +176,9 @@ def _tables(current: Current, folder: Path) -> list[Path]:
     return [parquet, csv]
 
 
-def _figures(current: Current, folder: Path, suite: str | None, several: bool) -> list[Path]:
+def _figures(current: Current, folder: Path, several: bool) -> list[Path]:
     """Draw the figures published for every store and those of the suite; several scenarios get a folder each."""
+    suite = provenance.suite_of(current)
     wanted = {"negative_elbo", *(kind for kind, facts in FIGURE_KINDS.items() if facts.is_published)}
     wanted |= {figure_name(figure, current.metrics) for figure in (suites()[suite].figures if suite else ())}
     files = []

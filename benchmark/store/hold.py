@@ -54,8 +54,7 @@ class Hold:
             self._place = os.open(self.folder, os.O_RDONLY)
             self.check()
         except BaseException as error:
-            with suppress(OSError):  # a slow process makes or takes a folder after another one has taken the cell
-                self.folder.rename(earlier) if earlier else self.folder.rmdir()
+            self._give_back(earlier)
             try:
                 if isinstance(error, FileNotFoundError):
                     self._explain()
@@ -85,6 +84,14 @@ class Hold:
             self.check()
             raise
 
+    def _give_back(self, earlier: Path | None) -> None:
+        """Undo the making of the folder: a slow process makes or takes it after another one has taken the cell."""
+        with suppress(OSError):
+            if earlier is None:
+                self.folder.rmdir()
+            else:
+                self.folder.rename(earlier)
+
     def _explain(self) -> NoReturn:
         """Raise the reason why the folder isn't there."""
         if not _is_at(self._store_place, self._store):
@@ -102,16 +109,16 @@ class Hold:
         place = self._store / "cells" / self.name
         try:
             self.folder.rename(place)
-        except FileNotFoundError:
-            if (
-                StoredCell(place).status != Status.DONE
-            ):  # a network's file system may repeat a call that was carried out
-                self._explain()
-        except OSError:
-            if StoredCell(place).status == Status.DONE:
+        except OSError as error:
+            there = StoredCell(place).status == Status.DONE
+            if isinstance(error, FileNotFoundError):
+                if not there:  # else the call may have been carried out and repeated, by a network's file system
+                    self._explain()
+            elif there:
                 shutil.rmtree(self.folder, ignore_errors=True)
                 raise CellDoneError(self.name) from None
-            return  # readers find it where it is
+            else:
+                return  # readers find the result where it is
         self.folder = place
         for left in folders_of(place.parent, self.name):
             if left != place:  # it is of a process that lost the cell

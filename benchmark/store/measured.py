@@ -41,7 +41,10 @@ def read_rows(content: bytes, visits: Sequence[Collection[str]], is_whole: bool)
     """
     if is_whole and (table := _read_fast(content, visits)) is not None:
         return table
-    rows: list[dict[str, Any]] = json.loads(b"[" + b",".join(content.splitlines()) + b"]")
+    lines = content.splitlines()
+    rows: list[dict[str, Any]] = json.loads(b"[" + b",".join(lines) + b"]")
+    if len(rows) != len(lines):
+        raise ValueError(f"it has {len(rows)} rows in {len(lines)} lines")
     if problem := rows_problem(rows, visits):
         raise ValueError(problem)
     plain = [{name: row[name] for name in COLUMNS.names} | {"value": float(row["value"])} for row in rows]
