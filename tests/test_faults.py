@@ -645,7 +645,7 @@ def test_no_order_of_two_writers_steps_mixes_their_rows(tmp_path_factory, steps)
             writers.pop(who, None)
         stored = store.cell(ONE.name)
         if result or stored.status == "done":
-            measured = stored.measured()
+            measured = stored.measured().to_pylist()
             assert len({row["value"] for row in measured}) <= 1
             result = result or measured
             assert measured == result
@@ -774,7 +774,7 @@ def test_stores_of_older_versions_are_read(schema, tmp_path):
     assert {one.name: one.status for one in store.cells()} == expected["status"]
     done = store.cell(next(name for name, status in expected["status"].items() if status == "done"))
     assert numbers_of(store, done.name)["negative_elbo"] == pytest.approx(expected["negative_elbo"], rel=1e-12)
-    assert sum(row["metric"] == "negative_elbo" for row in done.measured()) == expected["rows"]
+    assert sum(row["metric"] == "negative_elbo" for row in done.measured().to_pylist()) == expected["rows"]
 
 
 @pytest.mark.parametrize("schema", [1, 2])

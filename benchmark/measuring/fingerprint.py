@@ -306,8 +306,15 @@ def _checksum(tensor: Tensor) -> Hashable:
     facts = tensor.dtype, tuple(tensor.shape), str(tensor.device)
     if tensor.layout is not torch.strided or tensor.is_meta or not tensor.numel():
         return facts
-    tensor = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    return zlib.crc32(tensor.view(-1).view(torch.uint8).numpy().data), *facts
+    return zlib.crc32(bytes_of(tensor.detach().cpu().resolve_conj().resolve_neg())), *facts
+
+
+def bytes_of(tensor: Tensor) -> memoryview:
+    """The bytes of a tensor's values, on the CPU, in order."""
+    # A tensor of at most one value counts as contiguous, whatever its strides are.
+    flat = tensor.contiguous().as_strided((tensor.numel(),), (1,))
+    data: memoryview = flat.view(torch.uint8).numpy().data
+    return data
 
 
 def _state(generator: Any) -> Hashable:

@@ -34,6 +34,7 @@ from ..contracts.registry import METHODS
 from ..contracts.stream import TensorImages, avalanche_dataset
 from ..errors import InputError
 from ..files import NotAFileError, read, write_atomically
+from ..measuring.fingerprint import bytes_of
 
 FORMAT = 2
 """Raised when classes move: a state names them by their modules."""
@@ -150,8 +151,7 @@ def _digest(text: str, tensors: Mapping[str, Tensor]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
-        if tensor.numel():  # an empty tensor's strides may allow no view
-            digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+        digest.update(bytes_of(tensor))
     return digest.hexdigest()
 
 

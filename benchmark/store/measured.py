@@ -69,7 +69,7 @@ def _read_fast(content: bytes, visits: Sequence[Collection[str]]) -> pa.Table | 
         and all(metric.isprintable() for metric in table["metric"].unique().to_pylist())
         and set(table["distribution"].unique().to_pylist()) <= {None, *names}
         and pc.all(pc.less(pc.abs(table["value"]), LARGEST)).as_py()  # false for NaN
-        and pc.sum(_is_of_matrix(table)).as_py() in (0, len(visits) * len(names))
+        and _values_of_matrix(table) in (0, len(visits) * len(names))
     )
     return table if in_order else None
 
@@ -83,6 +83,12 @@ def of_matrix(table: pa.Table) -> list[dict[str, Any]]:
 def _is_of_matrix(table: pa.Table) -> pa.ChunkedArray:
     is_value = pc.and_(pc.is_valid(table["distribution"]), pc.is_null(table["step"]))
     return pc.and_(pc.equal(table["metric"], "negative_elbo"), is_value)
+
+
+def _values_of_matrix(table: pa.Table) -> int:
+    """Count the values of the matrix; one that stands in several rows counts once."""
+    places = table.select(["interval", "distribution"]).filter(_is_of_matrix(table))
+    return len(places.group_by(places.column_names, use_threads=False).aggregate([]))
 
 
 def of_unions(table: pa.Table) -> list[dict[str, Any]]:

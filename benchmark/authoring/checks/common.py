@@ -13,6 +13,7 @@ from ...contracts.images import Images
 from ...contracts.stream import Parts, ScenarioConfig, Stream, make_stream
 from ...discovery.index import describe_one
 from ...measuring.evaluator import Evaluator
+from ...measuring.fingerprint import bytes_of
 from ...seeds import Seeds
 from ...training.method import Method
 from ...training.template import GenerativeTemplate
@@ -61,7 +62,7 @@ def digest(*tensors: Tensor) -> bytes:
     content = blake2b(digest_size=16)
     for tensor in tensors:
         content.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        content.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        content.update(bytes_of(tensor.detach().cpu()))
     return content.digest()
 
 
