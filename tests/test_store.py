@@ -26,6 +26,7 @@ from lifegen.benchmark.reading.metric_facts import installed_metrics
 from lifegen.benchmark.reading.scores import scores_of
 from lifegen.benchmark.reading.summary import registered_summary, summarise
 from lifegen.benchmark.reading.table import COLUMNS
+from lifegen.benchmark.store.lock import CellUnreadableError
 from lifegen.benchmark.store.store import CellBusyError, CellDoneError, Store, write_atomically
 
 from .faults import start
@@ -393,3 +394,17 @@ def test_numbers_are_the_last_the_sum_or_the_most_over_intervals():
     assert summarise(rows, {name: facts.over_intervals for name, facts in installed_metrics().items()}) == {
         "real_samples": 6.0, "peak_memory_mb": 3.0, "divergence": 1.0, "code_retention": None,
     }  # fmt: skip
+
+
+def test_an_unfinished_cell_that_this_user_cannot_write_to_is_left_as_it_is(tmp_path):
+    store = Store.create(tmp_path / "s")
+    with store.writing("cell", {}):
+        pass
+    before = [file.name for file in (store.path / "cells").iterdir()]
+    with (
+        mock.patch("os.access", return_value=False),
+        pytest.raises(CellUnreadableError, match="another user's, and this one can't write to it"),
+        store.writing("cell", {}),
+    ):
+        pass
+    assert [file.name for file in (store.path / "cells").iterdir()] == before

@@ -48,7 +48,7 @@ def gone(place: Path) -> StoreGoneError:
 
 
 class CellUnreadableError(OSError):
-    """The cell can't be read now, though it may be whole."""
+    """The cell can't be read now, or not be written to, though it may be whole."""
 
 
 class Owner(NamedTuple):

@@ -174,15 +174,16 @@ class Store:
                     raise CellUnreadableError(f"{earlier.folder}: {earlier.reason}")
                 if earlier.status == Status.INCOMPATIBLE:
                     raise InputError(f"{earlier.folder}: {earlier.reason}")
-                if earlier.status in (Status.DAMAGED, Status.FOREIGN):
-                    self._set_aside(earlier, earlier.reason)
-                elif earlier.status == Status.DONE:
-                    why = outdated(earlier.facts) if earlier.facts else ""
-                    if not why:
+                why = earlier.reason if earlier.status in (Status.DAMAGED, Status.FOREIGN) else ""
+                if earlier.status == Status.DONE:
+                    if not (old := outdated(earlier.facts) if earlier.facts else ""):
                         raise CellDoneError(name)
-                    self._set_aside(earlier, f"stale: its {why}")
-                else:
+                    why = f"stale: its {old}"
+                if not os.access(earlier.folder, os.W_OK):
+                    raise CellUnreadableError(f"{earlier.folder} is another user's, and this one can't write to it")
+                if not why:
                     break
+                self._set_aside(earlier, why)
             with closing(Hold(self.path, name, lease, earlier.folder if earlier else None)) as hold, hold.checking():
                 yield hold
 
