@@ -1,10 +1,10 @@
-"""Owners of a cell that are stopped at each of their changes in the store, superseded, and woken up.
+"""Owners of a cell that are stopped at each of their calls that touch the store, superseded, and woken up.
 
     python -m tests.stopped --method naive:width=2 [--method ...] [--every 1]
 
-For each change it does two trials. In the first one the successor finishes the cell before the owner wakes up; in the
-second one it is stopped itself, and both wake up in turn. It prints each trial that lost or changed something, and ends
-with their number.
+The cell is new, interrupted by a kill, or damaged. For each touch there are three trials: the successor finishes the
+cell before the owner wakes up; or is stopped itself, and both wake up in turn; or the cell is marked as failed by the
+process that had started the owner. It prints each trial that lost or changed something, and ends with their number.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import traceback
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -42,16 +43,24 @@ def compiled(folder: Path) -> Path | None:
     return library
 
 
-def begin(one: Cell, store: Path, at: int = 0) -> int:
-    """Run a cell in a fork of this process, which stops before its n-th change in the store; returns its number."""
+def begin(one: Cell, store: Path, at: int = 0, fails: bool = False) -> int:
+    """Run a cell in a fork of this process, or mark it as failed; it stops before its n-th touch of the store.
+
+    Returns:
+        the fork's number.
+    """
     if process := os.fork():
         return process
     status = RAISED
     try:
         library = ctypes.CDLL(os.environ["LD_PRELOAD"])
         library.stopping_arm(os.fsencode(store), ctypes.c_long(at))
-        status = {"done": DONE, "failed": FAILED, "busy": BUSY}[run_cell(one, store, store.parent, "cpu")]
-        store.with_suffix(".changes").write_text(str(library.stopping_seen()))
+        if fails:
+            Store(store).fail(one.name, one.record(), "it was stopped for too long")
+            status = DONE
+        else:
+            status = {"done": DONE, "failed": FAILED, "busy": BUSY}[run_cell(one, store, store.parent, "cpu")]
+        store.with_suffix(".touches").write_text(str(library.stopping_seen()))
     except BaseException:
         traceback.print_exc()
     finally:
@@ -70,33 +79,48 @@ def wake(process: int) -> int | None:
 
 
 class Trials:
-    """Trials with one cell."""
+    """Trials with one cell that begins in one state."""
 
-    def __init__(self, one: Cell, folder: Path) -> None:
+    def __init__(self, one: Cell, folder: Path, state: str) -> None:
         self.one = one
+        self.state = state
         self.folder = folder
-        folder.mkdir()
-        store = Store.create(folder / "whole")
-        assert ended(begin(one, store.path)) == DONE
-        self.changes = int(store.path.with_suffix(".changes").read_text())
-        self.expected = outcome(store, one)
+        folder.mkdir(parents=True)
+        whole = Store.create(folder / "whole")
+        assert ended(begin(one, whole.path)) == DONE
+        self.expected = outcome(whole, one)
+        self.before = Store.create(folder / "before")
+        if state == "interrupted":
+            middle = int(whole.path.with_suffix(".touches").read_text()) * 2 // 3
+            process = begin(one, self.before.path, middle)
+            assert ended(process) is None
+            os.kill(process, signal.SIGKILL)
+            ended(process)
+            assert self.before.cell(one.name).intervals_done()
+        elif state == "damaged":
+            shutil.copytree(whole.path, self.before.path, dirs_exist_ok=True)
+            (self.before.cell(one.name).folder / "metrics.jsonl").write_bytes(b"torn")
+        undisturbed = self._copy("undisturbed")
+        assert ended(begin(one, undisturbed.path)) == DONE
+        self.touches = int(undisturbed.path.with_suffix(".touches").read_text())
 
-    def lost(self, at: int, then: int = 0) -> list[str]:
-        """What goes wrong if the cell's owner is stopped before one change, and its successor before another one."""
-        store = Store.create(self.folder / f"{at}-{then}")
+    def lost(self, at: int, then: int = 0, fails: bool = False) -> list[str]:
+        """What goes wrong if the cell's owner is stopped before one touch, and its successor before another one, or
+        marks it as failed."""
+        store = self._copy(f"{at}-{then}-{fails}")
         processes = [begin(self.one, store.path, at)]
-        if ended(processes[0]) is not None:
-            return [f"there is no change {at}"]
+        if (code := ended(processes[0])) is not None:
+            return [f"{self.one} has no touch {at}: it ends with {code}"]
         self._run_out(store)
-        processes.append(begin(self.one, store.path, then))
+        processes.append(begin(self.one, store.path, then, fails))
         wrong = []
         if (code := ended(processes[1])) not in (DONE, None):
             wrong.append(f"the successor ends with {code}")
-        finished = self._result(store) if code == DONE else None
+        finished = self._result(store) if code == DONE and not fails else None
         for process in processes if code is None else processes[:1]:
             if (code := wake(process)) not in (DONE, BUSY):
                 wrong.append(f"woken up, it ends with {code}")
-            finished = finished or (self._result(store) if code == DONE else None)
+            finished = finished or (self._result(store) if code == DONE and not fails else None)
         self._run_out(store)
         if ended(begin(self.one, store.path)) != DONE:
             wrong.append("the last one doesn't finish it")
@@ -110,7 +134,14 @@ class Trials:
         if (there := sorted(os.listdir(store.path / "cells"))) != [self.one.name]:
             wrong.append(f"there is {there}")
         shutil.rmtree(store.path)
-        return [f"{self.one} stopped at {at} of {self.changes}, {then}: {what}" for what in wrong]
+        return [f"{self} stopped at {at}, {then}, {fails}: {what}" for what in wrong]
+
+    def __str__(self) -> str:
+        return f"{self.one.method.label}, {self.state}: {self.touches} touches"
+
+    def _copy(self, name: str) -> Store:
+        shutil.copytree(self.before.path, self.folder / name)
+        return Store(self.folder / name)
 
     def _run_out(self, store: Store) -> None:
         """The lease runs out."""
@@ -134,15 +165,15 @@ def main() -> None:
             again = [sys.executable, "-W", "ignore", "-m", __spec__.name, *sys.argv[1:]]
             sys.exit(subprocess.run(again, env=os.environ | {"LD_PRELOAD": str(library)}, check=False).returncode)
         wrong, tried = [], 0
-        for number, method in enumerate(options.method):
-            trials = Trials(cell(method, STREAM), Path(folder) / str(number))
-            for at in range(1 + number % options.every, trials.changes + 1, options.every):
-                for then in (0, 1 + 7 * at % trials.changes):
-                    found = trials.lost(at, then)
+        for number, (method, state) in enumerate(product(options.method, ("new", "interrupted", "damaged"))):
+            trials = Trials(cell(method, STREAM), Path(folder) / str(number), state)
+            for at in range(1 + 37 * number % options.every, trials.touches + 1, options.every):
+                for then, fails in ((0, False), (1 + 7 * at % trials.touches, False), (0, True)):
+                    found = trials.lost(at, then, fails)
                     print(*found, sep="\n", end="\n" if found else "", flush=True)
                     wrong += found
                     tried += 1
-            print(f"{method}: {trials.changes} changes")
+            print(trials, flush=True)
         print(f"{tried} trials, {len(wrong)} losses")
     sys.exit(bool(wrong))
 

@@ -1,7 +1,8 @@
 /* A library to be preloaded: it stops its process (SIGSTOP) before the n-th call of the main thread that changes
-   something in a folder, as a suspended laptop or a file server that hangs would. */
+   something in a folder or looks for it, as a suspended laptop or a file server that hangs would. */
 
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -25,7 +26,7 @@ void stopping_arm(const char *folder, long at)
 
 long stopping_seen(void) { return seen; }
 
-static void change(const char *path)
+static void touch(const char *path)
 {
     if (!*root || strncmp(path, root, strlen(root)) || syscall(SYS_gettid) != getpid())
         return;
@@ -33,23 +34,23 @@ static void change(const char *path)
         kill(getpid(), SIGSTOP);
 }
 
-static void change_of(int descriptor)
+static void touch_of(int descriptor)
 {
     char link[64], path[4096];
     snprintf(link, sizeof link, "/proc/self/fd/%d", descriptor);
     ssize_t length = readlink(link, path, sizeof path - 1);
     if (length > 0) {
         path[length] = 0;
-        change(path);
+        touch(path);
     }
 }
 
-static void change_at(int folder, const char *path)
+static void touch_at(int folder, const char *path)
 {
     if (*path == '/' || folder == AT_FDCWD)
-        change(path);
+        touch(path);
     else
-        change_of(folder);
+        touch_of(folder);
 }
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
@@ -61,19 +62,36 @@ static void change_at(int folder, const char *path)
         va_start(rest, flags);                                                                                         \
         mode_t mode = va_arg(rest, mode_t);                                                                            \
         va_end(rest);                                                                                                  \
-        if (flags & (O_WRONLY | O_RDWR | O_CREAT))                                                                     \
-            change(path);                                                                                              \
+        touch(path);                                                                                                   \
         return REAL(name)(path, flags, mode);                                                                          \
     }
 OPEN(open)
 OPEN(open64)
 
-int rename(const char *from, const char *to) { change(from); return REAL(rename)(from, to); }
-int link(const char *from, const char *to) { change(to); return REAL(link)(from, to); }
-int mkdir(const char *path, mode_t mode) { change(path); return REAL(mkdir)(path, mode); }
-int rmdir(const char *path) { change(path); return REAL(rmdir)(path); }
-int unlink(const char *path) { change(path); return REAL(unlink)(path); }
-int unlinkat(int folder, const char *path, int flags) { change_at(folder, path); return REAL(unlinkat)(folder, path, flags); }
-int fsync(int descriptor) { change_of(descriptor); return REAL(fsync)(descriptor); }
-int ftruncate(int descriptor, off_t length) { change_of(descriptor); return REAL(ftruncate)(descriptor, length); }
-ssize_t write(int descriptor, const void *bytes, size_t count) { change_of(descriptor); return REAL(write)(descriptor, bytes, count); }
+#define LOOK(name, type)                                                                                               \
+    int name(const char *path, type *found) { touch(path); return REAL(name)(path, found); }
+LOOK(stat, struct stat)
+LOOK(lstat, struct stat)
+LOOK(stat64, struct stat64)
+LOOK(lstat64, struct stat64)
+
+#define LOOK_AT(name, type)                                                                                            \
+    int name(int folder, const char *path, type *found, int flags)                                                     \
+    {                                                                                                                  \
+        touch_at(folder, path);                                                                                        \
+        return REAL(name)(folder, path, found, flags);                                                                 \
+    }
+LOOK_AT(fstatat, struct stat)
+LOOK_AT(fstatat64, struct stat64)
+
+DIR *opendir(const char *path) { touch(path); return REAL(opendir)(path); }
+int access(const char *path, int mode) { touch(path); return REAL(access)(path, mode); }
+int rename(const char *from, const char *to) { touch(from); return REAL(rename)(from, to); }
+int link(const char *from, const char *to) { touch(to); return REAL(link)(from, to); }
+int mkdir(const char *path, mode_t mode) { touch(path); return REAL(mkdir)(path, mode); }
+int rmdir(const char *path) { touch(path); return REAL(rmdir)(path); }
+int unlink(const char *path) { touch(path); return REAL(unlink)(path); }
+int unlinkat(int folder, const char *path, int flags) { touch_at(folder, path); return REAL(unlinkat)(folder, path, flags); }
+int fsync(int descriptor) { touch_of(descriptor); return REAL(fsync)(descriptor); }
+int ftruncate(int descriptor, off_t length) { touch_of(descriptor); return REAL(ftruncate)(descriptor, length); }
+ssize_t write(int descriptor, const void *bytes, size_t count) { touch_of(descriptor); return REAL(write)(descriptor, bytes, count); }

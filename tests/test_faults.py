@@ -324,17 +324,26 @@ def test_a_damaged_mark_of_a_store_is_named(stores, tmp_path):
         Store.open(store.path)
 
 
-def test_killed_while_setting_aside(stores, tmp_path):
-    """A damaged cell moves at once: all of it, or nothing."""
+@pytest.mark.parametrize("moves", [0, 1])
+def test_killed_while_setting_aside(stores, tmp_path, moves):
+    """A damaged cell moves at once, first into the folder of who takes it, then out of the way."""
     store = copy_of(stores["done"], tmp_path / "s")
     folder = store.cell(ONE.name).folder
     (folder / "metrics.jsonl").write_bytes(b"x")
-    with mock.patch.object(Path, "rename", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    left, rename = [None] * moves, Path.rename
+
+    def dying(self: Path, target: Path) -> Path:
+        if not left:
+            raise KeyboardInterrupt
+        left.pop()
+        return rename(self, target)
+
+    with mock.patch.object(Path, "rename", dying), pytest.raises(KeyboardInterrupt):
         run_cell(ONE, store.path, tmp_path, "cpu")
     assert store.cell(ONE.name).status == "damaged"
     assert run_cell(ONE, store.path, tmp_path, "cpu") == "done"
     kept = sorted(file.name for file in (store.path / "set-aside").rglob("*") if file.is_file())
-    assert kept == sorted(["why.txt", "why.txt", *(FILES["done"])])
+    assert kept == sorted([*["why.txt"] * (1 + moves), *(FILES["done"])])
     assert rows(store) == rows(stores["done"])
 
 

@@ -284,6 +284,7 @@ def worker(
     execution = Execution(data_folder(data_root), device, time_limit, keep, states)
     if todo:
         Local().prepare(todo, execution)
+        opened = Store.create(store)  # so that an earlier lifegen doesn't work in it any more
     with shown(todo) as show:
         events = Local().run(todo, opened, execution, show)
     unfinished = [event for event in events if event.kind == "failed" or (keys and event.kind != "done")]

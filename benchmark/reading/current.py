@@ -134,7 +134,7 @@ class CurrentCell:
         _load_derived_metrics()
         return derive(of_matrix(self._measured), self.facts.visits)
 
-    @property
+    @cached_property
     def _made_numbers(self) -> Numbers:
         """The numbers that follow from its rows."""
         kept = self.facts.numbers or {}
@@ -369,14 +369,14 @@ def _fullest(shown: _Shown, left_out: dict[str, LeftOut]) -> _Shown:
     """Keep one cell of each scenario, method and seed, with the most options and metrics; leave out the others."""
     fullest = {}
     for cell, facts in sorted(shown, key=lambda pair: _parts(pair[1])):
-        fullest[facts.scenario.label, facts.method_label, facts.seed] = cell.folder
-    folders = set(fullest.values())
+        fullest[facts.scenario.label, facts.method_label, facts.seed] = cell.name
+    names = set(fullest.values())
     for cell, _ in shown:
-        if cell.folder not in folders:
+        if cell.name not in names:
             left_out[cell.name] = LeftOut(
                 Status.STALE, "made before one of its options or metrics existed; the store has it with that as well"
             )
-    return [(cell, facts) for cell, facts in shown if cell.folder in folders]
+    return [(cell, facts) for cell, facts in shown if cell.name in names]
 
 
 def _parts(record: DoneRecord) -> int:

@@ -55,8 +55,11 @@ def missing(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> 
     """
     todo, left = [], []
     installed = installed_versions()
+    there = {stored.name: stored for stored in store.cells()}
     for cell in cells:
-        stored = store.cell(cell.name)
+        if (stored := there.get(cell.name)) is None:
+            todo.append(cell)
+            continue
         if stored.status == Status.INCOMPATIBLE:
             raise InputError(f"{stored.folder}: {stored.reason}; upgrade lifegen, or choose another --out")
         if stored.status == Status.UNREADABLE or (stored.status == Status.FAILED and not retry_failed):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
+from time import sleep
 
 from filelock import FileLock
 
@@ -28,6 +29,8 @@ from .executor import Event, Execution
 from .local import prepare, run
 
 _POLL_SECONDS = 0.3
+_MOST_LOOKS = 20
+"""Looks for a cell's folder, which may just be renamed."""
 
 Mark = tuple[int, int, int]
 """Numbers that change when a file does: its time, size and inode."""
@@ -101,12 +104,14 @@ def run_here(cell: Cell, order: Order, earlier: Mapping[str, bytes]) -> Iterator
         def news(event: Event, ignoring: Collection[str] = ()) -> News:
             if is_shared:
                 return News(event, {}, None)
-            while True:
+            for _ in range(_MOST_LOOKS):
                 folder, marks = store.cell(cell.name).folder, dict(sent)
                 changed, names = changes_in(folder, marks, ignoring), frozenset(files_in(folder))
                 if folder.exists():  # else it was renamed meanwhile
                     sent.update(marks)
                     return News(event, changed, names)
+                sleep(_POLL_SECONDS)
+            raise FileNotFoundError(f"{folder} isn't there any more")
 
         yield news(last := Event(cell, "started"))
         _have_data(order.streams, order.execution.data_root)

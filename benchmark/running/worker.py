@@ -33,6 +33,7 @@ from ..store.cell_writer import CellWriter
 from ..store.lock import CellBusyError, CellDoneError, StoreGoneError
 from ..store.record import Status
 from ..store.row_check import odd_row
+from ..store.staleness import outdated
 from ..store.store import Store
 from ..training.precision import products_in, resolve
 from .build import build_method, build_stream, data_of, find_device
@@ -98,7 +99,8 @@ def run_cell(
         except _OtherRunError as other:  # the state is deleted now, so this happens only once
             return _attempt(cell, store, data_root, device, keep_model, states, problem=str(other))
     except CellBusyError:  # whoever took the cell over may have finished it
-        return "done" if Store(store).cell(cell.name).status == Status.DONE else "busy"
+        stored = Store(store).cell(cell.name)
+        return "done" if stored.status == Status.DONE and stored.facts and not outdated(stored.facts) else "busy"
     except CellDoneError:
         return "done"
 
@@ -142,7 +144,7 @@ def _attempt(
         except _OtherRunError:
             (writer.folder / STATE).unlink()
             raise
-        except (CellBusyError, StoreGoneError):  # it is another process's, or elsewhere
+        except (CellBusyError, CellDoneError, StoreGoneError):  # it is another process's, or elsewhere
             raise
         except BaseException as error:  # even sys.exit in an extension ends only this cell
             with suppress(OSError):  # on a full disk the reason matters more
@@ -284,8 +286,8 @@ def _output_to(file: Path) -> Iterator[None]:
     """Send everything this process prints to a file, native libraries' output and crashes included."""
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = [os.dup(descriptor) for descriptor in (1, 2)]
     with file.open("a", encoding="utf-8") as log:
+        kept = [os.dup(descriptor) for descriptor in (1, 2)]
         for descriptor in (1, 2):
             os.dup2(log.fileno(), descriptor)
     try:

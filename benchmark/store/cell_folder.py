@@ -17,11 +17,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..cells.cell import hash_of, identity_of
 from ..errors import InputError, UnreadableError
@@ -45,10 +45,14 @@ _TAIL = 2**16
 """Bytes at a file's end with its last rows: watching a cell must not become slower as it grows."""
 
 
+_Seen = TypeVar("_Seen")
+
+
 class _Content(NamedTuple):
     """The content of run.json; all is empty if there is no such file."""
 
     text: str = ""
+    is_there: bool = False
     fault: str = ""
     """Why it is no text."""
     trouble: str = ""
@@ -69,7 +73,7 @@ class StoredCell:
 
     @property
     def folder(self) -> Path:
-        """The folder now: who finishes the cell renames it."""
+        """The folder now, for readers: who finishes the cell renames it."""
         result = self.found.with_name(self.name)
         return result if result != self.found and not self.found.exists() else self.found
 
@@ -99,9 +103,9 @@ class StoredCell:
     @cached_property
     def _content(self) -> _Content:
         try:
-            return _Content(read(self.folder / "run.json").decode())
-        except (FileNotFoundError, NotADirectoryError):
-            return _Content()
+            return _Content(self._bytes_of("run.json").decode(), is_there=True)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            return _Content(fault="it isn't a cell's record" if os.path.lexists(error.filename) else "")
         except NotAFileError as error:
             return _Content(fault=str(error.strerror))
         except OSError as error:
@@ -128,7 +132,7 @@ class StoredCell:
         if not record:
             if problem := self._content.fault:
                 return Status.DAMAGED, f"run.json can't be read: {problem}"
-            if os.path.lexists(self.folder / "run.json"):
+            if self._content.is_there:
                 return Status.DAMAGED, "run.json can't be read: it isn't a cell's record"
             if _NAME.fullmatch(self.name):
                 return Status.INTERRUPTED, "no interval is done"
@@ -184,11 +188,24 @@ class StoredCell:
             ValueError: it has changed since the cell was finished.
             OSError: it isn't there, or can't be read now.
         """
-        content = read(self.folder / name)
+        content = self._bytes_of(name)
         sealed = self.record.get("contents")
         if isinstance(sealed, Mapping) and sealed.get(name, own := digest(content)) != own:
             raise ValueError("it has changed since it was written")
         return content
+
+    def _bytes_of(self, name: str) -> bytes:
+        return self._look(lambda folder: read(folder / name))
+
+    def _look(self, look: Callable[[Path], _Seen]) -> _Seen:
+        """Look at something in the folder; once more if the folder was renamed meanwhile."""
+        folder = self.folder
+        try:
+            return look(folder)
+        except FileNotFoundError:
+            if self.folder == folder:
+                raise
+            return look(self.folder)
 
     def intervals_done(self) -> int:
         """Count the intervals measured so far. Safe while a worker writes."""
@@ -228,7 +245,7 @@ class StoredCell:
 
     def _size(self) -> int:
         try:
-            return (self.folder / "metrics.jsonl").stat().st_size
+            return self._look(lambda folder: (folder / "metrics.jsonl").stat().st_size)
         except (FileNotFoundError, NotADirectoryError):
             return -1
 
@@ -245,7 +262,7 @@ class StoredCell:
             facts = self.facts
             if not isinstance(facts, DoneRecord):
                 raise ValueError(f"the cell is {self.status}, not done")
-            content = read(file)
+            content = self._bytes_of("metrics.jsonl")
             if facts.digest is not None and facts.digest != digest(content):
                 raise ValueError("its content has changed since it was written")
             if (lines := len(content.splitlines())) != facts.rows:

@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from filelock import SoftFileLease
 
-from .cell_folder import StoredCell, folders_of
+from .cell_folder import OLD_LOCK, StoredCell, folders_of
 from .lock import CellBusyError, CellDoneError, gone
 from .record import Status
 
@@ -21,9 +21,10 @@ class Hold:
     """One process's right to write a cell, in a folder ``cells/NAME.TOKEN`` of its own.
 
     The lock alone can't protect a result: a process that sleeps for longer than its lease (stopped, on a suspended
-    laptop, on a file server that hangs) may wake up within a write. So no two processes ever write to one folder. Who
-    takes a cell over renames its folder, and the former owner's next change finds no folder. Who has finished renames
-    his own folder to ``cells/NAME``, which fails where there is a result already: the first one stays.
+    laptop, on a file server that hangs) may wake up within a write. So nobody writes in a folder that another process
+    may write in. Who takes a cell over renames its folder, and the former owner's next change finds no folder; only
+    then is it judged what is in it. Who has finished renames his own folder to ``cells/NAME``, which fails where there
+    is a result already: the first one stays.
     """
 
     def __init__(self, store: Path, name: str, lease: SoftFileLease, earlier: Path | None) -> None:
@@ -40,18 +41,21 @@ class Hold:
             StoreGoneError: the store isn't there.
         """
         self.name = name
+        self.is_begun = earlier is not None
         self.folder = store / "cells" / f"{name}.{secrets.token_hex(8)}"
         self._store = store
         self._lease = lease
-        # Open, so that no file system gives their numbers to others meanwhile.
-        self._store_place = os.open(store, os.O_RDONLY)
-        self._place: int | None = None
+        try:
+            self._place = os.open(store, os.O_RDONLY)  # open, so that no other folder gets its number meanwhile
+        except FileNotFoundError:
+            raise gone(store) from None
         try:
             if earlier is None:
                 self.folder.mkdir()
             else:
                 earlier.rename(self.folder)
-            self._place = os.open(self.folder, os.O_RDONLY)
+                with suppress(OSError):
+                    (self.folder / OLD_LOCK).unlink()
             self.check()
         except BaseException as error:
             self._give_back(earlier)
@@ -69,7 +73,7 @@ class Hold:
             CellBusyError: another process has taken the cell over.
             StoreGoneError: the store was moved or deleted.
         """
-        if self._place is None or not _is_at(self._place, self.folder):
+        if not os.path.lexists(self.folder):  # nobody else makes a folder of this name
             self._explain()
         if not self._lease.is_lock_held_by_us:
             raise CellBusyError(self.name)
@@ -84,20 +88,6 @@ class Hold:
             self.check()
             raise
 
-    def _give_back(self, earlier: Path | None) -> None:
-        """Undo the making of the folder: a slow process makes or takes it after another one has taken the cell."""
-        with suppress(OSError):
-            if earlier is None:
-                self.folder.rmdir()
-            else:
-                self.folder.rename(earlier)
-
-    def _explain(self) -> NoReturn:
-        """Raise the reason why the folder isn't there."""
-        if not _is_at(self._store_place, self._store):
-            raise gone(self._store)
-        raise CellBusyError(self.name)
-
     def commit(self) -> None:
         """Make the folder, whose cell is done, the cell's result.
 
@@ -107,6 +97,7 @@ class Hold:
             StoreGoneError: the store was moved or deleted.
         """
         place = self._store / "cells" / self.name
+        left = [one for one in folders_of(place.parent, self.name) if one not in (place, self.folder)]
         try:
             self.folder.rename(place)
         except OSError as error:
@@ -114,27 +105,38 @@ class Hold:
             if isinstance(error, FileNotFoundError):
                 if not there:  # else the call may have been carried out and repeated, by a network's file system
                     self._explain()
-            elif there:
-                shutil.rmtree(self.folder, ignore_errors=True)
+                return
+            if there:
+                self._remove(self.folder)
                 raise CellDoneError(self.name) from None
-            else:
-                return  # readers find the result where it is
+            return  # readers find the result where it is
         self.folder = place
-        for left in folders_of(place.parent, self.name):
-            if left != place:  # it is of a process that lost the cell
-                shutil.rmtree(left, ignore_errors=True)
+        for one in left:  # of processes that lost the cell
+            self._remove(one)
 
     def close(self) -> None:
         """End the writing."""
-        for descriptor in (self._store_place, self._place):
-            if descriptor is not None:
-                os.close(descriptor)
-        self._place = None
+        os.close(self._place)
 
+    def _give_back(self, earlier: Path | None) -> None:
+        """Undo the making of the folder: a slow process makes or takes it after another one has taken the cell."""
+        with suppress(OSError):
+            if earlier is None:
+                self.folder.rmdir()
+            else:
+                self.folder.rename(earlier)
 
-def _is_at(descriptor: int, folder: Path) -> bool:
-    """Whether an open folder is still at a path."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+    def _remove(self, folder: Path) -> None:
+        """Delete a folder that isn't needed. It is renamed first: nobody can take it over while it is deleted."""
+        place = self._store / f".left-{secrets.token_hex(8)}"
+        with suppress(OSError):
+            folder.rename(place)
+            shutil.rmtree(place, ignore_errors=True)
+
+    def _explain(self) -> NoReturn:
+        """Raise the reason why the folder isn't there."""
+        try:
+            is_there = os.path.samestat(os.fstat(self._place), os.stat(self._store))
+        except OSError:
+            is_there = False
+        raise CellBusyError(self.name) if is_there else gone(self._store)

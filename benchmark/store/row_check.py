@@ -31,7 +31,7 @@ def _row_problem(row: Any, intervals: int, distributions: Collection[str]) -> st
         return "its distribution isn't one of the cell's"
     if not (step is None or type(step) is int):
         return f"its step is a {type(step).__name__}, not a whole number"
-    if step is not None and abs(step) >= 2**63:
+    if step is not None and not -(2**63) <= step < 2**63:
         return "its step has more than 63 bits"
     if type(metric) is not str or not metric.isprintable():
         return "its metric isn't a name"

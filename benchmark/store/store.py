@@ -164,28 +164,34 @@ class Store:
     @contextmanager
     def holding(self, name: str) -> Iterator[Hold]:
         """Hold a cell for its writer, here or elsewhere; raises the errors of :meth:`writing`."""
-        place = self.path / "cells" / name
-        if os.path.lexists(place) and not place.is_dir():
-            with suppress(FileNotFoundError):  # another process was faster
-                place.rename(self._aside(name, "it isn't a folder") / name)
         with self._locked(name) as lease:
-            while earlier := self._begun(name):
-                if earlier.status == Status.UNREADABLE:
-                    raise CellUnreadableError(f"{earlier.folder}: {earlier.reason}")
-                if earlier.status == Status.INCOMPATIBLE:
-                    raise InputError(f"{earlier.folder}: {earlier.reason}")
-                why = earlier.reason if earlier.status in (Status.DAMAGED, Status.FOREIGN) else ""
-                if earlier.status == Status.DONE:
-                    if not (old := outdated(earlier.facts) if earlier.facts else ""):
-                        raise CellDoneError(name)
-                    why = f"stale: its {old}"
-                if not os.access(earlier.folder, os.W_OK):
-                    raise CellUnreadableError(f"{earlier.folder} is another user's, and this one can't write to it")
-                if not why:
-                    break
-                self._set_aside(earlier, why)
-            with closing(Hold(self.path, name, lease, earlier.folder if earlier else None)) as hold, hold.checking():
-                yield hold
+            while True:
+                earlier = self.cell(name)
+                _aside_because(earlier)  # raises if it isn't to be taken
+                if earlier.found.is_dir() and not os.access(earlier.found, os.W_OK):
+                    raise CellUnreadableError(f"{earlier.found} is another user's, and this one can't write to it")
+                with closing(self._taken(earlier, lease)) as hold, hold.checking():
+                    try:  # again: its former owner may have finished it just before
+                        why = _aside_because(StoredCell(hold.folder)) if hold.is_begun else ""
+                    except CellDoneError:
+                        hold.commit()
+                        raise
+                    if not why:
+                        yield hold
+                        return
+                    hold.folder.rename(self._aside(name, why) / name)
+
+    def _taken(self, cell: StoredCell, lease: SoftFileLease) -> Hold:
+        """Hold a cell as it was found.
+
+        Raises:
+            CellBusyError: another process was faster.
+            StoreGoneError: the store isn't there.
+        """
+        is_there = os.path.lexists(cell.found)
+        if not is_there and cell.found.name != cell.name:
+            raise CellBusyError(cell.name)
+        return Hold(self.path, cell.name, lease, cell.found if is_there else None)
 
     @contextmanager
     def _locked(self, name: str, patience: float = 0) -> Iterator[SoftFileLease]:
@@ -202,11 +208,6 @@ class Store:
                 raise CellBusyError(name)
             yield lease
 
-    def _begun(self, name: str) -> StoredCell | None:
-        """The cell, if it has a folder."""
-        cell = self.cell(name)
-        return cell if cell.folder.is_dir() else None
-
     def _make(self, folder: Path) -> None:
         """Make a folder of the store, but never the store.
 
@@ -217,24 +218,14 @@ class Store:
             raise gone(self.path)
         folder.mkdir(exist_ok=True)
 
-    def _set_aside(self, cell: StoredCell, why: str) -> None:
-        """Move a cell's folder to a place that isn't read.
-
-        Raises:
-            CellBusyError: meanwhile another process has put its result there.
-        """
-        place = self._aside(cell.name, why) / cell.found.name
-        cell.folder.rename(place)
-        if StoredCell(place).record != cell.record:
-            place.rename(cell.found)
-            raise CellBusyError(cell.name)
-
     def _aside(self, name: str, why: str) -> Path:
         """Make a new folder for what is set aside, with the reason in it."""
-        names = (self.path / "set-aside" / f"{name}--{i}" for i in count())
-        place = next(place for place in names if not place.exists())
-        self._make(place.parent)
-        place.mkdir(exist_ok=True)
+        self._make(self.path / "set-aside")
+        for i in count():
+            place = self.path / "set-aside" / f"{name}--{i}"
+            with suppress(FileExistsError):
+                place.mkdir()
+                break
         (place / "why.txt").write_text(f"{why}\n", encoding="utf-8")
         return place
 
@@ -244,15 +235,40 @@ class Store:
         Raises:
             StoreGoneError: the store isn't there.
         """
+        unfinished = (Status.FAILED, Status.RUNNING, Status.INTERRUPTED)  # RUNNING is due to this lock
         # A killed process exists until its parent has noticed.
-        with suppress(CellBusyError), self._locked(name, patience=5) as lease:
-            cell = self.cell(name)
-            # RUNNING is due to this lock.
-            if cell.status in (Status.FAILED, Status.RUNNING, Status.INTERRUPTED):
-                earlier = self._begun(name)
-                with closing(Hold(self.path, name, lease, earlier.folder if earlier else None)) as hold:
+        with suppress(CellBusyError, CellDoneError), self._locked(name, patience=5) as lease:
+            earlier = self.cell(name)
+            if earlier.status not in unfinished:
+                return
+            with closing(self._taken(earlier, lease)) as hold, hold.checking():
+                cell = StoredCell(hold.folder)
+                if cell.status == Status.DONE:  # after its process was last heard of
+                    hold.commit()
+                elif cell.status in unfinished:
                     failed = {**record, "schema": SCHEMA, **cell.record, "status": "failed", "error": error}
                     write_record(hold.folder, failed)
+
+
+def _aside_because(cell: StoredCell) -> str:
+    """Say why a cell's folder must be set aside before the cell is computed; empty if it can be continued or begun.
+
+    Raises:
+        CellDoneError: it is done.
+        CellUnreadableError: it can't be read now.
+        InputError: a newer lifegen has made it.
+    """
+    if cell.status == Status.UNREADABLE:
+        raise CellUnreadableError(f"{cell.folder}: {cell.reason}")
+    if cell.status == Status.INCOMPATIBLE:
+        raise InputError(f"{cell.folder}: {cell.reason}")
+    if os.path.lexists(cell.found) and not cell.found.is_dir():
+        return "it isn't a folder"
+    if cell.status == Status.DONE:
+        if not (old := outdated(cell.facts) if cell.facts else ""):
+            raise CellDoneError(cell.name)
+        return f"stale: its {old}"
+    return cell.reason if cell.status in (Status.DAMAGED, Status.FOREIGN) else ""
 
 
 def _best(cells: Sequence[StoredCell]) -> StoredCell:
