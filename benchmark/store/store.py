@@ -1,10 +1,10 @@
 """The store: a folder of cells, each with its record and its rows. Nothing is derived here.
 
-    STORE/lifegen.json     marks the folder as a store; schema version
-    STORE/cells/NAME/      one finished cell; see ``cell_folder``
-    STORE/cells/NAME.ID/   one that isn't finished; see ``hold``
-    STORE/plans/ID.json    a command and its cells
-    STORE/set-aside/       damaged or stale folders that made room for a cell, each with why.txt
+    STORE/lifegen.json       marks the folder as a store; schema version
+    STORE/cells/NAME/        one finished cell; see ``cell_folder``
+    STORE/cells/NAME.TOKEN/  one that isn't finished; see ``hold``
+    STORE/plans/ID.json      a command and its cells
+    STORE/set-aside/         damaged or stale folders that made room for a cell, each with why.txt
 
 Tables only have rows of cells whose status is "done". To merge stores, copy their folders.
 """
