@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -68,18 +69,20 @@ def _new(kind: Kind, name: str, package: bool) -> None:
 
 
 @click.command()
-@click.argument("thing", metavar="NAME|FILE[:CLASS]")
+@click.argument("thing", metavar="NAME|FILE[:CLASS]|FOLDER")
 @click.option("--data-root", type=click.Path(path_type=Path),
               help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
 def check(thing: str, data_root: Path | None) -> int:
-    """Check that a method, scenario or metric keeps its promises.
+    """Check that a method, scenario or metric keeps its promises, or results do.
 
     Name an installed extension, or a file: file.py checks everything that the file registers, file.py:Class one class.
-    Options follow as for `run`.
+    Options follow as for `run`. The folder of a store or of published results is read, and nothing is computed again.
     """
     from ..authoring.checks.check import findings, targets
+    from ..authoring.checks.results import check_results
     from ..environment import home_for_avalanche
     from ..processes import use_one_thread
+    from ..store.store import MARK
 
     use_one_thread()
     warnings.simplefilter("ignore")  # from libraries
@@ -87,11 +90,20 @@ def check(thing: str, data_root: Path | None) -> int:
         import avalanche.benchmarks  # noqa: F401  (later imports then find it loaded)
     began = perf_counter()
     counts: Counter[str] = Counter()
-    for description, options in targets(thing):
-        say(f"{description.kind} {description.name} ({description.origin})")
-        for finding in findings(description, options, data_root):
+
+    def show(found: Iterable[Finding]) -> None:
+        for finding in found:
             counts[finding.status] += 1
             say(_lines(finding))
+
+    folder = Path(thing)
+    if (folder / MARK).exists() or (folder.is_dir() and len(folder.parts) > 1):
+        say(f"results in {folder}")
+        show(check_results(folder, data_root))
+    else:
+        for description, options in targets(thing):
+            say(f"{description.kind} {description.name} ({description.origin})")
+            show(findings(description, options, data_root))
     words = ", ".join(
         f"{counts[status]} {status}" for status in ("kept", "broken", "note", "skipped") if counts[status]
     )

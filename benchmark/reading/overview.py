@@ -142,8 +142,12 @@ def _item(
 
 
 def size_of(cell: StoredCell) -> int:
-    """Add up the bytes of all files in a cell's folder."""
+    """Add up the bytes of all files of a cell."""
     total = 0
+    if cell.is_packed:
+        with suppress(OSError):
+            total = cell.found.stat().st_size
+        return total
     with suppress(OSError):  # the folder is gone, or can't be read
         for file in cell.folder.iterdir():
             with suppress(OSError):  # the file was a lock, or is being replaced

@@ -19,9 +19,9 @@ from .current import Current, current_of
 
 
 def suite_of(source: Current | Store) -> str | None:
-    """Return the suite whose cells are exactly the store's, if there is one."""
+    """Return the suite whose cells are exactly those stored and planned, if there is one."""
     current = current_of(source)
-    names = {cell.name for cell in current.stored}
+    names = {cell.name for cell in current.stored} | current.plans.newest().keys()
     return next((name for name in suites() if _suite_cells(name) == names), None)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from ..errors import InputError, one_line
-from ..store.store import PUBLISHED
+from ..store.store import MARK, PUBLISHED
 from .current import Current, CurrentCell, current_of, derived_problems
 
 COLUMNS = [
@@ -85,7 +85,8 @@ def rows_of(cells: Sequence[CurrentCell], identities: Sequence[Mapping[str, obje
 
 
 def is_published(path: Path | str) -> bool:
-    """Whether a path is a published folder's or table's, rather than a store's."""
+    """Whether a path is that of a published table, or of a folder that an earlier lifegen published, with a table and
+    without cells."""
     return _file_of(path).name.endswith((".parquet", ".csv", ".csv.gz"))
 
 
@@ -111,4 +112,4 @@ def published_table(path: Path | str, methods: Collection[str] | None = None) ->
 
 def _file_of(path: Path | str) -> Path:
     file = Path(path, PUBLISHED)
-    return file if os.path.exists(file) else Path(path)
+    return file if os.path.exists(file) and not os.path.exists(Path(path, MARK)) else Path(path)

@@ -1,11 +1,16 @@
-"""A store's results as a folder for others: tables, figures, report, and how to repeat them."""
+"""A store's results as a folder for others, which is a store itself: it grows by the cells of other stores.
+
+FOLDER/README.md             leaderboard, figures, commands, machines and versions
+FOLDER/leaderboard.csv       the leaderboard, numbers in full
+FOLDER/figures/              the figures of README.md
+FOLDER/measurements.parquet  every measurement, one a row, for those without lifegen
+FOLDER/lifegen.json, cells/, plans/   as in every store; the cells are packed
+"""
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,69 +22,153 @@ from ..cells.suite import suites
 from ..errors import InputError
 from ..files import read
 from ..reading import provenance
+from ..reading.agreement import no_longer_shown, on_other_data
 from ..reading.current import Current, current_of
 from ..reading.leaderboard import leaderboard
-from ..reading.scores import FACTS, scores_of
+from ..reading.overview import size_of
+from ..reading.scores import scores_of
 from ..reading.table import table
+from ..store.cell_folder import StoredCell
+from ..store.packed import PACKED, pack
 from ..store.record import Status
-from ..store.store import PUBLISHED, Store
+from ..store.store import MARK, PUBLISHED, Store
 from . import tables
 from .figure_kinds import FIGURE_KINDS, figure_name
 from .figures.drawing import file_name
 from .plots import drawings
-from .report import report
+
+_PREFIX = ".unfinished-"
+_IGNORED = ".gitignore"
+_NOT_FOR_GIT = """# Cells that `lifegen run` computes here; `lifegen publish` packs them.
+/cells/*/
+/cells/*.lock
+/set-aside/
+"""
 
 
 def publish(source: Store | Current, folder: Path) -> list[Path]:
-    """Write a store's results: ``measurements.parquet`` and ``.csv.gz`` (the tidy table), ``leaderboard.csv``, figures,
-    ``report.html``, the files of extensions that aren't installed, and a ``README.md`` with the leaderboard, the
-    commands, machines and versions.
+    """Write a store's finished cells and results into a folder, beside those that it has.
 
     Args:
-        source: the store, with at least one finished cell.
-        folder: a new or empty folder, or one published before, whose published files are replaced and others stay.
+        source: the store, with at least one finished cell. It may be the folder itself, in which cells were run.
+        folder: a new or empty folder, or one published before. Its cells stay; tables and figures are made anew from
+            all cells, and other files aren't touched.
 
     Returns:
-        the files written.
+        the files written, but for those of cells and plans.
 
     Raises:
-        InputError: the store has nothing to show, or the folder holds something else or can't be written to.
+        InputError: the store has nothing to show; the cells of store and folder can't stand in one table, since they
+            are of other versions or data; or the folder holds something else or can't be written to.
     """
-    current = current_of(source).readable(lambda cell: cell.rows)
-    scores = scores_of(current)
-    board = leaderboard(scores)
-    if unreadable := [name for name, why in current.damaged.items() if why.status == Status.UNREADABLE]:
-        why = current.damaged[unreadable[0]]
+    added = current_of(source).readable(lambda cell: cell.rows)
+    scores_of(added)  # raises if there is nothing to show
+    if unreadable := [name for name, why in added.damaged.items() if why.status == Status.UNREADABLE]:
+        why = added.damaged[unreadable[0]]
         raise InputError(
             f"{len(unreadable)} cells can't be read now, the first, {unreadable[0]}: {why}; publish again later"
         )
     try:
-        if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not _is_ours(folder))):
-            raise InputError(f"{folder} holds something other than published results; choose another --out")
-        texts = provenance.files(current)
-        former = _files_before(folder)
-        if foreign := [name for name, text in texts.items() if name not in former and _differs(folder / name, text)]:
-            raise InputError(f"{folder / foreign[0]} isn't a published file and would be overwritten; move it away")
+        before = _before(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(f"{_PREFIX}*"):  # by a process that was killed
             shutil.rmtree(left)
         with TemporaryDirectory(dir=folder, prefix=_PREFIX) as unfinished:
-            new = Path(unfinished)
-            files = _tables(current, new)
-            for name, text in texts.items():
-                files.append(new / name)
-                files[-1].write_text(text, encoding="utf-8")
-            files += [new / "leaderboard.csv", new / FACTS]
-            files[-2].write_text(tables.to_csv(board), encoding="utf-8")
-            files[-1].write_text(tables.to_json(board, files=sorted(texts)), encoding="utf-8")
-            figures = _figures(current, new / "figures", several=len(scores.scenarios) > 1)
-            files += [*figures, report(current, new / "report.html"), new / "README.md"]
-            page = _page(current, board, sorted(texts), [file.relative_to(new) for file in figures])
-            files[-1].write_text(page, encoding="utf-8")
-            _put(new, folder, former)
+            new = Path(unfinished, folder.resolve().name)  # its name stands in the page
+            union = current_of(_union(before, added, new)).readable(lambda cell: cell.rows)
+            _check(before, added, union)
+            texts = provenance.files(union)
+            former = set(provenance.files(before)) if before else set()
+            for name in sorted(texts.keys() - former):
+                if _differs(folder / name, texts[name]):
+                    raise InputError(f"{folder / name} isn't a published file and would be overwritten; move it away")
+            files = _results(union, new, texts)
+            _put(new, folder, former - texts.keys())
+        if folder.samefile(added.store.path):
+            _remove_unpacked(Store(folder))
     except OSError as error:
         raise InputError(f"{folder} can't be written to: {error.strerror or error}") from None
     return [folder / file.relative_to(new) for file in files]
+
+
+def _before(folder: Path) -> Current | None:
+    """The published state of a folder; None if nothing was published there.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    if not folder.exists():
+        return None
+    if not (folder / PUBLISHED).exists():
+        if folder.is_dir() and all(file.name == MARK or file.name.startswith(_PREFIX) for file in folder.iterdir()):
+            return None
+        raise InputError(f"{folder} holds something other than published results; choose another --out")
+    if not (folder / MARK).exists():
+        raise InputError(
+            f"{folder} was published by an earlier lifegen, without its cells, so that none can be added; delete it, "
+            "or choose another --out"
+        )
+    return current_of(Store.open(folder))
+
+
+def _union(before: Current | None, added: Current, place: Path) -> Store:
+    """Make a store of the cells and plans of both, packed. Where both have a result, the former stays."""
+    cells = {cell.name: cell for cell in _worth_packing(added)}
+    if before:
+        cells |= {cell.name: cell for cell in _worth_packing(before) if cell.name not in cells or not _failed(cell)}
+    store = Store.create(place)
+    for cell in cells.values():
+        content = read(cell.found) if cell.is_packed else pack(cell)
+        (place / "cells" / f"{cell.name}{PACKED}").write_bytes(content)
+    (place / "plans").mkdir()
+    for plan in (plan for part in (before, added) if part for plan in (part.store.path / "plans").glob("*.json")):
+        with suppress(OSError):  # a plan that can't be read has nothing for readers
+            (place / "plans" / plan.name).write_bytes(read(plan))
+    return store
+
+
+def _worth_packing(current: Current) -> Iterator[StoredCell]:
+    """The cells that are shown or have failed, and those that are packed already."""
+    shown = {cell.name for cell in current.cells}
+    for cell in current.stored:
+        if cell.name in shown or _failed(cell) or (cell.is_packed and cell.status == Status.DONE):
+            yield cell
+
+
+def _failed(cell: StoredCell) -> bool:
+    return cell.status == Status.FAILED
+
+
+def _check(before: Current | None, added: Current, union: Current) -> None:
+    """Check that cells of the folder and of the store may stand in one table.
+
+    Raises:
+        InputError: they may not.
+    """
+    problems = on_other_data(cell.stored for cell in union.cells)
+    for part in (before, added):
+        problems += no_longer_shown(part, union) if part else []
+    if problems:
+        raise InputError(
+            f"the cells of {added.store.path} can't stand beside those published: {problems[0]}"
+            f"{f', and {len(problems) - 1} more' if len(problems) > 1 else ''}; publish into another folder (--out), "
+            "or compute them anew with one lifegen and the same data"
+        )
+
+
+def _results(union: Current, new: Path, texts: Mapping[str, str]) -> list[Path]:
+    """Write all that follows from the cells, and the files of extensions; return the files."""
+    scores = scores_of(union)
+    board = leaderboard(scores)
+    figures = _figures(union, new / "figures", several=len(scores.scenarios) > 1)
+    files = {new / name: text for name, text in texts.items()}
+    files[new / "leaderboard.csv"] = tables.to_csv(board)
+    files[new / _IGNORED] = _NOT_FOR_GIT
+    files[new / "README.md"] = _page(union, board, sorted(texts), [file.relative_to(new) for file in figures])
+    for file, text in files.items():
+        file.write_text(text, encoding="utf-8")
+    table(union).to_parquet(new / PUBLISHED, index=False)
+    return [new / PUBLISHED, *figures, *files]
 
 
 def _page(current: Current, board: pd.DataFrame, texts: Sequence[str], figures: Sequence[Path]) -> str:
@@ -108,25 +197,23 @@ def _page(current: Current, board: pd.DataFrame, texts: Sequence[str], figures: 
         versions={tables.in_markdown(part): number for part, number in provenance.versions(current).items()},
         plugin_files=[tables.in_markdown(name) for name in texts],
         figures=figures,
+        cells=len(current.cells),
+        size=tables.in_bytes(sum(map(size_of, current.stored))),
     )
 
 
-def _is_ours(folder: Path) -> bool:
-    """Whether a folder holds published results, or only what a publication that was cut off has left."""
-    return (folder / PUBLISHED).exists() or all(file.name.startswith(_PREFIX) for file in folder.iterdir())
-
-
-def _put(new: Path, place: Path, former: set[str]) -> None:
+def _put(new: Path, place: Path, gone: Iterable[str]) -> None:
     """Put finished files in the place of a folder's earlier ones. What is gone goes last, so that a process that is
     killed takes no figure along, and the next publication mends what it leaves.
 
     Args:
         new: the folder that has the finished files, in the folder itself.
         place: the folder.
-        former: earlier files of extensions.
+        gone: earlier files of extensions.
     """
     files = {file.relative_to(new) for file in new.rglob("*") if file.is_file()}
-    for file in sorted(files, key=lambda file: (file.name == "README.md", file.name == FACTS, str(file))):
+    first = [Path(MARK), Path(PUBLISHED)]  # from then on the folder is known as published
+    for file in [*first, *sorted(files - {*first}, key=lambda file: (file.name == "README.md", str(file)))]:
         (place / file).parent.mkdir(parents=True, exist_ok=True)
         (new / file).replace(place / file)
     for old in sorted((place / "figures").rglob("*"), reverse=True):
@@ -135,26 +222,16 @@ def _put(new: Path, place: Path, former: set[str]) -> None:
                 old.rmdir()
         elif old.relative_to(place) not in files:
             old.unlink()
-    for name in former - {str(file) for file in files}:
+    for name in gone:
         (place / name).unlink(missing_ok=True)
 
 
-_PREFIX = ".unfinished-"
-_CSV = "measurements.csv.gz"
-_NAMED_IN_README = re.compile(r"^with (.+) of this folder in the current one\.$", re.MULTILINE)
-
-
-def _files_before(folder: Path) -> set[str]:
-    """The files of extensions published into a folder before. ``leaderboard.json`` lists them; an older folder's
-    README.md names them."""
-    names: list[object] = []
-    with suppress(OSError, ValueError, RecursionError):
-        content = json.loads(read(folder / FACTS))
-        if isinstance(content, dict) and isinstance(content.get("files"), list):
-            names = content["files"]
-        elif match := _NAMED_IN_README.search(read(folder / "README.md").decode()):
-            names = list(match[1].split(", "))
-    return {name for name in names if isinstance(name, str) and name.endswith(".py") and Path(name).name == name}
+def _remove_unpacked(store: Store) -> None:
+    """Remove the folders of cells that are packed now, but for those with a model."""
+    for cell in store.cells():
+        packed = StoredCell(store.path / "cells" / f"{cell.name}{PACKED}")
+        if not cell.is_packed and cell.status == packed.status == Status.DONE and not cell.model:
+            shutil.rmtree(cell.found)
 
 
 def _differs(file: Path, text: str) -> bool:
@@ -166,14 +243,6 @@ def _circumstances(current: Current) -> str:
     """Machines and versions as a Markdown table."""
     table = provenance.circumstances(current).round({"hours": 2}).rename(columns=tables.in_markdown)
     return str(table.map(lambda value: tables.in_markdown(value) if isinstance(value, str) else value).T.to_markdown())
-
-
-def _tables(current: Current, folder: Path) -> list[Path]:
-    tidy = table(current)
-    parquet, csv = folder / PUBLISHED, folder / _CSV
-    tidy.to_parquet(parquet, index=False)
-    tidy.to_csv(csv, index=False, compression={"method": "gzip", "mtime": 0})  # equal tables are equal files
-    return [parquet, csv]
 
 
 def _figures(current: Current, folder: Path, several: bool) -> list[Path]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.filesize import decimal
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -178,6 +179,11 @@ def _place(row: Mapping[Hashable, Any]) -> str:
     return str(row["distribution"]) if row["what"] == "distribution" else f"{row['interval']:.0f}"
 
 
+def in_bytes(number: int) -> str:
+    """A number of bytes, such as 2.6 MB."""
+    return decimal(number)
+
+
 def to_csv(board: Board) -> str:
     """The board's table with numbers in full; a missing interval or rank is empty. If seeds are missing, the columns
     ``asked`` and ``failed`` say how many each method was run with, and how many of these failed.
@@ -185,13 +191,9 @@ def to_csv(board: Board) -> str:
     return str(_with_seeds(board).to_csv(index=False))
 
 
-def to_json(board: Board, files: Sequence[str] | None = None) -> str:
+def to_json(board: Board) -> str:
     """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``metrics``, the facts about
     metrics of extensions; ``left_out``; ``notes``; and ``seeds``, where a method lacks some.
-
-    Args:
-        board: the leaderboard.
-        files: names of the files of extensions published beside it.
     """
     scores = board.scores
     content: dict[str, Any] = {
@@ -208,8 +210,6 @@ def to_json(board: Board, files: Sequence[str] | None = None) -> str:
             {"scenario": scenario, "method": method, "asked": count.asked, "failed": count.failed}
             for (scenario, method), count in scores.seeds.items()
         ]
-    if files is not None:
-        content["files"] = list(files)
     return json.dumps(content, indent=1)
 
 

@@ -152,7 +152,7 @@ def is_kept(name: str) -> bool:
 def files_in(folder: Path) -> dict[str, Mark]:
     """The files in a cell's folder, each with its mark."""
     marks = {}
-    with suppress(FileNotFoundError):
+    with suppress(FileNotFoundError, NotADirectoryError):  # a packed cell has nothing to go on from
         for entry in os.scandir(folder):
             if is_kept(entry.name) and entry.is_file():
                 with suppress(FileNotFoundError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,6 @@ import numpy as np
 
 from ..cells.cell import Cell
 from ..errors import InputError
-from ..files import read
 from ..store.cell_folder import PICTURES, StoredCell
 from ..store.store import Store
 from ..store.stored_pictures import stored_pictures
@@ -88,7 +86,7 @@ def compare_cells(before: StoredCell, now: StoredCell) -> Comparison:
         for name, one, other in _differences(part, before.record.get(part), now.record.get(part))
     ]
     differ, problem = False, ""
-    if os.path.lexists(before.folder / PICTURES):
+    if before.has(PICTURES):
         try:
             differ = _differ(before, now)
         except InputError as error:
@@ -97,8 +95,7 @@ def compare_cells(before: StoredCell, now: StoredCell) -> Comparison:
 
 
 def _numbers(cell: StoredCell) -> dict[tuple[object, ...], float]:
-    lines = read(cell.folder / "metrics.jsonl").splitlines()
-    rows = [row for row in map(json.loads, lines) if row["metric"] not in TIMED]
+    rows = [row for row in map(json.loads, cell.content("metrics.jsonl").splitlines()) if row["metric"] not in TIMED]
     return {(row["interval"], row["distribution"], row["step"], row["metric"]): row["value"] for row in rows}
 
 

@@ -166,7 +166,7 @@ def _run(
     seeds = cell.seeds
     seeds.seed_globals()
     stream = build_stream(cell.scenario, seeds, data_root)
-    data = _digest(stream)
+    data = data_digest(stream)
     if state is not None and writer.record.get("data", data) != data:
         raise _OtherRunError("the scenario's images aren't those that the cell was begun with")
     method = build_method(cell.method)
@@ -269,8 +269,8 @@ def _circumstances(cell: Cell, device: torch.device) -> dict[str, Any]:
     }
 
 
-def _digest(stream: Stream) -> str:
-    """A digest of a stream's images and labels."""
+def data_digest(stream: Stream) -> str:
+    """Make a digest of a stream's images and labels."""
     digest = hashlib.blake2b(digest_size=16)
     for part in ("train", "valid", "test"):
         for name in stream.distributions:

@@ -1,5 +1,5 @@
 """The folder of one cell, for readers: ``cells/NAME`` of a finished one, ``cells/NAME.TOKEN`` of the process that
-computes it, or was the last one to do so.
+computes it, or was the last one to do so; or ``cells/NAME.zip``, see ``packed``.
 
 run.json             the record: constant facts of the cell, and its status; replaced atomically
 metrics.jsonl        one row per measurement, on the disk after every interval
@@ -27,20 +27,21 @@ from ..cells.cell import hash_of, identity_of
 from ..errors import InputError, UnreadableError
 from ..files import NotAFileError, digest, open_to_read, read
 from .lock import Owner, owner_of
+from .packed import PACKED, member_size, read_member
 from .record import DoneRecord, Record, Status, is_sealed, read_record
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCHEMA = 3
-"""Schema of records and stores. Schema 2 has unfinished cells in ``cells/NAME``. Schema 1 has no digests of rows and
-record; its cells are read without them."""
+SCHEMA = 4
+"""Schema of records and stores. Schema 3 has no packed cells. Schema 2 has unfinished cells in ``cells/NAME``. Schema 1
+has no digests of rows and record; its cells are read without them."""
 OLD_LOCK = "lock"
 """A cell's lock before schema 3, in its folder."""
 STATE = "state.safetensors"
 PICTURES = "pictures.npz"
 _NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+--\d+--[0-9a-f]{12}")
-_ATTEMPT = re.compile(r"(?P<name>.+)\.[0-9a-f]{16}")
+_ATTEMPT = re.compile(rf"(?P<name>.+)(\.[0-9a-f]{{16}}|{re.escape(PACKED)})")
 _TAIL = 2**16
 """Bytes at a file's end with its last rows: watching a cell must not become slower as it grows."""
 
@@ -64,12 +65,17 @@ class StoredCell:
     """One cell's folder, for readers: its content, without anything derived."""
 
     found: Path
-    """The folder when it was looked for."""
+    """The folder, or the file of a packed cell, when it was looked for."""
 
     @property
     def name(self) -> str:
         """The cell's name."""
         return name_of(self.found.name)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether it is one file, which nobody writes in."""
+        return self.found.suffix == PACKED
 
     @property
     def folder(self) -> Path:
@@ -103,7 +109,7 @@ class StoredCell:
     @cached_property
     def _content(self) -> _Content:
         try:
-            return _Content(self._bytes_of("run.json").decode(), is_there=True)
+            return _Content(self.content("run.json").decode(), is_there=True)
         except (FileNotFoundError, NotADirectoryError) as error:
             return _Content(fault="it isn't a cell's record" if os.path.lexists(error.filename) else "")
         except NotAFileError as error:
@@ -162,6 +168,8 @@ class StoredCell:
             return Status.DONE, ""
         if facts.status == Status.FAILED:
             return Status.FAILED, facts.error
+        if self.is_packed:
+            return Status.DAMAGED, f"it is packed, and its status is {facts.status!r}"
         if facts.status != Status.RUNNING:
             return Status.DAMAGED, f"its status is {facts.status!r}"
         done, of = self.intervals_done(), len(facts.visits)
@@ -188,13 +196,29 @@ class StoredCell:
             ValueError: it has changed since the cell was finished.
             OSError: it isn't there, or can't be read now.
         """
-        content = self._bytes_of(name)
+        content = self.content(name)
         sealed = self.record.get("contents")
         if isinstance(sealed, Mapping) and sealed.get(name, own := digest(content)) != own:
             raise ValueError("it has changed since it was written")
         return content
 
-    def _bytes_of(self, name: str) -> bytes:
+    def has(self, name: str) -> bool:
+        """Whether it has a file of this name, which may be unreadable."""
+        try:
+            return bool(os.lstat(self.folder / name)) if not self.is_packed else member_size(self.found, name) >= 0
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True
+
+    def content(self, name: str) -> bytes:
+        """Read one of its files, as it is.
+
+        Raises:
+            OSError: it isn't there, or can't be read now.
+        """
+        if self.is_packed:
+            return read_member(self.found, name)
         return self._look(lambda folder: read(folder / name))
 
     def _look(self, look: Callable[[Path], _Seen]) -> _Seen:
@@ -230,6 +254,8 @@ class StoredCell:
     def _tail(self) -> list[bytes]:
         """The lines at the end of the file, which is read once for all questions about them."""
         try:
+            if self.is_packed:
+                return self.content("metrics.jsonl")[-_TAIL:].splitlines()
             with open_to_read(self.folder / "metrics.jsonl") as file:
                 file.seek(max(0, self.size() - _TAIL))
                 return file.read().splitlines()
@@ -245,6 +271,8 @@ class StoredCell:
 
     def _size(self) -> int:
         try:
+            if self.is_packed:
+                return member_size(self.found, "metrics.jsonl")
             return self._look(lambda folder: (folder / "metrics.jsonl").stat().st_size)
         except (FileNotFoundError, NotADirectoryError):
             return -1
@@ -262,7 +290,7 @@ class StoredCell:
             facts = self.facts
             if not isinstance(facts, DoneRecord):
                 raise ValueError(f"the cell is {self.status}, not done")
-            content = self._bytes_of("metrics.jsonl")
+            content = self.content("metrics.jsonl")
             if facts.digest is not None and facts.digest != digest(content):
                 raise ValueError("its content has changed since it was written")
             if (lines := len(content.splitlines())) != facts.rows:

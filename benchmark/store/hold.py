@@ -97,7 +97,8 @@ class Hold:
             StoreGoneError: the store was moved or deleted.
         """
         place = self._store / "cells" / self.name
-        left = [one for one in folders_of(place.parent, self.name) if one not in (place, self.folder)]
+        others = (StoredCell(one) for one in folders_of(place.parent, self.name) if one not in (place, self.folder))
+        left = [other.found for other in others if not other.is_packed]
         try:
             self.folder.rename(place)
         except OSError as error:

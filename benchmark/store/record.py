@@ -157,6 +157,8 @@ class Record(Asked):
     device: str = ""
     metrics: dict[str, Version] = {}
     """Versions of the metrics."""
+    data: str | None = None
+    """Digest of the stream's images and labels; older cells have none."""
     error: str = "reason unknown"
 
     @property

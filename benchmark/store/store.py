@@ -2,6 +2,7 @@
 
     STORE/lifegen.json       marks the folder as a store; schema version
     STORE/cells/NAME/        one finished cell; see ``cell_folder``
+    STORE/cells/NAME.zip     one finished or failed cell, compressed; see ``packed``
     STORE/cells/NAME.TOKEN/  one that isn't finished; see ``hold``
     STORE/plans/ID.json      a command and its cells
     STORE/set-aside/         damaged or stale folders that made room for a cell, each with why.txt
@@ -28,13 +29,14 @@ from .cell_folder import OLD_LOCK, SCHEMA, StoredCell, folders_of, lock_of, name
 from .cell_writer import CellWriter, write_record
 from .hold import Hold
 from .lock import CellBusyError, CellDoneError, CellUnreadableError, gone, locked, owner_of
+from .packed import PACKED
 from .record import Status
 from .staleness import outdated
 
 MARK = "lifegen.json"
 """The file that marks a folder as a store."""
 PUBLISHED = "measurements.parquet"
-"""The tidy table in a published folder."""
+"""The tidy table in a published folder, which is all that earlier ones have of the cells."""
 _NO_MARK = (FileNotFoundError, NotADirectoryError, NotAFileError, ValueError, KeyError, TypeError, RecursionError)
 """Errors where there is no mark, or a damaged one."""
 
@@ -60,7 +62,7 @@ class Store:
             if mark.exists():
                 what = f"""can't be used: {MARK} is damaged; a store's has {{"schema": {SCHEMA}}} in it"""
             elif (store.path / PUBLISHED).exists():
-                what = "is a published folder; plot, report and publish need the store that it was made from"
+                what = "was published by an earlier lifegen, without its cells; leaderboard, compare and load read it"
             elif store.path.exists():
                 what = "isn't a lifegen store"
             else:
@@ -115,9 +117,13 @@ class Store:
     def cell(self, name: str) -> StoredCell:
         """The cell of this name: its result, else the furthest of its unfinished folders."""
         result = StoredCell(self.path / "cells" / name)
-        if result.status != Status.DONE:
-            with suppress(OSError):
-                return _best([StoredCell(one) for one in folders_of(self.path / "cells", name)] or [result])
+        if result.status == Status.DONE:
+            return result
+        packed = StoredCell(result.found.with_name(f"{name}{PACKED}"))
+        if packed.status == Status.DONE:
+            return packed
+        with suppress(OSError):
+            return _best([StoredCell(one) for one in folders_of(self.path / "cells", name)] or [result])
         return result
 
     def cells(self) -> list[StoredCell]:
@@ -129,7 +135,7 @@ class Store:
         cells: dict[str, list[StoredCell]] = {}
         try:
             for entry in os.scandir(self.path / "cells"):
-                if os.path.isdir(entry):
+                if os.path.isdir(entry) or entry.name.endswith(PACKED):
                     cells.setdefault(name_of(entry.name), []).append(StoredCell(Path(entry)))
         except FileNotFoundError:
             return []
@@ -167,7 +173,11 @@ class Store:
         with self._locked(name) as lease:
             while True:
                 earlier = self.cell(name)
-                _aside_because(earlier)  # raises if it isn't to be taken
+                why = _aside_because(earlier)  # raises if it isn't to be taken
+                if earlier.is_packed:
+                    why = why or f"failed, and was run again: {earlier.reason}"
+                    earlier.found.rename(self._aside(name, why) / earlier.found.name)
+                    continue
                 if earlier.found.is_dir() and not os.access(earlier.found, os.W_OK):
                     raise CellUnreadableError(f"{earlier.found} is another user's, and this one can't write to it")
                 with closing(self._taken(earlier, lease)) as hold, hold.checking():
@@ -239,7 +249,7 @@ class Store:
         # A killed process exists until its parent has noticed.
         with suppress(CellBusyError, CellDoneError), self._locked(name, patience=5) as lease:
             earlier = self.cell(name)
-            if earlier.status not in unfinished:
+            if earlier.status not in unfinished or earlier.is_packed:
                 return
             with closing(self._taken(earlier, lease)) as hold, hold.checking():
                 cell = StoredCell(hold.folder)
@@ -262,7 +272,7 @@ def _aside_because(cell: StoredCell) -> str:
         raise CellUnreadableError(f"{cell.folder}: {cell.reason}")
     if cell.status == Status.INCOMPATIBLE:
         raise InputError(f"{cell.folder}: {cell.reason}")
-    if os.path.lexists(cell.found) and not cell.found.is_dir():
+    if os.path.lexists(cell.found) and not (cell.found.is_dir() or cell.is_packed):
         return "it isn't a folder"
     if cell.status == Status.DONE:
         if not (old := outdated(cell.facts) if cell.facts else ""):
