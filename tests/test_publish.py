@@ -64,17 +64,15 @@ def test_a_folder_has_all_that_it_promises(folder):
     assert "lifegen run -s split-x -m" in page
     assert "lifelong-vae" in page
     assert "left out: split-x-ewc-1-0: failed: ValueError: boom" in page
-    report = (folder / "report.html").read_text()
-    assert report.lstrip().startswith("<!doctype html>")
-    assert "no pictures of split-x-anchored-1-0-strength=3: pictures.npz can&#39;t be read: it isn&#39;t" in report
     drawn = {file.name for file in (folder / "figures").iterdir()}
     assert drawn == {f"{name}.png" for name in ("negative_elbo", "final", "matrix", "forgetting", "consistency")}
 
 
-def test_both_tidy_tables_are_the_stores(store, folder):
+def test_its_table_and_its_cells_are_the_stores(store, folder):
     expected = load(store.path)
     pd.testing.assert_frame_equal(load(folder), expected)
-    pd.testing.assert_frame_equal(load(folder / "measurements.csv.gz"), expected)
+    pd.testing.assert_frame_equal(load(folder / PUBLISHED), expected)
+    pd.testing.assert_frame_equal(pd.read_parquet(folder / PUBLISHED), expected)
     only = load(folder, methods={"naive"})
     assert set(only["method"]) == {"naive"}
 
@@ -94,7 +92,7 @@ def content_of(folder: Path) -> dict[str, bytes]:
     return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
-@pytest.mark.parametrize("where", ["report", "_tables", "tables.to_csv", "_put"])
+@pytest.mark.parametrize("where", ["pack", "_check", "tables.to_csv", "_put"])
 def test_a_publication_that_is_cut_off_leaves_the_one_before(store, tmp_path, monkeypatch, few_figures, where):
     folder = tmp_path / "mine"
     publish(store, folder)
@@ -127,7 +125,6 @@ from lifegen.benchmark.reporting import publish as module
 from lifegen.benchmark.reporting.plots import drawings
 from lifegen.benchmark.store.store import Store
 module.drawings = lambda store: drawings(store, ["forgetting"])
-module.report = lambda store, file: file.write_text("a report") and file
 left, replace = int(sys.argv[3]), Path.replace
 def counted(self, target):
     global left
@@ -180,11 +177,11 @@ def test_each_file_of_a_store_is_read_once(tmp_path, few_figures, opened):
     publish(store, tmp_path / "published")
     counts = {name: number for name, number in opened.items() if name.endswith(ENDS)}
     opened.clear()
-    assert {name: number for name, number in counts.items() if number > 1} == {}
+    most = {"run.json": 2, "metrics.jsonl": 2, "a.json": 2}  # once to see what is there, and once to be copied
+    assert {name for name, number in counts.items() if number > most.get(Path(name).name, 1)} == set()
     per_end = Counter(end for name in counts for end in ENDS if name.endswith(end))
-    assert per_end["run.json"] == per_end["metrics.jsonl"] == 4
-    assert per_end["pictures.npz"] == 2  # of the methods' first seeds
-    assert per_end["plans/a.json"] == 1
+    assert per_end["run.json"] == per_end["metrics.jsonl"] == per_end["pictures.npz"] == 4
+    assert per_end["plans/a.json"] == 2  # and the copy is read
     assert per_end[".toml"] == len(suites())
 
 
@@ -197,8 +194,7 @@ def with_file(store: Store, method: str, name: str, text: str) -> None:
             write_record(cell.folder, cell.record | {"files": files, "method": part | {"file": file.digest}})
 
 
-@pytest.mark.parametrize("former", ["lists them", "from before it did"])
-def test_files_of_extensions_that_no_longer_take_part_are_removed_and_no_others(tmp_path, few_figures, former):
+def test_files_of_extensions_are_published_and_no_file_of_the_user_is_overwritten(tmp_path, few_figures):
     store, folder = Store.create(tmp_path / "s"), tmp_path / "published"
     for name in ("one", "two"):
         write(store, name, 0, 30)
@@ -206,36 +202,34 @@ def test_files_of_extensions_that_no_longer_take_part_are_removed_and_no_others(
     publish(Store(store.path), folder)
     assert (folder / "one.py").read_text() == "# one"
     (folder / "notes.py").write_text("mine")
-    (folder / "notes.txt").write_text("mine")
-    if former == "from before it did":
-        facts = json.loads((folder / FACTS).read_text())
-        del facts["files"]
-        (folder / FACTS).write_text(json.dumps(facts))
-        page = (folder / "README.md").read_text()
-        new, old = "Copy one.py, two.py of this folder into", "with one.py, two.py of this folder in"
-        (folder / "README.md").write_text(page.replace(f"{new} the current folder first.", f"{old} the current one."))
     shutil.rmtree(next(store.path.glob("cells/*one*")))
-    publish(Store(store.path), folder)
-    assert {file.name for file in folder.glob("*.py")} == {"two.py", "notes.py"}
-    assert "one.py" not in (folder / "README.md").read_text()
-    shutil.rmtree(next(store.path.glob("cells/*two*")))
+    publish(Store(store.path), folder)  # it has one's cell still
+    assert {file.name for file in folder.glob("*.py")} == {"one.py", "two.py", "notes.py"}
     write(store, "three", 0, 30)
     with_file(store, "three", "notes.py", "# three")
-    before = (folder / "README.md").read_bytes()
+    before = content_of(folder)
     with pytest.raises(InputError, match=r"notes\.py isn't a published file and would be overwritten; move it away"):
         publish(Store(store.path), folder)
-    assert (folder / "notes.py").read_text() == "mine"
-    assert (folder / "README.md").read_bytes() == before
+    assert content_of(folder) == before
+    (folder / "notes.py").unlink()
+    publish(Store(store.path), folder)
+    assert (folder / "notes.py").read_text() == "# three"
+    write(store, "four", 0, 30)
+    with_file(store, "four", "notes.py", "# another text")
+    publish(Store(store.path), folder)
+    texts = {file.name: file.read_text() for file in folder.glob("notes*.py")}
+    assert "notes.py" not in texts
+    assert sorted(texts.values()) == ["# another text", "# three"]
 
 
 def test_a_readme_shows_names_as_they_are(tmp_path, few_figures):
-    store = Store.create(tmp_path / "a|b <i>_x_")
+    store, folder = Store.create(tmp_path / "store"), tmp_path / "a|b <i>_x_"
     write(store, "noted", 0, 30, options="note=a|<b>")
     with_file(store, "noted", "_odd_|<b>.py", "")
     for cell in store.cells():
         write_record(cell.folder, cell.record | {"machine": {"a|b": "c|d <i>"}})
-    publish(Store(store.path), tmp_path / "published")
-    text = (tmp_path / "published" / "README.md").read_text()
+    publish(Store(store.path), folder)
+    text = (folder / "README.md").read_text()
     page = MarkdownIt("commonmark").enable("table").render(text)
     tags = "h1 h2 p pre code table thead tbody tr th td ul li strong img"
     assert set(re.findall(r"<([a-z][a-z0-9]*)", page)) <= set(tags.split())
@@ -286,18 +280,30 @@ def test_what_is_no_published_table_is_refused(tmp_path):
 
 
 def test_a_file_cut_off_is_refused_and_a_name_is_no_missing_value(folder, tmp_path):
-    whole = (folder / "measurements.csv.gz").read_bytes()
-    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match="isn't a published table"):
-        load(tmp_path / "cut.csv.gz")
+    load(folder).to_csv(tmp_path / "whole.csv.gz", index=False)
+    for name in (tmp_path / "whole.csv.gz", folder / PUBLISHED):
+        cut = tmp_path / f"cut-{name.name}"
+        cut.write_bytes(name.read_bytes()[:-1000])
+        with pytest.raises(InputError, match="isn't a published table"):
+            load(cut)
     table = load(folder).assign(distribution="None")
     table.to_csv(tmp_path / "named.csv", index=False)
     assert (load(tmp_path / "named.csv")["distribution"] == "None").all()
 
 
-def test_what_needs_the_store_says_so(folder):
-    with pytest.raises(InputError, match="is a published folder; plot, report and publish need the store"):
-        Store.open(folder)
+@pytest.fixture
+def earlier(folder, tmp_path) -> Path:
+    """A folder that an earlier lifegen published, without cells."""
+    shutil.copy(folder / PUBLISHED, tmp_path)
+    return tmp_path
+
+
+def test_a_folder_without_cells_says_what_reads_it_and_takes_none(earlier, store):
+    with pytest.raises(InputError, match="published by an earlier lifegen, without its cells; leaderboard, compare"):
+        Store.open(earlier)
+    with pytest.raises(InputError, match="without its cells, so that none can be added; delete it, or choose another"):
+        publish(store, earlier)
+    pd.testing.assert_frame_equal(load(earlier), load(store.path))
 
 
 def test_a_published_table_ranks_as_the_store_does(store, folder):

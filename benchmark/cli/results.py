@@ -123,20 +123,26 @@ def report(store: Path, out: Path | None) -> None:
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="The folder to write.  [default: results/SUITE, else results/STORE]"
+    "--out", type=click.Path(path_type=Path), help="The folder to write.  [default: STORE if it is published, else results/SUITE, else results/STORE]"
 )
 def publish(store: Path, out: Path | None) -> None:
-    """Write a store's results into a folder for others.
+    """Write a store's results into a folder for others, beside those that it has.
 
-    It holds tables, figures, a report and the commands that made the store, and is small enough for git.
+    It holds the finished cells, compressed, the leaderboard, figures and the commands that made them, and is small
+    enough for git. It is a store itself: `run` goes on from one, and other stores are published into it.
     """
     from ..reading.current import current_of
     from ..reading.provenance import suite_of
     from ..reporting.publish import publish as write
+    from ..store.store import PUBLISHED
 
     current = current_of(store)
-    for file in write(current, out or Path("results", suite_of(current) or store.resolve().name)):
+    own = store if (store / PUBLISHED).exists() else Path("results", suite_of(current) or store.resolve().name)
+    for file in write(current, out or own):
         say(file)
+    for name, why in current.left_out.items():
+        if why.status != "failed":
+            say(f"left out: {name}: {why}", error=True)
 
 
 COMMANDS = (compare, leaderboard, plot, report, publish)

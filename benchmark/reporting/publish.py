@@ -118,7 +118,7 @@ def _union(before: Current | None, added: Current, place: Path) -> Store:
         cells |= {cell.name: cell for cell in _worth_packing(before) if cell.name not in cells or not _failed(cell)}
     store = Store.create(place)
     for cell in cells.values():
-        content = read(cell.found) if cell.is_packed else pack(cell)
+        content = read(cell.found) if cell.is_packed else pack(cell.content)
         (place / "cells" / f"{cell.name}{PACKED}").write_bytes(content)
     (place / "plans").mkdir()
     for plan in (plan for part in (before, added) if part for plan in (part.store.path / "plans").glob("*.json")):

@@ -11,17 +11,13 @@ file aside.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from ..files import NotAFileError, open_to_read
-
-if TYPE_CHECKING:
-    from .cell_folder import StoredCell
 
 PACKED = ".zip"
 """Ending of a packed cell's file."""
@@ -30,8 +26,11 @@ _LARGEST = 2**30
 """Most bytes of one of its files: a small zip file may claim any size."""
 
 
-def pack(cell: StoredCell) -> bytes:
+def pack(content_of: Callable[[str], bytes]) -> bytes:
     """Pack a cell. Equal cells are equal files.
+
+    Args:
+        content_of: reads one of its files by name.
 
     Raises:
         OSError: it can't be read now.
@@ -41,7 +40,7 @@ def pack(cell: StoredCell) -> bytes:
         for name in _MEMBERS:
             with suppress(FileNotFoundError):
                 # This way of naming it has the same date in every file.
-                members.writestr(ZipInfo(name), cell.content(name), ZIP_DEFLATED)
+                members.writestr(ZipInfo(name), content_of(name), ZIP_DEFLATED)
     return content.getvalue()
 
 

@@ -178,7 +178,7 @@ class Store:
                     why = why or f"failed, and was run again: {earlier.reason}"
                     earlier.found.rename(self._aside(name, why) / earlier.found.name)
                     continue
-                if earlier.found.is_dir() and not os.access(earlier.found, os.W_OK):
+                if not os.access(earlier.found, os.W_OK) and earlier.found.is_dir():  # it may just have been renamed
                     raise CellUnreadableError(f"{earlier.found} is another user's, and this one can't write to it")
                 with closing(self._taken(earlier, lease)) as hold, hold.checking():
                     try:  # again: its former owner may have finished it just before
