@@ -123,7 +123,9 @@ def report(store: Path, out: Path | None) -> None:
 @click.command()
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option(
-    "--out", type=click.Path(path_type=Path), help="The folder to write.  [default: STORE if it is published, else results/SUITE, else results/STORE]"
+    "--out",
+    type=click.Path(path_type=Path),
+    help="The folder to write.  [default: STORE if it is published, else results/SUITE, else results/STORE]",
 )
 def publish(store: Path, out: Path | None) -> None:
     """Write a store's results into a folder for others, beside those that it has.
