@@ -168,7 +168,7 @@ def test_a_folder_is_published_in_place_and_keeps_models(tmp_path):
 
 def test_a_publication_of_other_cells_is_done_after_one_that_was_cut_off(tmp_path, monkeypatch):
     """Even the first one into a folder: what it leaves is known as its own."""
-    left = 1
+    left = 0
     replace = Path.replace
 
     def some(self: Path, target: Path) -> Path:
@@ -179,7 +179,8 @@ def test_a_publication_of_other_cells_is_done_after_one_that_was_cut_off(tmp_pat
         return replace(self, target)
 
     store = store_with(tmp_path / "one", "naive")
-    for left in range(3):
+    for replacements in range(3):
+        left = replacements
         with monkeypatch.context() as patched:
             patched.setattr(Path, "replace", some)
             with pytest.raises(KeyboardInterrupt):
