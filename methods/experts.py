@@ -19,7 +19,6 @@ from lifegen.benchmark import GenerativeModel, Seeds, Stream, register_method
 
 from .growing_mixture import GrowingPlugin, MixtureMethod
 from .models.mixture import VAEMixture
-from .models.plugins import ResetOptimizerPlugin
 
 
 @register_method(
@@ -33,4 +32,4 @@ class Experts(MixtureMethod):
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
         growing = GrowingPlugin(seeds, math.inf, trust_boundaries=True)
-        return [*super().plugins(stream, seeds), growing, ResetOptimizerPlugin()]
+        return [*super().plugins(stream, seeds), growing]

@@ -20,7 +20,7 @@ from torch import Tensor
 from lifegen.benchmark import Options, Seeds, Stream, count_state, register_method
 
 from .models.method import VAEMethod
-from .models.plugins import ResetOptimizerPlugin, options_of, with_replay
+from .models.plugins import options_of, with_replay
 from .models.vae import CodeStyleVAE
 
 
@@ -37,6 +37,8 @@ class ReplayOptions(Options):
     """Parts of normalisation that a transition resets: running statistics, scales and shifts as well, or none."""
     mixing: Literal["fixed", "bernoulli"] = "fixed"
     """With K distributions met, 1/K of each batch is real: by fixed counts, or each image with that probability."""
+    real_share: Literal["equal", "half"] = "equal"
+    """Real images of a batch, with K distributions met: one part in K, or half."""
     replay_images: Literal["mean", "draw"] = "mean"
     """Images that the teacher replays: its decoder's means, or draws from its likelihood."""
     replay_prior: Literal["uniform", "aggregate"] = "uniform"
@@ -115,9 +117,10 @@ class TeacherPlugin(SupervisedPlugin):
         self.synthetic_samples += len(synthetic)
 
     def _real_count(self, batch: int) -> int:
+        parts = 2 if self.options.real_share == "half" else self.distributions
         if self.has_fixed_counts:
-            return max(1, batch // self.distributions)
-        return int((torch.rand(batch, generator=self._mixture) * self.distributions < 1).sum())
+            return max(1, batch // parts)
+        return int((torch.rand(batch, generator=self._mixture) * parts < 1).sum())
 
     @torch.no_grad()
     def after_forward(self, strategy: Any, **_: Any) -> None:
@@ -137,8 +140,10 @@ class GenerativeReplay(VAEMethod):
     class Config(ReplayOptions, VAEMethod.Config):
         codes: PositiveInt = 1
         """Size J of the code at the start."""
+        optimizer_state: Literal["keep", "reset"] = "reset"
+        """Whether Adam's moments live on across intervals."""
 
     restarts_temperature = True
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        return [*super().plugins(stream, seeds), TeacherPlugin(seeds, self.config), ResetOptimizerPlugin()]
+        return [*super().plugins(stream, seeds), TeacherPlugin(seeds, self.config)]

@@ -37,7 +37,7 @@ from lifegen.benchmark import (
 
 from .models.method import NetworkMethod
 from .models.mixture import Prior, VAEMixture
-from .models.plugins import ResetOptimizerPlugin, replays_draws, with_replay
+from .models.plugins import replays_draws, with_replay
 from .models.vae import CodeStyleVAE
 
 
@@ -170,6 +170,8 @@ class MixtureMethod(NetworkMethod):
     class Config(NetworkMethod.Config):
         prior: Prior = "data"
         """Prior weights of the components: their shares of the images met, or equal."""
+        optimizer_state: Literal["keep", "reset"] = "reset"
+        """Whether Adam's moments live on across intervals."""
 
     def mixture(self, stream: Stream, seeds: Seeds, share: bool) -> dict[str, Any]:
         """Arguments of the model."""
@@ -199,4 +201,4 @@ class GrowingMixture(MixtureMethod):
         config = self.config
         draw = replays_draws(config.replay_images, stream)
         plugin = GrowingPlugin(seeds, float(config.threshold), probe=config.probe_images, draw=draw)
-        return [*super().plugins(stream, seeds), plugin, ResetOptimizerPlugin()]
+        return [*super().plugins(stream, seeds), plugin]

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from lifegen.benchmark import Method, Options, Seeds, Stream
 
 from .networks import Activation, Norm
-from .plugins import TemperaturePlugin
+from .plugins import ResetOptimizerPlugin, TemperaturePlugin
 from .vae import CodeStyleVAE
 
 C = TypeVar("C", bound=Options)
@@ -53,6 +53,11 @@ class NetworkMethod(Method):
         """Normalisation everywhere but beside the latent variables and at the output."""
         activation: Activation = "elu"
         """Activation function of every hidden layer."""
+        optimizer_state: Literal["keep", "reset"] = "keep"
+        """Whether Adam's moments live on across intervals; resetting them uses the boundaries."""
+
+    def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
+        return [ResetOptimizerPlugin()] if self.config.optimizer_state == "reset" else []
 
     def network(self, stream: Stream) -> dict[str, Any]:
         """Arguments of the models that describe their networks."""
@@ -98,11 +103,10 @@ class VAEMethod(NetworkMethod):
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
         config = self.config
-        return [
-            TemperaturePlugin(
-                config.temperature_start,
-                config.temperature_floor,
-                config.temperature_rate,
-                restart=self.restarts_temperature,
-            )
-        ]
+        temperature = TemperaturePlugin(
+            config.temperature_start,
+            config.temperature_floor,
+            config.temperature_rate,
+            restart=self.restarts_temperature,
+        )
+        return [*super().plugins(stream, seeds), temperature]
