@@ -17,7 +17,7 @@ from .models.stock import StockMethod
 
 @register_method(
     "avalanche-agem",
-    version=1,
+    version=2,
     uses=("boundaries", "past-data"),
     restarts="its plugin holds a live iterator over its memory",
     look={"colour": "#332288", "marker": "X", "dash": "dashed"},

@@ -18,7 +18,7 @@ from .models.stock import StockMethod
 
 
 @register_method(
-    "avalanche-ewc", version=1, uses=("boundaries",), look={"colour": "#6b3d00", "marker": "P", "dash": "dashed"}
+    "avalanche-ewc", version=2, uses=("boundaries",), look={"colour": "#6b3d00", "marker": "P", "dash": "dashed"}
 )
 class AvalancheEWC(StockMethod):
     """Avalanche's EWC: squared gradients of batch means, one penalty per interval."""

@@ -36,7 +36,7 @@ class _GEM(CountingGEM):
 
 @register_method(
     "avalanche-gem",
-    version=1,
+    version=2,
     uses=("boundaries", "past-data"),
     look={"colour": "#332288", "marker": "s", "dash": "dash-dot"},
 )

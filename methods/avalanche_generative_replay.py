@@ -29,7 +29,7 @@ class _GenerativeReplay(CountingGenerativeReplay):
 
 @register_method(
     "avalanche-generative-replay",
-    version=1,
+    version=2,
     uses=("boundaries",),
     look={"colour": "#de8f05", "marker": "D", "dash": "dotted"},
 )

@@ -19,7 +19,7 @@ from .models.stock import StockMethod
 
 @register_method(
     "avalanche-replay",
-    version=1,
+    version=2,
     uses=("boundaries", "past-data"),
     look={"colour": "#56b4e9", "marker": "o", "dash": "dashed"},
 )

@@ -11,7 +11,7 @@ from .models.method import VAEMethod
 
 @register_method(
     "batch",
-    version=1,
+    version=2,
     uses=("past-data",),
     reference="upper",
     look={"colour": "#029e73", "marker": "^", "dash": "dash-dot"},

@@ -158,7 +158,7 @@ class _Value(nn.Module):
         return self.model.forward_given(x, noise).negative_elbo().mean()
 
 
-@register_method("ewc", version=1, uses=("boundaries",), look={"colour": "#6b3d00", "marker": "v"})
+@register_method("ewc", version=2, uses=("boundaries",), look={"colour": "#6b3d00", "marker": "v"})
 class EWC(VAEMethod):
     """Elastic weight consolidation with a Fisher information of per-sample gradients; no replay."""
 

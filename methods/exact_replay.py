@@ -4,7 +4,7 @@ It is the strongest rival of a generative model's memory at equal bytes (spec of
 default the images take as many bytes as the teacher of ``lifelong-vae``, a model of its own size. The embedded digits
 are fewer than that, so that all of them are kept. The memory is a uniform sample of all images met (reservoir sampling:
 Vitter, Random sampling with a reservoir, ACM TOMS 1985), or a fixed number of each distribution. A batch is shared as
-in ``generative-replay``: with K distributions met, max(1, ⌊B/K⌋) images are of the current one, the rest from memory.
+in ``generative-replay``: half of it, or one part in K distributions met, is of the current one, the rest from memory.
 
 Memory: the images, one byte a pixel and channel.
 """
@@ -22,7 +22,7 @@ from torch import Tensor
 from lifegen.benchmark import Seeds, Stream, count_state, images_of, register_method, to_unit
 
 from .models.method import VAEMethod, acts
-from .models.plugins import with_replay
+from .models.plugins import RealShare, real_count, with_replay
 
 
 class ExactReplayPlugin(SupervisedPlugin):
@@ -33,13 +33,16 @@ class ExactReplayPlugin(SupervisedPlugin):
 
     capturable = True
 
-    def __init__(self, seeds: Seeds, size: int | None, per_distribution: int | None = None) -> None:
+    def __init__(
+        self, seeds: Seeds, size: int | None, per_distribution: int | None = None, real_share: RealShare = "half"
+    ) -> None:
         """Make the plugin.
 
         Args:
             seeds: where memory and replay are drawn from.
             size: images in memory; None for a memory that grows by ``per_distribution``.
             per_distribution: images that each new distribution adds to it.
+            real_share: images of the current interval in a batch.
         """
         super().__init__()
         self.memory: Tensor | None = None
@@ -48,6 +51,7 @@ class ExactReplayPlugin(SupervisedPlugin):
         """K. A distribution that comes back is counted once."""
         self._size = size
         self._per_distribution = per_distribution
+        self._real_share: RealShare = real_share
         self._sampling = seeds.generator("memory")
         self._replay = seeds.late_generator("replay")
         self._keys = torch.empty(0, dtype=torch.float64)
@@ -66,7 +70,7 @@ class ExactReplayPlugin(SupervisedPlugin):
         if self.memory is None:
             return
         batch, device = len(strategy.mb_x), self.memory.device
-        replayed = batch - max(1, batch // self.distributions)
+        replayed = batch - real_count(batch, self.distributions, self._real_share)
         chosen = torch.randint(len(self.memory), (replayed,), generator=self._replay.on(device), device=device)
         strategy.mbatch = with_replay(strategy.mbatch, to_unit(self.memory[chosen]))
 
@@ -90,7 +94,7 @@ def _highest(images: Tensor, keys: Tensor, n: int | None) -> tuple[Tensor, Tenso
     return images[chosen.to(images.device)], keys[chosen]
 
 
-@register_method("exact-replay", version=1, uses=("boundaries", "past-data"), look={"colour": "#56b4e9", "marker": "X"})
+@register_method("exact-replay", version=2, uses=("boundaries", "past-data"), look={"colour": "#56b4e9", "marker": "X"})
 class ExactReplay(VAEMethod):
     """Replay of real images kept in a memory, by default as large as the lifelong VAE's teacher."""
 
@@ -99,6 +103,8 @@ class ExactReplay(VAEMethod):
         """Images in memory; null: as many as take the bytes of the lifelong VAE's teacher."""
         per_distribution: PositiveInt | None = None
         """Images kept of each distribution, in place of a memory of fixed size; null: no such rule."""
+        real_share: RealShare = "half"
+        """Images of the current interval in a batch: half of it, or one part in the number of distributions met."""
 
         @model_validator(mode="after")
         def _acts(self) -> Self:
@@ -109,4 +115,7 @@ class ExactReplay(VAEMethod):
         size = config.images
         if size is None and config.per_distribution is None:
             size = max(1, 4 * count_state(self.model(stream, seeds)) // math.prod(stream.image_shape))
-        return [*super().plugins(stream, seeds), ExactReplayPlugin(seeds, size, config.per_distribution)]
+        return [
+            *super().plugins(stream, seeds),
+            ExactReplayPlugin(seeds, size, config.per_distribution, config.real_share),
+        ]

@@ -22,7 +22,7 @@ from .models.mixture import VAEMixture
 
 
 @register_method(
-    "experts", version=1, uses=("boundaries",), look={"colour": "#000000", "marker": "*", "dash": "dashed"}
+    "experts", version=2, uses=("boundaries",), look={"colour": "#000000", "marker": "*", "dash": "dashed"}
 )
 class Experts(MixtureMethod):
     """One VAE for each distribution, evaluated as their mixture."""

@@ -260,7 +260,7 @@ _FACTS: dict[str, Any] = {
 }
 
 
-@register_method("growing-cvae", version=1, uses=("boundaries",), **_FACTS, look={"colour": "#f0a3c4", "marker": "s"})
+@register_method("growing-cvae", version=2, uses=("boundaries",), **_FACTS, look={"colour": "#f0a3c4", "marker": "s"})
 class GrowingCVAE(NetworkMethod):
     """Conditional VAE with a column per distribution and self-memory: a reconstruction of arXiv 2004.12731."""
 
@@ -326,7 +326,7 @@ class GrowingCVAE(NetworkMethod):
 
 @register_method(
     "growing-cvae-labels",
-    version=1,
+    version=2,
     uses=("boundaries", "labels"),
     **_FACTS,
     look={"colour": "#f0a3c4", "marker": "P", "dash": "dashed"},

@@ -37,7 +37,7 @@ from lifegen.benchmark import (
 
 from .models.method import NetworkMethod
 from .models.mixture import Prior, VAEMixture
-from .models.plugins import replays_draws, with_replay
+from .models.plugins import RealShare, real_count, replays_draws, with_replay
 from .models.vae import CodeStyleVAE
 
 
@@ -45,15 +45,22 @@ class GrowingPlugin(SupervisedPlugin):
     """At the beginning of each interval decides which component of a :class:`VAEMixture` learns it.
 
     If the least discrepancy of any component exceeds the threshold, it is a new component. Otherwise it is the
-    component with the least discrepancy, and its own past is replayed to it: with m distributions served before, a
-    batch of B images holds max(1, ⌊B/(m + 1)⌋) real ones, also where the distribution comes back, since nobody says
-    which distribution it is. All other components are frozen and need no replay.
+    component with the least discrepancy, and its own past is replayed to it: half of a batch is real or, with
+    ``real_share=equal``, one part in m + 1, with m distributions served before, also where the distribution comes back,
+    since nobody says which distribution it is. All other components are frozen and need no replay.
     """
 
     capturable = True
 
     def __init__(
-        self, seeds: Seeds, threshold: float, *, probe: int = 1000, draw: bool = False, trust_boundaries: bool = False
+        self,
+        seeds: Seeds,
+        threshold: float,
+        *,
+        probe: int = 1000,
+        draw: bool = False,
+        real_share: RealShare = "half",
+        trust_boundaries: bool = False,
     ) -> None:
         """Make the plugin.
 
@@ -62,6 +69,7 @@ class GrowingPlugin(SupervisedPlugin):
             threshold: nats; 0 makes a component for each interval, infinity a single component.
             probe: images of the interval that novelty is tested on, and as many samples of each component.
             draw: whether samples are drawn from p(x | z) instead of being its means.
+            real_share: real images of a batch of a component that is trained again.
             trust_boundaries: whether the stream is trusted to say which distribution is new, and novelty isn't tested:
                 a new distribution gets a component, a known one goes to the component with the lowest negative ELBO
                 of it, and nothing is replayed.
@@ -79,6 +87,7 @@ class GrowingPlugin(SupervisedPlugin):
         self._threshold = threshold
         self._probe = probe
         self._draw = draw
+        self._real_share: RealShare = real_share
         self._trust_boundaries = trust_boundaries
         self._seeds = seeds
         self._init = seeds.generator("growth")
@@ -135,7 +144,7 @@ class GrowingPlugin(SupervisedPlugin):
         if self.source is None:
             return
         batch = len(strategy.mb_x)
-        real = max(1, batch // (self._served_before + 1))
+        real = real_count(batch, self._served_before + 1, self._real_share)
         replayed = self.source.sample(batch - real, generator=self._replay.on(strategy.mb_x.device), draw=self._draw)
         strategy.mbatch = with_replay(strategy.mbatch, replayed)
         self.synthetic_samples += len(replayed)
@@ -170,8 +179,6 @@ class MixtureMethod(NetworkMethod):
     class Config(NetworkMethod.Config):
         prior: Prior = "data"
         """Prior weights of the components: their shares of the images met, or equal."""
-        optimizer_state: Literal["keep", "reset"] = "reset"
-        """Whether Adam's moments live on across intervals."""
 
     def mixture(self, stream: Stream, seeds: Seeds, share: bool) -> dict[str, Any]:
         """Arguments of the model."""
@@ -180,7 +187,7 @@ class MixtureMethod(NetworkMethod):
         return {"image_shape": stream.image_shape, "init": init, **sizes}
 
 
-@register_method("growing-mixture", version=1, uses=("boundaries",), look={"colour": "#882255", "marker": "D"})
+@register_method("growing-mixture", version=2, uses=("boundaries",), look={"colour": "#882255", "marker": "D"})
 class GrowingMixture(MixtureMethod):
     """Growing mixture of VAEs on a shared trunk, with a novelty test at each boundary."""
 
@@ -193,6 +200,9 @@ class GrowingMixture(MixtureMethod):
         """Images of the interval that novelty is tested on, and samples of each component."""
         replay_images: Literal["mean", "draw"] | None = None
         """Decoder means or draws from the likelihood, in test and replay; null: means on grey levels."""
+        real_share: RealShare = "half"
+        """Real images of a batch in which a component is trained again: half of it, or one part in the number of its
+        distributions."""
 
     def model(self, stream: Stream, seeds: Seeds) -> GenerativeModel:
         return VAEMixture(**self.mixture(stream, seeds, self.config.share == "frozen"))
@@ -200,5 +210,7 @@ class GrowingMixture(MixtureMethod):
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
         config = self.config
         draw = replays_draws(config.replay_images, stream)
-        plugin = GrowingPlugin(seeds, float(config.threshold), probe=config.probe_images, draw=draw)
+        plugin = GrowingPlugin(
+            seeds, float(config.threshold), probe=config.probe_images, draw=draw, real_share=config.real_share
+        )
         return [*super().plugins(stream, seeds), plugin]

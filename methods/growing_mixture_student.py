@@ -116,7 +116,7 @@ class StudentPlugin(SupervisedPlugin):
 
 @register_method(
     "growing-mixture-student",
-    version=1,
+    version=2,
     uses=("boundaries",),
     differs_at_once="the student is measured, which learns beside the component that learns like naive",
     inert={"threshold": "inf"},  # the student of a single component

@@ -13,12 +13,13 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from lifegen.benchmark import register_method
 
 from .lifelong_vae import LifelongVAE
-from .models.networks import Activation
+from .models.networks import Activation, Norm
+from .models.plugins import RealShare
 
 
 @register_method(
     "lgm-iclr",
-    version=1,
+    version=2,
     uses=("boundaries",),
     preset=True,
     look={"colour": "#0173b2", "marker": "P", "dash": "dashed"},
@@ -29,6 +30,14 @@ class LGMICLR(LifelongVAE):
     class Config(LifelongVAE.Config):
         learning_rate: PositiveFloat = 1e-4
         """Adam's step size (paper, appendix)."""
+        norm: Norm = "batch"
+        """Normalisation everywhere but beside the latent variables and at the output."""
+        optimizer_state: Literal["keep", "reset"] = "reset"
+        """Whether Adam's moments live on across intervals."""
+        latent_layers: Literal["reinitialise", "preserve"] = "reinitialise"
+        """Whether growth starts the layers on either side of the latent variables anew or only adds to them."""
+        real_share: RealShare = "equal"
+        """Real images of a batch: half of it, or one part in K, the number of distributions met."""
         width: PositiveInt | None = 512
         """Units per hidden layer."""
         temperature_rate: NonNegativeFloat | None = 3e-5
@@ -52,6 +61,16 @@ class LGM2019(LifelongVAE):
     """
 
     class Config(LifelongVAE.Config):
+        norm: Norm = "batch"
+        """Normalisation everywhere but beside the latent variables and at the output."""
+        optimizer_state: Literal["keep", "reset"] = "reset"
+        """Whether Adam's moments live on across intervals."""
+        latent_layers: Literal["reinitialise", "preserve"] = "reinitialise"
+        """Whether growth starts the layers on either side of the latent variables anew or only adds to them."""
+        real_share: RealShare = "equal"
+        """Real images of a batch: half of it, or one part in K, the number of distributions met."""
+        replay_images: Literal["mean", "draw"] = "mean"
+        """Images that the teacher replays: its decoder's means, or draws from its likelihood."""
         batch_size: Annotated[int, Field(ge=2)] = 128
         """Images per optimiser step, real and synthetic together."""
         learning_rate: PositiveFloat = 1e-4

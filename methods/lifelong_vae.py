@@ -149,7 +149,7 @@ class MutualInformationPlugin(SupervisedPlugin):
         return log_codes + again.gather(1, chosen).mean()
 
 
-@register_method("lifelong-vae", version=1, uses=("boundaries",), look={"colour": "#0173b2", "marker": "o"})
+@register_method("lifelong-vae", version=2, uses=("boundaries",), look={"colour": "#0173b2", "marker": "o"})
 class LifelongVAE(GenerativeReplay):
     """Teacher and student with replay, consistency and information terms: the paper's "with"."""
 

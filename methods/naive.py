@@ -7,6 +7,6 @@ from lifegen.benchmark import register_method
 from .models.method import VAEMethod
 
 
-@register_method("naive", version=1, reference="lower", look={"colour": "#949494", "marker": "v", "dash": "dotted"})
+@register_method("naive", version=2, reference="lower", look={"colour": "#949494", "marker": "v", "dash": "dotted"})
 class Naive(VAEMethod):
     """Fine-tuning on each interval in turn, with nothing against forgetting."""

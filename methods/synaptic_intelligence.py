@@ -50,7 +50,7 @@ def _numbers(*dictionaries: dict[Any, Any]) -> int:
 
 @register_method(
     "synaptic-intelligence",
-    version=1,
+    version=2,
     uses=("boundaries",),
     look={"colour": "#6b3d00", "marker": "s", "dash": "dotted"},
 )

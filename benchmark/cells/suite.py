@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -15,12 +15,12 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
 
-from ..discovery.index import describe, extension_metrics
+from ..discovery.index import describe, extension_metrics, resolve
 from ..discovery.plugin_file import PluginFile, expanded, file_in
 from ..errors import InputError, brief, not_a_name, unknown
 from ..files import read_at_most
 from .cell import Cell, product
-from .spec import configure, parse_spec
+from .spec import Spec, configure, parse_spec
 
 _LARGEST = 100_000
 """Most bytes of a suite's file."""
@@ -52,10 +52,23 @@ class Suite(BaseModel):
     seeds: list[Annotated[int, Field(ge=0, le=_LAST_SEED)]] = Field(min_length=1)
     figures: list[str] = []
     """The most telling figures: names of metrics or of kinds of figure. ``lifegen plot`` draws all figures anyway."""
+    options: dict[str, JsonValue] = {}
+    """Conventions: options of all methods that have them, but for presets. A method's own options win."""
     keep_models: bool = False
     smoke: Smoke
 
     _name: str = PrivateAttr("")
+
+    def method(self, text: str, last: Mapping[str, JsonValue] | None = None) -> Spec:
+        """Read a method with the suite's conventions; raises the errors of :func:`parse_spec`.
+
+        Args:
+            text: as for :func:`parse_spec`.
+            last: options that win over all others.
+        """
+        description, _ = resolve("method", text)
+        has = () if description.facts["preset"] else description.options
+        return parse_spec("method", text, {key: value for key, value in self.options.items() if key in has}, last)
 
     @contextmanager
     def at(self, *place: str | int) -> Iterator[None]:
@@ -96,8 +109,13 @@ def named_variants() -> frozenset[str]:
     """Return the labels of methods with options in suites; they are ranked like methods with default options."""
     # A suite's method may be an extension that isn't installed here.
     usable = {name for name, entry in describe("method").items() if not entry.error}
-    texts = {text for suite in suites().values() for text in suite.methods if ":" in text}
-    return frozenset(parse_spec("method", text).label for text in texts if text.partition(":")[0] in usable)
+    return frozenset(
+        spec.label
+        for suite in suites().values()
+        for text in suite.methods
+        if (":" in text or suite.options) and text.partition(":")[0] in {"all", *usable}
+        for spec in map(suite.method, _expanded(text))
+    )
 
 
 def cells_of(
@@ -138,10 +156,11 @@ def cells_of(
         _check_names(chosen, *([] if scenarios else ["scenario"]), *([] if methods else ["method"]))
     given = {"steps": steps} if steps else {}
     last = small.scenario | ({} if scenarios else given)
+    read_method = chosen.method if chosen else partial(parse_spec, "method")
     names = [name for text in methods or (chosen.methods if chosen else ()) for name in _expanded(text)]
     cells = product(
         [parse_spec("scenario", text, given, last) for text in scenarios or (chosen.scenarios if chosen else ())],
-        [parse_spec("method", name, last=small.method) for name in names],
+        [read_method(name, last=small.method) for name in names],
         seeds,
     )
     of_suite = suite_name if chosen and not methods else None
@@ -194,17 +213,29 @@ def _check_names(chosen: Suite, *kinds: str) -> None:
         for i, text in enumerate(getattr(chosen, f"{kind}s")):
             with chosen.at(f"{kind}s", i):
                 names = _expanded(text) if kind == "method" else [text]
-                specs += [parse_spec(kind, name) for name in names]
+                specs += [chosen.method(name) if kind == "method" else parse_spec(kind, name) for name in names]
                 if text in names and (other := by_label.setdefault(specs[-1].label, text)) != text:
                     raise InputError(f"{brief(text)} is the same as {brief(other)}")
+        for key in chosen.options if kind == "method" else ():
+            with chosen.at("options", key):
+                _having(specs, key)
         for key, value in getattr(chosen.smoke, kind).items():
             with chosen.at("smoke", kind, key):
-                having = [spec for spec in specs if key in spec.config]
-                if not having:
-                    options = {option for spec in specs for option in spec.config}
-                    raise unknown(f"option of this suite's {kind}s", key, options)
-                for spec in having:
+                for spec in _having(specs, key):
                     configure(spec.description, {**spec.config, key: value})
+
+
+def _having(specs: Sequence[Spec], key: str) -> list[Spec]:
+    """The specs that have an option.
+
+    Raises:
+        InputError: none has it.
+    """
+    having = [spec for spec in specs if key in spec.config]
+    if not having:
+        kind = specs[0].description.kind
+        raise unknown(f"option of this suite's {kind}s", key, {option for spec in specs for option in spec.config})
+    return having
 
 
 def _folder() -> Traversable:

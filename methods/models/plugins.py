@@ -14,6 +14,7 @@ from torch import Tensor
 from lifegen.benchmark import Options, Stream, interval_steps
 
 Kind = TypeVar("Kind", bound=Options)
+RealShare = Literal["half", "equal"]
 
 
 class TemperaturePlugin(SupervisedPlugin):
@@ -81,6 +82,17 @@ def with_replay(mbatch: Sequence[Tensor], replayed: Tensor) -> list[Tensor]:
     x, y, *rest = mbatch
     real = len(x) - len(replayed)
     return [torch.cat([x[:real], replayed]), torch.cat([y[:real], torch.full_like(y[real:], -1)]), *rest]
+
+
+def real_count(batch: int, distributions: int, share: RealShare) -> int:
+    """Real images of a batch of replay.
+
+    Args:
+        batch: images in the batch.
+        distributions: distributions met, the current one included.
+        share: "half" of the batch, or as much as each distribution has ("equal").
+    """
+    return max(1, batch // min(distributions, 2 if share == "half" else distributions))
 
 
 def replays_draws(replay_images: Literal["mean", "draw"] | None, stream: Stream) -> bool:

@@ -66,7 +66,7 @@ def naive_like(method: Method, own: bool = False, reset: bool = False, restart: 
     """
     naive: Any = describe_one("method", "naive").entry().target
     shared = _shared(method, naive)
-    twin: Any = naive({"codes": 1} | shared | {"keep_optimizer_state": not reset})
+    twin: Any = naive({"codes": 1} | shared | {"optimizer_state": "reset" if reset else "keep"})
     twin.restarts_temperature = restart
     if own:
         twin.model = method.model
