@@ -60,9 +60,10 @@ def test_the_reservoir_is_a_uniform_sample_of_all_images_met():
     assert (shares / repetitions - 1 / 3).abs().max() < 4 * error
 
 
-def test_batches_have_the_shares_of_generative_replay_and_all_images_are_real():
+@pytest.mark.parametrize(("real_share", "new"), [("equal", [12, 6, 4, 4]), ("half", [12, 6, 6, 6])])
+def test_batches_have_the_shares_of_generative_replay_and_all_images_are_real(real_share, new):
     stream = tiny("abca", steps=5)
-    strategy = begin(ExactReplay, stream, images=30)
+    strategy = begin(ExactReplay, stream, images=30, real_share=real_share)
     first = []
     strategy.plugins.insert(-1, Spy(after_forward=lambda s: first.append(int((s.mb_y >= 0).sum()))))
     before = None
@@ -72,7 +73,7 @@ def test_batches_have_the_shares_of_generative_replay_and_all_images_are_real():
         if experience.interval == 3:
             assert torch.equal(before, plugin(strategy).memory)
         before = plugin(strategy).memory.clone()
-    assert first == [12] * 5 + [6] * 5 + [4] * 5 + [4] * 5
+    assert first == [number for number in new for _ in range(5)]
 
 
 def test_what_is_replayed_comes_from_memory():

@@ -41,7 +41,7 @@ OTHERS = [
     (f"{TINY},interval_length=early-stopping,patience=2,check_every=1", "lifelong-vae:width=8"),
     (f"{TINY},track=bernoulli-binarised", "exact-replay:width=8"),
     (SMALLEST, "lifelong-vae:width=2,batch_size=8,architecture=conv,norm=group"),
-    (TINY, "naive:width=8,keep_optimizer_state=false"),
+    (TINY, "naive:width=8,optimizer_state=reset"),
 ]
 
 

@@ -171,8 +171,8 @@ def test_evaluation_batches_are_in_order():
 
 
 def test_adam_lives_on_in_naive_unless_told_otherwise():
-    for keep, expected in ((True, 8.0), (False, 4.0)):
-        method = Naive({"width": 8, "batch_size": 10, "keep_optimizer_state": keep})
+    for state, expected in (("keep", 8.0), ("reset", 4.0)):
+        method = Naive({"width": 8, "batch_size": 10, "optimizer_state": state})
         stream = tiny("ab")
         trained = method.strategy(stream, Seeds(0))
         for experience in method.view(stream):

@@ -178,7 +178,7 @@ class Store:
                     why = why or f"failed, and was run again: {earlier.reason}"
                     earlier.found.rename(self._aside(name, why) / earlier.found.name)
                     continue
-                if not os.access(earlier.found, os.W_OK) and earlier.found.is_dir():  # it may just have been renamed
+                if _is_anothers(earlier.found):
                     raise CellUnreadableError(f"{earlier.found} is another user's, and this one can't write to it")
                 with closing(self._taken(earlier, lease)) as hold, hold.checking():
                     try:  # again: its former owner may have finished it just before
@@ -258,6 +258,18 @@ class Store:
                 elif cell.status in unfinished:
                     failed = {**record, "schema": SCHEMA, **cell.record, "status": "failed", "error": error}
                     write_record(hold.folder, failed)
+
+
+def _is_anothers(folder: Path) -> bool:
+    """Whether a folder is there that this user can't write to."""
+    try:
+        place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:
+        return False
+    try:  # of this one folder, which may have another name by now
+        return not os.access(".", os.W_OK, dir_fd=place)
+    finally:
+        os.close(place)
 
 
 def _aside_because(cell: StoredCell) -> str:
