@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.reading.current import CurrentCell, current_of
 from lifegen.benchmark.store.cell_folder import StoredCell
 from lifegen.benchmark.store.cell_writer import write_record
@@ -20,6 +21,12 @@ def shown(store: Store) -> tuple[list[CurrentCell], dict[str, str]]:
 def numbers_of(store: Store, name: str) -> Numbers:
     """The numbers of a cell that is shown."""
     return next(cell.numbers for cell in shown(store)[0] if cell.name == name)
+
+
+def version_of(method: str, version: int) -> int:
+    """The version of a method that a test calls so: 1 is the installed one."""
+    entry = describe("method").get(method)
+    return version + (entry.version - 1 if entry else 0)
 
 
 def unseal(cell: StoredCell) -> None:
@@ -40,7 +47,7 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
         "method": {
             "name": method,
             "label": label,
-            "version": version,
+            "version": version_of(method, version),
             "config": {"threshold": threshold},
             "reference": reference,
             "uses": list(uses),

@@ -30,7 +30,7 @@ from lifegen.benchmark.store.lock import CellUnreadableError
 from lifegen.benchmark.store.store import CellBusyError, CellDoneError, Store, write_atomically
 
 from .faults import start
-from .stores import numbers_of, shown
+from .stores import numbers_of, shown, version_of
 from .waiting import HANG
 
 
@@ -39,7 +39,13 @@ def record(
 ) -> dict[str, object]:
     return {
         "scenario": {"name": "s", "label": "s", "version": 1, "config": {}, "track": "t"},
-        "method": {"name": method, "label": method, "version": version, "config": {}, "reference": None},
+        "method": {
+            "name": method,
+            "label": method,
+            "version": version_of(method, version),
+            "config": {},
+            "reference": None,
+        },
         "seed": seed,
         "visits": [["a"], ["b"]],
         "protocol": protocol,
