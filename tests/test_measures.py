@@ -265,8 +265,8 @@ def test_past_and_seen_after_a_revisit():
 
 
 def test_an_unchanged_model_is_wholly_consistent():
-    of = tiny("abc")
-    method = LifelongVAE({"width": 8, "style": 2, "codes": 4})
+    of = tiny("abc", steps=100)
+    method = LifelongVAE({"width": 8, "style": 2, "codes": 4, "mutual_information_weight": 50, "learning_rate": 0.01})
     trained = method.strategy(of, Seeds(0))
     trained.train(of.train_stream[0], eval_streams=[])
     measured = evaluator(of)
@@ -275,6 +275,44 @@ def test_an_unchanged_model_is_wholly_consistent():
     assert values(second, "posterior_consistency") == {None: 1.0}
     assert values(second, "posterior_consistency_past") == {None: 1.0}
     assert values(first, "negative_elbo") == values(second, "negative_elbo")  # the same noise
+
+
+def test_a_code_that_says_nothing_is_not_consistent():
+    """A collapsed code is always the same; it retains nothing."""
+    collapsed = {v: [0.999, 0.001] for v in BEFORE}
+    measured = evaluator(stream("abc"))
+    measured.measure(strategy(Table(collapsed)), 1, 0.0)
+    rows = measured.measure(strategy(Table(collapsed)), 2, 0.0)
+    for name in ("posterior_consistency", "posterior_consistency_past", "code_retention"):
+        assert values(rows, name) == {}
+    assert values(rows, "code_retained") == pytest.approx({None: 0.0}, abs=1e-6)
+
+
+def test_retained_information_is_the_mutual_information_of_two_tables():
+    """By hand, with the same weight for a = {1, 3} and b = {5}: J = ½ (½ (P₁ᵀQ₁ + P₃ᵀQ₃) + P₅ᵀQ₅)."""
+    measured = evaluator(stream("abc"))
+    measured.measure(strategy(Table(BEFORE)), 1, 0.0)
+    rows = measured.measure(strategy(Table(AFTER)), 2, 0.0)
+    joint = [[sum(weight * BEFORE[v][i] * AFTER[v][j] for v, weight in ((1, 0.25), (3, 0.25), (5, 0.5)))
+              for j in range(3)] for i in range(2)]  # fmt: skip
+    of_row, of_column = [sum(row) for row in joint], [sum(column) for column in zip(*joint, strict=True)]
+    expected = sum(p * math.log(p / (of_row[i] * of_column[j])) for i, row in enumerate(joint) for j, p in enumerate(row))
+    assert values(rows, "code_retained") == pytest.approx({None: expected}, abs=1e-6)
+    own = values(rows, "code_information")[None]
+    assert values(rows, "code_retention") == pytest.approx({None: expected / own}, abs=1e-5)
+
+
+def test_the_final_values_of_images_are_those_behind_the_means():
+    measured = evaluator(stream("abc"))
+    one = strategy(Table(FLAT))
+    measured.measure(one, 2, 0.0)
+    calls = len(one.model.calls)
+    found = measured.final_values(one)
+    assert len(one.model.calls) == calls  # nothing is evaluated twice
+    expected = {"0": [1.5, 3.5], "1": [5.5], "2": [7.5, 7.5, 10.5]}
+    assert {name: array.tolist() for name, array in found.items()} == expected
+    again = evaluator(stream("abc"))  # of a run that was interrupted after its last measurement
+    assert {name: array.tolist() for name, array in again.final_values(one).items()} == expected
 
 
 def test_the_mode_of_the_model_is_left_as_it_was():

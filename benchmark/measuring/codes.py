@@ -12,15 +12,22 @@ from .measurement import Measurement
 from .rows import Row
 
 
-@register_metric("posterior_consistency", version=1, better="higher")
+LEAST_INFORMATION = 0.05
+"""Information of a code, nats, below which it has nothing to keep: such a code is consistent for no merit."""
+
+
+@register_metric("posterior_consistency", version=2, better="higher")
 def posterior_consistency(m: Measurement) -> Iterator[Row]:
-    """Share of the full test set whose most likely code is the same before and after the interval (paper, eq. 4)."""
+    """Share of the full test set whose most likely code is the same before and after the interval (paper, eq. 4).
+
+    There is no row if the code before the interval carries less than 0.05 nats: a collapsed code is always the same.
+    """
     yield from _consistency(m, m.stream.distributions)
 
 
-@register_metric("posterior_consistency_past", version=1, better="higher")
+@register_metric("posterior_consistency_past", version=2, better="higher")
 def posterior_consistency_past(m: Measurement) -> Iterator[Row]:
-    """Posterior consistency on the distributions met before the interval."""
+    """Posterior consistency on the distributions met before the interval, where the code carries information there."""
     yield from _consistency(m, m.past)
 
 
@@ -44,16 +51,23 @@ def code_information(m: Measurement) -> Iterator[Row]:
         yield Row(information(m.previous_codes, m.previous_codes, m.past))
 
 
-@register_metric("code_retention", version=1, better="higher", most=1.0)
-def code_retention(m: Measurement) -> Iterator[Row]:
-    """Mutual information of the codes before and after the interval, over code_information.
+@register_metric("code_retained", version=1, unit="nats", better="higher")
+def code_retained(m: Measurement) -> Iterator[Row]:
+    """Mutual information of the codes before and after the interval, on past images: 0 for a collapsed code."""
+    if m.previous_codes:
+        yield Row(information(m.previous_codes, m.codes, m.past))
 
-    It isn't changed by growth or relabelling; above 1 if the code has sharpened, which ranks as 1. There is no row if
-    the code carries less than 0.05 nats, since there is nothing to retain.
+
+@register_metric("code_retention", version=1)
+def code_retention(m: Measurement) -> Iterator[Row]:
+    """code_retained over code_information.
+
+    It isn't changed by growth or relabelling; above 1 if the code has sharpened. It isn't ranked, since a code that
+    said little may have kept it all. There is no row if the code carries less than 0.05 nats.
     """
     if m.previous_codes:
         own = information(m.previous_codes, m.previous_codes, m.past)
-        if own > 0.05:
+        if own > LEAST_INFORMATION:
             yield Row(information(m.previous_codes, m.codes, m.past) / own)
 
 
@@ -67,7 +81,7 @@ def code_retention_floor(m: Measurement) -> Iterator[Row]:
     if m.past:
         first, second = m.codes_twice if m.model.estimates_code else (m.codes, m.codes)
         own = information(first, first, m.past)
-        if own > 0.05:
+        if own > LEAST_INFORMATION:
             yield Row(information(first, second, m.past) / own)
 
 
@@ -104,6 +118,8 @@ def code_drift_floor(m: Measurement) -> Iterator[Row]:
 
 def _consistency(m: Measurement, distributions: tuple[str, ...]) -> Iterator[Row]:
     if m.previous_codes and distributions:
+        if information(m.previous_codes, m.previous_codes, distributions) <= LEAST_INFORMATION:
+            return
         before = torch.cat([m.previous_codes[name].argmax(1) for name in distributions])
         after = torch.cat([m.codes[name].argmax(1) for name in distributions])
         yield Row(float((before == after).double().mean()))

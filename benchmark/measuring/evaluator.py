@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..contracts.registry import METRICS, Entry
@@ -23,6 +24,8 @@ class Evaluator(EvaluatorState):
 
     metrics: Sequence[Entry] = ()
     """Extension metrics to measure."""
+    _last: Measurement | None = field(default=None, init=False)
+    """The measurement after the last interval."""
 
     def measure(self, strategy: GenerativeTemplate, interval: int, train_seconds: float) -> list[dict[str, Any]]:
         """Run all metrics that aren't derived.
@@ -43,11 +46,26 @@ class Evaluator(EvaluatorState):
                 for row in values.of(entry)
             ]
             self.previous_codes = measurement.codes
+            if measurement.is_last:
+                self._last = measurement
         strategy.model.train(training)
         for row in rows:
             if not math.isfinite(row["value"]):
                 raise FloatingPointError(f"{row['metric']} is {row['value']} after interval {interval}")
         return rows
+
+    def final_values(self, strategy: GenerativeTemplate) -> dict[str, np.ndarray]:
+        """Return the negative ELBO of every test image after the last interval, nats.
+
+        Returns:
+            float32, (images,) by the number of the distribution in the stream's order.
+        """
+        # None where the run was interrupted after this measurement.
+        last = self._last or Measurement(strategy, self, len(self.view) - 1, 0.0)
+        strategy.model.eval()
+        with torch.inference_mode():
+            passes = [last.evaluate("test", name) for name in self.stream.distributions]
+        return {str(number): one.values.float().cpu().numpy() for number, one in enumerate(passes)}
 
 
 def own_metrics() -> list[Entry]:

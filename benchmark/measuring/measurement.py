@@ -45,6 +45,8 @@ class Pass(NamedTuple):
     """log q(code | x) of test images, (n, codes)"""
     groups: Tensor
     """mean of each component's own negative ELBO, nats per image, (components,)"""
+    values: Tensor
+    """negative ELBO of each image, nats, (n,)"""
 
 
 @dataclass
@@ -119,17 +121,18 @@ class Measurement:
         log_prior = self.model.log_prior
         totals = torch.zeros(3, dtype=torch.float64, device=self.strategy.device)
         groups = torch.zeros(len(log_prior), dtype=torch.float64, device=self.strategy.device)
-        codes = []
+        codes, of_images = [], []
         for x in self.batches(images, DRAWS):
             weights = self.model.log_weights(x, DRAWS, generator)
             bound = negative_elbo(weights, log_prior)
+            of_images.append(bound.value)
             totals += torch.stack([values.double().sum() for values in bound])
             groups += group_bounds(weights).double().sum(1)
             if part == "test":
                 codes.append(self.model.code_log_posterior(x, weights))
         value, reconstruction, divergence = (totals / len(images)).tolist()
         means = Means(value, reconstruction, divergence, len(images))
-        return Pass(means, torch.cat(codes) if codes else None, groups / len(images))
+        return Pass(means, torch.cat(codes) if codes else None, groups / len(images), torch.cat(of_images))
 
     def bound(self, part: str, distribution: str) -> Means:
         """Return the mean negative ELBO of one distribution's "valid" or "test" images."""

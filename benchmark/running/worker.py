@@ -28,7 +28,7 @@ from ..measuring.evaluator import Evaluator, own_metrics
 from ..measuring.pictures import take_pictures, take_samples
 from ..reading.summary import registered_summary
 from ..seeds import Seeds
-from ..store.cell_folder import PICTURES, STATE
+from ..store.cell_folder import IMAGE_VALUES, PICTURES, STATE
 from ..store.cell_writer import CellWriter
 from ..store.lock import CellBusyError, CellDoneError, StoreGoneError
 from ..store.record import Status
@@ -221,6 +221,9 @@ def _run(
     content = BytesIO()
     np.savez_compressed(content, samples_over_intervals=np.stack(samples), **pictures)
     writer.keep(PICTURES, content.getvalue())
+    values = BytesIO()
+    np.savez_compressed(values, **evaluator.final_values(strategy))
+    writer.keep(IMAGE_VALUES, values.getvalue())
     if keep_model:
         if why := unsavable(strategy.model):
             writer.note(no_model=why)

@@ -5,6 +5,7 @@ run.json             the record: constant facts of the cell, and its status; rep
 metrics.jsonl        one row per measurement, on the disk after every interval
 state.safetensors    the run's memory at the last interval boundary; deleted when the cell is done, unless wanted
 pictures.npz         samples, reconstructions and style grids of the final model; see ``pictures``
+image_values.npz     the negative ELBO of every test image at the end, by the number of the distribution; float32, nats
 model.safetensors    the final model, if the run keeps it
 log.txt              the worker's output
 
@@ -40,6 +41,7 @@ OLD_LOCK = "lock"
 """A cell's lock before schema 3, in its folder."""
 STATE = "state.safetensors"
 PICTURES = "pictures.npz"
+IMAGE_VALUES = "image_values.npz"
 _NAME = re.compile(r"[a-z0-9-]+--[a-z0-9-]+--\d+--[0-9a-f]{12}")
 _ATTEMPT = re.compile(rf"(?P<name>.+)(\.[0-9a-f]{{16}}|{re.escape(PACKED)})")
 _TAIL = 2**16

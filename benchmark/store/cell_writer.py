@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from ..files import TEMPORARY, digest, read, write_atomically
-from .cell_folder import PICTURES, SCHEMA, StoredCell
+from .cell_folder import IMAGE_VALUES, PICTURES, SCHEMA, StoredCell
 from .hold import Hold
 from .lock import CellBusyError
 from .record import Numbers, sealed
 
-_SEALED = ("model.safetensors", PICTURES)
+_SEALED = ("model.safetensors", PICTURES, IMAGE_VALUES)
 """Files of a finished cell whose digests its record has."""
 
 

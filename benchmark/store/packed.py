@@ -2,7 +2,7 @@
 
 run.json         the record
 metrics.jsonl    its rows
-pictures.npz     its pictures
+pictures.npz, image_values.npz
 
 States, models and the log aren't packed. A packed cell is never written again: a store that computes it anew sets the
 file aside.
@@ -21,7 +21,7 @@ from ..files import NotAFileError, open_to_read
 
 PACKED = ".zip"
 """Ending of a packed cell's file."""
-_MEMBERS = ("run.json", "metrics.jsonl", "pictures.npz")
+_MEMBERS = ("run.json", "metrics.jsonl", "pictures.npz", "image_values.npz")
 _LARGEST = 2**30
 """Most bytes of one of its files: a small zip file may claim any size."""
 

@@ -31,7 +31,7 @@ from .findings import Finding, Stopped, broken, of_documentation, raised, to_the
 
 TRACKS = ("bernoulli-grey", "discretised-logistic")
 TRAINED: tuple[tuple[str, Mapping[str, Any], str], ...] = (
-    ("naive", SMALL, TRACKS[0]),
+    ("naive", {**SMALL, "norm": "batch"}, TRACKS[0]),  # whose statistics a metric may move
     ("growing-mixture", {**SMALL, "threshold": 0}, TRACKS[0]),
     ("lifelong-vae", SMALL, TRACKS[1]),
 )
