@@ -296,7 +296,9 @@ def test_retained_information_is_the_mutual_information_of_two_tables():
     joint = [[sum(weight * BEFORE[v][i] * AFTER[v][j] for v, weight in ((1, 0.25), (3, 0.25), (5, 0.5)))
               for j in range(3)] for i in range(2)]  # fmt: skip
     of_row, of_column = [sum(row) for row in joint], [sum(column) for column in zip(*joint, strict=True)]
-    expected = sum(p * math.log(p / (of_row[i] * of_column[j])) for i, row in enumerate(joint) for j, p in enumerate(row))
+    expected = sum(
+        p * math.log(p / (of_row[i] * of_column[j])) for i, row in enumerate(joint) for j, p in enumerate(row)
+    )
     assert values(rows, "code_retained") == pytest.approx({None: expected}, abs=1e-6)
     own = values(rows, "code_information")[None]
     assert values(rows, "code_retention") == pytest.approx({None: expected / own}, abs=1e-5)

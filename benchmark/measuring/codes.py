@@ -11,7 +11,6 @@ from .information import drift, information, perplexity
 from .measurement import Measurement
 from .rows import Row
 
-
 LEAST_INFORMATION = 0.05
 """Information of a code, nats, below which it has nothing to keep: such a code is consistent for no merit."""
 

@@ -16,16 +16,9 @@ from ..errors import InputError
 from ..store.store import Store
 from .compare import over_scenarios
 from .current import Current, SeedCount
+from .ranking import Rank, mean_of_means, ranks
 from .scores import Scores, scores_of
-from .statistics import (
-    FEWEST,
-    bootstrap_interval,
-    coverage,
-    interquartile_mean,
-    mean_interval,
-    normalised,
-    ranks,
-)
+from .statistics import Estimate, Scale, mean_interval, scale
 
 ACROSS = "across scenarios"
 """The scenario's label in a table across scenarios."""
@@ -43,12 +36,11 @@ class Column:
     """Whether to print thousands (k) or millions (M)."""
     zero: bool = True
     """Whether the column is shown even if all its values are 0."""
-    what: Literal["estimate", "rank", "group", "n"] = "estimate"
+    what: Literal["estimate", "rank", "n"] = "estimate"
 
 
 COLUMNS = (
     Column(None, "rank", what="rank"),
-    Column(None, "tie\ngroup", what="group"),
     Column(None, "seeds", what="n"),
     Column("negative_elbo", "negative\nELBO"),
     Column("posterior_consistency_past", "consistency\npast", 2),
@@ -68,15 +60,16 @@ class Board:
     """A leaderboard."""
 
     table: pd.DataFrame
-    """scenario, method, metric, n, mean, low, high, rank, rank_low, rank_high, group; within a scenario: the upper
-    reference, competitors from the best on, the lower reference, then methods without a rank: with a failed seed, or
-    with custom options. References and metrics without a better direction have no rank either."""
+    """scenario, method, metric, n, mean, low, high, rank, rank_low, rank_high, ties (the methods that it isn't told
+    apart from, joined by "; "); within a scenario: the upper reference, competitors from the best on, the lower
+    reference, then methods without a rank: with a failed seed, or with custom options. References and metrics without a
+    better direction have no rank either."""
     metrics: tuple[str, ...]
     """metrics in the given order; the first one ranks"""
     scores: Scores
     """the scores of the leaderboard"""
     notes: tuple[str, ...] = field(default=())
-    """notes on resampling, and on values that are left out"""
+    """notes on intervals, and on values that are left out"""
 
     def seeds(self, scenario: str, method: str) -> SeedCount | None:
         """Count the planned and failed seeds, of all scenarios in a table across them; None if all seeds are done."""
@@ -127,27 +120,34 @@ def leaderboard(
     if not rows:
         raise InputError(" ".join(notes) or f"no cell has a value of {', '.join(chosen)} in these scenarios")
     # Floats even where all intervals are missing, so that a missing one is always NaN.
-    table = pd.DataFrame(rows, columns=_FIELDS).astype(dict.fromkeys(_FIELDS[4:], float))
+    table = pd.DataFrame(rows, columns=_FIELDS).astype(dict.fromkeys(_FIELDS[4:-1], float))
+    if across:
+        chosen = tuple(dict.fromkeys(name for metric in chosen for name in table["metric"].unique()
+                                     if name == metric or name.startswith(in_scenario(metric, ""))))  # fmt: skip
     return Board(_ordered(table, chosen, scores, unranked, across), chosen, scores, (*notes, *scores.notes))
 
 
-_FIELDS = ["scenario", "method", "metric", "n", "mean", "low", "high", "rank", "rank_low", "rank_high", "group"]
-_Rows = list[tuple[str | float | None, ...]]
-_NO_RANK = (None, None, None, None)
+_FIELDS = ["scenario", "method", "metric", "n", "mean", "low", "high", "rank", "rank_low", "rank_high", "ties"]
+_Row = tuple[str | float | None, ...]
 
 
-def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows, list[str]]:
-    rows: _Rows = []
+def _row(scenario: object, method: str, metric: object, estimate: Estimate, place: Rank | None) -> _Row:
+    places = (place.rank, place.low, place.high, "; ".join(place.ties)) if place else (None, None, None, "")
+    return str(scenario), method, str(metric), *estimate, *places
+
+
+def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[list[_Row], list[str]]:
+    rows: list[_Row] = []
     for (scenario, metric), group in values.groupby(["scenario", "metric"]):
         by_method = {str(method): [runs.to_numpy()] for method, runs in group.groupby("method")["value"]}
         better, most = scores.better(metric), scores.most(metric)
         resting = unranked | scores.failing([scenario])
         places = {} if better is None else ranks(
             {method: [np.minimum(runs, most) for runs in groups] for method, groups in by_method.items()
-             if method not in resting}, _mean, lower_is_better=better == "lower",
+             if method not in resting}, lower_is_better=better == "lower",
         )  # fmt: skip
         rows += [
-            (scenario, method, metric, *mean_interval(groups[0].tolist()), *places.get(method, _NO_RANK))
+            _row(scenario, method, metric, mean_interval(groups[0].tolist()), places.get(method))
             for method, groups in by_method.items()
         ]
     if not rows:
@@ -156,15 +156,16 @@ def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> t
     return rows, [what, *_notes_on_ranks(rows)]
 
 
-def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[_Rows, list[str]]:
-    rows: _Rows = []
+def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[list[_Row], list[str]]:
+    rows: list[_Row] = []
     notes: list[str] = []
     resting = unranked | scores.failing()
     for metric, group in values.groupby("metric"):
+        scales: dict[str, Scale] = {}
         scaled: dict[str, dict[str, pd.Series]] = {}
         for scenario, runs in group.groupby("scenario"):
             try:
-                scaled[str(scenario)] = _scaled(runs, scores, str(metric))
+                scales[str(scenario)], scaled[str(scenario)] = _scaled(runs, scores, str(metric))
             except ValueError as error:
                 notes.append(f"{metric} of {scenario} is left out: {error}.")
         if not scaled:
@@ -187,11 +188,17 @@ def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[_
             notes.append(f"{metric}: in one scenario no seed is common to all methods.")
             continue
         competing = {method: groups for method, groups in by_method.items() if method not in resting}
-        places = ranks(competing, interquartile_mean, lower_is_better=False)
-        rows += [
-            (ACROSS, method, metric, *bootstrap_interval(groups, interquartile_mean), *places.get(method, _NO_RANK))
-            for method, groups in by_method.items()
-        ]
+        places = ranks(competing, lower_is_better=False)
+        for method, groups in by_method.items():
+            means = {label: float(runs.mean()) for label, runs in zip(sorted(scaled), groups, strict=True)}
+            parts = np.concatenate([scales[label].variance_parts(mean) for label, mean in means.items()])
+            estimate = mean_of_means(groups, others=parts)
+            if method in scores.references:  # a point of the scale
+                estimate = estimate._replace(low=None, high=None)
+            rows.append(_row(ACROSS, method, metric, estimate, places.get(method)))
+            for label, mean in means.items():
+                of_one = Estimate(estimate.n, mean, None, None)
+                rows.append(_row(ACROSS, method, in_scenario(str(metric), label), of_one, None))
         notes.append(f"{metric}: {len(scaled)} scenarios, {', '.join(sorted(scaled))}.")
     if not rows:
         return rows, notes
@@ -202,35 +209,34 @@ def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[_
     else:
         notes.append("`lifegen plot STORE critical_difference` compares mean ranks over scenarios.")
     notes.append(
-        "A run's score is 0 at the mean of the lower reference and 1 at that of the upper one in its scenario, both "
-        "held fixed; shown is the interquartile mean over all runs, and n is the fewest seeds in a scenario."
+        "A run's score is 0 at the mean of the lower reference and 1 at that of the upper one in its scenario. Shown "
+        "is the mean of the scenarios' means, with Student's t interval, in which the references' spread counts too; n "
+        "is the fewest seeds in a scenario. These scenarios are held fixed: nothing follows for others."
     )
-    if any(row[5] is not None for row in rows):
-        alike = (1,) * values["scenario"].nunique()
-        measured = ", ".join(f"{100 * coverage(n, alike):.0f} % with {n} seeds" for n in (3, 5, 10))
-        notes.append(
-            "Intervals of scores: runs are resampled with replacement within their scenario, 4,000 times, and "
-            f"deviations widened to Student's t. Of simulated normal values, alike in {len(alike)} scenarios, they "
-            f"cover the truth in {measured}."
-        )
     return rows, [*notes, *_notes_on_ranks(rows)]
 
 
-def _notes_on_ranks(rows: _Rows) -> list[str]:
-    """Explain rank intervals and tie groups, if there are any."""
+def in_scenario(metric: str, scenario: str) -> str:
+    """The name of the score of one scenario in a table across scenarios."""
+    return f"{metric} of {scenario}"
+
+
+def _notes_on_ranks(rows: list[_Row]) -> list[str]:
+    """Explain rank intervals and ties, if there are any."""
     notes = []
     if any(row[8] is not None for row in rows):
         notes.append(
-            "Rank intervals: central 95 % of the ranks in 4,000 tables, in each of which every method's seeds are "
-            "resampled with replacement (independently of the other methods') and deviations from its mean widened to "
-            "Student's t. A tie group has its best method and all that are as good in 2.5 % of these tables or more."
+            "Rank intervals: from 1 + the number of methods shown to be better to the number of methods − those shown "
+            "to be worse (Welch's test with moderated variances, corrected for all pairs by Holm): at most 5 % of "
+            "tables say anything wrong about an order. Methods whose intervals overlap may still be told apart: CSV "
+            "and JSON have each method's ties."
         )
     if any(row[7] is not None and row[8] is None for row in rows):
-        notes.append(f"No rank intervals and tie groups where a competitor has fewer than {FEWEST} seeds.")
+        notes.append("A method with one seed has no rank interval.")
     return notes
 
 
-def _scaled(values: pd.DataFrame, scores: Scores, metric: str) -> dict[str, pd.Series]:
+def _scaled(values: pd.DataFrame, scores: Scores, metric: str) -> tuple[Scale, dict[str, pd.Series]]:
     """Put each method's values in one scenario on the references' scale, by seed."""
     better, most = scores.better(metric), scores.most(metric)
     if better is None:
@@ -243,17 +249,11 @@ def _scaled(values: pd.DataFrame, scores: Scores, metric: str) -> dict[str, pd.S
         plain = [method for method in names if method == base_name(method)] or names
         if len(plain) != 1:
             raise ValueError(f"needs exactly one {which} reference; {len(plain)} have a value")
-        references[which] = by_method[plain[0]]
+        references[which] = by_method[plain[0]].to_numpy()
     if (references["upper"].mean() > references["lower"].mean()) != (better == "higher"):
         raise ValueError("the upper reference isn't better than the lower one")
-    lower, upper = (references[which].to_numpy() for which in ("lower", "upper"))
-    return {
-        method: pd.Series(normalised(runs.to_numpy(), lower, upper), runs.index) for method, runs in by_method.items()
-    }
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    return np.asarray(values.mean(axis=-1))
+    own = scale(references["lower"], references["upper"])
+    return own, {method: pd.Series(own.scores(runs.to_numpy()), runs.index) for method, runs in by_method.items()}
 
 
 def _ordered(

@@ -1,30 +1,14 @@
-"""Statistics over seeds and over scenarios, on numpy and scipy.
-
-Point estimates come from all the data, never from resampling. Resampling uses a generator with a fixed seed, so that
-the same data give the same interval.
-
-Resampling few seeds says too little about the spread: at three seeds a plain percentile interval of 95 % covers about
-75 %. So deviations of resampled values from the estimate are stretched to the width that Student's t has at these
-numbers of seeds (:func:`stretched_draws`), and :func:`coverage` measures the result. Below three seeds a
-resampled interval is refused.
-"""
+"""Statistics of seeds and of scenarios, on numpy and scipy. Ranks are in ``ranking``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import nctdtrinc, ndtri, stdtr, stdtrit
+from scipy.special import nctdtrinc, stdtr, stdtrit
 
 LEVEL = 0.95
-DRAWS = 4000
-FEWEST = 3
-"""Seeds below which nothing is resampled."""
-
-Groups = Sequence[np.ndarray]
-"""One array of runs per stratum (scenario or method)."""
 
 
 class Estimate(NamedTuple):
@@ -50,170 +34,6 @@ def mean_interval(values: Sequence[float], level: float = LEVEL) -> Estimate:
         return Estimate(n, mean, None, None)
     half = float(stdtrit(n - 1, (1 + level) / 2) * np.std(values, ddof=1) / np.sqrt(n))
     return Estimate(n, mean, mean - half, mean + half)
-
-
-def interquartile_mean(values: np.ndarray) -> np.ndarray:
-    """Mean of the middle half of the values on the last axis; a quarter, rounded down, is cut at either end (Agarwal
-    et al., Deep Reinforcement Learning at the Edge of the Statistical Precipice, section 4.3)."""
-    cut = values.shape[-1] // 4
-    middle: np.ndarray = np.sort(values, axis=-1)[..., cut : values.shape[-1] - cut]
-    return np.asarray(middle.mean(axis=-1))
-
-
-Statistic = Callable[[np.ndarray], np.ndarray]
-"""A function of the runs on the last axis."""
-
-
-def resampled(groups: Groups, generator: np.random.Generator, draws: int = DRAWS) -> list[np.ndarray]:
-    """Resample each stratum's runs with replacement, (draws, runs) each."""
-    return [group[generator.integers(len(group), size=(draws, len(group)))] for group in groups]
-
-
-def stretched_draws(
-    groups: Groups, statistic: Statistic, generator: np.random.Generator, draws: int = DRAWS, level: float = LEVEL
-) -> np.ndarray:
-    """A statistic of data sets whose runs are resampled within their stratum, with its deviations from the estimate
-    stretched by what few runs leave out: the variance with divisor n − 1 in place of n, and Student's t in place of the
-    normal distribution. Its degrees of freedom are Welch and Satterthwaite's, from what each stratum alone adds to the
-    variance of the statistic.
-
-    Args:
-        groups: runs by stratum.
-        statistic: of all runs together.
-        generator: numpy's.
-        draws: number of resampled data sets.
-        level: at which the percentiles will be taken.
-
-    Returns:
-        (draws,)
-    """
-    drawn = resampled(groups, generator, draws)
-    point = statistic(np.concatenate(groups))
-    values: np.ndarray = statistic(np.concatenate(drawn, axis=1))
-    if len(groups) == 1:  # most tables; the only stratum has all the variance
-        parts = np.array([np.var(values)])
-    else:
-        fixed = [np.broadcast_to(group, (draws, len(group))) for group in groups]
-        alone = [[*fixed[:i], drawn[i], *fixed[i + 1 :]] for i in range(len(groups))]
-        parts = np.array([np.var(statistic(np.concatenate(strata, axis=1))) for strata in alone])
-    if parts.max() == 0:
-        return values
-    parts /= parts.max()  # only their ratios count
-    sizes = np.array([len(group) for group in groups])
-    free = parts.sum() ** 2 / (parts**2 / (sizes - 1)).sum()
-    lost = (parts * sizes / (sizes - 1)).sum() / parts.sum()
-    quantile = (1 + level) / 2
-    stretch = stdtrit(free, quantile) / ndtri(quantile) * np.sqrt(lost)
-    return np.asarray(point + stretch * (values - point))
-
-
-def bootstrap_interval(
-    groups: Groups,
-    statistic: Statistic,
-    level: float = LEVEL,
-    draws: int = DRAWS,
-    generator: np.random.Generator | None = None,
-) -> Estimate:
-    """A statistic of all runs with its stratified bootstrap interval, the percentiles of :func:`stretched_draws`.
-
-    Args:
-        groups: runs by stratum; n is the smallest number of runs in one.
-        statistic: of all runs together.
-        level: of the interval.
-        draws: number of resampled data sets.
-        generator: numpy's default one with seed 0.
-    """
-    n = min(map(len, groups))
-    point = float(statistic(np.concatenate(groups)))
-    if n < FEWEST:
-        return Estimate(n, point, None, None)
-    drawn = stretched_draws(groups, statistic, generator or np.random.default_rng(0), draws, level)
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Estimate(n, point, float(low), float(high))
-
-
-@cache
-def coverage(n: int, spreads: tuple[float, ...] = (1,), simulations: int = 1000, draws: int = 500) -> float:
-    """Share of simulated data sets, normal with the same mean in every stratum, in which the 95 % bootstrap interval
-    of the interquartile mean has that mean.
-
-    Args:
-        n: runs in each stratum.
-        spreads: standard deviation in each stratum.
-        simulations: data sets.
-        draws: resampled data sets for each.
-    """
-    generator = np.random.default_rng(0)
-    hits = 0
-    for _ in range(simulations):
-        groups = [generator.normal(0, spread, n) for spread in spreads]
-        estimate = bootstrap_interval(groups, interquartile_mean, draws=draws, generator=generator)
-        hits += estimate.low is not None and estimate.high is not None and estimate.low <= 0 <= estimate.high
-    return hits / simulations
-
-
-class Rank(NamedTuple):
-    """A method's place among its competitors."""
-
-    rank: int
-    """1 is the best; equal estimates share the better rank."""
-    low: int | None
-    """Best and worst rank in the central 95 % of the resampled tables; None if a method has too few runs."""
-    high: int | None
-    group: int | None
-    """Tie group, from 1: the best method that isn't in an earlier group, and all later ones that are at least as good
-    as it in 2.5 % of the resampled tables or more."""
-
-
-def ranks(
-    values: Mapping[str, Groups],
-    statistic: Statistic,
-    lower_is_better: bool = True,
-    level: float = LEVEL,
-) -> dict[str, Rank]:
-    """Compute ranks with intervals, and tie groups, best first.
-
-    A resampled table has one of the :func:`stretched_draws` of each method: runs are resampled with replacement within
-    their stratum and independently of other methods (only :func:`paired` uses that equal seeds are paired). Nothing is
-    corrected for the number of methods.
-
-    Args:
-        values: each method's runs by stratum.
-        statistic: of the runs on the last axis.
-        lower_is_better: whether the lowest ranks first.
-        level: of the rank intervals, and of the tie groups' comparisons.
-    """
-    sign = 1 if lower_is_better else -1
-    points = {name: sign * float(statistic(np.concatenate(groups))) for name, groups in values.items()}
-    order = sorted(points, key=lambda name: (points[name], name))
-    place = {name: 1 + sum(other < points[name] for other in points.values()) for name in order}
-    if min((len(group) for groups in values.values() for group in groups), default=0) < FEWEST:
-        return {name: Rank(place[name], None, None, None) for name in order}
-    generator = np.random.default_rng(0)
-    drawn = sign * np.stack(
-        [stretched_draws(values[name], statistic, generator, level=level) for name in order], axis=1
-    )  # (draws, methods)
-    tail = (1 - level) / 2
-    low, high = np.quantile(_places(drawn), [tail, 1 - tail], axis=0, method="nearest")
-    groups = np.zeros(len(order), dtype=int)
-    while (rest := np.flatnonzero(groups == 0)).size:
-        as_good = (drawn[:, rest] <= drawn[:, rest[:1]]).mean(axis=0) >= tail
-        groups[rest[as_good]] = groups.max() + 1
-    return {
-        name: Rank(place[name], int(first), int(last), int(group))
-        for name, first, last, group in zip(order, low, high, groups, strict=True)
-    }
-
-
-def _places(values: np.ndarray) -> np.ndarray:
-    """Rank the values in each row from 1, the lowest first; equal values share the better rank."""
-    order = np.argsort(values, axis=1)
-    ordered = np.take_along_axis(values, order, axis=1)
-    is_first = np.diff(ordered, axis=1, prepend=-np.inf) > 0
-    ranked = np.maximum.accumulate(np.where(is_first, np.arange(values.shape[1]), 0), axis=1) + 1
-    places = np.empty_like(order)
-    np.put_along_axis(places, order, ranked, axis=1)
-    return places
 
 
 class Paired(NamedTuple):
@@ -366,13 +186,34 @@ def critical_difference(values: np.ndarray, level: float = LEVEL) -> CriticalDif
     return CriticalDifference(mean_ranks, float(stats.friedmanchisquare(*values.T).pvalue), p_values, tuple(cliques))
 
 
-def normalised(values: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.ndarray:
-    """Put values on the scale with the lower reference's mean at 0 and the upper one's at 1.
+class Scale(NamedTuple):
+    """The scale with the lower reference's mean at 0 and the upper one's at 1."""
 
-    Args:
-        values: any shape.
-        lower: the lower reference's values, one per seed.
-        upper: the upper reference's values, one per seed.
+    lower: np.ndarray
+    """The lower reference's values, one per seed."""
+    upper: np.ndarray
+    """The upper reference's values, one per seed."""
+
+    def scores(self, values: np.ndarray) -> np.ndarray:
+        """Put values on the scale; any shape."""
+        return np.asarray((values - self.lower.mean()) / self._length)
+
+    def variance_parts(self, score: float) -> np.ndarray:
+        """Return the variances that the two references' means add to a mean score, and their degrees of freedom,
+        (2, 2); by the delta method."""
+        parts = [
+            (factor**2 * np.var(runs, ddof=1) / len(runs) / self._length**2, len(runs) - 1)
+            for runs, factor in ((self.lower, 1 - score), (self.upper, score))
+        ]
+        return np.array(parts, dtype=float)
+
+    @property
+    def _length(self) -> float:
+        return float(self.upper.mean() - self.lower.mean())
+
+
+def scale(lower: np.ndarray, upper: np.ndarray) -> Scale:
+    """Make a scale from the references' values, one per seed.
 
     Raises:
         ValueError: there is no scale: the references' 95 % intervals overlap, or one has a single seed.
@@ -385,4 +226,4 @@ def normalised(values: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> np.n
             f"the references overlap: {low.low:.4g} to {low.high:.4g} (lower), {high.low:.4g} to {high.high:.4g} "
             "(upper)"
         )
-    return np.asarray((values - low.mean) / (high.mean - low.mean))
+    return Scale(lower, upper)

@@ -27,7 +27,7 @@ from ..reading.leaderboard import Board, leaderboard
 from ..reading.metric_facts import MetricFacts
 from ..reading.provenance import circumstances, commands, versions
 from ..reading.scores import Scores, scores_of
-from ..reading.statistics import LEVEL, coverage, wilcoxon_needs
+from ..reading.statistics import LEVEL, wilcoxon_needs
 from ..store.record import Status
 from ..store.store import Store
 from . import tables
@@ -38,8 +38,6 @@ from .plots import Drawing, drawings
 
 _RANKING = "negative_elbo"
 _STATUSES = tuple(status for status in Status if status != Status.TO_DO)
-_SPREADS = ((1,), (1, 1, 1), (1, 0.1, 0.1))
-"""Standard deviations in the scenarios of simulated data, to see how often intervals are right."""
 
 
 def report(source: Store | Current, file: Path | None = None) -> Path:
@@ -98,7 +96,7 @@ def _content(current: Current, scores: Scores) -> dict[str, Any]:
     cells = _Cells.of(current)
     scenes = list(_scenes(current, scores))
     tests = list(_tests(scores, board))
-    general = [("conclusions", "What can be concluded"), ("coverage", "How often intervals are right")]
+    general = [("conclusions", "What can be concluded")]
     contents = [
         ("what", "What was run", []),
         ("leaderboard", "Leaderboard", _parts(boards) + ([("across", "Across scenarios")] if across_notes else [])),
@@ -124,7 +122,6 @@ def _content(current: Current, scores: Scores) -> dict[str, Any]:
         "unit": scores.metrics[_RANKING].unit,
         "tests": tests,
         "conclusions": _conclusions(scores),
-        "coverage": [(n, *(f"{100 * coverage(n, spreads):.1f} %" for spreads in _SPREADS)) for n in (3, 5, 10)],
         "left_out": cells.left_out,
         "statuses": [(status, status.sentence) for status in Status if status in cells.statuses],
         "custom": sorted(scores.custom),
@@ -387,7 +384,7 @@ def _conclusions(scores: Scores) -> list[str]:
         "Can’t: anything about other data, budgets, architectures or options. Seeds vary initialisation, the order of "
         "the data and random interval lengths; images, their split and the order of classes stay as the scenario has "
         "them.",
-        "Rank intervals and tie groups in the leaderboard aren’t corrected for the number of methods; p-values are.",
+        "Rank intervals in the leaderboard and p-values are corrected for the number of comparisons.",
     ]
     if seeds.max() < (needed := wilcoxon_needs()):
         lines.append(

@@ -117,7 +117,7 @@ def footnotes(board: Board) -> list[str]:
 def title(scenario: str) -> str:
     """A table's title."""
     if scenario == ACROSS:
-        return f"{scenario}: interquartile mean of scores, with its 95 % interval"
+        return f"{scenario}: mean of the scenarios' scores, with its 95 % interval"
     return f"{scenario}: mean over seeds ± half of its 95 % interval"
 
 
