@@ -103,7 +103,7 @@ def test_it_has_every_scenario_method_and_command(page):
                  "lifegen run -s split-x"):  # fmt: skip
         assert text in page.text
     assert "Across scenarios" in page.text
-    assert "interquartile mean of scores" in page.text
+    assert "mean of the scenarios' scores" in page.text
 
 
 def test_it_says_what_is_left_out_and_why(page):
