@@ -66,7 +66,9 @@ def test_styles_are_distilled_on_replayed_images_only():
     stream = tiny("ab", steps=2)
     losses = {}
     for weight in (0.0, 1.0):
-        strategy = begin(example("style_distillation").StyleDistillation, stream, style_weight=weight)
+        strategy = begin(
+            example("style_distillation").StyleDistillation, stream, style_weight=weight, latent_layers="reinitialise"
+        )
         strategy.train(stream.train_stream[0], eval_streams=[])
         seen = []
         strategy.plugins.append(Spy(before_backward=lambda s, seen=seen: seen.append(s.loss.item())))
@@ -154,6 +156,6 @@ def test_a_script_runs_in_avalanche_and_reports_finite_numbers(name, printed):
         assert all(0 <= value <= 1 for value in values["PosteriorConsistency"])
     if name == "avalanche_consistency":
         assert all(synthetic == 0 for synthetic in values["SyntheticSamples"][:1])
-        assert values["SyntheticSamples"][-1] == 4 * values["RealSamples"][-1]
+        assert values["SyntheticSamples"][-1] == values["RealSamples"][-1]
     if name == "avalanche_growing_mixture":
         assert "components: 5;" in printed[name]

@@ -778,7 +778,8 @@ def example(schema: int, place: Path) -> Path:
 
 
 @pytest.mark.parametrize("schema", [1, 2])
-def test_stores_of_older_versions_are_read(schema, tmp_path):
+def test_stores_of_older_versions_are_read(schema, tmp_path, monkeypatch):
+    monkeypatch.setattr("lifegen.benchmark.reading.current.installed_versions", dict)  # whatever is raised later
     store = Store.open(example(schema, tmp_path / "s"))
     expected = json.loads((EXAMPLES / f"schema-{schema}.json").read_text())
     assert {one.name: one.status for one in store.cells()} == expected["status"]

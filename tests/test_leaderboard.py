@@ -153,7 +153,7 @@ def test_one_seed_has_no_interval_and_few_no_rank_interval(tmp_path, capsys):
     assert "±" not in row
     assert "nan" not in row
     assert "[" not in row
-    assert "No rank intervals" in text
+    assert "A method with one seed has no rank interval" in text
 
 
 def test_a_method_with_options_of_ones_own_is_shown_below_and_not_ranked(store, capsys):
@@ -500,7 +500,7 @@ def test_what_cannot_be_shown_is_refused(store, tmp_path):
 def test_references_are_marked_and_explained(store, capsys):
     print_board(leaderboard(store))
     text = capsys.readouterr().out
-    for part in ("batch ▲", "naive ▼", "32.0 ± 6.6", "3.0k", "don't compete", "resampled with replacement"):
+    for part in ("batch ▲", "naive ▼", "32.0 ± 6.6", "3.0k", "don't compete", "corrected for all pairs by Holm"):
         assert part in text
 
 

@@ -94,7 +94,7 @@ def test_the_teacher_is_the_student_of_the_interval_before_and_shares_no_tensor_
 def test_the_optimiser_holds_the_grown_students_parameters_and_nothing_else():
     """[D2]"""
     stream = tiny("abc")
-    strategy = begin(LifelongVAE, stream)
+    strategy = begin(LifelongVAE, stream, optimizer_state="reset")
 
     def look(strategy):
         held = {id(p) for group in strategy.optimizer.param_groups for p in group["params"]}
@@ -123,7 +123,7 @@ def test_a_new_distribution_grows_one_code_and_a_known_one_none():
 
 def test_weights_are_kept_and_norm_statistics_forgotten_at_a_transition():
     stream = tiny("ab")
-    strategy = begin(LifelongVAE, stream)
+    strategy = begin(LifelongVAE, stream, norm="batch", latent_layers="reinitialise")
     strategy.train(stream.train_stream[0], eval_streams=[])
     before = copy.deepcopy(strategy.model.state_dict())
     restarted = set()
@@ -150,7 +150,7 @@ def test_weights_are_kept_and_norm_statistics_forgotten_at_a_transition():
 def test_real_images_have_the_share_of_one_distribution_and_counts_are_what_was_drawn(batch, shares):
     """n_real = max(1, ⌊B / K⌋); a revisit changes nothing."""
     stream = tiny("abcda", steps=5)
-    strategy = begin(LifelongVAE, stream, batch_size=batch)
+    strategy = begin(LifelongVAE, stream, batch_size=batch, real_share="equal")
     real: list[int] = []
 
     def look(strategy):
@@ -190,7 +190,7 @@ def test_real_images_are_the_first_of_those_that_naive_sees():
 def test_replay_decodes_the_teachers_codes_only_and_uses_its_means():
     """[D5] The student's new code is untrained: replaying it would be garbage."""
     stream = tiny("abc")
-    strategy = begin(LifelongVAE, stream)
+    strategy = begin(LifelongVAE, stream, replay_images="mean")
     drawn = []
 
     def listen(strategy):

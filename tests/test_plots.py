@@ -38,7 +38,7 @@ from lifegen.benchmark.reporting.plots import drawings, plot
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.store import Store
 
-from .stores import unseal
+from .stores import unseal, version_of
 
 IMAGE = 64
 """Bytes of an image in a store of these tests."""
@@ -55,8 +55,8 @@ def write(store: Store, label: str, seed: int, final: float, *, reference: str |
     visits = [[one] for one in order[:intervals]] if intervals > 1 else [list(order)]
     record = {
         "scenario": {"name": scenario, "label": scenario, "version": 1, "config": {}, "track": "t"},
-        "method": {"name": name, "label": label, "version": 1, "config": config or {"threshold": threshold},
-                   "reference": reference, "uses": []},
+        "method": {"name": name, "label": label, "version": version_of(name, 1), "reference": reference, "uses": [],
+                   "config": config or {"threshold": threshold}},
         "seed": seed, "visits": visits, "protocol": 1, "metrics": {}, "precision": "float32", "device": "cpu",
     }  # fmt: skip
     with store.writing(f"{scenario}-{label}-{seed}".replace(":", "-"), record) as writer:

@@ -52,7 +52,11 @@ class Spec:
 
 
 def parse_spec(
-    kind: str, text: str, overrides: Mapping[str, Any] | None = None, last: Mapping[str, Any] | None = None
+    kind: str,
+    text: str,
+    overrides: Mapping[str, Any] | None = None,
+    last: Mapping[str, Any] | None = None,
+    usual: Mapping[str, Any] | None = None,
 ) -> Spec:
     """Read ``NAME`` or ``NAME:option=value,...``, where the name may be a file's.
 
@@ -61,6 +65,7 @@ def parse_spec(
         text: what the user typed. The option's type decides how a value is read: ``0.3`` is a number or a text.
         overrides: options given in another way; the text's own options win.
         last: options that win over the text's; unknown ones are ignored.
+        usual: options in place of defaults; unknown ones are ignored, and presets ignore all.
 
     Raises:
         InputError: an unknown name or option, or a value that the option can't take.
@@ -78,8 +83,12 @@ def parse_spec(
         if key in own:
             raise InputError(f"{kind} {name!r}: option {brief(key)} is given twice")
         own[key] = read(value.strip(), description.options.get(key, {}))
-    given = dict(overrides or {}) | own
-    return configure(description, given | {key: v for key, v in (last or {}).items() if key in description.options})
+
+    def known(options: Mapping[str, Any] | None) -> dict[str, Any]:
+        return {key: value for key, value in (options or {}).items() if key in description.options}
+
+    given = {} if description.facts.get("preset") else known(usual)
+    return configure(description, given | dict(overrides or {}) | own | known(last))
 
 
 def configure(description: IndexEntry, given: Mapping[str, Any]) -> Spec:

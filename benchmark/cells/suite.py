@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
 
-from ..discovery.index import describe, extension_metrics, resolve
+from ..discovery.index import describe, extension_metrics
 from ..discovery.plugin_file import PluginFile, expanded, file_in
 from ..errors import InputError, brief, not_a_name, unknown
 from ..files import read_at_most
@@ -60,15 +60,8 @@ class Suite(BaseModel):
     _name: str = PrivateAttr("")
 
     def method(self, text: str, last: Mapping[str, JsonValue] | None = None) -> Spec:
-        """Read a method with the suite's conventions; raises the errors of :func:`parse_spec`.
-
-        Args:
-            text: as for :func:`parse_spec`.
-            last: options that win over all others.
-        """
-        description, _ = resolve("method", text)
-        has = () if description.facts["preset"] else description.options
-        return parse_spec("method", text, {key: value for key, value in self.options.items() if key in has}, last)
+        """Read a method with the suite's conventions; arguments and errors are those of :func:`parse_spec`."""
+        return parse_spec("method", text, last=last, usual=self.options)
 
     @contextmanager
     def at(self, *place: str | int) -> Iterator[None]:
