@@ -4,18 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..errors import InputError, unknown
 from ..store.store import Store
+from ..store.stored_values import stored_values
 from .current import Current, current_of
 from .scores import Scores, published_scores, scores_of
-from .statistics import LEVEL, CriticalDifference, Paired, critical_difference, holm, paired, t_test, wilcoxon
+from .statistics import (
+    LEVEL,
+    CriticalDifference,
+    Estimate,
+    Paired,
+    critical_difference,
+    holm,
+    paired,
+    stratified,
+    t_test,
+    wilcoxon,
+)
 from .table import is_published, published_table, table
+
+
+def held_fixed(scenarios: Sequence[str]) -> str:
+    """Say what intervals over seeds say nothing about.
+
+    Args:
+        scenarios: labels.
+    """
+    order = "" if all("class_order=random" in label for label in scenarios) else " the order of the distributions,"
+    return f"Held fixed: the test images,{order} and all options."
+
 
 _NUMBERS = ("n", "difference", "low", "high", "p", "p_holm", "effect", "probability", "correlation", "resolvable")
 
@@ -55,7 +80,7 @@ def compare(
     Raises:
         InputError: a method, metric or scenario is missing, or no scenario has a seed of both.
     """
-    scores, of_methods = _opened(source)
+    scores, of_methods, images_of = _opened(source, a, b)
     scores.check_metrics([metric])
     methods = set(scores.numbers["method"])
     for label in (a, b):
@@ -79,19 +104,62 @@ def compare(
         _correct(lines)
         rows += lines
         conclusions = _in_words(a, b, values, pair, lines, scores.better(metric))
-        words[scenario] = (*_failures(scores, scenario, (a, b)), *conclusions)
+        over_images = images_of(scenario, list(pair.index)) if metric == "negative_elbo" else None
+        words[scenario] = (
+            *_failures(scores, scenario, (a, b)),
+            *conclusions,
+            *([_images_in_words(a, b, over_images, len(pair))] if over_images else []),
+            held_fixed([scenario]),
+        )
     if not rows:
         raise InputError(f"{scores.name} has no seed that both {a} and {b} have, with a value of {metric}")
     return Comparison(a, b, metric, pd.DataFrame(rows), words)
 
 
-def _opened(source: Current | Store | Path | str) -> tuple[Scores, Callable[[Collection[str]], pd.DataFrame]]:
-    """Return the scores, and a function that makes the tidy table of some methods; each file is read once."""
+_OverImages = Callable[[str, Sequence[int]], Estimate | None]
+
+
+def _opened(
+    source: Current | Store | Path | str, a: str, b: str
+) -> tuple[Scores, Callable[[Collection[str]], pd.DataFrame], _OverImages]:
+    """Return the scores, a function that makes the tidy table of some methods, and one that compares both methods over
+    the test images of a scenario, for some seeds."""
     if isinstance(source, Path | str) and is_published(source):
         published = published_table(source)
-        return published_scores(published, source), lambda methods: published[published["method"].isin(methods)]
+        scores = published_scores(published, source)
+        return scores, lambda methods: published[published["method"].isin(methods)], lambda *_: None
     current = current_of(source)
-    return scores_of(current), lambda methods: table(current, methods)
+    return scores_of(current), lambda methods: table(current, methods), partial(_over_images, current, a, b)
+
+
+def _over_images(current: Current, a: str, b: str, scenario: str, seeds: Sequence[int]) -> Estimate | None:
+    """Compare two methods over test images, a − b, by the mean over seeds of each image; None where a cell has no
+    values of its images, or those of others."""
+    cells = {(cell.method, cell.seed): cell for cell in current.cells if cell.scenario == scenario}
+    try:
+        differences = []
+        for seed in seeds:
+            first, second = cells[a, seed], cells[b, seed]
+            if first.facts.data != second.facts.data:
+                return None
+            values = [stored_values(cell.stored, len(cell.distributions)) for cell in (first, second)]
+            if [len(one) for one in values[0]] != [len(one) for one in values[1]]:
+                return None
+            differences.append([one - other for one, other in zip(*values, strict=True)])
+        return stratified([np.mean(of_one, axis=0) for of_one in zip(*differences, strict=True)])
+    except (InputError, KeyError, ValueError):  # a ValueError: arrays of several lengths
+        return None
+
+
+def _images_in_words(a: str, b: str, found: Estimate, seeds: int) -> str:
+    n, difference, low, high = found
+    if low is None or high is None:
+        return f"Over the {n:,} test images, the mean difference of these models is {difference:.4g}."
+    models = "these two models" if seeds == 1 else f"these {seeds} pairs of models"
+    return (
+        f"Over test images, for {models}: {a} − {b} is {difference:.4g}, 95 % interval {low:.4g} to {high:.4g} (paired "
+        f"by image, {n:,} images, drawn within their distribution). It says nothing about other seeds."
+    )
 
 
 def _failures(scores: Scores, scenario: str, methods: Sequence[str]) -> list[str]:
@@ -170,11 +238,12 @@ def _line(scenario: str, what: str, pair: pd.DataFrame, interval: int | None = N
 
 
 def _per_interval(scenario: str, measured: pd.DataFrame, a: str, b: str) -> list[dict[str, Any]]:
-    """Compare per interval; empty if one method has other intervals, as the batch VAE does."""
+    """Compare after each interval but the last one, whose comparison is the planned one and isn't made again as one of
+    many; nothing if one method has other intervals, as the batch VAE does."""
     last = measured.groupby("method")["interval"].max()
     if len(last) < 2 or last[a] != last[b]:
         return []
-    unions = measured[measured["distribution"].isna()]
+    unions = measured[measured["distribution"].isna() & (measured["interval"] < last[a])]
     lines = ((int(interval), _side_by_side(group, a, b)) for interval, group in unions.groupby("interval"))
     return [_line(scenario, "interval", pair, interval=interval) for interval, pair in lines if not pair.empty]
 

@@ -14,7 +14,7 @@ import pandas as pd
 from ..discovery.index import base_name
 from ..errors import InputError
 from ..store.store import Store
-from .compare import over_scenarios
+from .compare import held_fixed, over_scenarios
 from .current import Current, SeedCount
 from .ranking import Rank, mean_of_means, ranks
 from .scores import Scores, scores_of
@@ -153,7 +153,7 @@ def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> t
     if not rows:
         return [], []
     what = "Intervals of means are Student's t over seeds; several seeds without one have equal values."
-    return rows, [what, *_notes_on_ranks(rows)]
+    return rows, [f"{what} {held_fixed(list(values['scenario'].unique()))}", *_notes_on_ranks(rows)]
 
 
 def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[list[_Row], list[str]]:

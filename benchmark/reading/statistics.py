@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import nctdtrinc, stdtr, stdtrit
+from scipy.special import nctdtrinc, ndtri, stdtr, stdtrit
 
 LEVEL = 0.95
 
@@ -83,6 +83,23 @@ def paired(a: Sequence[float], b: Sequence[float], level: float = LEVEL, power: 
     wins = float(np.sign(second[None, :] - first[:, None]).mean())
     estimate = mean_interval(differences.tolist(), level)
     return Paired(estimate, correlation, effect, (1 + wins) / 2, resolvable, unpaired)
+
+
+def stratified(differences: Sequence[np.ndarray], level: float = LEVEL) -> Estimate:
+    """The mean of paired differences of images, with its normal interval: images are drawn within their distribution.
+
+    Args:
+        differences: by distribution, one per image.
+        level: of the interval.
+    """
+    sizes = np.array([len(one) for one in differences])
+    n = int(sizes.sum())
+    mean = float(np.concatenate(differences).mean())
+    if sizes.min() < 2:
+        return Estimate(n, mean, None, None)
+    variances = np.array([np.var(one, ddof=1) for one in differences])
+    half = float(ndtri((1 + level) / 2) * np.sqrt((sizes * variances).sum()) / n)
+    return Estimate(n, mean, mean - half, mean + half)
 
 
 def t_test(differences: Sequence[float]) -> float | None:

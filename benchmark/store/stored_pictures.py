@@ -1,21 +1,18 @@
-"""Reading a cell's pictures with care: the file may be missing, torn, changed, or say what isn't so."""
+"""Reading a cell's pictures."""
 
 from __future__ import annotations
 
-import io
 import math
-import zipfile
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
+from .arrays import arrays_in
 from .cell_folder import PICTURES, StoredCell
 
 _NAMES = ("samples", "originals", "reconstructions", "samples_over_intervals", "style_grid")
 _SHAPE = "(rows, images, channels, height, width)"
-_LARGEST = 2**30
-"""Most bytes of one array."""
 
 
 def stored_pictures(cell: StoredCell, distributions: int) -> dict[str, np.ndarray]:
@@ -28,41 +25,10 @@ def stored_pictures(cell: StoredCell, distributions: int) -> dict[str, np.ndarra
     Raises:
         InputError: the cell has no usable pictures.
     """
-    try:
-        content = cell.kept(PICTURES)
-        if not zipfile.is_zipfile(io.BytesIO(content)):
-            raise ValueError("it isn't a whole npz file")
-        with zipfile.ZipFile(io.BytesIO(content)) as members:
-            there = set(members.namelist())
-            pictures = {name: _array(members, name) for name in _NAMES if f"{name}.npy" in there}
-    except FileNotFoundError:
-        raise InputError(f"{PICTURES} is missing") from None
-    except Exception as error:  # zip, zlib and numpy answer damaged bytes with errors of many classes
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise InputError(f"{PICTURES} can't be read: {reason}") from None
+    pictures = arrays_in(cell, PICTURES, _NAMES)
     if problem := _problem(pictures, distributions):
         raise InputError(f"{PICTURES} isn't of this cell: {problem}")
     return pictures
-
-
-def _array(members: zipfile.ZipFile, name: str) -> np.ndarray:
-    """Read an array, after a look at its header, since numpy takes memory for what that says.
-
-    Raises:
-        ValueError: it isn't one, or is too large.
-    """
-    with members.open(f"{name}.npy") as member:
-        try:
-            version = np.lib.format.read_magic(member)
-        except ValueError:
-            raise ValueError(f"{name} are no array") from None
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, kind = read_header(member)
-        if (size := math.prod(shape) * kind.itemsize) > _LARGEST:
-            raise ValueError(f"{name} has {size:,} bytes; at most {_LARGEST:,}")
-    with members.open(f"{name}.npy") as member:
-        array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
-    return array
 
 
 def _problem(pictures: dict[str, Any], distributions: int) -> str | None:
