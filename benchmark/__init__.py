@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .contracts.data_sources import LabelledData, Source
     from .contracts.images import Images, to_unit
     from .contracts.model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo, responsibilities
-    from .contracts.options import Options
+    from .contracts.options import Options, searched
     from .contracts.registry import register_method, register_metric, register_scenario, register_source
     from .contracts.stream import Interval, Parts, ScenarioConfig, Stream, images_of, make_stream
     from .discovery.index import source
@@ -53,6 +53,7 @@ _HOME = {
     "negative_elbo": "contracts.model",
     "responsibilities": "contracts.model",
     "Options": "contracts.options",
+    "searched": "contracts.options",
     "NegativeELBO": "measuring.avalanche_metrics",
     "PosteriorConsistency": "measuring.avalanche_metrics",
     "SampleCounts": "measuring.avalanche_metrics",
@@ -120,6 +121,7 @@ __all__ = [
     "register_scenario",
     "register_source",
     "responsibilities",
+    "searched",
     "source",
     "to_unit",
     "unknown",

@@ -8,11 +8,13 @@ Memory: two numbers a weight for each interval.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EWCPlugin
 from pydantic import NonNegativeFloat
 
-from lifegen.benchmark import register_method
+from lifegen.benchmark import register_method, searched
 
 from .models.stock import StockMethod
 
@@ -24,7 +26,7 @@ class AvalancheEWC(StockMethod):
     """Avalanche's EWC: squared gradients of batch means, one penalty per interval."""
 
     class Config(StockMethod.Config):
-        strength: NonNegativeFloat = 100.0
+        strength: Annotated[NonNegativeFloat, searched(1, 1e4)] = 100.0
         """ewc_lambda, weight of the penalty (without the factor ½ of ``ewc``)."""
 
     def plugin(self) -> SupervisedPlugin:

@@ -9,6 +9,8 @@ Memory: real images of each interval.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import torch
 from avalanche.core import SupervisedPlugin
@@ -16,7 +18,7 @@ from pydantic import NonNegativeFloat, PositiveInt
 from scipy.optimize import lsq_linear
 from torch import Tensor
 
-from lifegen.benchmark import register_method
+from lifegen.benchmark import register_method, searched
 
 from .models.counting import CountingGEM
 from .models.stock import StockMethod
@@ -46,7 +48,7 @@ class AvalancheGEM(StockMethod):
     class Config(StockMethod.Config):
         images_per_interval: PositiveInt = 20
         """Real images kept of each interval; all of them go through the model at each step."""
-        memory_strength: NonNegativeFloat = 0.5
+        memory_strength: Annotated[NonNegativeFloat, searched(0, 1, log=False)] = 0.5
         """Offset of the projection in favour of the past (γ of Lopez-Paz and Ranzato, arXiv 1706.08840)."""
 
     def plugin(self) -> SupervisedPlugin:

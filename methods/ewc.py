@@ -21,7 +21,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from lifegen.benchmark import Options, Seeds, Stream, images_of, register_method, to_unit
+from lifegen.benchmark import Options, Seeds, Stream, images_of, register_method, searched, to_unit
 
 from .models.method import VAEMethod, acts
 from .models.plugins import options_of
@@ -34,7 +34,7 @@ _GRADIENTS = {"cpu": 2**24, "cuda": 2**28}
 class EWCOptions(Options):
     """Options of the penalty."""
 
-    strength: NonNegativeFloat = 10.0
+    strength: Annotated[NonNegativeFloat, searched(1, 1e4)] = 10.0
     """g, weight of the penalty. Published grid, suite ewc-grid: 1, 10, 100, 1000, 10000."""
     mode: Literal["offline", "online"] = "offline"
     """One anchor per interval, or one anchor in all with a decaying Fisher information."""

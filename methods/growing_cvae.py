@@ -20,7 +20,7 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field, NonNegativeFloat, model_validator
 from torch import Tensor
 
-from lifegen.benchmark import Seeds, Stream, count_state, images_of, interval_steps, register_method, to_unit
+from lifegen.benchmark import Seeds, Stream, count_state, images_of, interval_steps, register_method, searched, to_unit
 
 from .models.conditional_vae import ConditionalVAE
 from .models.method import NetworkMethod, acts
@@ -275,9 +275,9 @@ class GrowingCVAE(NetworkMethod):
         """ρ, images of playback for one real image, at most."""
         warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
         """Share of an interval's steps that the warm-up takes."""
-        code_weight: NonNegativeFloat = 1.0
+        code_weight: Annotated[NonNegativeFloat, searched(0.1, 10)] = 1.0
         """λ_c, weight of the re-encoding error in the warm-up."""
-        lap_weight: NonNegativeFloat = 0.1
+        lap_weight: Annotated[NonNegativeFloat, searched(0.01, 1)] = 0.1
         """β_c, weight of the second lap."""
         replay_images: Literal["mean", "draw"] | None = None
         """Decoder means or draws from the likelihood as memory; null: means on grey levels."""

@@ -32,6 +32,7 @@ from lifegen.benchmark import (
     images_of,
     negative_elbo,
     register_method,
+    searched,
     to_unit,
 )
 
@@ -192,7 +193,9 @@ class GrowingMixture(MixtureMethod):
     """Growing mixture of VAEs on a shared trunk, with a novelty test at each boundary."""
 
     class Config(MixtureMethod.Config):
-        threshold: Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["inf"] = 10.0
+        threshold: Annotated[Annotated[float, Field(ge=0, allow_inf_nan=False)] | Literal["inf"], searched(3, 60)] = (
+            10.0
+        )
         """λ, nats: a distribution that differs by more from all components gets a component of its own."""
         share: Literal["frozen", "none"] = "frozen"
         """Whether components share the first hidden layers, which are frozen after the first interval."""

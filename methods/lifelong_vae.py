@@ -12,14 +12,14 @@ Memory: the student's state and the teacher's; no real image of the past.
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from lifegen.benchmark import Seeds, Stream, register_method
+from lifegen.benchmark import Seeds, Stream, register_method, searched
 
 from .generative_replay import GenerativeReplay, TeacherPlugin
 from .models.divergences import entropy, gaussian, mutual_information, padded_forward_kl, padded_reverse_kl
@@ -154,7 +154,7 @@ class LifelongVAE(GenerativeReplay):
     """Teacher and student with replay, consistency and information terms: the paper's "with"."""
 
     class Config(GenerativeReplay.Config):
-        consistency_weight: NonNegativeFloat = 1.0
+        consistency_weight: Annotated[NonNegativeFloat, searched(0.1, 10)] = 1.0
         """γ, weight of the consistency term."""
         consistency_on: Target = "zd"
         """The latent variables that the consistency term acts on."""
@@ -164,7 +164,7 @@ class LifelongVAE(GenerativeReplay):
         """Weight of the likelihood of the teacher's reconstructions under the student (only in the 2019 code)."""
         mutual_information: Estimator = "batch-marginal"
         """Estimator of the mutual information between code and image."""
-        mutual_information_weight: NonNegativeFloat = 0.3
+        mutual_information_weight: Annotated[NonNegativeFloat, searched(0.03, 3)] = 0.3
         """λ, weight of the mutual information."""
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:

@@ -9,13 +9,13 @@ Memory: seven numbers a weight.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import SynapticIntelligencePlugin
 from pydantic import NonNegativeFloat
 
-from lifegen.benchmark import register_method
+from lifegen.benchmark import register_method, searched
 
 from .models.stock import StockMethod
 
@@ -62,7 +62,7 @@ class SynapticIntelligence(StockMethod):
     """
 
     class Config(StockMethod.Config):
-        strength: NonNegativeFloat = 100.0
+        strength: Annotated[NonNegativeFloat, searched(1, 1e4)] = 100.0
         """si_lambda, weight of the penalty."""
 
     def plugin(self) -> SupervisedPlugin:

@@ -38,6 +38,8 @@ class Cell:
     metrics: tuple[IndexEntry, ...] = ()
     """Extension metrics to measure. Those of files are part of the identity, since a file's text can change without a
     new version."""
+    trials: int | None = None
+    """Trials by which its method's options were tuned; None for options that weren't."""
 
     @property
     def seeds(self) -> Seeds:
@@ -78,6 +80,8 @@ class Cell:
     def record(self) -> dict[str, Any]:
         """Make the record that the store keeps beside the rows."""
         record = self.identity | {"hash": self._hash, "suite": self.suite}
+        if self.trials:
+            record["trials"] = self.trials
         for part, spec in (("scenario", self.scenario), ("method", self.method)):
             description = spec.description
             provider = {"name": description.provider, "version": description.provider_version}
@@ -130,7 +134,15 @@ def cell_of(record: Mapping[str, Any]) -> Cell:
         )
         extensions = extension_metrics(files[digest] for digest in record.get("metric_files", {}).values())
         metrics = tuple(metric for metric in extensions if metric.name in record.get("plug-in metrics", {}))
-        cell = Cell(scenario, method, int(record["seed"]), str(record["precision"]), record.get("suite"), metrics)
+        cell = Cell(
+            scenario,
+            method,
+            int(record["seed"]),
+            str(record["precision"]),
+            record.get("suite"),
+            metrics,
+            record.get("trials"),
+        )
         expected = record["hash"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError):

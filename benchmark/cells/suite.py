@@ -21,6 +21,7 @@ from ..errors import InputError, brief, not_a_name, unknown
 from ..files import read_at_most
 from .cell import Cell, product
 from .spec import Spec, configure, parse_spec
+from .tuned import Tuned, read_tuned
 
 _LARGEST = 100_000
 """Most bytes of a suite's file."""
@@ -54,14 +55,31 @@ class Suite(BaseModel):
     """The most telling figures: names of metrics or of kinds of figure. ``lifegen plot`` draws all figures anyway."""
     options: dict[str, JsonValue] = {}
     """Conventions: options of all methods that have them, but for presets. A method's own options win."""
+    tuned: str | None = None
+    """A file of tuned options, beside the suite's; a method's own options win."""
     keep_models: bool = False
     smoke: Smoke
 
     _name: str = PrivateAttr("")
+    _folder: Path = PrivateAttr(Path())
 
     def method(self, text: str, last: Mapping[str, JsonValue] | None = None) -> Spec:
         """Read a method with the suite's conventions; arguments and errors are those of :func:`parse_spec`."""
-        return parse_spec("method", text, last=last, usual=self.options)
+        tuned = self.tuned_options
+        chosen = tuned.methods.get(parse_spec("method", text).name, {}) if tuned else {}
+        return parse_spec("method", text, last=last, usual=self.options | chosen)
+
+    @property
+    def tuned_options(self) -> Tuned | None:
+        """The content of the file of tuned options.
+
+        Raises:
+            InputError: it can't be read.
+        """
+        if self.tuned is None:
+            return None
+        with self.at("tuned"):
+            return read_tuned(self._folder / self.tuned)
 
     @contextmanager
     def at(self, *place: str | int) -> Iterator[None]:
@@ -89,7 +107,9 @@ def suite(name: str) -> Suite:
             meaning.
     """
     if name.endswith(".toml"):
-        return _read(name, _content(name))
+        found = _read(name, _content(name))
+        found._folder = expanded(name).parent
+        return found
     if name not in (names := _names()):
         if Path(name).name != name:
             raise InputError(f"suite {name} isn't a TOML file, whose name ends in .toml")
@@ -158,7 +178,15 @@ def cells_of(
     )
     of_suite = suite_name if chosen and not methods else None
     measured = extension_metrics([PluginFile.read(_metric_file(name)) for name in metrics])
-    return [replace(cell, suite=of_suite, metrics=measured) for cell in cells]
+    tuned = _trials(chosen) if chosen else {}
+    return [replace(cell, suite=of_suite, metrics=measured, trials=tuned.get(cell.method.label)) for cell in cells]
+
+
+def _trials(chosen: Suite) -> dict[str, int]:
+    """The number of trials behind a suite's tuned methods, by their labels."""
+    tuned = chosen.tuned_options
+    names = [name for text in chosen.methods for name in _expanded(text)] if tuned else []
+    return {chosen.method(name).label: tuned.trials for name in names if tuned and name in tuned.methods}
 
 
 def _metric_file(name: str) -> str:
@@ -241,7 +269,9 @@ def _names() -> list[str]:
 
 @cache
 def _built_in(name: str) -> Suite:
-    return _read(f"{name}.toml", (_folder() / f"{name}.toml").read_bytes())
+    found = _read(f"{name}.toml", (_folder() / f"{name}.toml").read_bytes())
+    found._folder = Path(str(_folder()))
+    return found
 
 
 def _content(name: str) -> bytes:

@@ -22,7 +22,7 @@ from .say import say
 
 if TYPE_CHECKING:
     from ..reading.overview import Overview
-    from ..running.executor import Executor, States
+    from ..running.executor import Execution, Executor, States
     from ..store.store import Store
 
 _MOST_SEEDS = 10_000
@@ -161,12 +161,8 @@ def run(
     interrupted cell continues from its last interval boundary; a failed cell runs again only with --retry failed.
     """
     from ..running.executor import Execution
-    from ..running.local import missing
-    from ..store.plans import save_plan
-    from ..store.store import Store
-    from .progress import shown
 
-    _check_device(device)
+    check_device(device)
     places = _places(gpus, slots_per_gpu, device, jobs)
     device = "cuda" if places else device
     on_ray = executor == "ray"
@@ -178,18 +174,30 @@ def run(
     cells, path = chosen.cells, chosen.path
     keep_models = keep_models or chosen.keep_models
     execution = Execution(data_folder(data_root), device, time_limit, keep_models, states, fail_fast)
-    runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else _here(jobs, places, device)
+    runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else here(jobs, places, device)
+    return run_cells(cells, path, runner, execution, retry_failed=retry == "failed")
+
+
+def run_cells(
+    cells: Sequence[Cell], path: Path, runner: Executor, execution: Execution, retry_failed: bool = False
+) -> int:
+    """Run the missing ones of some cells into a store, and say so; return the exit code."""
+    from ..running.local import missing
+    from ..store.plans import save_plan
+    from ..store.store import Store
+    from .progress import shown
+
     line = shlex.join(["lifegen", *sys.argv[1:]])
     Store.check(path)
-    todo, left = missing(cells, Store(path), retry == "failed")
-    if keep_models and (bare := _without_model(Store(path), cells)):
+    todo, left = missing(cells, Store(path), retry_failed)
+    if execution.keep_models and (bare := _without_model(Store(path), cells)):
         say(f"{bare} finished cells kept no model; delete their folders in {path / 'cells'} to run them anew")
     finished = len(cells) - len(todo) - len(left)
     for text in _left_alone(Store(path), left, len(cells)):
         say(text)
     if not todo:
         # Saved even so: the plan says which text of a changed file is the newest, and which suite names the methods.
-        save_plan(Store(path), cells, line, keep_models)
+        save_plan(Store(path), cells, line, execution.keep_models)
         say(f"{len(cells)} cells, {'all' if finished == len(cells) else finished} done: {path}")
         return 1 if left else 0
     say(f"{len(cells)} cells, {finished} done, {len(todo)} to run: {path}")
@@ -198,7 +206,7 @@ def run(
     say("checking device, data and options first")
     runner.prepare(todo, execution)
     store = Store.create(path)
-    save_plan(store, cells, line, keep_models)
+    save_plan(store, cells, line, execution.keep_models)
     with shown(todo) as show:
         events = runner.run(todo, store, execution, show)
     if len(events) < len(todo):
@@ -226,7 +234,7 @@ def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **select
     from ..store.plans import save_plan
     from ..store.store import Store
 
-    _check_device(device)
+    check_device(device)
     chosen = _chosen(**selection, device=device)
     Store.check(chosen.path)
     if save:
@@ -276,7 +284,7 @@ def worker(
     from ..store.store import Store
     from .progress import shown
 
-    _check_device(device)
+    check_device(device)
     opened = Store.open(store)
     cells = [find_cell(opened, key) for key in keys] or asked_for(opened)
     todo, left = missing(cells, opened, retry_failed=bool(keys))
@@ -305,7 +313,7 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
     from ..store.plans import find_cell
     from ..store.store import Store
 
-    _check_device(device or "auto")
+    check_device(device or "auto")
     opened = Store.open(store)
     chosen = find_cell(opened, cell)
     with tempfile.TemporaryDirectory() as scratch:
@@ -409,12 +417,13 @@ def _duration(hours: float) -> str:
     return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"
 
 
-def _check_device(device: str) -> None:
+def check_device(device: str) -> None:
+    """Check the form of a device's name."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
         raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
 
 
-def _here(jobs: int | None, places: Sequence[str], device: str) -> Executor:
+def here(jobs: int | None, places: Sequence[str], device: str) -> Executor:
     from ..running.local import Local, default_jobs
 
     return Local(jobs or default_jobs(device), places)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import to_jsonable_python
 
 
@@ -15,6 +15,19 @@ class Options(BaseModel):
     """A frozen, validated set of options. The line under a field is its meaning in ``lifegen list NAME``."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+def searched(low: float = 0.0, high: float = 0.0, *, log: bool = True, among: Sequence[Any] = ()) -> Any:
+    """Declare what `lifegen tune` tries of an option, as in ``strength: Annotated[float, searched(1, 1e4)] = 10.0``.
+
+    Args:
+        low: the lowest value.
+        high: the highest value.
+        log: whether values are spread evenly over their logarithms.
+        among: the values themselves, in place of a range.
+    """
+    what = {"among": list(among)} if among else {"low": low, "high": high, "log": log}
+    return Field(json_schema_extra={"search": what})
 
 
 def schemas_of(options: type[BaseModel]) -> dict[str, dict[str, Any]]:

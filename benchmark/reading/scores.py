@@ -41,6 +41,8 @@ class Scores:
     """information that methods get beyond the images of the current interval"""
     custom: frozenset[str] = frozenset()
     """methods with custom options: neither the defaults nor a suite's variant; references never count"""
+    tuned: Mapping[str, int] = field(default_factory=dict)
+    """numbers of trials by which methods' options were tuned; the others have their defaults, or a suite's"""
     metrics: Mapping[str, MetricFacts] = field(default_factory=installed_metrics)
     """facts on metrics, by name"""
     extensions: Mapping[str, ExtensionMetric] = field(default_factory=dict)
@@ -140,6 +142,7 @@ def scores_of(source: Current | Store | Path | str) -> Scores:
         references,
         {method: tuple(facts.uses) for method, facts in methods.items()},
         frozenset(method for method, facts in methods.items() if facts.label in custom) - references.keys(),
+        {cell.method: cell.facts.trials for cell in cells if cell.facts.trials},
         current.metrics,
         current.extensions,
         left_out,
@@ -202,6 +205,7 @@ def published_scores(table: pd.DataFrame, path: Path | str) -> Scores:
         facts.references,
         {method: tuple(facts.uses.get(method, ())) for method in methods},
         frozenset(facts.custom) - facts.references.keys(),
+        {},
         metrics,
         facts.metrics,
         facts.left_out,

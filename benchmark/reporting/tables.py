@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,10 +97,21 @@ def legend(board: Board) -> list[str]:
         if board.table.loc[board.table["method"].isin(scores.custom), "rank"].isna().all():
             text += ": not ranked (--rank-custom ranks them), since no suite says that they were fixed before"
         lines.append(text)
+    lines.append(_on_options(scores.tuned, methods))
     lines_of = set(zip(map(str, board.table["scenario"]), map(str, board.table["method"]), strict=True))
     if any((count := board.seeds(*line)) and count.failed for line in lines_of):
         lines.append(f"{_FAILED} some of its seeds failed: not ranked, since those that are left may be the easy ones")
     return lines
+
+
+def _on_options(tuned: Mapping[str, int], methods: Set[str]) -> str:
+    """Where the methods' options come from."""
+    by_number: dict[int, list[str]] = {}
+    for method in sorted(methods & tuned.keys()):
+        by_number.setdefault(tuned[method], []).append(method)
+    parts = [f"tuned by {number} trials: {', '.join(names)}" for number, names in sorted(by_number.items())]
+    others = "all others defaults, or named by a suite" if parts else "defaults, or named by a suite; none was tuned"
+    return f"options: {'; '.join([*parts, others])}"
 
 
 def left_out_lines(board: Board) -> list[str]:
@@ -201,6 +212,7 @@ def to_json(board: Board) -> str:
         "references": dict(scores.references),
         "uses": dict(scores.uses),
         "custom": sorted(scores.custom),
+        "tuned": dict(scores.tuned),
         "metrics": {name: metric.model_dump() for name, metric in scores.extensions.items()},
         "left_out": dict(scores.left_out),
         "notes": list(board.notes),

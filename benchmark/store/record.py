@@ -119,6 +119,8 @@ class Asked(_Part):
     hash: str | None = None
     suite: Text | None = None
     """The suite that names its method."""
+    trials: int | None = None
+    """Trials by which its method's options were tuned."""
     metric_files: dict[str, str] = {}
     """Digests of the files of its metrics."""
     extension_metrics: dict[str, ExtensionMetric] = Field({}, alias="plug-in metrics")

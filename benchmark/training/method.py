@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import PositiveFloat, PositiveInt
 
 from ..contracts.model import GenerativeModel
-from ..contracts.options import Options
+from ..contracts.options import Options, searched
 from ..contracts.stream import Interval, Stream
 from ..seeds import Seeds
 from .template import GenerativeTemplate
@@ -28,7 +28,7 @@ class Method(ABC):
 
         batch_size: PositiveInt = 100
         """Images per optimiser step, real and synthetic together."""
-        learning_rate: PositiveFloat = 1e-3
+        learning_rate: Annotated[PositiveFloat, searched(3e-4, 3e-3)] = 1e-3
         """Adam's step size."""
 
     def __init__(self, config: Any = None) -> None:

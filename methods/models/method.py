@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from avalanche.core import SupervisedPlugin
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from lifegen.benchmark import Method, Options, Seeds, Stream
+from lifegen.benchmark import Method, Options, Seeds, Stream, searched
 
 from .networks import Activation, Norm
 from .plugins import ResetOptimizerPlugin, TemperaturePlugin
@@ -49,7 +49,7 @@ class NetworkMethod(Method):
         """Two hidden layers each way, or the strided convolutional network for 32 × 32 images."""
         width: PositiveInt | None = None
         """Units per hidden layer; null: 512, or 128 for images below 16 × 16. conv: filters of the first layer, 32."""
-        norm: Norm = "none"
+        norm: Annotated[Norm, searched(among=["none", "group"])] = "none"
         """Normalisation everywhere but beside the latent variables and at the output."""
         activation: Activation = "elu"
         """Activation function of every hidden layer."""

@@ -1,0 +1,76 @@
+"""Tuned options: the file that ``lifegen tune`` writes, and that a suite may name."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from ..errors import InputError
+from ..files import read_at_most
+from .spec import Spec
+
+_LARGEST = 100_000
+"""Most bytes of the file."""
+
+
+class Tuned(BaseModel):
+    """Options that were chosen on validation parts."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    scenario: str
+    """The scenario of the final comparison."""
+    trials: int = Field(ge=1)
+    """Trials of each method, its defaults included."""
+    methods: dict[str, dict[str, JsonValue]]
+    """The chosen options by method, where they aren't the defaults."""
+
+
+def read_tuned(path: Path) -> Tuned:
+    """Read a file of tuned options.
+
+    Raises:
+        InputError: it isn't one.
+    """
+    content = read_at_most(path, _LARGEST, f"tuned options {path}", "`lifegen tune` writes such a file")
+    try:
+        return Tuned.model_validate(tomllib.loads(content.decode()))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise InputError(f"tuned options {path}, {place}: {first['msg']}") from None
+    except ValueError as error:  # it isn't UTF-8, or no TOML
+        raise InputError(f"tuned options {path} can't be read: {error}") from None
+
+
+def to_toml(scenario: str, number: int, chosen: Sequence[tuple[Spec, Spec]]) -> str:
+    """Write the file.
+
+    Args:
+        scenario: label of the final comparison's scenario.
+        number: trials of each method.
+        chosen: each method's defaults and chosen options.
+    """
+    lines = [
+        '# Written by lifegen tune: options chosen by negative_elbo_valid. A suite names this file: tuned = "..."',
+        f"scenario = {_toml(scenario)}",
+        f"trials = {number}",
+        "",
+        "[methods]",
+    ]
+    for defaults, best in chosen:
+        changed = {name: value for name, value in best.config.items() if value != defaults.config[name]}
+        options = ", ".join(f"{name} = {_toml(value)}" for name, value in changed.items())
+        lines.append(f"{best.name} = {{ {options} }}" if options else f"{best.name} = {{}}")
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: Any) -> str:
+    """A number, a truth value or a text without control characters, as TOML."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else f'"{value}"'

@@ -1,0 +1,121 @@
+"""The command that tunes options, with the same number of trials for every method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..cells.cell import Cell, product
+from ..errors import InputError
+from ..files import write_atomically
+from ..folders import data_folder
+from .say import say
+
+if TYPE_CHECKING:
+    from ..cells.spec import Spec
+
+METRIC = "negative_elbo_valid"
+"""What options are chosen by: never the test part."""
+_SEARCH_SEED, _FINAL_SEED = 1_000_000, 1_000_001
+"""Seeds that no report uses, of the search and of the final comparison, where a lucky trial isn't lucky again."""
+_FINALISTS = 2
+_UNUSED = {"test_images": 100, "importance_images": 1, "importance_draws": 1}
+"""Options of a scenario that make what isn't looked at cheap."""
+
+
+@click.command()
+@click.option("--suite", "suite_name", help="Suite whose scenario, methods and conventions are taken; or a TOML file.")
+@click.option("-s", "--scenario", "scenarios", multiple=True, metavar="NAME[:OPTION=VALUE,...]",
+              help="The scenario of the final comparison, in place of the suite's.")  # fmt: skip
+@click.option("-m", "--method", "methods", multiple=True, metavar="NAME|FILE",
+              help="A method, in place of the suite's. May be repeated; `all` is all but presets.")  # fmt: skip
+@click.option("--trials", type=click.IntRange(min=2), default=12, show_default=True,
+              help="Trials of each method, its defaults included.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True,
+              help="Optimiser steps per interval of the search.")  # fmt: skip
+@click.option("--jobs", type=click.IntRange(min=1), help="Cells at a time.  [default: one per core]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--data-root", type=click.Path(path_type=Path),
+              help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the store.  [default: runs/tune-SUITE]")
+def tune(
+    suite_name: str | None, scenarios: tuple[str, ...], methods: tuple[str, ...], trials: int, steps: int,
+    jobs: int | None, device: str, data_root: Path | None, out: Path | None,
+) -> int:  # fmt: skip
+    """Choose options of methods by their validation parts, and write STORE/tuned.toml.
+
+    Every method gets the same number of trials of what its author declares, at a small budget. The best two and the
+    defaults run again at the scenario's own budget, with another seed, and the best of these is chosen. Repeating the
+    command goes on with it; `lifegen worker` helps. A suite names the file: tuned = "tuned.toml".
+    """
+    from ..cells.search import trials as trials_of
+    from ..cells.suite import cells_of
+    from ..cells.tuned import to_toml
+    from ..running.executor import Execution
+    from .running import check_device, here, run_cells
+
+    check_device(device)
+    asked = cells_of(suite_name, scenarios, methods, seeds=[_FINAL_SEED])
+    finals = list({cell.scenario.label: cell.scenario for cell in asked}.values())
+    if len(finals) > 1:
+        raise InputError(f"options are tuned for one scenario, not {len(finals)}; name one with -s")
+    defaults = list({cell.method.label: cell.method for cell in asked}.values())
+    store = out or Path("runs", f"tune-{Path(suite_name or 'default').stem}")
+    final = _with(finals[0], _UNUSED)
+    search = _with(final, {"steps": steps})
+    execution = Execution(data_folder(data_root), device)
+    runner = here(jobs, [], device)
+    of_method = {one.label: trials_of(one, trials) for one in defaults}
+
+    def done(cells: Sequence[Cell]) -> dict[str, float]:
+        run_cells(cells, store, runner, execution)
+        return _values(store, cells)
+
+    searched = done(product([search], [spec for specs in of_method.values() for spec in specs], [_SEARCH_SEED]))
+    finalists = {}
+    for one in defaults:
+        best = _best(of_method[one.label], searched)[:_FINALISTS]
+        finalists[one.label] = list({spec.label: spec for spec in (one, *best)}.values())
+    compared = done(product([final], [spec for specs in finalists.values() for spec in specs], [_FINAL_SEED]))
+    chosen = [(one, _best(finalists[one.label], compared)[0]) for one in defaults if one.label in compared]
+    file = store / "tuned.toml"
+    write_atomically(file, to_toml(finals[0].label, trials, chosen))
+    for one, winner in chosen:
+        before, after = compared[one.label], compared[winner.label]
+        say(f"{winner.label}: {after:.2f} nats, {f'its defaults {before:.2f}' if winner != one else 'its defaults'}")
+    for one in defaults:
+        if one.label not in compared:
+            say(f"{one.label}: not tuned, since its defaults failed", error=True)
+    say(file)
+    return 0 if len(chosen) == len(defaults) else 1
+
+
+def _with(spec: Spec, options: Mapping[str, object]) -> Spec:
+    """A scenario with other values of those options that it has."""
+    from ..cells.spec import configure
+
+    known = {name: value for name, value in options.items() if name in spec.config}
+    return configure(spec.description, {**spec.config, **known})
+
+
+def _values(store: Path, cells: Sequence[Cell]) -> dict[str, float]:
+    """The value of each finished cell, by its method's label. A failed trial has none."""
+    from ..reading.current import current_of
+    from ..store.store import Store
+
+    names = {cell.name: cell.method.label for cell in cells}
+    shown = [cell for cell in current_of(Store.open(store)).cells if cell.name in names]
+    numbers = {names[cell.name]: cell.numbers.get(METRIC) for cell in shown}
+    return {label: value for label, value in numbers.items() if value is not None}
+
+
+def _best(specs: Sequence[Spec], values: Mapping[str, float]) -> list[Spec]:
+    """Specs, the best first; of equal ones the first stays first. Those without a value come last."""
+    return sorted(specs, key=lambda spec: values.get(spec.label, math.inf))
+
+
+COMMANDS = (tune,)
