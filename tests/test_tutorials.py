@@ -23,7 +23,7 @@ SMALLER = [
     (r"-s negative_digits\.py(?=\s)", f"-s negative_digits.py:{SIZE}"),
     (r"(?<=comes_back=false,)steps=100", SIZE),
     (r"--seeds 0-4", "--seeds 0-1"),
-    (r"--seeds 10-12", "--seeds 10"),
+    (r"--trials 4 --steps 100", "--trials 2 --steps 1"),
 ]
 ELSEWHERE = re.compile(r"^(make|source|lifegen data)\b")
 """What installs lifegen, or fetches data."""
