@@ -37,7 +37,11 @@ from lifegen.benchmark.store.store import CellDoneError, Store
 from .commands import lifegen
 from .stores import write
 
-pytestmark = pytest.mark.usefixtures("few_figures")
+
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch):
+    """Drawing is what takes time."""
+    monkeypatch.setattr("lifegen.benchmark.reporting.publish.drawings", lambda current: iter(()))
 
 
 def store_with(place: Path, *methods: str, seeds: tuple[int, ...] = (0, 1), **facts: Any) -> Store:
