@@ -4,7 +4,7 @@ It is the strongest rival of a generative model's memory at equal bytes (spec of
 default the images take as many bytes as the teacher of ``lifelong-vae``, a model of its own size. The embedded digits
 are fewer than that, so that all of them are kept. The memory is a uniform sample of all images met (reservoir sampling:
 Vitter, Random sampling with a reservoir, ACM TOMS 1985), or a fixed number of each distribution. A batch is shared as
-in ``generative-replay``: half of it, or one part in K distributions met, is of the current one, the rest from memory.
+in ``generative-replay``: one part in K distributions met, or half of it, is of the current one, the rest from memory.
 
 Memory: the images, one byte a pixel and channel.
 """
@@ -34,7 +34,7 @@ class ExactReplayPlugin(SupervisedPlugin):
     capturable = True
 
     def __init__(
-        self, seeds: Seeds, size: int | None, per_distribution: int | None = None, real_share: RealShare = "half"
+        self, seeds: Seeds, size: int | None, per_distribution: int | None = None, real_share: RealShare = "equal"
     ) -> None:
         """Make the plugin.
 
@@ -103,8 +103,8 @@ class ExactReplay(VAEMethod):
         """Images in memory; null: as many as take the bytes of the lifelong VAE's teacher."""
         per_distribution: PositiveInt | None = None
         """Images kept of each distribution, in place of a memory of fixed size; null: no such rule."""
-        real_share: RealShare = "half"
-        """Images of the current interval in a batch: half of it, or one part in the number of distributions met."""
+        real_share: RealShare = "equal"
+        """Images of the current interval in a batch: one part in the number of distributions met, or half of it."""
 
         @model_validator(mode="after")
         def _acts(self) -> Self:

@@ -38,8 +38,8 @@ class ReplayOptions(Options):
     batch norm at 1,000 steps no difference was seen."""
     mixing: Literal["fixed", "bernoulli"] = "fixed"
     """Whether a batch has a fixed number of real images, or each is real with that probability."""
-    real_share: RealShare = "half"
-    """Real images of a batch: half of it, or one part in K, the number of distributions met (the paper's rule)."""
+    real_share: RealShare = "equal"
+    """Real images of a batch: one part in K, the number of distributions met (the paper's rule), or half of it."""
     replay_images: Literal["mean", "draw"] = "draw"
     """Images that the teacher replays: its decoder's means, or draws from its likelihood (the paper's text)."""
     replay_prior: Literal["uniform", "aggregate"] = "uniform"
@@ -49,9 +49,9 @@ class ReplayOptions(Options):
 class TeacherPlugin(SupervisedPlugin):
     """At each transition freezes the model as the teacher and grows the student; then replays the teacher's samples.
 
-    A batch holds real images, the first of those drawn, and fresh samples of the teacher for the rest. Half of it is
-    real or, with ``real_share=equal``, max(1, ⌊B/K⌋) of its B images, with K distributions met, the current one
-    included: then each distribution has about the same share.
+    With K distributions met, the current one included, a batch of B images holds max(1, ⌊B/K⌋) real ones, the first of
+    those drawn, and fresh samples of the teacher for the rest: each distribution has about the same share. With
+    ``real_share=half``, half of it is real.
     """
 
     def __init__(self, seeds: Seeds, options: ReplayOptions | None = None, **named: Any) -> None:

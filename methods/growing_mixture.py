@@ -46,9 +46,9 @@ class GrowingPlugin(SupervisedPlugin):
     """At the beginning of each interval decides which component of a :class:`VAEMixture` learns it.
 
     If the least discrepancy of any component exceeds the threshold, it is a new component. Otherwise it is the
-    component with the least discrepancy, and its own past is replayed to it: half of a batch is real or, with
-    ``real_share=equal``, one part in m + 1, with m distributions served before, also where the distribution comes back,
-    since nobody says which distribution it is. All other components are frozen and need no replay.
+    component with the least discrepancy, and its own past is replayed to it: with m distributions served before, a
+    batch of B images holds max(1, ⌊B/(m + 1)⌋) real ones or, with ``real_share=half``, half of them, also where the
+    distribution comes back, since nobody says which distribution it is. All other components are frozen and need no replay.
     """
 
     capturable = True
@@ -60,7 +60,7 @@ class GrowingPlugin(SupervisedPlugin):
         *,
         probe: int = 1000,
         draw: bool = False,
-        real_share: RealShare = "half",
+        real_share: RealShare = "equal",
         trust_boundaries: bool = False,
     ) -> None:
         """Make the plugin.
@@ -203,9 +203,9 @@ class GrowingMixture(MixtureMethod):
         """Images of the interval that novelty is tested on, and samples of each component."""
         replay_images: Literal["mean", "draw"] | None = None
         """Decoder means or draws from the likelihood, in test and replay; null: means on grey levels."""
-        real_share: RealShare = "half"
-        """Real images of a batch in which a component is trained again: half of it, or one part in the number of its
-        distributions."""
+        real_share: RealShare = "equal"
+        """Real images of a batch in which a component is trained again: one part in the number of its distributions, or
+        half of it."""
 
     def model(self, stream: Stream, seeds: Seeds) -> GenerativeModel:
         return VAEMixture(**self.mixture(stream, seeds, self.config.share == "frozen"))

@@ -14,7 +14,6 @@ from lifegen.benchmark import register_method
 
 from .lifelong_vae import LifelongVAE
 from .models.networks import Activation, Norm
-from .models.plugins import RealShare
 
 
 @register_method(
@@ -36,8 +35,6 @@ class LGMICLR(LifelongVAE):
         """Whether Adam's moments live on across intervals."""
         latent_layers: Literal["reinitialise", "preserve"] = "reinitialise"
         """Whether growth starts the layers on either side of the latent variables anew or only adds to them."""
-        real_share: RealShare = "equal"
-        """Real images of a batch: half of it, or one part in K, the number of distributions met."""
         width: PositiveInt | None = 512
         """Units per hidden layer."""
         temperature_rate: NonNegativeFloat | None = 3e-5
@@ -67,8 +64,6 @@ class LGM2019(LifelongVAE):
         """Whether Adam's moments live on across intervals."""
         latent_layers: Literal["reinitialise", "preserve"] = "reinitialise"
         """Whether growth starts the layers on either side of the latent variables anew or only adds to them."""
-        real_share: RealShare = "equal"
-        """Real images of a batch: half of it, or one part in K, the number of distributions met."""
         replay_images: Literal["mean", "draw"] = "mean"
         """Images that the teacher replays: its decoder's means, or draws from its likelihood."""
         batch_size: Annotated[int, Field(ge=2)] = 128

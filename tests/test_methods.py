@@ -150,7 +150,7 @@ def test_weights_are_kept_and_norm_statistics_forgotten_at_a_transition():
 def test_real_images_have_the_share_of_one_distribution_and_counts_are_what_was_drawn(batch, shares):
     """n_real = max(1, ⌊B / K⌋); a revisit changes nothing."""
     stream = tiny("abcda", steps=5)
-    strategy = begin(LifelongVAE, stream, batch_size=batch, real_share="equal")
+    strategy = begin(LifelongVAE, stream, batch_size=batch)
     real: list[int] = []
 
     def look(strategy):

@@ -382,7 +382,7 @@ def test_prior_weights_are_the_shares_of_the_images_met():
 def test_a_reused_component_is_replayed_its_own_past_in_fair_shares():
     """With m distributions served before, ⌊B/(m + 1)⌋ images are real, the first of those that naive sees."""
     stream = tiny("abc", steps=5)
-    strategy = begin(GrowingMixture, stream, threshold="inf", real_share="equal")
+    strategy = begin(GrowingMixture, stream, threshold="inf")
     real = []
     strategy.plugins.insert(-1, Spy(after_forward=lambda s: real.append(int((s.mb_y >= 0).sum()))))
     counts = []

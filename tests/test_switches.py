@@ -313,7 +313,7 @@ def test_presets_are_the_lifelong_vae_with_other_defaults():
     other = {name: {key: value for key, value in METHODS[name].target().config if value != defaults[key]}
              for name in ("lgm-iclr", "lgm-2019")}  # fmt: skip
     conventions = {
-        "norm": "batch", "optimizer_state": "reset", "latent_layers": "reinitialise", "real_share": "equal",
+        "norm": "batch", "optimizer_state": "reset", "latent_layers": "reinitialise",
     }  # fmt: skip
     assert other["lgm-iclr"] == {"learning_rate": 1e-4, "width": 512, "temperature_rate": 3e-5, **conventions}
     assert other["lgm-2019"] == {
