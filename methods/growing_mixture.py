@@ -48,7 +48,8 @@ class GrowingPlugin(SupervisedPlugin):
     If the least discrepancy of any component exceeds the threshold, it is a new component. Otherwise it is the
     component with the least discrepancy, and its own past is replayed to it: with m distributions served before, a
     batch of B images holds max(1, ⌊B/(m + 1)⌋) real ones or, with ``real_share=half``, half of them, also where the
-    distribution comes back, since nobody says which distribution it is. All other components are frozen and need no replay.
+    distribution comes back, since nobody says which distribution it is. All other components are frozen and need no
+    replay.
     """
 
     capturable = True
