@@ -19,6 +19,7 @@ from scipy import stats
 from lifegen.benchmark import load
 from lifegen.benchmark.discovery.plugin_file import PluginFile
 from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.files import digest
 from lifegen.benchmark.reading.leaderboard import ACROSS, COLUMNS, Board, Column, leaderboard
 from lifegen.benchmark.reading.metric_facts import MetricFacts
 from lifegen.benchmark.reading.ranking import mean_of_means
@@ -107,6 +108,28 @@ def test_the_best_competitor_is_first_between_the_references(store):
     )
     assert (line(board, "better")["rank_low"], line(board, "better")["rank_high"]) == (1, 1)
     assert [line(board, method)["ties"] for method in ("better", "good", "worse-than-naive")] == ["", "", ""]
+
+
+def weighted(store: Store, method: str, values: list[float]) -> None:
+    """Give a method's cells an importance-weighted bound."""
+    for seed, value in enumerate(values):
+        cell = store.cell(f"split-x-{method}-1-{seed}")
+        row = {"interval": 2, "distribution": None, "step": None, "metric": "iwae_nll", "value": value}
+        content = (cell.folder / "metrics.jsonl").read_bytes() + json.dumps(row).encode() + b"\n"
+        (cell.folder / "metrics.jsonl").write_bytes(content)
+        facts = {"rows": cell.record["rows"] + 1, "bytes": len(content), "digest": digest(content), "numbers": None}
+        write_record(cell.folder, cell.record | facts)
+
+
+def test_a_note_says_where_the_importance_weighted_bound_orders_methods_otherwise(store):
+    for seed in range(3):
+        write(store, "mixture", seed, 40 + seed / 10)
+        write(store, "third", seed, 90 + seed / 10)
+    for method, values in (("good", [30, 30.1, 30.2]), ("mixture", [20, 20.1, 20.2]), ("third", [80, 80.1, 80.2])):
+        weighted(store, method, values)
+    (note,) = [note for note in leaderboard(Store(store.path)).notes if "importance-weighted" in note]
+    assert note == "split-x: the importance-weighted bound shows mixture before good, and the plain one the opposite."
+    assert "importance" not in " ".join(leaderboard(Store(store.path), ["negative_elbo"]).notes)
 
 
 def test_each_metric_with_a_better_direction_has_ranks_of_its_own(store):

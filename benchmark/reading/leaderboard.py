@@ -4,7 +4,7 @@ scenarios.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -43,6 +43,7 @@ COLUMNS = (
     Column(None, "rank", what="rank"),
     Column(None, "seeds", what="n"),
     Column("negative_elbo", "negative\nELBO"),
+    Column("iwae_nll", "importance-\nweighted"),
     Column("posterior_consistency_past", "consistency\npast", 2),
     Column("code_perplexity", "code\nperplexity"),
     Column("forgetting", "forgetting"),
@@ -138,6 +139,7 @@ def _row(scenario: object, method: str, metric: object, estimate: Estimate, plac
 
 def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[list[_Row], list[str]]:
     rows: list[_Row] = []
+    found: dict[tuple[str, str], dict[str, Rank]] = {}
     for (scenario, metric), group in values.groupby(["scenario", "metric"]):
         by_method = {str(method): [runs.to_numpy()] for method, runs in group.groupby("method")["value"]}
         better, most = scores.better(metric), scores.most(metric)
@@ -146,6 +148,7 @@ def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> t
             {method: [np.minimum(runs, most) for runs in groups] for method, groups in by_method.items()
              if method not in resting}, lower_is_better=better == "lower",
         )  # fmt: skip
+        found[str(scenario), str(metric)] = places
         rows += [
             _row(scenario, method, metric, mean_interval(groups[0].tolist()), places.get(method))
             for method, groups in by_method.items()
@@ -153,7 +156,31 @@ def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> t
     if not rows:
         return [], []
     what = "Intervals of means are Student's t over seeds; several seeds without one have equal values."
-    return rows, [f"{what} {held_fixed(list(values['scenario'].unique()))}", *_notes_on_ranks(rows)]
+    notes = [f"{what} {held_fixed(list(values['scenario'].unique()))}", *_notes_on_ranks(rows)]
+    bounds = (_of_bounds(label, found) for label in sorted({label for label, _ in found}))
+    return rows, [*notes, *filter(None, bounds)]
+
+
+def _of_bounds(scenario: str, found: Mapping[tuple[str, str], dict[str, Rank]]) -> str:
+    """Say which methods the plain and the importance-weighted bound order differently: mixtures sum their components
+    exactly, others have one posterior each, which the plain bound charges more."""
+    plain, weighted = (found.get((scenario, metric), {}) for metric in ("negative_elbo", "iwae_nll"))
+    both = [method for method in plain if method in weighted and plain[method].low and weighted[method].low]
+    turned = [
+        f"{other} before {method}"
+        for method in both
+        for other in both
+        if _shows(plain, method, other) and _shows(weighted, other, method)
+    ]
+    if len(both) < 2:
+        return ""
+    differs = f"shows {', '.join(turned)}, and the plain one the opposite" if turned else "shows no other order"
+    return f"{scenario}: the importance-weighted bound {differs}."
+
+
+def _shows(places: Mapping[str, Rank], first: str, second: str) -> bool:
+    """Whether a method is shown to be better than another one."""
+    return places[first].rank < places[second].rank and second not in places[first].ties
 
 
 def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[list[_Row], list[str]]:
