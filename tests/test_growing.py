@@ -334,3 +334,96 @@ def test_a_folder_without_results_is_refused(tmp_path):
     Store.create(tmp_path / "empty")
     assert [one.promise for one in check_results(tmp_path / "empty") if one.status == "broken"] == ["it has results"]
     assert json.loads((tmp_path / "empty" / "lifegen.json").read_text())["schema"] == 4
+
+
+def test_a_strangers_code_is_not_run(tmp_path):
+    """A label is free text, which may name a file."""
+    store = store_with(tmp_path / "one", "naive")
+    evil = store.path / "evil.py"
+    evil.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    cell = store.cells()[0]
+    scenario = {"name": "split-digits", "label": str(evil), "version": 1, "config": {}, "track": "bernoulli-grey"}
+    write_record(cell.folder, cell.record | {"scenario": scenario})
+    promises = {finding.promise: finding.status for finding in check_results(store.path)}
+    assert not (tmp_path / "ran").exists()
+    assert promises["methods and scenarios have their own names"] == "broken"
+
+
+def test_a_method_under_the_name_of_another_is_found(tmp_path):
+    store = store_with(tmp_path / "one", "ewc")
+    cell = store.cells()[0]
+    method = cell.record["method"] | {"label": "naive", "config": {}}
+    write_record(cell.folder, cell.record | {"method": method})
+    (broken,) = [finding for finding in check_results(store.path) if finding.status == "broken"]
+    assert "its method is called 'naive', and is 'ewc'" in broken.seen
+
+
+def test_pictures_that_were_changed_and_numbers_without_measurements_are_found(tmp_path):
+    store = store_with(tmp_path / "one", "naive", "good")
+    (store.cell("split-x-good-1-0").folder / "pictures.npz").write_bytes(b"others")
+    cell = store.cell("split-x-naive-1-0")
+    write_record(cell.folder, cell.record | {"numbers": current_of(store).cells[0].numbers | {"iwae_nll": 1.0}})
+    broken = {finding.promise: finding.seen for finding in check_results(store.path) if finding.status == "broken"}
+    assert "pictures.npz: it has changed since" in broken["every cell is whole"]
+    assert "iwae_nll is 1.0" in broken["the numbers in the records follow from the measurements"]
+
+
+@pytest.mark.parametrize("name", ["cells", "plans", "figures"])
+def test_links_lead_nowhere(tmp_path, name):
+    publish(store_with(tmp_path / "one", "naive"), tmp_path / "p")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "precious.png").write_text("mine")
+    if (tmp_path / "p" / name).exists():
+        (tmp_path / "p" / name).rename(tmp_path / "moved")
+    (tmp_path / "p" / name).symlink_to(elsewhere)
+    with pytest.raises(InputError, match=f"{name} is a link; a published folder has everything in itself"):
+        publish(store_with(tmp_path / "two", "good"), tmp_path / "p")
+    assert (elsewhere / "precious.png").read_text() == "mine"
+
+
+def test_files_of_the_users_stay_in_figures_and_in_cells(tmp_path):
+    publish(store_with(tmp_path / "one", "naive"), tmp_path / "p")
+    (tmp_path / "p" / "figures").mkdir(exist_ok=True)
+    (tmp_path / "p" / "figures" / "notes.txt").write_text("mine")
+    store = Store(tmp_path / "p")
+    write(store, "good", 0, 20)
+    (store.cell("split-x-good-1-0").folder / "notes.txt").write_text("mine")
+    publish(Store(store.path), tmp_path / "p")
+    assert (tmp_path / "p" / "figures" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "p" / "cells" / "split-x-good-1-0" / "notes.txt").read_text() == "mine"
+
+
+def test_a_damaged_published_cell_blocks_nothing_and_a_whole_one_replaces_it(tmp_path):
+    one = store_with(tmp_path / "one", "naive", "good")
+    publish(one, tmp_path / "p")
+    file = tmp_path / "p" / "cells" / "split-x-good-1-0.zip"
+    content = file.read_bytes()
+    with zipfile.ZipFile(file) as members:
+        parts = {name: members.read(name) for name in members.namelist()}
+    with zipfile.ZipFile(file, "w") as members:
+        for name, part in parts.items():
+            members.writestr(name, part.replace(b"0.5", b"0.6") if name == "metrics.jsonl" else part)
+    publish(store_with(tmp_path / "two", "other"), tmp_path / "p")
+    publish(one, tmp_path / "p")
+    assert file.read_bytes() == content
+    assert len(current_of(tmp_path / "p").readable(lambda cell: cell.rows).cells) == 6
+
+
+def test_streams_whose_visits_follow_the_seed_are_published(tmp_path):
+    store = store_with(tmp_path / "one", "naive")
+    for cell in store.cells():
+        scenario = {"name": "rotated-digits", "label": "rotated-digits", "version": 1, "config": {"angles": [30]}}
+        facts = {"scenario": cell.record["scenario"] | scenario, "data": f"of seed {cell.record['seed']}"}
+        write_record(cell.folder, cell.record | facts)
+    publish(Store(store.path), tmp_path / "p")
+    assert len(names(tmp_path / "p")) == 2
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_only_what_lifegen_writes_is_unpacked(tmp_path, method):
+    """The other ways have no bound on what a few bytes unpack to."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", method) as members:
+        members.writestr("run.json", "0" * 2000)
+    with pytest.raises(NotAFileError, match="compressed in another way"):
+        read_member(tmp_path / "a.zip", "run.json")

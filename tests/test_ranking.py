@@ -175,3 +175,19 @@ def test_references_that_overlap_are_no_scale():
 @pytest.mark.parametrize("seeds", [3, 10])
 def test_intervals_across_scenarios_cover_with_boards_as_truth(seeds):
     assert 0.93 <= coverage_across(seeds, 150) <= 0.99
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4])
+def test_methods_that_are_equal_overall_are_told_apart_as_rarely_as_said(shift):
+    """One is better in one scenario and the other one in the other: then the references' spread counts."""
+    generator = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(400):
+        scales = [Scale(generator.normal(120, 3.6, 3), generator.normal(0, 0.13, 3)) for _ in range(2)]
+        runs = {}
+        for name, sign in (("a", 1), ("b", -1)):
+            means = (60 + sign * 120 * shift, 60 - sign * 120 * shift)
+            runs[name] = [one.scores(generator.normal(mean, 1, 3)) for one, mean in zip(scales, means, strict=True)]
+        found = ranks(runs, lower_is_better=False, scales=np.stack([one.spread for one in scales]))
+        wrong += not found["a"].ties
+    assert wrong / 400 <= 0.05 + 2.5 * np.sqrt(0.05 * 0.95 / 400)

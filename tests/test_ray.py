@@ -124,7 +124,7 @@ def test_cells_run_on_several_nodes_and_give_the_numbers_of_a_run_here(cluster, 
     assert numbers(store) == numbers_here(cells, tmp_path / "here")
     for cell in cells:
         names = {file.name for file in store.cell(cell.name).folder.iterdir()}
-        assert names == {"run.json", "metrics.jsonl", "pictures.npz", "log.txt"}
+        assert names == {"run.json", "metrics.jsonl", "pictures.npz", "image_values.npz", "log.txt"}
     assert not list(store.path.glob(".*"))
 
 

@@ -85,7 +85,7 @@ def go_through(one: Cell, folder: Path, kills: int = KILLS) -> Store:
     assert done or killed(one, store)
     assert outcome(store, one) == outcome(expected, one)
     left = {file.name for file in store.cell(one.name).folder.iterdir()}
-    assert left - {"state.safetensors"} == {"run.json", "metrics.jsonl", "pictures.npz", "log.txt"}
+    assert left - {"state.safetensors"} == {"run.json", "metrics.jsonl", "pictures.npz", "image_values.npz", "log.txt"}
     assert not (store.path / "set-aside").exists()
     return store
 

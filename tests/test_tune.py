@@ -14,7 +14,7 @@ from lifegen.benchmark import Options, searched
 from lifegen.benchmark.cells.search import _inverse, space, trials
 from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import cells_of, suites
-from lifegen.benchmark.cells.tuned import read_tuned
+from lifegen.benchmark.cells.tuned import read_tuned, to_toml
 from lifegen.benchmark.cli.tuning import _best
 from lifegen.benchmark.contracts.options import schemas_of
 from lifegen.benchmark.discovery.index import describe
@@ -54,7 +54,7 @@ def test_each_methods_trials_are_valid_equal_in_number_and_never_a_presets(name)
         assert len(found) == 1
         return
     assert len({spec.label for spec in found}) == len(found) == 12
-    wanted = space(description)
+    wanted = space(found[0])
     assert {"learning_rate", "norm"} <= wanted.keys()
     assert len(wanted) <= 4  # both, and at most two of the method's own
     for spec in found[1:]:
@@ -113,6 +113,7 @@ def test_tune_chooses_by_validation_goes_on_and_writes_what_a_suite_names(tmp_pa
     tuned = read_tuned(store / "tuned.toml")
     assert tuned.trials == 3
     assert tuned.scenario == "split-digits:steps=2,classes_per_interval=5"
+    assert tuned.methods.keys() == {"naive", "ewc"}
     again = lifegen(*command)
     assert again.stdout.count("all done") == 2
     assert again.stdout.splitlines()[-1] == str(store / "tuned.toml")
@@ -129,7 +130,7 @@ def test_a_suites_tuned_options_are_its_methods_and_tables_say_so(tmp_path):
         "naive": 12,
         "ewc:norm=group,strength=250": 12,
         "lgm-iclr": None,
-        "ewc:norm=group,strength=7": None,
+        "ewc:strength=7": None,
     }
     command = ["run", "--suite", suite, "--seeds", "0", "--jobs", "1", "--device", "cpu", "--out", tmp_path / "s"]
     assert lifegen(*command, "-m", "naive", "-m", "ewc").returncode == 0
@@ -160,6 +161,34 @@ def test_a_suites_conventions_are_options_of_every_method_that_has_them(tmp_path
         cells_of(str(tmp_path / "mine.toml"))
     for name in ("split-mnist", "split-fashion-mnist"):
         assert suites()[name].options.keys() == {"real_share", "optimizer_state"}
+
+
+def test_every_suite_can_be_tuned_and_what_is_written_can_be_read(tmp_path):
+    """Also with several variants of one method, whose own options aren't searched."""
+    for name in suites():
+        defaults = list({cell.method.label: cell.method for cell in cells_of(name)}.values())
+        pairs = [(one, trials(one, 3)[-1]) for one in defaults]
+        (tmp_path / "tuned.toml").write_text(to_toml(name, 3, pairs))
+        found = read_tuned(tmp_path / "tuned.toml").methods
+        assert found.keys() == {one.label for one in defaults}
+        for one, winner in pairs:
+            assert {**one.config, **found[one.label]} == winner.config
+    assert "strength" not in space(parse_spec("method", "ewc:strength=7"))
+
+
+def test_a_suite_that_is_tuned_already_is_not_tuned_again(tmp_path):
+    (tmp_path / "tuned.toml").write_text('scenario = "x"\ntrials = 2\n[methods]\n')
+    suite = tmp_path / "mine.toml"
+    suite.write_text(SUITE.replace('summary = "a test"', 'summary = "a test"\ntuned = "tuned.toml"'))
+    done = lifegen("tune", "--suite", suite, "--out", tmp_path / "t")
+    assert done.returncode == 2
+    assert "names tuned options already" in done.stderr
+
+
+def test_what_cannot_be_searched_is_refused():
+    for low, high, log in ((0, 1, True), (1, 1, False), (3, 2, True)):
+        with pytest.raises(ValueError, match="needs low < high"):
+            searched(low, high, log=log)
 
 
 def test_options_are_tuned_for_one_scenario(tmp_path):

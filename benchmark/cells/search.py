@@ -9,17 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..discovery.index_entry import IndexEntry
 from .spec import Spec, configure
+from .values import equal
 
-_PRIMES = (2, 3, 5, 7, 11, 13)
+_PRIMES = (2, 3, 5, 7, 11, 13, 17, 19, 23, 29)
 
 
-def space(description: IndexEntry) -> dict[str, Mapping[str, Any]]:
-    """Return what is searched of each option, as :func:`searched` declares it; empty for a preset."""
-    if description.facts["preset"]:
+def space(spec: Spec) -> dict[str, Mapping[str, Any]]:
+    """Return what is searched of each option that is at its default, as :func:`searched` declares it; nothing of a
+    preset."""
+    if spec.facts["preset"]:
         return {}
-    return {name: schema["search"] for name, schema in description.options.items() if "search" in schema}
+    return {
+        name: schema["search"]
+        for name, schema in spec.description.options.items()
+        if "search" in schema and equal(spec.config[name], schema.get("default"))
+    }
 
 
 def trials(defaults: Spec, number: int) -> list[Spec]:
@@ -30,7 +35,7 @@ def trials(defaults: Spec, number: int) -> list[Spec]:
         defaults: the method, with a suite's conventions.
         number: of trials, the defaults included. A method without anything to search has the defaults alone.
     """
-    wanted = space(defaults.description)
+    wanted = space(defaults)
     specs = {defaults.label: defaults}
     for i in range(1, number if wanted else 1):
         values = {

@@ -65,9 +65,13 @@ class Suite(BaseModel):
 
     def method(self, text: str, last: Mapping[str, JsonValue] | None = None) -> Spec:
         """Read a method with the suite's conventions; arguments and errors are those of :func:`parse_spec`."""
-        tuned = self.tuned_options
-        chosen = tuned.methods.get(parse_spec("method", text).name, {}) if tuned else {}
+        chosen = self._tuned(text) or {}
         return parse_spec("method", text, last=last, usual=self.options | chosen)
+
+    def _tuned(self, text: str) -> dict[str, JsonValue] | None:
+        """The tuned options of a method; None if it wasn't tuned."""
+        tuned = self.tuned_options
+        return tuned.methods.get(parse_spec("method", text, usual=self.options).label) if tuned else None
 
     @property
     def tuned_options(self) -> Tuned | None:
@@ -186,7 +190,7 @@ def _trials(chosen: Suite) -> dict[str, int]:
     """The number of trials behind a suite's tuned methods, by their labels."""
     tuned = chosen.tuned_options
     names = [name for text in chosen.methods for name in _expanded(text)] if tuned else []
-    return {chosen.method(name).label: tuned.trials for name in names if tuned and name in tuned.methods}
+    return {chosen.method(name).label: tuned.trials for name in names if tuned and chosen._tuned(name) is not None}
 
 
 def _metric_file(name: str) -> str:

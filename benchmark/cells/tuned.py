@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -27,7 +27,7 @@ class Tuned(BaseModel):
     trials: int = Field(ge=1)
     """Trials of each method, its defaults included."""
     methods: dict[str, dict[str, JsonValue]]
-    """The chosen options by method, where they aren't the defaults."""
+    """The chosen options by the label of a method with a suite's conventions, where they aren't its own already."""
 
 
 def read_tuned(path: Path) -> Tuned:
@@ -57,20 +57,15 @@ def to_toml(scenario: str, number: int, chosen: Sequence[tuple[Spec, Spec]]) -> 
     """
     lines = [
         '# Written by lifegen tune: options chosen by negative_elbo_valid. A suite names this file: tuned = "..."',
-        f"scenario = {_toml(scenario)}",
+        f"scenario = {json.dumps(scenario)}",
         f"trials = {number}",
         "",
         "[methods]",
     ]
     for defaults, best in chosen:
         changed = {name: value for name, value in best.config.items() if value != defaults.config[name]}
-        options = ", ".join(f"{name} = {_toml(value)}" for name, value in changed.items())
-        lines.append(f"{best.name} = {{ {options} }}" if options else f"{best.name} = {{}}")
-    return "\n".join(lines) + "\n"
-
-
-def _toml(value: Any) -> str:
-    """A number, a truth value or a text without control characters, as TOML."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, int | float) else f'"{value}"'
+        options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in changed.items())
+        lines.append(f"{json.dumps(defaults.label)} = {{ {options} }}")
+    text = "\n".join(lines) + "\n"
+    Tuned.model_validate(tomllib.loads(text))
+    return text

@@ -138,7 +138,7 @@ def publish(store: Path, out: Path | None) -> None:
     from ..reporting.publish import publish as write
     from ..store.store import PUBLISHED
 
-    current = current_of(store)
+    current = current_of(store).readable(lambda cell: cell.rows)
     own = store if (store / PUBLISHED).exists() else Path("results", suite_of(current) or store.resolve().name)
     for file in write(current, out or own):
         say(file)

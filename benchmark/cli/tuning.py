@@ -53,13 +53,17 @@ def tune(
     command goes on with it; `lifegen worker` helps. A suite names the file: tuned = "tuned.toml".
     """
     from ..cells.search import trials as trials_of
-    from ..cells.suite import cells_of
+    from ..cells.suite import cells_of, suite
     from ..cells.tuned import to_toml
     from ..running.executor import Execution
+    from ..store.record import Status
+    from ..store.store import Store
     from .running import check_device, here, run_cells
 
     check_device(device)
     asked = cells_of(suite_name, scenarios, methods, seeds=[_FINAL_SEED])
+    if suite_name and suite(suite_name).tuned:
+        raise InputError(f"suite {suite_name} names tuned options already; tune it without them")
     finals = list({cell.scenario.label: cell.scenario for cell in asked}.values())
     if len(finals) > 1:
         raise InputError(f"options are tuned for one scenario, not {len(finals)}; name one with -s")
@@ -73,6 +77,11 @@ def tune(
 
     def done(cells: Sequence[Cell]) -> dict[str, float]:
         run_cells(cells, store, runner, execution)
+        opened = Store.open(store)
+        if left := [cell for cell in cells if opened.cell(cell.name).status not in (Status.DONE, Status.FAILED)]:
+            raise InputError(
+                f"{len(left)} trials are still being computed, the first, {left[0]}; repeat the command then"
+            )
         return _values(store, cells)
 
     searched = done(product([search], [spec for specs in of_method.values() for spec in specs], [_SEARCH_SEED]))
@@ -81,7 +90,8 @@ def tune(
         best = _best(of_method[one.label], searched)[:_FINALISTS]
         finalists[one.label] = list({spec.label: spec for spec in (one, *best)}.values())
     compared = done(product([final], [spec for specs in finalists.values() for spec in specs], [_FINAL_SEED]))
-    chosen = [(one, _best(finalists[one.label], compared)[0]) for one in defaults if one.label in compared]
+    tried = [one for one in defaults if len(of_method[one.label]) > 1]
+    chosen = [(one, _best(finalists[one.label], compared)[0]) for one in tried if one.label in compared]
     file = store / "tuned.toml"
     write_atomically(file, to_toml(finals[0].label, trials, chosen))
     for one, winner in chosen:
@@ -91,7 +101,11 @@ def tune(
         if one.label not in compared:
             say(f"{one.label}: not tuned, since its defaults failed", error=True)
     say(file)
-    return 0 if len(chosen) == len(defaults) else 1
+    failed = sum(len(specs) for specs in of_method.values()) - len(searched)
+    failed += sum(map(len, finalists.values())) - len(compared)
+    if failed:
+        say(f"{failed} trials have failed, and count as the worst", error=True)
+    return 1 if failed else 0
 
 
 def _with(spec: Spec, options: Mapping[str, object]) -> Spec:

@@ -26,6 +26,8 @@ def searched(low: float = 0.0, high: float = 0.0, *, log: bool = True, among: Se
         log: whether values are spread evenly over their logarithms.
         among: the values themselves, in place of a range.
     """
+    if not among and not (low < high and (low > 0 or not log)):
+        raise ValueError(f"a search from {low} to {high} needs low < high and, on logarithms, low > 0")
     what = {"among": list(among)} if among else {"low": low, "high": high, "log": log}
     return Field(json_schema_extra={"search": what})
 

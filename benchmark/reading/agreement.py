@@ -13,30 +13,25 @@ from .current import Current
 def on_other_data(cells: Iterable[StoredCell]) -> list[str]:
     """Write a line for each scenario whose finished cells were computed on different images, such as those of another
     version of a data set or of a library that rotates them. Cells of earlier versions of lifegen don't say on which."""
-    found: dict[str, dict[tuple[int, str], str]] = {}
-    may_differ = set()
+    found: dict[tuple[str, int | None], dict[str, str]] = {}
     for cell in cells:
         if isinstance(facts := cell.facts, DoneRecord) and facts.data:
-            scenario = facts.scenario
-            found.setdefault(scenario.label, {})[facts.seed, facts.data] = cell.name
-            if _follows_seed(scenario):
-                may_differ.add(scenario.label)
+            seed = facts.seed if _follows_seed(facts.scenario) else None
+            found.setdefault((facts.scenario.label, seed), {}).setdefault(facts.data, cell.name)
     lines = []
-    for label, names in found.items():
-        seeds, digests = {seed for seed, _ in names}, {data for _, data in names}
-        if len(digests) == 1 or (label in may_differ and len(names) == len(seeds)):
-            continue
-        (one, first), *others = ((data, name) for (_, data), name in sorted(names.items()))
-        other = next(name for data, name in others if data != one)
-        lines.append(f"{label}: {first} and {other} were computed on different images")
+    for (label, _), names in sorted(found.items(), key=str):
+        if len(names) > 1:
+            first, other, *_ = names.values()
+            lines.append(f"{label}: {first} and {other} were computed on different images")
     return lines
 
 
 def _follows_seed(scenario: Scenario) -> bool:
-    """Whether a scenario's images, or their order, may be others for another seed."""
+    """Whether a scenario's images, or their order, may be others for another seed: its order or its visits are drawn,
+    or it isn't lifegen's own."""
     entry = describe("scenario").get(scenario.name)
     is_own = scenario.file is None and entry is not None and entry.provider == "lifegen"
-    return not is_own or scenario.config.get("class_order") == "random"
+    return not is_own or scenario.config.get("class_order") == "random" or "angles" in scenario.config
 
 
 def no_longer_shown(part: Current, union: Current) -> list[str]:

@@ -137,15 +137,16 @@ def _over_images(current: Current, a: str, b: str, scenario: str, seeds: Sequenc
     values of its images, or those of others."""
     cells = {(cell.method, cell.seed): cell for cell in current.cells if cell.scenario == scenario}
     try:
-        differences = []
+        differences, data = [], set()
         for seed in seeds:
             first, second = cells[a, seed], cells[b, seed]
-            if first.facts.data != second.facts.data:
-                return None
+            data |= {first.facts.data, second.facts.data}
             values = [stored_values(cell.stored, len(cell.distributions)) for cell in (first, second)]
             if [len(one) for one in values[0]] != [len(one) for one in values[1]]:
                 return None
             differences.append([one - other for one, other in zip(*values, strict=True)])
+        if len(data) > 1:  # the images of another seed are others
+            return None
         return stratified([np.mean(of_one, axis=0) for of_one in zip(*differences, strict=True)])
     except (InputError, KeyError, ValueError):  # a ValueError: arrays of several lengths
         return None

@@ -125,6 +125,9 @@ def leaderboard(
     if across:
         chosen = tuple(dict.fromkeys(name for metric in chosen for name in table["metric"].unique()
                                      if name == metric or name.startswith(in_scenario(metric, ""))))  # fmt: skip
+    missing = [metric for metric in metrics or () if metric not in set(table["metric"])]
+    notes += [f"{metric}: no cell has a number of it." for metric in missing]
+    chosen = tuple(metric for metric in chosen if metric not in missing)
     return Board(_ordered(table, chosen, scores, unranked, across), chosen, scores, (*notes, *scores.notes))
 
 
@@ -215,7 +218,8 @@ def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[l
             notes.append(f"{metric}: in one scenario no seed is common to all methods.")
             continue
         competing = {method: groups for method, groups in by_method.items() if method not in resting}
-        places = ranks(competing, lower_is_better=False)
+        spreads = np.stack([scales[label].spread for label in sorted(scaled)])
+        places = ranks(competing, lower_is_better=False, scales=spreads)
         for method, groups in by_method.items():
             means = {label: float(runs.mean()) for label, runs in zip(sorted(scaled), groups, strict=True)}
             parts = np.concatenate([scales[label].variance_parts(mean) for label, mean in means.items()])

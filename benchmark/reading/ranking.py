@@ -37,13 +37,19 @@ class Rank(NamedTuple):
     """Methods that aren't told apart from it, best first."""
 
 
-def ranks(values: Mapping[str, Groups], lower_is_better: bool = True, level: float = LEVEL) -> dict[str, Rank]:
+def ranks(
+    values: Mapping[str, Groups],
+    lower_is_better: bool = True,
+    level: float = LEVEL,
+    scales: np.ndarray | None = None,
+) -> dict[str, Rank]:
     """Compute ranks with intervals that hold for all methods at once, best first.
 
     Args:
         values: each method's runs by scenario; methods are compared by the mean of their means in the scenarios.
         lower_is_better: whether the lowest ranks first.
         level: probability that no statement of a table is wrong, if values are about normal.
+        scales: the spread of each scenario's scale, as in :func:`told_apart`.
     """
     alike: dict[tuple[bytes, ...], list[str]] = {}  # methods with equal runs are one competitor
     for name in sorted(values):
@@ -52,7 +58,7 @@ def ranks(values: Mapping[str, Groups], lower_is_better: bool = True, level: flo
     sign = 1 if lower_is_better else -1
     means = {name: sign * _mean(runs) for name, runs in groups.items()}
     order = sorted(groups, key=lambda name: (means[name], name))
-    better = told_apart([groups[name] for name in order], level)
+    better = told_apart([groups[name] for name in order], level, scales)
     tested = [min(map(len, groups[name])) > 1 for name in order]
     found: dict[str, Rank] = {}
     copies = {names[0]: names for names in alike.values()}
@@ -68,12 +74,14 @@ def ranks(values: Mapping[str, Groups], lower_is_better: bool = True, level: flo
     return found
 
 
-def told_apart(groups: Sequence[Groups], level: float = LEVEL) -> np.ndarray:
+def told_apart(groups: Sequence[Groups], level: float = LEVEL, scales: np.ndarray | None = None) -> np.ndarray:
     """Test all pairs of methods.
 
     Args:
         groups: each method's runs by scenario, in the order of their means.
         level: as in :func:`ranks`.
+        scales: relative variances of the length of each scenario's scale, with their degrees of freedom, (scenarios,
+            parts, 2): they add to the variance of each difference that is measured on it.
 
     Returns:
         (methods, methods), bool: whether method i is shown to come before method j, for i < j; else False.
@@ -87,7 +95,13 @@ def told_apart(groups: Sequence[Groups], level: float = LEVEL) -> np.ndarray:
     means = np.array([_mean(groups[i]) for i in tested])
     first, second = np.triu_indices(len(tested), 1)
     differences = np.abs(means[first] - means[second])
-    variances, free = _summed(np.concatenate([parts[first], parts[second]], axis=1))
+    of_pairs = [parts[first], parts[second]]
+    if scales is not None:
+        in_scenario = np.array([[np.mean(runs) for runs in groups[i]] for i in tested])
+        squares = (in_scenario[first] - in_scenario[second]) ** 2
+        of_pairs += [np.stack([squares * part[:, 0], np.broadcast_to(part[:, 1], squares.shape)], axis=2)
+                     for part in np.moveaxis(scales, 1, 0)]  # fmt: skip
+    variances, free = _summed(np.concatenate(of_pairs, axis=1))
     varies = variances > 0
     p_values = (differences == 0).astype(float)  # where nothing varies
     statistic = differences[varies] * scenarios / np.sqrt(variances[varies])
@@ -144,7 +158,8 @@ def _variance_parts(runs: Sequence[np.ndarray]) -> np.ndarray:
     spread, such as a count, has none and gives none to others."""
     numbers = np.array([len(one) for one in runs], dtype=float)
     variances, free = np.array([np.var(one, ddof=1) for one in runs]), numbers - 1
-    varies = variances > 0
+    varies = np.array([np.ptp(one) > 0 for one in runs])  # equal values needn't have a variance of exactly 0
+    variances[~varies] = 0
     variances[varies], prior_free = moderated(variances[varies], free[varies])
     free[varies] += prior_free / 4  # with all of d₀, simulated errors exceed 5 % at three seeds
     return np.stack([variances / numbers, free], axis=1)

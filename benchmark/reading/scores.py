@@ -23,7 +23,7 @@ from .summary import summarise
 from .table import is_published, published_table
 
 FACTS = "leaderboard.json"
-"""The file of a published folder with further facts on methods and cells; ``tables.to_json`` writes it."""
+"""The file with further facts on methods and cells, of a folder that an earlier lifegen published."""
 _PRECISION = re.compile(rf" \(({'|'.join(PRECISIONS)})\)$")
 
 
@@ -98,14 +98,15 @@ class Scores:
         measured = set(self.numbers["metric"])
         has_value = set(self.numbers.dropna()["metric"])
         names = ", ".join(sorted(has_value))
+        metrics = list(metrics)
         for metric in metrics:
-            if metric not in measured and metric in self.metrics:
-                raise InputError(
-                    f"{metric}: no cell has a single number for it: it is a trace over steps, or wasn't measured; "
-                    f"there are {names}"
-                )
-            if metric not in measured:
+            if metric not in measured and metric not in self.metrics:
                 raise unknown(f"metric in {self.name}:", metric, measured)
+        if measured.isdisjoint(metrics):
+            raise InputError(
+                f"{metrics[0]}: no cell has a single number for it: it is a trace over steps, is undefined here, or "
+                f"wasn't measured; there are {names}"
+            )
         if has_value.isdisjoint(metrics):
             raise InputError(
                 f"{', '.join(metrics)}: undefined after the last interval of every cell; there are {names}"

@@ -218,10 +218,12 @@ class Scale(NamedTuple):
     def variance_parts(self, score: float) -> np.ndarray:
         """Return the variances that the two references' means add to a mean score, and their degrees of freedom,
         (2, 2); by the delta method."""
-        parts = [
-            (factor**2 * np.var(runs, ddof=1) / len(runs) / self._length**2, len(runs) - 1)
-            for runs, factor in ((self.lower, 1 - score), (self.upper, score))
-        ]
+        return self.spread * np.array([[(1 - score) ** 2, 1], [score**2, 1]])
+
+    @property
+    def spread(self) -> np.ndarray:
+        """The variance of each reference's mean in units of the scale's length, and its degrees of freedom, (2, 2)."""
+        parts = [(np.var(runs, ddof=1) / len(runs) / self._length**2, len(runs) - 1) for runs in self]
         return np.array(parts, dtype=float)
 
     @property

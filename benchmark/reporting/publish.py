@@ -9,6 +9,7 @@ FOLDER/lifegen.json, cells/, plans/   as in every store; the cells are packed
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -20,7 +21,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..cells.suite import suites
 from ..errors import InputError
-from ..files import read
+from ..files import read, write_atomically
 from ..reading import provenance
 from ..reading.agreement import no_longer_shown, on_other_data
 from ..reading.current import Current, current_of
@@ -69,6 +70,9 @@ def publish(source: Store | Current, folder: Path) -> list[Path]:
             f"{len(unreadable)} cells can't be read now, the first, {unreadable[0]}: {why}; publish again later"
         )
     try:
+        for name in ("cells", "plans", "figures"):
+            if (folder / name).is_symlink():
+                raise InputError(f"{folder / name} is a link; a published folder has everything in itself")
         before = _before(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for left in folder.glob(f"{_PREFIX}*"):  # by a process that was killed
@@ -108,7 +112,7 @@ def _before(folder: Path) -> Current | None:
             f"{folder} was published by an earlier lifegen, without its cells, so that none can be added; delete it, "
             "or choose another --out"
         )
-    return current_of(Store.open(folder))
+    return current_of(Store.open(folder)).readable(lambda cell: cell.rows)
 
 
 def _union(before: Current | None, added: Current, place: Path) -> Store:
@@ -116,14 +120,18 @@ def _union(before: Current | None, added: Current, place: Path) -> Store:
     cells = {cell.name: cell for cell in _worth_packing(added)}
     if before:
         cells |= {cell.name: cell for cell in _worth_packing(before) if cell.name not in cells or not _failed(cell)}
+    own = {cell.found for cell in before.stored if cell.is_packed} if before else set()
     store = Store.create(place)
     for cell in cells.values():
-        content = read(cell.found) if cell.is_packed else pack(cell.content)
-        (place / "cells" / f"{cell.name}{PACKED}").write_bytes(content)
+        # What is there stays to the byte; what comes from elsewhere is packed here, whatever else its file has.
+        content = read(cell.found) if cell.found in own else pack(cell.kept)
+        write_atomically(place / "cells" / f"{cell.name}{PACKED}", content)
     (place / "plans").mkdir()
     for plan in (plan for part in (before, added) if part for plan in (part.store.path / "plans").glob("*.json")):
-        with suppress(OSError):  # a plan that can't be read has nothing for readers
-            (place / "plans" / plan.name).write_bytes(read(plan))
+        with suppress(OSError, ValueError, LookupError, TypeError, RecursionError):  # nothing for readers
+            content = read(plan)
+            if json.loads(content)["cells"] and not plan.is_symlink():
+                (place / "plans" / plan.name).write_bytes(content)
     return store
 
 
@@ -131,7 +139,8 @@ def _worth_packing(current: Current) -> Iterator[StoredCell]:
     """The cells that are shown or have failed, and those that are packed already."""
     shown = {cell.name for cell in current.cells}
     for cell in current.stored:
-        if cell.name in shown or _failed(cell) or (cell.is_packed and cell.status == Status.DONE):
+        is_older = cell.is_packed and cell.status == Status.DONE and cell.name not in current.damaged
+        if cell.name in shown or _failed(cell) or is_older:
             yield cell
 
 
@@ -220,17 +229,20 @@ def _put(new: Path, place: Path, gone: Iterable[str]) -> None:
         if old.is_dir() and not old.is_symlink():
             with suppress(OSError):  # it isn't empty
                 old.rmdir()
-        elif old.relative_to(place) not in files:
+        elif old.suffix == ".png" and old.relative_to(place) not in files:
             old.unlink()
     for name in gone:
         (place / name).unlink(missing_ok=True)
 
 
 def _remove_unpacked(store: Store) -> None:
-    """Remove the folders of cells that are packed now, but for those with a model."""
+    """Remove the folders of cells that are packed now, but for those with a file that isn't packed, such as a model."""
     for cell in store.cells():
         packed = StoredCell(store.path / "cells" / f"{cell.name}{PACKED}")
-        if not cell.is_packed and cell.status == packed.status == Status.DONE and not cell.model:
+        if cell.is_packed or not cell.status == packed.status == Status.DONE:
+            continue
+        others = {file.name for file in cell.found.iterdir()} - {"log.txt"}
+        if all(packed.has(name) and packed.content(name) == cell.content(name) for name in others):
             shutil.rmtree(cell.found)
 
 

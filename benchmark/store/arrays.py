@@ -42,6 +42,8 @@ def _array(members: zipfile.ZipFile, name: str) -> np.ndarray:
     Raises:
         ValueError: it isn't one, or is too large.
     """
+    if members.getinfo(f"{name}.npy").compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{name} are compressed in another way than numpy's")
     with members.open(f"{name}.npy") as member:
         try:
             version = np.lib.format.read_magic(member)

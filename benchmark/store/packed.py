@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from ..files import NotAFileError, open_to_read
 
@@ -30,7 +30,7 @@ def pack(content_of: Callable[[str], bytes]) -> bytes:
     """Pack a cell. Equal cells are equal files.
 
     Args:
-        content_of: reads one of its files by name.
+        content_of: reads one of its files by name; a ValueError leaves it out.
 
     Raises:
         OSError: it can't be read now.
@@ -38,7 +38,7 @@ def pack(content_of: Callable[[str], bytes]) -> bytes:
     content = BytesIO()
     with ZipFile(content, "w", ZIP_DEFLATED, compresslevel=9) as members:
         for name in _MEMBERS:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, ValueError):  # pictures that have changed since
                 # This way of naming it has the same date in every file.
                 members.writestr(ZipInfo(name), content_of(name), ZIP_DEFLATED)
     return content.getvalue()
@@ -52,8 +52,8 @@ def read_member(file: Path, name: str) -> bytes:
         NotAFileError: it is no packed cell, or is damaged.
         OSError: it can't be read now.
     """
-    with _opened(file, name) as (members, member):
-        return members.read(member)
+    with _opened(file, name) as (members, member), members.open(member) as content:
+        return content.read(member.file_size + 1)  # bounded: a small file may unpack to any size
 
 
 def member_size(file: Path, name: str) -> int:
@@ -67,6 +67,8 @@ def _opened(file: Path, name: str) -> Iterator[tuple[ZipFile, ZipInfo]]:
     try:
         with open_to_read(file) as content, ZipFile(content) as members:
             member = members.getinfo(name)
+            if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+                raise ValueError(f"{name} is compressed in another way than lifegen's")
             if member.file_size > _LARGEST:
                 raise ValueError(f"{name} has {member.file_size:,} bytes; at most {_LARGEST:,}")
             yield members, member

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 from pandas.testing import assert_frame_equal
 
-from ...cells.spec import parse_spec
+from ...cells.spec import configure
+from ...discovery.index import describe
 from ...discovery.plugin_file import files_of
 from ...errors import InputError
 from ...measuring.derived import derive
 from ...reading.agreement import on_other_data
-from ...reading.current import Current, CurrentCell, current_of
+from ...reading.current import Current, CurrentCell, LeftOut, current_of
 from ...reading.provenance import circumstances
 from ...reading.summary import summarise
 from ...reading.table import table
@@ -52,6 +54,7 @@ def check_results(folder: Path, data_root: Path | None = None) -> Iterator[Findi
         return
     yield _present(current)
     yield _numbers(current.cells)
+    yield _named(current.cells)
     yield _alike(current)
     yield from _of_this_data(current.cells, data_root)
     if (folder / PUBLISHED).exists():
@@ -66,6 +69,14 @@ def _broken(promise: str, expected: str, seen: str, look: str) -> Finding:
 def _whole(current: Current) -> Finding:
     """Records and rows are as they were written."""
     broken = {**current.damaged, **current.readable(lambda cell: cell.rows).damaged}
+    for cell in current.cells:
+        for name in cell.record.get("contents", {}):
+            try:
+                cell.stored.kept(name)
+            except FileNotFoundError:  # models aren't packed
+                continue
+            except (OSError, ValueError) as error:
+                broken[cell.name] = LeftOut(Status.DAMAGED, f"{name}: {error}")
     broken |= {
         name: why for name, why in current.left_out.items() if why.status in (Status.FOREIGN, Status.INCOMPATIBLE)
     }
@@ -94,11 +105,14 @@ def _numbers(cells: Sequence[CurrentCell]) -> Finding:
     """The one number of each metric in a record follows from the rows."""
     wrong = []
     for cell in cells:
-        kept, made = cell.facts.numbers or {}, _made(cell)
+        if (kept := cell.facts.numbers) is None:
+            continue
+        made = _made(cell)
+        elsewhere = cell.making.not_derivable(cell.facts.metrics).keys()
         wrong += [
-            f"{cell.name}: {name} is {kept[name]}, its measurements give {made[name]}"
-            for name in kept.keys() & made.keys()
-            if not _equal(kept[name], made[name])
+            f"{cell.name}: {name} is {kept.get(name)}, its measurements give {made.get(name)}"
+            for name in sorted((kept.keys() | made.keys()) - elsewhere)
+            if not _equal(kept.get(name), made.get(name))
         ]
     return verdict(
         "the numbers in the records follow from the measurements",
@@ -106,6 +120,23 @@ def _numbers(cells: Sequence[CurrentCell]) -> Finding:
         "equal numbers",
         _some(wrong),
         "the records were changed after the run",
+    )
+
+
+def _named(cells: Sequence[CurrentCell]) -> Finding:
+    """The labels that tables show are those of names and options."""
+    wrong = []
+    for cell in cells:
+        for kind, part in (("scenario", cell.facts.scenario), ("method", cell.facts.method)):
+            entry = None if part.file else describe(kind).get(part.name)
+            if entry is None:
+                continue
+            with suppress(InputError):  # of another version's options
+                if (label := configure(entry, part.config).label) != part.label:
+                    wrong.append(f"{cell.name}: its {kind} is called {part.label!r}, and is {label!r}")
+    look = "the records were changed after the run, or defaults have changed since"
+    return verdict(
+        "methods and scenarios have their own names", not wrong, "labels that name all options", _some(wrong), look
     )
 
 
@@ -138,11 +169,13 @@ def _of_this_data(cells: Sequence[CurrentCell], data_root: Path | None) -> Itera
         data_root = default_data_root()
     for label, cell in {cell.scenario: cell for cell in reversed(cells) if cell.facts.data}.items():
         promise = f"{label} has the images of this machine"
-        if cell.facts.scenario.file:
+        part = cell.facts.scenario
+        entry = None if part.file else describe("scenario").get(part.name)
+        if entry is None:
             yield Finding(promise, "skipped", seen="the code of its file isn't run by this check")
             continue
         try:
-            scenario = parse_spec("scenario", label)
+            scenario = configure(entry, part.config)
             found = data_digest(build_stream(scenario, Seeds(cell.seed, scope=scenario.name), data_root))
         except InputError as error:
             yield Finding(promise, "skipped", seen=str(error))
