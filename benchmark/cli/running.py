@@ -197,7 +197,7 @@ def run_cells(
         say(text)
     if not todo:
         # Saved even so: the plan says which text of a changed file is the newest, and which suite names the methods.
-        save_plan(Store(path), cells, line, execution.keep_models)
+        save_plan(Store(path), cells, line, bool(execution.keep_models))
         say(f"{len(cells)} cells, {'all' if finished == len(cells) else finished} done: {path}")
         return 1 if left else 0
     say(f"{len(cells)} cells, {finished} done, {len(todo)} to run: {path}")
@@ -206,7 +206,7 @@ def run_cells(
     say("checking device, data and options first")
     runner.prepare(todo, execution)
     store = Store.create(path)
-    save_plan(store, cells, line, execution.keep_models)
+    save_plan(store, cells, line, bool(execution.keep_models))
     with shown(todo) as show:
         events = runner.run(todo, store, execution, show)
     if len(events) < len(todo):

@@ -28,7 +28,7 @@ def searched(low: float = 0.0, high: float = 0.0, *, log: bool = True, among: Se
     """
     if not among and not (low < high and (low > 0 or not log)):
         raise ValueError(f"a search from {low} to {high} needs low < high and, on logarithms, low > 0")
-    what = {"among": list(among)} if among else {"low": low, "high": high, "log": log}
+    what: dict[str, Any] = {"among": list(among)} if among else {"low": low, "high": high, "log": log}
     return Field(json_schema_extra={"search": what})
 
 

@@ -218,7 +218,7 @@ class Scale(NamedTuple):
     def variance_parts(self, score: float) -> np.ndarray:
         """Return the variances that the two references' means add to a mean score, and their degrees of freedom,
         (2, 2); by the delta method."""
-        return self.spread * np.array([[(1 - score) ** 2, 1], [score**2, 1]])
+        return np.asarray(self.spread * [[(1 - score) ** 2, 1], [score**2, 1]])
 
     @property
     def spread(self) -> np.ndarray:

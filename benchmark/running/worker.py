@@ -222,7 +222,8 @@ def _run(
     np.savez_compressed(content, samples_over_intervals=np.stack(samples), **pictures)
     writer.keep(PICTURES, content.getvalue())
     values = BytesIO()
-    np.savez_compressed(values, **evaluator.final_values(strategy))
+    finals: dict[str, Any] = evaluator.final_values(strategy)
+    np.savez_compressed(values, **finals)
     writer.keep(IMAGE_VALUES, values.getvalue())
     if keep_model:
         if why := unsavable(strategy.model):

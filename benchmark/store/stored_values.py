@@ -22,8 +22,7 @@ def stored_values(cell: StoredCell, distributions: int) -> list[np.ndarray]:
     names = [str(number) for number in range(distributions)]
     arrays = arrays_in(cell, IMAGE_VALUES, names)
     for name in names:
-        array = arrays.get(name)
-        is_usable = array is not None and array.ndim == 1 and array.dtype.kind == "f" and array.size
-        if not is_usable or not np.isfinite(array).all():
+        array = arrays.get(name, np.empty(0))
+        if array.ndim != 1 or array.dtype.kind != "f" or not array.size or not np.isfinite(array).all():
             raise InputError(f"{IMAGE_VALUES} has no numbers of the images of distribution {name}")
     return [arrays[name].astype(float) for name in names]
