@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -427,3 +428,13 @@ def test_only_what_lifegen_writes_is_unpacked(tmp_path, method):
         members.writestr("run.json", "0" * 2000)
     with pytest.raises(NotAFileError, match="compressed in another way"):
         read_member(tmp_path / "a.zip", "run.json")
+
+
+def test_one_process_at_a_time_publishes_into_a_folder(tmp_path):
+    publish(store_with(tmp_path / "one", "naive"), tmp_path / "p")
+    other = store_with(tmp_path / "two", "good")
+    message = "another process publishes into it now; repeat the command"
+    with FileLock(tmp_path / "p" / ".unfinished-lock"), pytest.raises(InputError, match=message):
+        publish(other, tmp_path / "p")
+    publish(other, tmp_path / "p")
+    assert len(names(tmp_path / "p")) == 4

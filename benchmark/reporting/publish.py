@@ -17,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pandas as pd
+from filelock import FileLock, Timeout
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..cells.suite import suites
@@ -44,6 +45,7 @@ _NOT_FOR_GIT = """# Cells that `lifegen run` computes here; `lifegen publish` pa
 /cells/*/
 /cells/*.lock
 /set-aside/
+/.unfinished-*
 """
 
 
@@ -73,46 +75,56 @@ def publish(source: Store | Current, folder: Path) -> list[Path]:
         for name in ("cells", "plans", "figures"):
             if (folder / name).is_symlink():
                 raise InputError(f"{folder / name} is a link; a published folder has everything in itself")
-        before = _before(folder)
+        _is_published(folder)  # raises if it holds something else
         folder.mkdir(parents=True, exist_ok=True)
-        for left in folder.glob(f"{_PREFIX}*"):  # by a process that was killed
-            shutil.rmtree(left)
-        with TemporaryDirectory(dir=folder, prefix=_PREFIX) as unfinished:
-            new = Path(unfinished, folder.resolve().name)  # its name stands in the page
-            union = current_of(_union(before, added, new)).readable(lambda cell: cell.rows)
-            _check(before, added, union)
-            texts = provenance.files(union)
-            former = set(provenance.files(before)) if before else set()
-            for name in sorted(texts.keys() - former):
-                if _differs(folder / name, texts[name]):
-                    raise InputError(f"{folder / name} isn't a published file and would be overwritten; move it away")
-            files = _results(union, new, texts)
-            _put(new, folder, former - texts.keys())
-        if folder.samefile(added.store.path):
-            _remove_unpacked(Store(folder))
+        with FileLock(folder / f"{_PREFIX}lock", timeout=0):
+            return _add(added, folder)
+    except Timeout:
+        raise InputError(f"{folder}: another process publishes into it now; repeat the command") from None
     except OSError as error:
         raise InputError(f"{folder} can't be written to: {error.strerror or error}") from None
+
+
+def _add(added: Current, folder: Path) -> list[Path]:
+    """Add cells to a folder, which this process alone publishes into; see :func:`publish`."""
+    before = current_of(Store.open(folder)).readable(lambda cell: cell.rows) if _is_published(folder) else None
+    for left in folder.glob(f"{_PREFIX}*"):
+        if left.is_dir():  # by a process that was killed
+            shutil.rmtree(left)
+    with TemporaryDirectory(dir=folder, prefix=_PREFIX) as unfinished:
+        new = Path(unfinished, folder.resolve().name)  # its name stands in the page
+        union = current_of(_union(before, added, new)).readable(lambda cell: cell.rows)
+        _check(before, added, union)
+        texts = provenance.files(union)
+        former = set(provenance.files(before)) if before else set()
+        for name in sorted(texts.keys() - former):
+            if _differs(folder / name, texts[name]):
+                raise InputError(f"{folder / name} isn't a published file and would be overwritten; move it away")
+        files = _results(union, new, texts)
+        _put(new, folder, former - texts.keys())
+    if folder.samefile(added.store.path):
+        _remove_unpacked(Store(folder))
     return [folder / file.relative_to(new) for file in files]
 
 
-def _before(folder: Path) -> Current | None:
-    """The published state of a folder; None if nothing was published there.
+def _is_published(folder: Path) -> bool:
+    """Whether a folder holds published results.
 
     Raises:
         InputError: it holds something else.
     """
     if not folder.exists():
-        return None
+        return False
     if not (folder / PUBLISHED).exists():
         if folder.is_dir() and all(file.name == MARK or file.name.startswith(_PREFIX) for file in folder.iterdir()):
-            return None
+            return False
         raise InputError(f"{folder} holds something other than published results; choose another --out")
     if not (folder / MARK).exists():
         raise InputError(
             f"{folder} was published by an earlier lifegen, without its cells, so that none can be added; delete it, "
             "or choose another --out"
         )
-    return current_of(Store.open(folder)).readable(lambda cell: cell.rows)
+    return True
 
 
 def _union(before: Current | None, added: Current, place: Path) -> Store:
