@@ -41,10 +41,12 @@ from .plots import drawings
 
 _PREFIX = ".unfinished-"
 _IGNORED = ".gitignore"
-_NOT_FOR_GIT = """# Cells that `lifegen run` computes here; `lifegen publish` packs them.
+_NOT_FOR_GIT = """# Cells that `lifegen run` computes here (`lifegen publish` packs them), and what `report` and `plot` write.
 /cells/*/
 /cells/*.lock
 /set-aside/
+/report.html
+/figures/**/*.csv
 /.unfinished-*
 """
 
