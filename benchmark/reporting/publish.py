@@ -41,10 +41,11 @@ from .plots import drawings
 
 _PREFIX = ".unfinished-"
 _IGNORED = ".gitignore"
-_NOT_FOR_GIT = """# Cells that `lifegen run` computes here (`lifegen publish` packs them), and what `report` and `plot` write.
+_NOT_FOR_GIT = """# Cells that `lifegen run` computes here, until `lifegen publish` packs them.
 /cells/*/
 /cells/*.lock
 /set-aside/
+# What `lifegen report` and `lifegen plot` write.
 /report.html
 /figures/**/*.csv
 /.unfinished-*
