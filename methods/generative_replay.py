@@ -20,7 +20,7 @@ from torch import Tensor
 from lifegen.benchmark import Options, Seeds, Stream, count_state, register_method
 
 from .models.method import VAEMethod, acts
-from .models.plugins import RealShare, options_of, real_count, with_replay
+from .models.plugins import RealShare, options_of, real_count, real_parts, with_replay
 from .models.vae import CodeStyleVAE
 
 
@@ -112,16 +112,17 @@ class TeacherPlugin(SupervisedPlugin):
         if self.teacher is None:
             return
         x = strategy.mb_x
-        self.real = self._real_count(len(x), self.options.real_share)
+        self.real = self._real_count(len(x))
         noise, draw = self._replay.on(x.device), self.options.replay_images == "draw"
         synthetic = self.teacher.sample(len(x) - self.real, generator=noise, prior=self._prior, draw=draw)
         strategy.mbatch = with_replay(strategy.mbatch, synthetic)
         self.synthetic_samples += len(synthetic)
 
-    def _real_count(self, batch: int, share: RealShare) -> int:
+    def _real_count(self, batch: int) -> int:
+        share = self.options.real_share
         if self.has_fixed_counts:
             return real_count(batch, self.distributions, share)
-        parts = min(self.distributions, 2) if share == "half" else self.distributions
+        parts = real_parts(self.distributions, share)
         return int((torch.rand(batch, generator=self._mixture) * parts < 1).sum())
 
     @torch.no_grad()

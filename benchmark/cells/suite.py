@@ -111,9 +111,7 @@ def suite(name: str) -> Suite:
             meaning.
     """
     if name.endswith(".toml"):
-        found = _read(name, _content(name))
-        found._folder = expanded(name).parent
-        return found
+        return _read(name, _content(name), expanded(name).parent)
     if name not in (names := _names()):
         if Path(name).name != name:
             raise InputError(f"suite {name} isn't a TOML file, whose name ends in .toml")
@@ -273,9 +271,8 @@ def _names() -> list[str]:
 
 @cache
 def _built_in(name: str) -> Suite:
-    found = _read(f"{name}.toml", (_folder() / f"{name}.toml").read_bytes())
-    found._folder = Path(str(_folder()))
-    return found
+    folder = _folder()
+    return _read(f"{name}.toml", (folder / f"{name}.toml").read_bytes(), Path(str(folder)))
 
 
 def _content(name: str) -> bytes:
@@ -294,8 +291,13 @@ def _content(name: str) -> bytes:
 
 
 @lru_cache(maxsize=64)  # more than lifegen has: publishing needs each many times
-def _read(name: str, content: bytes) -> Suite:
+def _read(name: str, content: bytes, folder: Path) -> Suite:
     """Read a suite and check it without looking up names.
+
+    Args:
+        name: for messages.
+        content: its file's content.
+        folder: the folder of its file, in which that of tuned options is.
 
     Raises:
         InputError: the content isn't a suite.
@@ -317,7 +319,7 @@ def _read(name: str, content: bytes) -> Suite:
         raise InputError(
             f"suite {name} can't be read: a number in it is too long, or its lists lie too deep in each other"
         ) from None
-    checked._name = name
+    checked._name, checked._folder = name, folder
     for key in ("scenarios", "methods", "seeds", "figures"):
         seen = set()
         for i, value in enumerate(getattr(checked, key)):

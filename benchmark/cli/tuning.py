@@ -17,6 +17,7 @@ from .say import say
 
 if TYPE_CHECKING:
     from ..cells.spec import Spec
+    from ..reading.current import Current
 
 METRIC = "negative_elbo_valid"
 """What options are chosen by: never the test part."""
@@ -55,9 +56,9 @@ def tune(
     from ..cells.search import trials as trials_of
     from ..cells.suite import cells_of, suite
     from ..cells.tuned import to_toml
+    from ..reading.current import current_of
     from ..running.executor import Execution
     from ..store.record import Status
-    from ..store.store import Store
     from .running import check_device, here, run_cells
 
     check_device(device)
@@ -77,12 +78,13 @@ def tune(
 
     def done(cells: Sequence[Cell]) -> dict[str, float]:
         run_cells(cells, store, runner, execution)
-        opened = Store.open(store)
-        if left := [cell for cell in cells if opened.cell(cell.name).status not in (Status.DONE, Status.FAILED)]:
+        current = current_of(store)
+        statuses = {cell.name: cell.status for cell in current.stored}
+        if left := [cell for cell in cells if statuses.get(cell.name) not in (Status.DONE, Status.FAILED)]:
             raise InputError(
                 f"{len(left)} trials are still being computed, the first, {left[0]}; repeat the command then"
             )
-        return _values(store, cells)
+        return _values(current, cells)
 
     searched = done(product([search], [spec for specs in of_method.values() for spec in specs], [_SEARCH_SEED]))
     finalists = {}
@@ -116,13 +118,10 @@ def _with(spec: Spec, options: Mapping[str, object]) -> Spec:
     return configure(spec.description, {**spec.config, **known})
 
 
-def _values(store: Path, cells: Sequence[Cell]) -> dict[str, float]:
+def _values(current: Current, cells: Sequence[Cell]) -> dict[str, float]:
     """The value of each finished cell, by its method's label. A failed trial has none."""
-    from ..reading.current import current_of
-    from ..store.store import Store
-
     names = {cell.name: cell.method.label for cell in cells}
-    shown = [cell for cell in current_of(Store.open(store)).cells if cell.name in names]
+    shown = [cell for cell in current.cells if cell.name in names]
     numbers = {names[cell.name]: cell.numbers.get(METRIC) for cell in shown}
     return {label: value for label, value in numbers.items() if value is not None}
 

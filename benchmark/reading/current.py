@@ -90,7 +90,7 @@ class CurrentCell:
         Raises:
             InputError: its rows are needed and can't be read.
         """
-        return self._kept_numbers if self._kept_numbers is not None else self._made_numbers
+        return self._kept_numbers if self._kept_numbers is not None else self.made_numbers
 
     @cached_property
     def rows(self) -> pa.Table:
@@ -135,8 +135,12 @@ class CurrentCell:
         return derive(of_matrix(self._measured), self.facts.visits)
 
     @cached_property
-    def _made_numbers(self) -> Numbers:
-        """The numbers that follow from its rows."""
+    def made_numbers(self) -> Numbers:
+        """The numbers that follow from its rows.
+
+        Raises:
+            InputError: the rows can't be read.
+        """
         kept = self.facts.numbers or {}
         others = self.making.not_derivable(self.facts.metrics)
         return summarise([*of_unions(self._measured), *self._derived.rows], self.making.over_intervals) | {

@@ -84,15 +84,19 @@ def with_replay(mbatch: Sequence[Tensor], replayed: Tensor) -> list[Tensor]:
     return [torch.cat([x[:real], replayed]), torch.cat([y[:real], torch.full_like(y[real:], -1)]), *rest]
 
 
-def real_count(batch: int, distributions: int, share: RealShare) -> int:
-    """Real images of a batch of replay.
+def real_parts(distributions: int, share: RealShare) -> int:
+    """Equal parts of a batch of replay, of which one is real.
 
     Args:
-        batch: images in the batch.
         distributions: distributions met, the current one included.
         share: "half" of the batch, or as much as each distribution has ("equal").
     """
-    return max(1, batch // min(distributions, 2 if share == "half" else distributions))
+    return min(distributions, 2) if share == "half" else distributions
+
+
+def real_count(batch: int, distributions: int, share: RealShare) -> int:
+    """Real images of a batch of replay, at least one; arguments as for :func:`real_parts`."""
+    return max(1, batch // real_parts(distributions, share))
 
 
 def replays_draws(replay_images: Literal["mean", "draw"] | None, stream: Stream) -> bool:

@@ -16,21 +16,19 @@ from pandas.testing import assert_frame_equal
 
 from ...cells.spec import configure
 from ...discovery.index import describe
+from ...discovery.index_entry import IndexEntry
 from ...discovery.plugin_file import files_of
 from ...errors import InputError
-from ...measuring.derived import derive
 from ...reading.agreement import on_other_data
-from ...reading.current import Current, CurrentCell, LeftOut, current_of
+from ...reading.current import Current, CurrentCell, current_of
 from ...reading.provenance import circumstances
-from ...reading.summary import summarise
 from ...reading.table import table
 from ...running.build import build_stream
 from ...running.worker import data_digest
 from ...seeds import Seeds
-from ...store.measured import of_matrix, of_unions
-from ...store.record import Numbers, Status
+from ...store.record import Method, Scenario, Status
 from ...store.store import PUBLISHED, Store
-from .findings import Finding, verdict
+from .findings import Finding, broken, verdict
 
 _CLOSE = 1e-9
 """Relative difference of equal numbers: sums of one order only differ by the processor."""
@@ -46,11 +44,10 @@ def check_results(folder: Path, data_root: Path | None = None) -> Iterator[Findi
     Raises:
         InputError: there is no store.
     """
-    current = current_of(Store.open(folder))
+    current = current_of(Store.open(folder)).readable(lambda cell: cell.rows)
     yield _whole(current)
-    current = current.readable(lambda cell: cell.rows)
     if not current.cells:
-        yield _broken("it has results", "finished cells", "none that can be shown", f"{folder / 'cells'}")
+        yield broken("it has results", "finished cells", "none that can be shown", f"{folder / 'cells'}")
         return
     yield _present(current)
     yield _numbers(current.cells)
@@ -62,13 +59,24 @@ def check_results(folder: Path, data_root: Path | None = None) -> Iterator[Findi
     yield from _notes(current, folder)
 
 
-def _broken(promise: str, expected: str, seen: str, look: str) -> Finding:
-    return verdict(promise, False, expected, seen, look)
+def _promised(promise: str, faults: Sequence[str], expected: str, look: str) -> Finding:
+    """The finding of a promise that is kept where there are no faults."""
+    return verdict(promise, not faults, expected, _some(faults), look)
+
+
+def _left_out(current: Current, *statuses: Status) -> list[str]:
+    """A line for each cell that is left out with one of these statuses."""
+    return [f"{name}: {why}" for name, why in current.left_out.items() if why.status in statuses]
+
+
+def _installed(kind: str, part: Scenario | Method) -> IndexEntry | None:
+    """The installed scenario or method of a cell; None for one of a file, whose code isn't run here."""
+    return None if part.file else describe(kind).get(part.name)
 
 
 def _whole(current: Current) -> Finding:
-    """Records and rows are as they were written."""
-    broken = {**current.damaged, **current.readable(lambda cell: cell.rows).damaged}
+    """Records, rows and all else that is kept are as they were written."""
+    faults = _left_out(current, Status.DAMAGED, Status.UNREADABLE, Status.FOREIGN, Status.INCOMPATIBLE)
     for cell in current.cells:
         for name in cell.record.get("contents", {}):
             try:
@@ -76,27 +84,21 @@ def _whole(current: Current) -> Finding:
             except FileNotFoundError:  # models aren't packed
                 continue
             except (OSError, ValueError) as error:
-                broken[cell.name] = LeftOut(Status.DAMAGED, f"{name}: {error}")
-    broken |= {
-        name: why for name, why in current.left_out.items() if why.status in (Status.FOREIGN, Status.INCOMPATIBLE)
-    }
-    return verdict(
+                faults.append(f"{cell.name}: {Status.DAMAGED}: {name}: {error}")
+    return _promised(
         "every cell is whole",
-        not broken,
+        faults,
         "records and measurements as they were written",
-        _some([f"{name}: {why}" for name, why in broken.items()]),
         "the files were changed or cut after the run; lifegen run computes damaged cells anew",
     )
 
 
 def _present(current: Current) -> Finding:
     """Cells are of the versions that are shown."""
-    old = [f"{name}: {why}" for name, why in current.left_out.items() if why.status == Status.STALE]
-    return verdict(
+    return _promised(
         "every finished cell is of the installed versions",
-        not old,
+        _left_out(current, Status.STALE),
         "cells that tables show",
-        _some(old),
         "lifegen run with the same folder computes them anew",
     )
 
@@ -107,18 +109,17 @@ def _numbers(cells: Sequence[CurrentCell]) -> Finding:
     for cell in cells:
         if (kept := cell.facts.numbers) is None:
             continue
-        made = _made(cell)
+        made = cell.made_numbers
         elsewhere = cell.making.not_derivable(cell.facts.metrics).keys()
         wrong += [
             f"{cell.name}: {name} is {kept.get(name)}, its measurements give {made.get(name)}"
             for name in sorted((kept.keys() | made.keys()) - elsewhere)
             if not _equal(kept.get(name), made.get(name))
         ]
-    return verdict(
+    return _promised(
         "the numbers in the records follow from the measurements",
-        not wrong,
+        wrong,
         "equal numbers",
-        _some(wrong),
         "the records were changed after the run",
     )
 
@@ -128,22 +129,13 @@ def _named(cells: Sequence[CurrentCell]) -> Finding:
     wrong = []
     for cell in cells:
         for kind, part in (("scenario", cell.facts.scenario), ("method", cell.facts.method)):
-            entry = None if part.file else describe(kind).get(part.name)
-            if entry is None:
+            if (entry := _installed(kind, part)) is None:
                 continue
             with suppress(InputError):  # of another version's options
                 if (label := configure(entry, part.config).label) != part.label:
                     wrong.append(f"{cell.name}: its {kind} is called {part.label!r}, and is {label!r}")
     look = "the records were changed after the run, or defaults have changed since"
-    return verdict(
-        "methods and scenarios have their own names", not wrong, "labels that name all options", _some(wrong), look
-    )
-
-
-def _made(cell: CurrentCell) -> Numbers:
-    measured = cell.stored.measured()
-    derived = derive(of_matrix(measured), cell.facts.visits)
-    return summarise([*of_unions(measured), *derived.rows], cell.making.over_intervals)
+    return _promised("methods and scenarios have their own names", wrong, "labels that name all options", look)
 
 
 def _equal(one: float | None, other: float | None) -> bool:
@@ -151,12 +143,10 @@ def _equal(one: float | None, other: float | None) -> bool:
 
 
 def _alike(current: Current) -> Finding:
-    different = on_other_data(cell.stored for cell in current.cells)
-    return verdict(
+    return _promised(
         "the cells of each scenario were computed on the same images",
-        not different,
+        on_other_data(cell.stored for cell in current.cells),
         "one digest of images a scenario",
-        _some(different),
         "data sets, and libraries that transform images, of several versions",
     )
 
@@ -170,8 +160,7 @@ def _of_this_data(cells: Sequence[CurrentCell], data_root: Path | None) -> Itera
     for label, cell in {cell.scenario: cell for cell in reversed(cells) if cell.facts.data}.items():
         promise = f"{label} has the images of this machine"
         part = cell.facts.scenario
-        entry = None if part.file else describe("scenario").get(part.name)
-        if entry is None:
+        if (entry := _installed("scenario", part)) is None:
             yield Finding(promise, "skipped", seen="the code of its file isn't run by this check")
             continue
         try:
@@ -192,7 +181,7 @@ def _table(current: Current, folder: Path) -> Finding:
         # What is left out is reported already.
         assert_frame_equal(published, table(replace(current, left_out={})), check_dtype=False)
     except (OSError, ValueError, AssertionError) as error:
-        return _broken(promise, "the measurements of the cells", str(error).strip().partition("\n")[0], look)
+        return broken(promise, "the measurements of the cells", str(error).strip().partition("\n")[0], look)
     return Finding(promise)
 
 
@@ -200,11 +189,9 @@ def _notes(current: Current, folder: Path) -> Iterator[Finding]:
     """What whoever accepts the results should know."""
     if missing := current.plans.newest().keys() - {cell.name for cell in current.stored}:
         yield Finding("planned cells that aren't there", "note", seen=_some(sorted(missing)))
-    unfinished = [name for name, why in current.left_out.items() if why.status in (Status.RUNNING, Status.INTERRUPTED)]
-    if unfinished:
+    if unfinished := _left_out(current, Status.RUNNING, Status.INTERRUPTED):
         yield Finding("unfinished cells", "note", seen=f"{len(unfinished)}; publish leaves them out")
-    failed = [f"{name}: {why}" for name, why in current.left_out.items() if why.status == Status.FAILED]
-    if failed:
+    if failed := _left_out(current, Status.FAILED):
         yield Finding("failed cells", "note", seen=_some(failed))
     for line in circumstances(current).to_dict("records"):
         where = ", ".join(str(line[part]) for part in ("device", "processor") if part in line)
