@@ -90,8 +90,9 @@ class EWCPlugin(SupervisedPlugin):
             parameter.grad.addcmul_(importance, parameter - centre, value=self.options.strength)
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
-        images = images_of(strategy.experience.dataset, self.options.fisher_samples).to(strategy.device)
         interval = strategy.clock.train_exp_counter
+        pixels = self._seeds.generator("pixels", "fisher", interval)
+        images = images_of(strategy.experience.dataset, self.options.fisher_samples, pixels).to(strategy.device)
         noise = self._seeds.generator("fisher", interval, device=strategy.device)
         fisher = fisher_information(strategy.model, images, self.options.fisher_draws, noise)
         now = [parameter.detach().clone() for parameter in strategy.model.parameters()]

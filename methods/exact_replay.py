@@ -22,7 +22,7 @@ from torch import Tensor
 from lifegen.benchmark import Seeds, Stream, count_state, images_of, register_method, to_unit
 
 from .models.method import VAEMethod, acts
-from .models.plugins import RealShare, real_count, with_replay
+from .models.plugins import RealShare, parts_of, with_replay
 
 
 class ExactReplayPlugin(SupervisedPlugin):
@@ -70,14 +70,14 @@ class ExactReplayPlugin(SupervisedPlugin):
         if self.memory is None:
             return
         batch, device = len(strategy.mb_x), self.memory.device
-        replayed = batch - real_count(batch, self.distributions, self._real_share)
+        real, replayed = parts_of(batch, self.distributions, self._real_share)
         chosen = torch.randint(len(self.memory), (replayed,), generator=self._replay.on(device), device=device)
-        strategy.mbatch = with_replay(strategy.mbatch, to_unit(self.memory[chosen]))
+        strategy.mbatch = with_replay(strategy, to_unit(self.memory[chosen]), real)
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
         if not self._is_new:
             return
-        images = images_of(strategy.experience.dataset).to(strategy.device)
+        images = images_of(strategy.experience.dataset, generator=self._sampling).to(strategy.device)
         # Each image gets a random key, once. Those with the highest keys so far are a uniform sample of all so far.
         keys = torch.rand(len(images), generator=self._sampling, dtype=torch.float64)
         images, keys = _highest(images, keys, self._per_distribution)
@@ -104,7 +104,8 @@ class ExactReplay(VAEMethod):
         per_distribution: PositiveInt | None = None
         """Images kept of each distribution, in place of a memory of fixed size; null: no such rule."""
         real_share: RealShare = "equal"
-        """Images of the current interval in a batch: one part in the number of distributions met, or half of it."""
+        """Images of the current interval in a batch: one part in the number of distributions met; half of it; or all of
+        it, with as many replayed images added."""
 
         @model_validator(mode="after")
         def _acts(self) -> Self:

@@ -20,7 +20,7 @@ from torch import Tensor
 from lifegen.benchmark import Options, Seeds, Stream, count_state, register_method
 
 from .models.method import VAEMethod, acts
-from .models.plugins import RealShare, options_of, real_count, real_parts, with_replay
+from .models.plugins import RealShare, options_of, parts_of, real_parts, with_replay
 from .models.vae import CodeStyleVAE
 
 
@@ -39,7 +39,8 @@ class ReplayOptions(Options):
     mixing: Literal["fixed", "bernoulli"] = "fixed"
     """Whether a batch has a fixed number of real images, or each is real with that probability."""
     real_share: RealShare = "equal"
-    """Real images of a batch: one part in K, the number of distributions met (the paper's rule), or half of it."""
+    """Real images of a batch: one part in K, the number of distributions met (the paper's rule); half of it; or all of
+    it, with as many replayed images added."""
     replay_images: Literal["mean", "draw"] = "draw"
     """Images that the teacher replays: its decoder's means, or draws from its likelihood (the paper's text)."""
     replay_prior: Literal["uniform", "aggregate"] = "uniform"
@@ -51,7 +52,7 @@ class TeacherPlugin(SupervisedPlugin):
 
     With K distributions met, the current one included, a batch of B images holds max(1, ⌊B/K⌋) real ones, the first of
     those drawn, and fresh samples of the teacher for the rest: each distribution has about the same share. With
-    ``real_share=half``, half of it is real.
+    ``real_share=half``, half of it is real; with ``added``, B samples come beside B real images.
     """
 
     def __init__(self, seeds: Seeds, options: ReplayOptions | None = None, **named: Any) -> None:
@@ -112,18 +113,18 @@ class TeacherPlugin(SupervisedPlugin):
         if self.teacher is None:
             return
         x = strategy.mb_x
-        self.real = self._real_count(len(x))
+        self.real, replayed = self._parts(len(x))
         noise, draw = self._replay.on(x.device), self.options.replay_images == "draw"
-        synthetic = self.teacher.sample(len(x) - self.real, generator=noise, prior=self._prior, draw=draw)
-        strategy.mbatch = with_replay(strategy.mbatch, synthetic)
+        synthetic = self.teacher.sample(replayed, generator=noise, prior=self._prior, draw=draw)
+        strategy.mbatch = with_replay(strategy, synthetic, self.real)
         self.synthetic_samples += len(synthetic)
 
-    def _real_count(self, batch: int) -> int:
+    def _parts(self, batch: int) -> tuple[int, int]:
         share = self.options.real_share
         if self.has_fixed_counts:
-            return real_count(batch, self.distributions, share)
-        parts = real_parts(self.distributions, share)
-        return int((torch.rand(batch, generator=self._mixture) * parts < 1).sum())
+            return parts_of(batch, self.distributions, share)
+        real = int((torch.rand(batch, generator=self._mixture) * real_parts(self.distributions, share) < 1).sum())
+        return real, batch - real
 
     @torch.no_grad()
     def after_forward(self, strategy: Any, **_: Any) -> None:

@@ -81,7 +81,7 @@ class CategoriesPlugin(SupervisedPlugin):
             category = model.meet(self._init)
             model.count(category, len(dataset))
         else:  # nobody says which distribution comes back
-            x = to_unit(images_of(dataset, _PROBE).to(strategy.device))
+            x = to_unit(images_of(dataset, _PROBE, self._init).to(strategy.device))
             category = int(model.recognise(x).bincount(minlength=model.codes).argmax())
         return [category]
 
@@ -199,7 +199,7 @@ class SelfMemoryPlugin(SupervisedPlugin):
         categories = old[which]
         style = torch.randn(n, self.snapshot.style, generator=noise, device=device)
         images = self.snapshot.images_of(self.snapshot.decode(style, categories), noise, self._draw)
-        strategy.mbatch = with_replay(strategy.mbatch, images)
+        strategy.mbatch = with_replay(strategy, images)
         self._categories.replace_last(strategy.model, categories)
         self.style = style if is_warmup else None
         self.synthetic_samples += n

@@ -38,7 +38,7 @@ from lifegen.benchmark import (
 
 from .models.method import NetworkMethod
 from .models.mixture import Prior, VAEMixture
-from .models.plugins import RealShare, real_count, replays_draws, with_replay
+from .models.plugins import RealShare, parts_of, replays_draws, with_replay
 from .models.vae import CodeStyleVAE
 
 
@@ -129,8 +129,10 @@ class GrowingPlugin(SupervisedPlugin):
         """The component that learns the interval; the number of components stands for a new component."""
         if self._trust_boundaries and is_new:
             return model.codes
-        x = to_unit(images_of(strategy.experience.dataset, self._probe).to(strategy.device))
-        noise = self._seeds.generator("novelty", strategy.clock.train_exp_counter, device=strategy.device)
+        interval = strategy.clock.train_exp_counter
+        probe = images_of(strategy.experience.dataset, self._probe, self._seeds.generator("pixels", "probe", interval))
+        x = to_unit(probe.to(strategy.device))
+        noise = self._seeds.generator("novelty", interval, device=strategy.device)
         model.eval()
         with torch.no_grad():
             if self._trust_boundaries:
@@ -146,9 +148,9 @@ class GrowingPlugin(SupervisedPlugin):
         if self.source is None:
             return
         batch = len(strategy.mb_x)
-        real = real_count(batch, self._served_before + 1, self._real_share)
-        replayed = self.source.sample(batch - real, generator=self._replay.on(strategy.mb_x.device), draw=self._draw)
-        strategy.mbatch = with_replay(strategy.mbatch, replayed)
+        real, n = parts_of(batch, self._served_before + 1, self._real_share)
+        replayed = self.source.sample(n, generator=self._replay.on(strategy.mb_x.device), draw=self._draw)
+        strategy.mbatch = with_replay(strategy, replayed, real)
         self.synthetic_samples += len(replayed)
 
 
@@ -205,8 +207,8 @@ class GrowingMixture(MixtureMethod):
         replay_images: Literal["mean", "draw"] | None = None
         """Decoder means or draws from the likelihood, in test and replay; null: means on grey levels."""
         real_share: RealShare = "equal"
-        """Real images of a batch in which a component is trained again: one part in the number of its distributions, or
-        half of it."""
+        """Real images of a batch in which a component is trained again: one part in the number of its distributions;
+        half of it; or all of it, with as many replayed images added."""
 
     def model(self, stream: Stream, seeds: Seeds) -> GenerativeModel:
         return VAEMixture(**self.mixture(stream, seeds, self.config.share == "frozen"))

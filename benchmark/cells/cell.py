@@ -15,6 +15,7 @@ from ..discovery.plugin_file import PluginFile, files_of
 from ..errors import InputError
 from ..seeds import Seeds
 from .spec import Spec, configure
+from .values import equal
 
 PROTOCOL = 1
 """Version of training and measuring in all cells; raise it whenever all numbers change."""
@@ -175,7 +176,13 @@ _PART = ("name", "version", "config", "file")
 
 
 def _identity(spec: Spec) -> dict[str, Any]:
-    identity = {"name": spec.name, "version": spec.version, "config": dict(spec.config)}
+    schemas = spec.description.options
+    config = {
+        key: value
+        for key, value in spec.config.items()
+        if not (schemas[key].get("later") and equal(value, schemas[key]["default"]))
+    }
+    identity = {"name": spec.name, "version": spec.version, "config": config}
     return identity | ({"file": spec.file.digest} if spec.file else {})
 
 

@@ -11,9 +11,9 @@ from functools import cache, lru_cache, partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, PrivateAttr, ValidationError, model_validator
 
 from ..discovery.index import describe, extension_metrics
 from ..discovery.plugin_file import PluginFile, expanded, file_in
@@ -40,6 +40,25 @@ class Smoke(BaseModel):
     method: dict[str, JsonValue] = {}
 
 
+class Anchor(BaseModel):
+    """A published number, and the cell that repeats its protocol."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    row: str
+    """The published row, in words."""
+    scenario: str
+    method: str
+    metric: str = "negative_elbo"
+    published: float | None = None
+    """null: a row to show beside the published ones."""
+    deviation: float | None = None
+    """The published standard deviation over runs."""
+    source: str = ""
+    differs: str
+    """What our protocol does otherwise."""
+
+
 class Suite(BaseModel):
     """A set of cells to run. Scenarios and methods are written as on the command line, ``NAME:option=value,...``."""
 
@@ -49,6 +68,7 @@ class Suite(BaseModel):
     budget: str
     """The time that it takes, and how to spend more."""
     scenarios: list[str] = Field(min_length=1)
+    """Each with each of the methods; those of the anchors in a suite that has them."""
     methods: list[str] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0, le=_LAST_SEED)]] = Field(min_length=1)
     figures: list[str] = []
@@ -58,7 +78,21 @@ class Suite(BaseModel):
     tuned: str | None = None
     """A file of tuned options, beside the suite's; a method's own options win."""
     keep_models: bool = False
+    anchors: list[Anchor] = []
+    """Published numbers. A suite that has them consists of their cells; ``leaderboard`` prints lifegen's own beside."""
     smoke: Smoke
+
+    @model_validator(mode="before")
+    @classmethod
+    def _anchored(cls, given: Any) -> Any:
+        """Take scenarios and methods from the anchors."""
+        anchors = given.get("anchors")
+        if not (isinstance(anchors, list) and anchors and all(isinstance(anchor, dict) for anchor in anchors)):
+            return given
+        named = {
+            key: dict.fromkeys(str(anchor.get(key[:-1])) for anchor in anchors) for key in ("scenarios", "methods")
+        }
+        return {key: list(names) for key, names in named.items()} | given
 
     _name: str = PrivateAttr("")
     _folder: Path = PrivateAttr(Path())
@@ -173,15 +207,25 @@ def cells_of(
     last = small.scenario | ({} if scenarios else given)
     read_method = chosen.method if chosen else partial(parse_spec, "method")
     names = [name for text in methods or (chosen.methods if chosen else ()) for name in _expanded(text)]
-    cells = product(
+    combined = product(
         [parse_spec("scenario", text, given, last) for text in scenarios or (chosen.scenarios if chosen else ())],
         [read_method(name, last=small.method) for name in names],
         seeds,
     )
+    pairs = _pairs(chosen, last, small) if chosen and chosen.anchors and not (scenarios or methods) else None
+    cells = [c for c in combined if pairs is None or (c.scenario.label, c.method.label) in pairs]
     of_suite = suite_name if chosen and not methods else None
     measured = extension_metrics([PluginFile.read(_metric_file(name)) for name in metrics])
     tuned = _trials(chosen) if chosen else {}
     return [replace(cell, suite=of_suite, metrics=measured, trials=tuned.get(cell.method.label)) for cell in cells]
+
+
+def _pairs(chosen: Suite, last: Mapping[str, JsonValue], small: Smoke) -> set[tuple[str, str]]:
+    """The labels of scenario and method of a suite's anchors."""
+    return {
+        (parse_spec("scenario", one.scenario, None, last).label, chosen.method(one.method, last=small.method).label)
+        for one in chosen.anchors
+    }
 
 
 def _trials(chosen: Suite) -> dict[str, int]:

@@ -26,6 +26,19 @@ class Images(NamedTuple):
         return self.select(torch.arange(n) * len(self.x) // n)
 
 
+def drawn(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    """Draw binary images from grey ones: each pixel is 1 with the probability of its grey level.
+
+    The channels share their draws, so that grey stays grey.
+
+    Args:
+        x: images in [0, 1], (n, channels, height, width).
+        generator: source of the draws, on the device of ``x``; None stands for torch's global generator.
+    """
+    n, _, height, width = x.shape
+    return (torch.rand(n, 1, height, width, generator=generator, device=x.device) < x).to(x.dtype)
+
+
 def to_unit(x: Tensor) -> Tensor:
     """Convert uint8 images to floats in [0, 1]. The argument isn't changed, even if it holds floats already."""
     return x.to(torch.float32, copy=True).div_(255)

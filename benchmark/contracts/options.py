@@ -32,6 +32,14 @@ def searched(low: float = 0.0, high: float = 0.0, *, log: bool = True, among: Se
     return Field(json_schema_extra={"search": what})
 
 
+def later() -> Any:
+    """Declare an option that came after results were computed: ``passes: Annotated[float | None, later()] = None``.
+
+    At its default it is no part of a cell's identity, so that cells from before it keep their names.
+    """
+    return Field(json_schema_extra={"later": True})
+
+
 def schemas_of(options: type[BaseModel]) -> dict[str, dict[str, Any]]:
     """Return the JSON schema of each option by name, complete in itself, with the default, if any, as a JSON value.
 

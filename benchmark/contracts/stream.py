@@ -13,14 +13,14 @@ import torch
 from avalanche.benchmarks import CLScenario, DatasetExperience, EagerCLStream
 from avalanche.benchmarks.utils import AvalancheDataset, DataAttribute
 from avalanche.benchmarks.utils.flat_data import ConstantSequence
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..errors import InputError, brief, not_a_name, unknown
 from ..seeds import Seeds
-from .images import Images
-from .options import Options
+from .images import Images, drawn, to_unit
+from .options import Options, later
 
 
 class ScenarioConfig(Options):
@@ -41,12 +41,20 @@ class ScenarioConfig(Options):
     test_images: PositiveInt | None = None
     """Upper limit of test images and of validation images, each a fixed sample with equal shares of distributions;
     a distribution with fewer images gives all. null: all images."""
-    track: Literal["bernoulli-grey", "bernoulli-binarised", "discretised-logistic"] = "bernoulli-grey"
-    """Likelihood of the pixels: on grey levels, on images binarised once, or on 8-bit values."""
+    track: Literal["bernoulli-grey", "bernoulli-binarised", "bernoulli-redrawn", "discretised-logistic"] = (
+        "bernoulli-grey"
+    )
+    """Likelihood of the pixels: on grey levels, on images binarised once for all runs (binarised) or drawn anew at each
+    read in training and once a run for tests (redrawn), or on 8-bit values."""
     importance_draws: PositiveInt = 500
     """Draws of the importance-weighted bound at the end."""
     importance_images: PositiveInt = 100
     """Number of test images of each distribution, the first ones, for this bound; all if there are fewer."""
+    passes: Annotated[PositiveFloat | None, later()] = None
+    """Length of an interval in passes over its training images, in place of steps; only images that are trained on
+    count. null: steps."""
+    replacement: Annotated[bool, later()] = False
+    """Whether training images are drawn with replacement, so that a pass sees some 63 % of them."""
 
     def lengths(self, intervals: int, seeds: Seeds) -> list[int]:
         """Return the steps of each interval, or their upper limits: the same for every method."""
@@ -67,6 +75,12 @@ class ScenarioConfig(Options):
         ):
             if self.interval_length != kind and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} has an effect with interval_length={kind} only")
+        if self.passes is not None and self.interval_length != "fixed":
+            raise ValueError(f"passes={self.passes:g} needs interval_length=fixed, not {self.interval_length}")
+        if self.passes is not None and self.steps != type(self).model_fields["steps"].default:
+            raise ValueError(
+                f"give either steps={self.steps} or passes={self.passes:g}: both are lengths of an interval"
+            )
         return self
 
 
@@ -91,36 +105,59 @@ class EarlyStopping(NamedTuple):
 class TensorImages(Dataset[tuple[Tensor, int]]):
     """Images as a torch data set for stock plugins; lifegen's own loader reads ``images``."""
 
-    def __init__(self, images: Images) -> None:
+    def __init__(self, images: Images, redrawn: bool = False) -> None:
         self.images = images
+        self.redrawn = redrawn
+        """Whether pixels are drawn at each read, here from torch's global generator."""
 
     def __len__(self) -> int:
         return len(self.images.x)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self.images.x[index].float().div(255), int(self.images.y[index])
+        x = to_unit(self.images.x[index])
+        return drawn(x[None])[0] if self.redrawn else x, int(self.images.y[index])
 
 
-def avalanche_dataset(images: Images) -> AvalancheDataset:
+def avalanche_dataset(images: Images, redrawn: bool = False) -> AvalancheDataset:
     """Make an Avalanche data set whose items are (image in [0, 1], label, task label 0)."""
     targets = DataAttribute(images.y.tolist(), "targets")
     task_labels = DataAttribute(ConstantSequence(0, len(images.x)), "targets_task_labels", use_in_getitem=True)
-    return AvalancheDataset([TensorImages(images)], data_attributes=[targets, task_labels])
+    return AvalancheDataset([TensorImages(images, redrawn)], data_attributes=[targets, task_labels])
 
 
 def tensor_view(dataset: AvalancheDataset) -> Images | None:
     """Return the tensors behind an Avalanche data set; None if it isn't a plain view of one :class:`TensorImages`."""
+    if (source := _source(dataset)) is None:
+        return None
+    indices = dataset._flat_data._indices
+    return source.images if indices is None else source.images.select(torch.as_tensor(indices))
+
+
+def is_redrawn(dataset: AvalancheDataset) -> bool:
+    """Whether a data set draws its pixels at each read, so that its tensors are grey levels to draw from."""
+    source = _source(dataset)
+    return source is not None and source.redrawn
+
+
+def _source(dataset: AvalancheDataset) -> TensorImages | None:
+    """Return the images that an Avalanche data set is a plain view of, if it is."""
     flat = dataset._flat_data  # not public; avalanche-lib is pinned to 0.6.* and a test holds this in place
     groups = (flat._transform_groups, flat._frozen_transform_groups)
     if any(transform is not None for group in groups for transform in group.transform_groups.values()):
         return None
     if len(flat._datasets) != 1 or not isinstance(source := flat._datasets[0], TensorImages):
         return None
-    return source.images if flat._indices is None else source.images.select(torch.as_tensor(flat._indices))
+    return source
 
 
-def images_of(dataset: AvalancheDataset, n: int | None = None) -> Tensor:
+def images_of(dataset: AvalancheDataset, n: int | None = None, generator: torch.Generator | None = None) -> Tensor:
     """Return images of any Avalanche data set, uint8, (n, channels, height, width): all, or at most n, evenly spaced.
+
+    Args:
+        dataset: the data set.
+        n: most images.
+        generator: source of the pixels on the CPU, where the track draws them at each read; None stands for torch's
+            global generator.
 
     Raises:
         InputError: an item isn't an image in [0, 1].
@@ -131,7 +168,12 @@ def images_of(dataset: AvalancheDataset, n: int | None = None) -> Tensor:
         if not ((x >= 0) & (x <= 1)).all():
             raise InputError(f"a data set's images must be in [0, 1]; found: {_pixels(x)}")
         return x.mul(255).round().byte()
-    return images.x[index]
+    return redraw(images.x[index], generator) if is_redrawn(dataset) else images.x[index]
+
+
+def redraw(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw binary images from grey ones, uint8 both; see :func:`drawn`."""
+    return torch.cat([drawn(to_unit(piece), generator).mul_(255).byte() for piece in x.split(10_000)])
 
 
 class Interval(DatasetExperience):
@@ -144,11 +186,14 @@ class Interval(DatasetExperience):
         interval: int,
         distributions: tuple[str, ...],
         is_new: bool,
-        steps: int,
+        steps: int | None,
         planned_steps: int | None = None,
         stopping: EarlyStopping | None = None,
+        passes: float | None = None,
+        replacement: bool = False,
+        redrawn: bool = False,
     ) -> None:
-        super().__init__(dataset=avalanche_dataset(images), current_experience=interval)
+        super().__init__(dataset=avalanche_dataset(images, redrawn), current_experience=interval)
         self.interval = interval
         """Position in the stream, from 0; in a valid or test stream, the interval of the first visit."""
         self.distributions = distributions
@@ -156,11 +201,15 @@ class Interval(DatasetExperience):
         self.is_new = is_new
         """Whether its distribution comes for the first time."""
         self.steps = steps
-        """Optimiser steps of training on it; the upper limit with early stopping."""
+        """Optimiser steps of training on it; the upper limit with early stopping; None if passes are its length."""
         self.planned_steps = steps if planned_steps is None else planned_steps
         """Steps that a schedule may count on, since a random length isn't known in advance."""
         self.stopping = stopping
         """The rule by which it ends early, if any."""
+        self.passes = passes
+        """Passes over its images, if they are its length."""
+        self.replacement = replacement
+        """Whether its images are drawn with replacement."""
 
     @property
     def distribution(self) -> str:
@@ -211,16 +260,24 @@ class Stream(CLScenario):
             parts = [self.images(part, name) for name in self.distributions]
             return Images(torch.cat([images.x for images in parts]), torch.cat([images.y for images in parts]))
 
-        experiences = list(self.train_stream)
-        stopping = experiences[0].stopping
+        def whole(steps: list[int | None]) -> int | None:
+            known = [number for number in steps if number is not None]
+            return sum(known) if len(known) == len(steps) else None
+
+        experiences: list[Interval] = list(self.train_stream)
+        first = experiences[0]
         experience = Interval(
             union("train"),
             interval=0,
             distributions=self.distributions,
             is_new=True,
-            steps=sum(interval.steps for interval in experiences),
-            planned_steps=sum(interval.planned_steps for interval in experiences),
-            stopping=stopping and stopping._replace(valid=union("valid")),
+            steps=whole([interval.steps for interval in experiences]),
+            planned_steps=whole([interval.planned_steps for interval in experiences]),
+            stopping=first.stopping and first.stopping._replace(valid=union("valid")),
+            # Each visit is as many passes over its distribution's images.
+            passes=first.passes and first.passes * len(experiences) / len(self.distributions),
+            replacement=first.replacement,
+            redrawn=is_redrawn(first.dataset),
         )
         return list(EagerCLStream("train", [experience]))
 
@@ -262,9 +319,12 @@ def make_stream(
             interval=interval,
             distributions=(name,),
             is_new=name not in visits[:interval],
-            steps=steps,
-            planned_steps=config.steps,
+            steps=None if config.passes else steps,
+            planned_steps=None if config.passes else config.steps,
             stopping=stopping if config.interval_length == "early-stopping" else None,
+            passes=config.passes,
+            replacement=config.replacement,
+            redrawn=config.track == "bernoulli-redrawn",
         )
 
     lengths = config.lengths(len(visits), seeds)

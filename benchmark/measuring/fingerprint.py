@@ -39,7 +39,7 @@ SETTINGS = "global settings"
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), Enum, np.generic, torch.dtype, torch.device, torch.Size)
 _ELSEWHERE = (BaseTemplate, CLScenario, CLStream, CLExperience)
 """Objects that plugins refer to without owning them."""
-_INTERVAL = ("interval", "distributions", "is_new", "steps", "planned_steps", "stopping")
+_INTERVAL = ("interval", "distributions", "is_new", "steps", "planned_steps", "stopping", "passes", "replacement")
 _OF_EVERY_MODULE = vars(nn.Module()).keys()
 _GONE = object()
 

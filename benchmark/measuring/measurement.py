@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..contracts.images import to_unit
 from ..contracts.model import GenerativeModel, group_bounds, group_importance_bounds, importance_bound, negative_elbo
-from ..contracts.stream import Interval, Stream
+from ..contracts.stream import Interval, Stream, redraw
 from ..seeds import Seeds
 from ..training.template import GenerativeTemplate
 from .fingerprint import Fingerprint, fingerprint
@@ -63,10 +63,17 @@ class EvaluatorState:
     """Images on the device, by part and distribution, from their first use on."""
 
     def images(self, part: str, distribution: str, device: torch.device) -> Tensor:
-        """Return one distribution's "valid" or "test" images, uint8, kept on the device from the first use on."""
+        """Return one distribution's "valid" or "test" images, uint8, kept on the device from the first use on.
+
+        Pixels that the track draws at each read are drawn once a run, the same for all methods: between two draws of an
+        image its code moves, too.
+        """
         key = (part, distribution)
         if key not in self.resident_images:
-            self.resident_images[key] = self.stream.images(part, distribution).x.to(device)
+            x = self.stream.images(part, distribution).x
+            if self.stream.track == "bernoulli-redrawn":
+                x = redraw(x, self.seeds.generator("pixels", part, distribution))
+            self.resident_images[key] = x.to(device)
         return self.resident_images[key]
 
 

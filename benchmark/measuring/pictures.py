@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..contracts.images import to_unit
 from ..contracts.model import GenerativeModel
-from ..contracts.stream import Stream
+from ..contracts.stream import Stream, redraw
 from ..seeds import Seeds
 
 SAMPLES = 10
@@ -34,6 +34,8 @@ def take_pictures(model: GenerativeModel, stream: Stream, seeds: Seeds, device: 
     generator = seeds.generator("samples", device=device)
     samples = _per_code(model, lambda code: model.sample(SAMPLES, code=code, generator=generator))
     originals = torch.stack([stream.images("test", name).spread(RECONSTRUCTIONS).x for name in stream.distributions])
+    if stream.track == "bernoulli-redrawn":
+        originals = redraw(originals.flatten(0, 1), seeds.generator("pixels", "pictures")).view_as(originals)
     rebuilt = model.reconstruct(to_unit(originals.flatten(0, 1).to(device))).unflatten(0, originals.shape[:2])
     pictures = {"samples": samples, "originals": originals.numpy(), "reconstructions": _uint8(rebuilt)}
     if model.style_grid(0, GRID) is not None:

@@ -14,6 +14,7 @@ import pandas as pd
 from ..discovery.index import base_name
 from ..errors import InputError
 from ..store.store import Store
+from .anchors import Anchored, anchored
 from .compare import held_fixed, over_scenarios
 from .current import Current, SeedCount
 from .ranking import Rank, mean_of_means, ranks
@@ -71,6 +72,8 @@ class Board:
     """the scores of the leaderboard"""
     notes: tuple[str, ...] = field(default=())
     """notes on intervals, and on values that are left out"""
+    anchors: tuple[Anchored, ...] = ()
+    """published numbers of its scenarios, with ours beside"""
 
     def seeds(self, scenario: str, method: str) -> SeedCount | None:
         """Count the planned and failed seeds, of all scenarios in a table across them; None if all seeds are done."""
@@ -128,7 +131,13 @@ def leaderboard(
     missing = [metric for metric in metrics or () if metric not in set(table["metric"])]
     notes += [f"{metric}: no cell has a number of it." for metric in missing]
     chosen = tuple(metric for metric in chosen if metric not in missing)
-    return Board(_ordered(table, chosen, scores, unranked, across), chosen, scores, (*notes, *scores.notes))
+    return Board(
+        _ordered(table, chosen, scores, unranked, across),
+        chosen,
+        scores,
+        (*notes, *scores.notes),
+        tuple(anchored(scores)),
+    )
 
 
 _FIELDS = ["scenario", "method", "metric", "n", "mean", "low", "high", "rank", "rank_low", "rank_high", "ties"]

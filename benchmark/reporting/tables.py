@@ -82,6 +82,25 @@ def tables_of(board: Board) -> Iterator[TextTable]:
         yield TextTable(str(scenario), tuple(column.title for column in columns), tuple(lines))
 
 
+def anchor_table(board: Board) -> TextTable | None:
+    """Published numbers, ours and what differs; None if there are none of these scenarios."""
+    if not board.anchors:
+        return None
+    lines = []
+    for anchor, ours in board.anchors:
+        difference = None if anchor.published is None else ours.mean - anchor.published
+        published = "–" if anchor.published is None else f"{anchor.published:.1f}"
+        spread = f" ± {anchor.deviation:.1f}" if anchor.deviation else ""
+        half = (ours.high - ours.low) / 2
+        own = f"{ours.mean:.1f}" + (f" ± {half:.1f}" if half > 0 else "")
+        texts = published + spread, own, "–" if difference is None else f"{difference:+.1f}", anchor.differs
+        lines.append(Line(anchor.method, anchor.row, "anchor", texts, (anchor.published, ours.mean, difference, None)))
+    return TextTable("published", ("published", "ours", "ours −\npublished", "what differs"), tuple(lines))
+
+
+_ANCHORS = "Published numbers, nats a test image; ours: mean over seeds ± half of its 95 % interval"
+
+
 def legend(board: Board) -> list[str]:
     """The meanings of the marks that occur in the tables."""
     methods = set(map(str, board.table["method"]))
@@ -151,8 +170,26 @@ def print_board(board: Board) -> None:
         console.print(_text(title(text_table.scenario), "bold"))
         console.print(table)
         console.print()
+    if anchors := anchor_table(board):
+        console.print(_text(_ANCHORS, "bold"))
+        console.print(_anchors(anchors))
+        console.print()
+        for line in anchors.lines:
+            console.print(_text(f"{line.name}: {line.texts[-1]}"))
+        console.print()
     for text in footnotes(board):
         console.print(_text(text, "yellow" if text.startswith("left out: ") else ""))
+
+
+def _anchors(anchors: TextTable) -> Table:
+    """The numbers; what differs is too long for a column of a terminal."""
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("published row")
+    for head in anchors.titles[:-1]:
+        table.add_column(_text(head), justify="right", no_wrap=True)
+    for line in anchors.lines:
+        table.add_row(*map(_text, (line.name, *line.texts[:-1])))
+    return table
 
 
 def print_comparison(comparison: Comparison) -> None:
@@ -204,7 +241,8 @@ def to_csv(board: Board) -> str:
 
 def to_json(board: Board) -> str:
     """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``metrics``, the facts about
-    metrics of extensions; ``left_out``; ``notes``; and ``seeds``, where a method lacks some.
+    metrics of extensions; ``left_out``; ``notes``; ``anchors``, where numbers are published; and ``seeds``, where a
+    method lacks some.
     """
     scores = board.scores
     content: dict[str, Any] = {
@@ -217,6 +255,8 @@ def to_json(board: Board) -> str:
         "left_out": dict(scores.left_out),
         "notes": list(board.notes),
     }
+    if board.anchors:
+        content["anchors"] = [anchor.model_dump() | ours._asdict() for anchor, ours in board.anchors]
     if scores.seeds:
         content["seeds"] = [
             {"scenario": scenario, "method": method, "asked": count.asked, "failed": count.failed}
@@ -244,6 +284,8 @@ def to_markdown(board: Board) -> str:
         f"**{in_markdown(title(table.scenario))}**\n\n{_tabulated(table, 'pipe', in_markdown)}\n"
         for table in tables_of(board)
     ]
+    if anchors := anchor_table(board):
+        tables.append(f"**{in_markdown(_ANCHORS)}**\n\n{_tabulated(anchors, 'pipe', in_markdown)}\n")
     return "\n".join([*tables, *(f"- {in_markdown(text, with_code=True)}" for text in footnotes(board))]) + "\n"
 
 
@@ -268,6 +310,9 @@ def to_latex(board: Board) -> str:
         for mark, command in _IN_LATEX.items():
             text = text.replace(mark, command)
         tables.append(f"% {title(table.scenario)}\n{text}\n")
+    if anchors := anchor_table(board):
+        text = _tabulated(anchors, "latex_booktabs").replace("±", _IN_LATEX["±"]).replace("−", "$-$")
+        tables.append(f"% {_ANCHORS}\n{text}\n")
     return (
         "% needs \\usepackage{booktabs,amssymb}\n"
         + "\n".join([*tables, *(f"% {text}" for text in footnotes(board))])
@@ -280,6 +325,8 @@ def to_html(board: Board) -> str:
     from html import escape
 
     tables = [f"<h3>{escape(title(table.scenario))}</h3>\n{_tabulated(table, 'html')}\n" for table in tables_of(board)]
+    if anchors := anchor_table(board):
+        tables.append(f"<h3>{_ANCHORS}</h3>\n{_tabulated(anchors, 'html')}\n")
     return "\n".join([*tables, "<ul>", *(f"<li>{escape(text)}</li>" for text in footnotes(board)), "</ul>"]) + "\n"
 
 

@@ -9,9 +9,9 @@ import torch
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
-from ..contracts.images import to_unit
+from ..contracts.images import drawn, to_unit
 from ..contracts.model import GenerativeModel, negative_elbo
-from ..contracts.stream import EarlyStopping
+from ..contracts.stream import EarlyStopping, is_redrawn
 from ..seeds import Seeds
 from .precision import products_in
 
@@ -68,9 +68,9 @@ class EarlyStoppingPlugin(SupervisedPlugin):
         generator = self._seeds.generator("early-stopping", strategy.clock.train_exp_counter, device=strategy.device)
         model.eval()
         with products_in("float32", strategy.device):
-            bounds = [
-                negative_elbo(model.log_weights(to_unit(x.to(strategy.device)), 1, generator), model.log_prior).value
-                for x in stopping.valid.x.split(_ROWS)
-            ]
+            pieces = [to_unit(x.to(strategy.device)) for x in stopping.valid.x.split(_ROWS)]
+            if is_redrawn(strategy.experience.dataset):
+                pieces = [drawn(x, generator) for x in pieces]
+            bounds = [negative_elbo(model.log_weights(x, 1, generator), model.log_prior).value for x in pieces]
         model.train()
         return float(torch.cat(bounds).mean())

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import torch
 from avalanche.core import SupervisedPlugin
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from ..contracts.model import GenerativeModel
-from ..contracts.options import Options, searched
+from ..contracts.options import Options, later, searched
 from ..contracts.stream import Interval, Stream
 from ..seeds import Seeds
+from .clipping import ClippingPlugin
 from .template import GenerativeTemplate
 
 
@@ -30,6 +31,10 @@ class Method(ABC):
         """Images per optimiser step, real and synthetic together."""
         learning_rate: Annotated[PositiveFloat, searched(3e-4, 3e-3)] = 1e-3
         """Adam's step size."""
+        weight_decay: Annotated[NonNegativeFloat, later()] = 0.0
+        """Half the square of each weight, times this, is added to the loss (Adam's coupled weight decay)."""
+        clip_gradient: Annotated[PositiveFloat | None, later()] = None
+        """Largest absolute value of each element of the gradient; null: no clipping."""
 
     def __init__(self, config: Any = None) -> None:
         """Make the method.
@@ -58,15 +63,17 @@ class Method(ABC):
         """Put model and plugins into lifegen's template, ready for ``train``."""
         model = self.model(stream, seeds).to(device)
         model.generator = seeds.generator("latent-noise", device=device)
+        clipping = [] if self.config.clip_gradient is None else [ClippingPlugin(self.config.clip_gradient)]
         return GenerativeTemplate(
             model=model,
             optimizer=torch.optim.Adam(
                 model.parameters(),
                 lr=self.config.learning_rate,
+                weight_decay=self.config.weight_decay,
                 fused=True,
                 capturable=torch.device(device).type == "cuda",  # its step count is kept on the device
             ),
-            plugins=self.plugins(stream, seeds),
+            plugins=[*self.plugins(stream, seeds), *clipping],  # the last to change the gradient
             train_mb_size=self.config.batch_size,
             device=device,
             seeds=seeds,

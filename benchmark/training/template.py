@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..contracts.images import to_unit
 from ..contracts.model import GenerativeModel, TrainingOutput
-from ..contracts.stream import tensor_view
+from ..contracts.stream import is_redrawn, redraw, tensor_view
 from ..seeds import Seeds
 from .capture import CUDAGraph, Graph, captured_epoch, obstacle
 from .counting import GradientNorms, count_state, extra_rows, interval_steps, synthetic_samples, total  # noqa: F401
@@ -32,8 +32,8 @@ def negative_elbo_loss(output: TrainingOutput, _: Any = None) -> Tensor:
 class GenerativeTemplate(SupervisedTemplate):
     """Trains a generative model on one interval after another.
 
-    An experience with an attribute ``steps`` gets exactly that many optimiser steps, or fewer with early stopping; any
-    other Avalanche experience gets ``train_epochs`` epochs.
+    An experience with an attribute ``steps`` gets exactly that many optimiser steps, or fewer with early stopping; one
+    with ``passes`` gets as many as its images last; any other Avalanche experience gets ``train_epochs`` epochs.
 
     A plugin states what it keeps and draws in the attributes ``stored_parameters`` and ``stored_samples`` (now), and
     ``synthetic_samples`` and ``extra_rows`` (so far: images drawn from a model of the past for training, and images of
@@ -126,13 +126,28 @@ class GenerativeTemplate(SupervisedTemplate):
         if images is None:  # a plugin replaced the data
             super().make_train_dataloader(**kwargs)
             return
-        epoch = -(-len(images.x) // self.train_mb_size)
+        interval = self.clock.train_exp_counter
+        passes = getattr(self.experience, "passes", None)
+        redrawn = is_redrawn(self.adapted_dataset)
         self.dataloader: Any = TensorLoader(
             images,
             self.train_mb_size,
-            batches=getattr(self.experience, "steps", epoch),
-            generator=self.seeds.generator("data-order", self.clock.train_exp_counter),
+            batches=self._steps(len(images.x)),
+            generator=self.seeds.generator("data-order", interval),
             device=self.device,
+            reads=None if passes is None else max(1, int(passes * len(images.x))),
+            replacement=getattr(self.experience, "replacement", False),
+            pixels=self.seeds.generator("pixels", interval, device=self.device) if redrawn else None,
+        )
+
+    def _steps(self, images: int) -> int:
+        """Optimiser steps of the experience, with full batches of its own images."""
+        steps: int | None = getattr(self.experience, "steps", None)
+        if steps is not None:
+            return steps
+        passes: float | None = getattr(self.experience, "passes", None)
+        return (
+            -(-images // self.train_mb_size) if passes is None else max(1, int(passes * images) // self.train_mb_size)
         )
 
     def make_eval_dataloader(self, **kwargs: Any) -> None:
@@ -140,6 +155,8 @@ class GenerativeTemplate(SupervisedTemplate):
         if images is None:
             super().make_eval_dataloader(**kwargs)
             return
+        if is_redrawn(self.adapted_dataset):
+            images = images._replace(x=redraw(images.x, self.seeds.generator("pixels", "eval")))
         chunks = zip(images.x.split(self.eval_mb_size), images.y.split(self.eval_mb_size), strict=True)
         self.dataloader = [[to_unit(x.to(self.device)), y, torch.zeros_like(y)] for x, y in chunks]
 
@@ -148,11 +165,12 @@ class GenerativeTemplate(SupervisedTemplate):
         self._stop_training = False  # Avalanche leaves it set after the last epoch: the next interval would not begin
         self._synthetic_before = synthetic_samples(self)
         self._extra_before = extra_rows(self)
-        steps = getattr(experience, "steps", None)
-        if steps is not None and self.train_epochs != 1:
-            raise ValueError("an experience with steps is one epoch; leave train_epochs at 1")
-        if steps is not None and not isinstance(self.dataloader, TensorLoader):
+        has_length = any(getattr(experience, key, None) is not None for key in ("steps", "passes"))
+        if has_length and self.train_epochs != 1:
+            raise ValueError("an experience with steps or passes is one epoch; leave train_epochs at 1")
+        if has_length and not isinstance(self.dataloader, TensorLoader):
             # A plugin brought its own loader, whose epochs have their own length: repeat it up to the budget.
+            steps = self._steps(len(experience.dataset))
             self.dataloader = islice(chain.from_iterable(repeat(self.dataloader)), steps)
         super()._train_exp(experience, eval_streams, **kwargs)
 

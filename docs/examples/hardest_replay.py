@@ -30,11 +30,11 @@ class HardestReplayPlugin(SupervisedPlugin):
             batch, remembered = len(strategy.mb_x), torch.cat(self.memory)
             replayed = batch - max(1, batch // (len(self.memory) + 1))
             chosen = torch.randint(len(remembered), (replayed,), generator=self.noise)
-            strategy.mbatch = with_replay(strategy.mbatch, to_unit(remembered[chosen]).to(strategy.device))
+            strategy.mbatch = with_replay(strategy, to_unit(remembered[chosen]).to(strategy.device))
 
     @torch.no_grad()
     def after_training_exp(self, strategy, **kwargs):
-        images, model = images_of(strategy.experience.dataset), strategy.model.eval()
+        images, model = images_of(strategy.experience.dataset, generator=self.noise), strategy.model.eval()
         noise = torch.Generator(strategy.device).manual_seed(self.noise.initial_seed())
         pieces = [to_unit(piece).to(strategy.device) for piece in images.split(500)]
         hardness = [negative_elbo(model.log_weights(x, 10, noise), model.log_prior).value for x in pieces]

@@ -66,6 +66,12 @@ class BernoulliBinarised(BernoulliGrey):
     track = "bernoulli-binarised"
 
 
+class BernoulliRedrawn(BernoulliGrey):
+    """Bernoulli with logits, on binary images that are drawn anew at each read: a density."""
+
+    track = "bernoulli-redrawn"
+
+
 class DiscretisedLogistic:
     """A logistic density around each mean, integrated over the 256 intervals of an 8-bit pixel: a density.
 
@@ -103,6 +109,7 @@ class DiscretisedLogistic:
 
 
 LIKELIHOODS: dict[str, type[Likelihood]] = {
-    likelihood.track: likelihood for likelihood in (BernoulliGrey, BernoulliBinarised, DiscretisedLogistic)
+    likelihood.track: likelihood
+    for likelihood in (BernoulliGrey, BernoulliBinarised, BernoulliRedrawn, DiscretisedLogistic)
 }
 """Classes of likelihoods, by track."""

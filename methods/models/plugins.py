@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from math import exp, log
 from typing import Any, Literal, TypeVar
 
@@ -14,7 +14,8 @@ from torch import Tensor
 from lifegen.benchmark import Options, Stream, interval_steps
 
 Kind = TypeVar("Kind", bound=Options)
-RealShare = Literal["half", "equal"]
+RealShare = Literal["half", "equal", "added"]
+"""Real images of a batch of B with replay: half of it, one part in K distributions met, or B with B replayed beside."""
 
 
 class TemperaturePlugin(SupervisedPlugin):
@@ -74,14 +75,25 @@ def options_of(kind: type[Kind], options: Kind | None, named: Mapping[str, Any])
     return kind.model_validate(named if options is None else options)
 
 
-def with_replay(mbatch: Sequence[Tensor], replayed: Tensor) -> list[Tensor]:
-    """A batch whose last images are replaced by replayed ones, (n, channels, height, width), with the label −1.
+def with_replay(strategy: Any, replayed: Tensor, real: int | None = None) -> list[Tensor]:
+    """A strategy's batch whose last images are replaced by replayed ones, with the label −1.
 
-    The first images stay: they are those that a method without replay sees.
+    The first images stay: they are those that a method without replay sees. lifegen's loader gets the others back,
+    which matters where the length of an interval is a number of passes.
+
+    Args:
+        strategy: the strategy, before a training iteration.
+        replayed: images in [0, 1], (n, channels, height, width).
+        real: images that stay; by default all but n, so that the batch keeps its size.
     """
-    x, y, *rest = mbatch
-    real = len(x) - len(replayed)
-    return [torch.cat([x[:real], replayed]), torch.cat([y[:real], torch.full_like(y[real:], -1)]), *rest]
+    x, y, *rest = strategy.mbatch
+    real = len(x) - len(replayed) if real is None else real
+    if hand_back := getattr(strategy.dataloader, "hand_back", None):
+        hand_back(len(x) - real)
+    labels = torch.cat([y[:real], y.new_full((len(replayed),), -1)])
+    if len(labels) != len(x):
+        rest = [tensor[torch.arange(len(labels)) % len(x)] for tensor in rest]
+    return [torch.cat([x[:real], replayed]), labels, *rest]
 
 
 def real_parts(distributions: int, share: RealShare) -> int:
@@ -89,14 +101,15 @@ def real_parts(distributions: int, share: RealShare) -> int:
 
     Args:
         distributions: distributions met, the current one included.
-        share: "half" of the batch, or as much as each distribution has ("equal").
+        share: "half" of the batch, or as much as each distribution has ("equal"); with "added" all of it is real.
     """
-    return min(distributions, 2) if share == "half" else distributions
+    return {"half": min(distributions, 2), "equal": distributions, "added": 1}[share]
 
 
-def real_count(batch: int, distributions: int, share: RealShare) -> int:
-    """Real images of a batch of replay, at least one; arguments as for :func:`real_parts`."""
-    return max(1, batch // real_parts(distributions, share))
+def parts_of(batch: int, distributions: int, share: RealShare) -> tuple[int, int]:
+    """Numbers of real images, at least one, and of replayed ones; arguments as for :func:`real_parts`."""
+    real = max(1, batch // real_parts(distributions, share))
+    return real, batch if share == "added" else batch - real
 
 
 def replays_draws(replay_images: Literal["mean", "draw"] | None, stream: Stream) -> bool:

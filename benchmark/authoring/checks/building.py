@@ -125,14 +125,14 @@ class Content(NamedTuple):
     """The content of a stream, to compare it with another's."""
 
     track: str
-    visits: list[tuple[str, int]]
-    """Distribution and steps of each interval"""
+    visits: list[tuple[str, float | None]]
+    """Distribution and steps, or passes, of each interval"""
     images: dict[tuple[str, str], tuple[int, bytes, bytes]]
     """Number of images, digests of images and labels, by distribution and part"""
 
 
 def content_of(stream: Stream) -> Content:
-    visits = [(interval.distribution, interval.steps) for interval in stream.train_stream]
+    visits = [(interval.distribution, interval.steps or interval.passes) for interval in stream.train_stream]
     parts = parts_of(stream)
     images = {(name, part): (len(x), digest(x), digest(y)) for name in parts for part, (x, y) in named(parts[name])}
     return Content(stream.track, visits, images)

@@ -150,7 +150,7 @@ class _AfterEachInterval:
                          f"{', '.join(wrong[:3])} aren't finite after interval {self._interval}",
                          "a logarithm or division of 0, or a loss term that grows without end")]  # fmt: skip
         if not wrong:
-            items += _counts(strategy, self._entry, self._interval, experience.steps)
+            items += _counts(strategy, self._entry, self._interval, experience.steps or 0)
             items += contract(strategy.model, self._codes, self._stream.image_shape)
         for finding in items:
             if self.findings.setdefault(finding.promise, finding).status == "kept":

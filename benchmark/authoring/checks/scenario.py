@@ -34,7 +34,7 @@ _SAMPLE = 500
 
 _FAST = f"a stream is built in at most {MOST_SECONDS:.0f} s"
 _NUMBERED = "intervals are numbered from 0"
-_STEPS = "every interval has steps"
+_LENGTH = "every interval has a length"
 _NEW = "is_new says whether a distribution was not met before"
 _IMAGES = "images are uint8, all of one shape, with a label each"
 _RANGE = "images use the range from 0 to 255"
@@ -98,7 +98,8 @@ def _looked_at(builder: Builder) -> Iterator[Finding]:
 
 def _intervals(stream: Stream) -> Iterator[Finding]:
     train: list[Interval] = list(stream.train_stream)
-    numbers, steps = [interval.interval for interval in train], [interval.steps for interval in train]
+    numbers = [interval.interval for interval in train]
+    lengths = [interval.steps or interval.passes for interval in train]
     visits = [interval.distribution for interval in train]
     met = list(dict.fromkeys(visits))
     tests = [[interval.distribution for interval in stream.streams[part]] for part in ("valid", "test")]
@@ -108,7 +109,7 @@ def _intervals(stream: Stream) -> Iterator[Finding]:
     order = list(range(len(train)))
     for promise, is_kept, expected, seen in (
         (_NUMBERED, numbers == positions == order, f"0 to {len(train) - 1}", numbers),
-        (_STEPS, all(isinstance(n, int) and n > 0 for n in steps), "whole numbers above 0", steps),
+        (_LENGTH, all(isinstance(n, int | float) and n > 0 for n in lengths), "numbers above 0", lengths),
         (_MET, tests == [met, met], f"one valid and one test part each, as they are met: {', '.join(met)}", tests[1]),
         (_NEW, flags == new, ", ".join(map(str, new)), flags),
     ):
@@ -135,11 +136,12 @@ def _kind(tensor: Tensor) -> str:
 
 def _counts(stream: Stream, parts: Mapping[str, Parts]) -> str:
     shape = "×".join(map(str, next(iter(parts.values())).test.x.shape[1:]))
-    steps = [interval.steps for interval in stream.train_stream]
+    lengths = [interval.steps or interval.passes for interval in stream.train_stream]
+    unit = "passes" if stream.config.passes else "steps"
     sizes = {part: [len(getattr(three, part).x) for three in parts.values()] for part in Parts._fields}
     images = ", ".join(f"{part} {_span(n)}" for part, n in sizes.items())
     return (
-        f"{len(steps)} intervals of {_span(steps)} steps, {len(parts)} distributions; images of {shape}, "
+        f"{len(lengths)} intervals of {_span(lengths)} {unit}, {len(parts)} distributions; images of {shape}, "
         f"{stream.track}; of each distribution: {images}"
     )
 
