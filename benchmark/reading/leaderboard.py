@@ -48,6 +48,7 @@ COLUMNS = (
     Column("posterior_consistency_past", "consistency\npast", 2),
     Column("code_perplexity", "code\nperplexity"),
     Column("forgetting", "forgetting"),
+    Column("optimizer_steps", "optimiser\nsteps", 0, thousands=True),
     Column("real_samples", "real\nsamples", 0, thousands=True),
     Column("synthetic_samples", "synthetic\nsamples", 0, thousands=True),
     Column("stored_parameters", "stored\nnumbers", 0, thousands=True),

@@ -10,7 +10,7 @@ from ..cells.suite import Suite
 from ..discovery.index import describe
 from ..errors import InputError, unknown
 from ..reading.scores import Scores
-from .figures import comparisons, curves, grids, matrix, sweeps
+from .figures import budget, comparisons, curves, grids, matrix, sweeps
 from .figures.critical_difference import critical_difference
 from .figures.drawing import Drawing, Scene
 from .figures.style import Style
@@ -83,6 +83,12 @@ FIGURE_KINDS = {
         "Mean ranks over scenarios with groups that don't differ, and the p-value of every pair.",
         "enough scenarios for Wilcoxon's test",
         over=critical_difference,
+    ),
+    "budget": FigureKind(
+        "Negative ELBO at the end against the steps of an interval.",
+        "scenarios that differ in their steps alone, such as NAME:steps=100 and NAME:steps=1000",
+        over=budget.budget,
+        is_published=True,
     ),
     "samples_needed": FigureKind(
         "Real and synthetic images that each interval took (paper, figure 7).", _SEVERAL, curves.samples_needed

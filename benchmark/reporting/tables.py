@@ -87,12 +87,12 @@ def anchor_table(board: Board) -> TextTable | None:
     if not board.anchors:
         return None
     lines = []
-    for anchor, ours in board.anchors:
-        difference = None if anchor.published is None else ours.mean - anchor.published
+    for line in board.anchors:
+        anchor, ours, difference = line.anchor, line.ours, line.difference
         published = "–" if anchor.published is None else f"{anchor.published:.1f}"
         spread = f" ± {anchor.deviation:.1f}" if anchor.deviation else ""
-        half = (ours.high - ours.low) / 2
-        own = f"{ours.mean:.1f}" + (f" ± {half:.1f}" if half > 0 else "")
+        half = 0.0 if ours.low is None or ours.high is None else (ours.high - ours.low) / 2
+        own = f"{ours.mean:.1f}" + (f" ± {half:.1f}" if half else "")
         texts = published + spread, own, "–" if difference is None else f"{difference:+.1f}", anchor.differs
         lines.append(Line(anchor.method, anchor.row, "anchor", texts, (anchor.published, ours.mean, difference, None)))
     return TextTable("published", ("published", "ours", "ours −\npublished", "what differs"), tuple(lines))

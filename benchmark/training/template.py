@@ -142,13 +142,11 @@ class GenerativeTemplate(SupervisedTemplate):
 
     def _steps(self, images: int) -> int:
         """Optimiser steps of the experience, with full batches of its own images."""
-        steps: int | None = getattr(self.experience, "steps", None)
+        steps = getattr(self.experience, "steps", None)
         if steps is not None:
-            return steps
-        passes: float | None = getattr(self.experience, "passes", None)
-        return (
-            -(-images // self.train_mb_size) if passes is None else max(1, int(passes * images) // self.train_mb_size)
-        )
+            return int(steps)
+        batch, passes = int(self.train_mb_size), getattr(self.experience, "passes", None)
+        return -(-images // batch) if passes is None else max(1, int(passes * images) // batch)
 
     def make_eval_dataloader(self, **kwargs: Any) -> None:
         images = tensor_view(self.adapted_dataset)
