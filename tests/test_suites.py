@@ -29,7 +29,8 @@ def test_a_suites_cells_exist_and_its_figures_too(name):
     suite = suites()[name]
     cells = cells_of(name)
     methods = {cell.method.label for cell in cells}
-    assert len(cells) == len(suite.scenarios) * len(methods) * len(suite.seeds)
+    pairs = len(suite.anchors) or len(suite.scenarios) * len(methods)
+    assert len(cells) == pairs * len(suite.seeds)
     assert methods >= {parse_spec("method", one).label for one in suite.methods if one != "all"}
     small = cells_of(name, smoke=True)
     assert {cell.seed for cell in small} == {suite.seeds[0]}
