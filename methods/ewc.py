@@ -91,7 +91,7 @@ class EWCPlugin(SupervisedPlugin):
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
         interval = strategy.clock.train_exp_counter
-        pixels = self._seeds.generator("pixels", "fisher", interval)
+        pixels = self._seeds.generator("fisher", interval, "pixels")
         images = images_of(strategy.experience.dataset, self.options.fisher_samples, pixels).to(strategy.device)
         noise = self._seeds.generator("fisher", interval, device=strategy.device)
         fisher = fisher_information(strategy.model, images, self.options.fisher_draws, noise)

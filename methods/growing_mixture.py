@@ -130,7 +130,9 @@ class GrowingPlugin(SupervisedPlugin):
         if self._trust_boundaries and is_new:
             return model.codes
         interval = strategy.clock.train_exp_counter
-        probe = images_of(strategy.experience.dataset, self._probe, self._seeds.generator("pixels", "probe", interval))
+        probe = images_of(
+            strategy.experience.dataset, self._probe, self._seeds.generator("novelty", interval, "pixels")
+        )
         x = to_unit(probe.to(strategy.device))
         noise = self._seeds.generator("novelty", interval, device=strategy.device)
         model.eval()

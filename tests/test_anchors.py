@@ -69,7 +69,10 @@ def test_an_anchor_that_names_nothing_is_refused_before_anything_runs(tmp_path):
     assert suite(str(file)).methods == ["naive"]
     assert [cell.method.name for cell in cells_of(str(file))] == ["naive"]
     file.write_text(text.format("niave"))
-    with pytest.raises(InputError, match=r"methods\[0\]: .*naive"):
+    with pytest.raises(InputError, match=r"anchors\[0\].method: .*naive"):
+        cells_of(str(file))
+    file.write_text(text.format("naive").replace("[[", 'methods = ["naive"]\n[['))
+    with pytest.raises(InputError, match="methods: a suite with anchors takes"):
         cells_of(str(file))
     file.write_text(text.format("naive").replace("row", "rwo"))
     with pytest.raises(InputError, match=r"anchors\[0\]"):

@@ -313,7 +313,7 @@ BROKEN: list[tuple[Any, str, str, str]] = [
     (floats, scenario._BUILT, "'a', train part: images must be uint8.*float32.*scenario.py, line", "floats"),
     (foreign, scenario._BUILT, "a .*Experience of other data", "make_stream makes all parts"),
     (misnumbered, scenario._NUMBERED, "0, 1, 0", "a fresh one for each visit"),
-    (stepless, scenario._STEPS, "4, 0, 4", "not made by make_stream"),
+    (stepless, scenario._LENGTH, "4, 0, 4", "not made by make_stream"),
     (untested, scenario._MET, "'b' has no test images", "make_stream"),
     (unmet, scenario._MET, "'b' has no train images", "make_stream"),
     (out_of_order, scenario._MET, "b, a", "make_stream"),

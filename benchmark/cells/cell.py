@@ -176,12 +176,9 @@ _PART = ("name", "version", "config", "file")
 
 
 def _identity(spec: Spec) -> dict[str, Any]:
-    schemas = spec.description.options
-    config = {
-        key: value
-        for key, value in spec.config.items()
-        if not (schemas[key].get("later") and equal(value, schemas[key]["default"]))
-    }
+    options = spec.description.options.items()
+    later = {key: schema["default"] for key, schema in options if schema.get("later")}
+    config = {key: value for key, value in spec.config.items() if key not in later or not equal(value, later[key])}
     identity = {"name": spec.name, "version": spec.version, "config": config}
     return identity | ({"file": spec.file.digest} if spec.file else {})
 

@@ -119,6 +119,13 @@ class Suite(BaseModel):
         with self.at("tuned"):
             return read_tuned(self._folder / self.tuned)
 
+    def _place(self, kind: str, i: int) -> tuple[str | int, ...]:
+        """Where the file names a scenario or method: in its list, or in an anchor."""
+        if not self.anchors:
+            return f"{kind}s", i
+        text = getattr(self, f"{kind}s")[i]
+        return "anchors", next(n for n, one in enumerate(self.anchors) if getattr(one, kind) == text), kind
+
     @contextmanager
     def at(self, *place: str | int) -> Iterator[None]:
         """Add the suite and a place in it, such as ``("methods", 3)``, to an InputError in this context."""
@@ -278,7 +285,7 @@ def _check_names(chosen: Suite, *kinds: str) -> None:
         by_label: dict[str, str] = {}
         specs = []
         for i, text in enumerate(getattr(chosen, f"{kind}s")):
-            with chosen.at(f"{kind}s", i):
+            with chosen.at(*chosen._place(kind, i)):
                 names = _expanded(text) if kind == "method" else [text]
                 specs += [chosen.method(name) if kind == "method" else parse_spec(kind, name) for name in names]
                 if text in names and (other := by_label.setdefault(specs[-1].label, text)) != text:
@@ -348,7 +355,8 @@ def _read(name: str, content: bytes, folder: Path) -> Suite:
     """
     try:
         text = content.decode()
-        checked = Suite.model_validate(tomllib.loads(text))
+        tree = tomllib.loads(text)
+        checked = Suite.model_validate(tree)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise InputError(f"suite {name}, line {line}: byte {content[error.start]:#04x} isn't UTF-8") from None
@@ -363,6 +371,8 @@ def _read(name: str, content: bytes, folder: Path) -> Suite:
         raise InputError(
             f"suite {name} can't be read: a number in it is too long, or its lists lie too deep in each other"
         ) from None
+    if checked.anchors and (beside := [key for key in ("scenarios", "methods") if key in tree]):
+        raise InputError(f"{_where(name, beside[:1])}: a suite with anchors takes scenarios and methods from them")
     checked._name, checked._folder = name, folder
     for key in ("scenarios", "methods", "seeds", "figures"):
         seen = set()

@@ -85,7 +85,12 @@ def with_replay(strategy: Any, replayed: Tensor, real: int | None = None) -> lis
         strategy: the strategy, before a training iteration.
         replayed: images in [0, 1], (n, channels, height, width).
         real: images that stay; by default all but n, so that the batch keeps its size.
+
+    Raises:
+        TypeError: a batch is given, as lifegen took it before 2026-11-27.
     """
+    if not hasattr(strategy, "mbatch"):
+        raise TypeError("with_replay takes the strategy, not its batch: with_replay(strategy, replayed)")
     x, y, *rest = strategy.mbatch
     real = len(x) - len(replayed) if real is None else real
     if hand_back := getattr(strategy.dataloader, "hand_back", None):

@@ -99,7 +99,7 @@ def _looked_at(builder: Builder) -> Iterator[Finding]:
 def _intervals(stream: Stream) -> Iterator[Finding]:
     train: list[Interval] = list(stream.train_stream)
     numbers = [interval.interval for interval in train]
-    lengths = [interval.steps or interval.passes for interval in train]
+    lengths = [interval.passes if interval.steps is None else interval.steps for interval in train]
     visits = [interval.distribution for interval in train]
     met = list(dict.fromkeys(visits))
     tests = [[interval.distribution for interval in stream.streams[part]] for part in ("valid", "test")]
