@@ -21,7 +21,7 @@ from .counting import GradientNorms, count_state, extra_rows, interval_steps, sy
 from .early_stopping import EarlyStoppingPlugin
 from .finite_loss import FiniteLossPlugin
 from .loader import TensorLoader
-from .precision import products_in
+from .precision import denormals_flushed, products_in
 
 
 def negative_elbo_loss(output: TrainingOutput, _: Any = None) -> Tensor:
@@ -174,7 +174,7 @@ class GenerativeTemplate(SupervisedTemplate):
 
     def training_epoch(self, **kwargs: Any) -> None:
         why_not = obstacle(self) if self.graph else None
-        with products_in(self.precision, self.device):
+        with products_in(self.precision, self.device), denormals_flushed():
             if self.graph is None or why_not:
                 self.execution = f"eager: {why_not}" if why_not else "eager"
                 super().training_epoch(**kwargs)
