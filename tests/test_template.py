@@ -179,3 +179,16 @@ def test_adam_lives_on_in_naive_unless_told_otherwise():
             trained.train(experience, eval_streams=[])
         (steps,) = {state["step"].item() for state in trained.optimizer.state.values()}
         assert steps == expected
+
+
+def test_denormal_numbers_are_zero_in_training_only():
+    class Look(SupervisedPlugin):
+        seen: float | None = None
+
+        def after_backward(self, strategy, **_):
+            self.seen = float(torch.full((1,), 1e-40) * 1)
+
+    look = Look()
+    strategy(look).train(tiny("a").train_stream[0], eval_streams=[])
+    assert look.seen == 0
+    assert float(torch.full((1,), 1e-40) * 1) > 0

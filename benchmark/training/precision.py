@@ -49,8 +49,8 @@ def products_in(precision: str, device: torch.device | str) -> Iterator[None]:
 def denormals_flushed() -> Iterator[None]:
     """Take numbers below 1e-38 for 0, within this context.
 
-    Processors compute with them so slowly that a step of Adam takes fifteen times as long once most of a layer's weights
-    have decayed to them, such as those of pixels that are always black.
+    Processors compute with them so slowly that a step of Adam takes fifteen times as long once most of a layer's
+    weights have decayed to them, such as those of pixels that are always black.
     """
     torch.set_flush_denormal(True)
     try:
