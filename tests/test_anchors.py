@@ -10,6 +10,7 @@ from lifegen.benchmark.cells.suite import cells_of, suite, suites
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.leaderboard import leaderboard
 from lifegen.benchmark.reporting import tables
+from lifegen.benchmark.reporting.report import report
 from lifegen.benchmark.store.store import Store
 
 from .stores import write
@@ -51,6 +52,7 @@ def test_the_leaderboard_prints_ours_beside_what_is_published(tmp_path):
     for form in ("markdown", "latex", "html"):
         assert "119.0" in tables.FORMATS[form](board)
         assert anchor.row in tables.FORMATS[form](board)
+    assert anchor.row in report(store).read_text().replace("<wbr>", "").replace("\u200b", "")
     assert json.loads(tables.to_json(board))["anchors"][0]["published"] == 117.2
 
 

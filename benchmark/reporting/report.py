@@ -92,6 +92,8 @@ def _content(current: Current, scores: Scores) -> dict[str, Any]:
     """The variables of the template."""
     board = leaderboard(scores)
     boards = [_table(table, f"board-{number}") for number, table in enumerate(tables.tables_of(board), 1)]
+    if published := tables.anchor_table(board):
+        boards.append(_table(published, "published", tables.ANCHORS))
     across, across_notes = _across(scores) if len(scores.scenarios) > 1 else (None, ())
     cells = _Cells.of(current)
     scenes = list(_scenes(current, scores))
@@ -228,14 +230,13 @@ class _Cells:
 # Leaderboards
 
 
-def _table(table: tables.TextTable, anchor: str) -> dict[str, Any]:
+def _table(table: tables.TextTable, anchor: str, title: str = "") -> dict[str, Any]:
     """A table in blocks, within which its lines are sorted."""
     blocks = [(kind, list(lines)) for kind, lines in groupby(table.lines, key=lambda line: line.kind)]
-    title = tables.title(table.scenario)
     return {
         "anchor": anchor,
         "label": table.scenario,
-        "title": title,
+        "title": title or tables.title(table.scenario),
         "titles": ("method", *table.titles),
         "blocks": blocks,
     }

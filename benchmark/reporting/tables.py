@@ -21,6 +21,7 @@ from ..errors import one_line, visible
 from ..reading.compare import Comparison
 from ..reading.current import SeedCount
 from ..reading.leaderboard import ACROSS, COLUMNS, Board, Column
+from .folding import folded
 
 _REFERENCE = {"upper": "▲", "lower": "▼"}
 _USES = {"past-data": ("●", "keeps real images of the past"), "labels": ("◆", "is told the labels")}
@@ -98,7 +99,8 @@ def anchor_table(board: Board) -> TextTable | None:
     return TextTable("published", ("published", "ours", "ours −\npublished", "what differs"), tuple(lines))
 
 
-_ANCHORS = "Published numbers, nats a test image; ours: mean over seeds ± half of its 95 % interval"
+ANCHORS = "Published numbers, nats a test image; ours: mean over seeds ± half of its 95 % interval"
+"""The title of :func:`anchor_table`."""
 
 
 def legend(board: Board) -> list[str]:
@@ -165,13 +167,13 @@ def print_board(board: Board) -> None:
             table.add_column(_text(head), justify="right", no_wrap=True)
         for line in text_table.lines:
             style = None if line.kind == "competitor" else "dim"
-            table.add_row(*map(_text, (line.name, *line.texts)), style=style)
+            table.add_row(*map(_text, (folded(line.name), *line.texts)), style=style)
         _widen(console, table)
         console.print(_text(title(text_table.scenario), "bold"))
         console.print(table)
         console.print()
     if anchors := anchor_table(board):
-        console.print(_text(_ANCHORS, "bold"))
+        console.print(_text(ANCHORS, "bold"))
         console.print(_anchors(anchors))
         console.print()
         for line in anchors.lines:
@@ -285,7 +287,7 @@ def to_markdown(board: Board) -> str:
         for table in tables_of(board)
     ]
     if anchors := anchor_table(board):
-        tables.append(f"**{in_markdown(_ANCHORS)}**\n\n{_tabulated(anchors, 'pipe', in_markdown)}\n")
+        tables.append(f"**{in_markdown(ANCHORS)}**\n\n{_tabulated(anchors, 'pipe', in_markdown)}\n")
     return "\n".join([*tables, *(f"- {in_markdown(text, with_code=True)}" for text in footnotes(board))]) + "\n"
 
 
@@ -312,7 +314,7 @@ def to_latex(board: Board) -> str:
         tables.append(f"% {title(table.scenario)}\n{text}\n")
     if anchors := anchor_table(board):
         text = _tabulated(anchors, "latex_booktabs").replace("±", _IN_LATEX["±"]).replace("−", "$-$")
-        tables.append(f"% {_ANCHORS}\n{text}\n")
+        tables.append(f"% {ANCHORS}\n{text}\n")
     return (
         "% needs \\usepackage{booktabs,amssymb}\n"
         + "\n".join([*tables, *(f"% {text}" for text in footnotes(board))])
@@ -326,7 +328,7 @@ def to_html(board: Board) -> str:
 
     tables = [f"<h3>{escape(title(table.scenario))}</h3>\n{_tabulated(table, 'html')}\n" for table in tables_of(board)]
     if anchors := anchor_table(board):
-        tables.append(f"<h3>{_ANCHORS}</h3>\n{_tabulated(anchors, 'html')}\n")
+        tables.append(f"<h3>{ANCHORS}</h3>\n{_tabulated(anchors, 'html')}\n")
     return "\n".join([*tables, "<ul>", *(f"<li>{escape(text)}</li>" for text in footnotes(board)), "</ul>"]) + "\n"
 
 

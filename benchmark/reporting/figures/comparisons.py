@@ -196,7 +196,8 @@ def _best_first(table: pd.DataFrame) -> list[str]:
 
 def _rows_height(scene: Scene, methods: list[str]) -> float:
     """Height in inches of the panels of a figure with a row per method."""
-    return (1.75 * max(4, len(methods)) + 6) * scene.style.font / 72
+    lines = max(scene.named(method).count("\n") for method in methods)
+    return ((1.75 + 1.3 * lines) * max(4, len(methods)) + 6) * scene.style.font / 72
 
 
 def _name_rows(axes: Axes, scene: Scene, methods: list[str]) -> None:

@@ -26,6 +26,7 @@ from ...reading.metric_facts import MetricFacts, installed_metrics
 from ...reading.statistics import mean_interval
 from ...reading.table import rows_of
 from ...store.stored_pictures import stored_pictures
+from ..folding import folded
 from .style import Style, look
 
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
@@ -158,9 +159,9 @@ class Scene:
         return axis_label(metric, self.metrics)
 
     def named(self, method: str) -> str:
-        """A method as figures name it, references with their mark."""
+        """A method as figures name it, references with their mark; one with many options takes several lines."""
         reference = self._references.get(method)
-        return shown(method) + (REFERENCES[reference] if reference else "")
+        return folded(shown(method) + (REFERENCES[reference] if reference else ""))
 
     @cached_property
     def _references(self) -> Mapping[str, str]:
@@ -318,7 +319,7 @@ def _in_columns(labels: list[str], width: float, size: float) -> tuple[list[str]
 
 def _entry_width(labels: Iterable[str], size: float) -> float:
     """Inches of the widest label of a legend, with its handle and the gap to the next column."""
-    return max(text_width(line, size) for label in labels for line in label.split("\n")) + 3.7 * size / 72
+    return max(text_width(label, size) for label in labels) + 3.7 * size / 72
 
 
 def panel_title(panel: Axes, text: str, width: float, style: Style) -> None:
@@ -326,8 +327,7 @@ def panel_title(panel: Axes, text: str, width: float, style: Style) -> None:
     size = 0.9 * style.font
     if text_width(text, size) > width:
         text = textwrap.fill(text.replace(":", ": ").replace(",", ", "), max(18, int(width * 72 / (0.6 * size))))
-    widest = max(text_width(line, size) for line in text.split("\n"))
-    panel.set_title(text, fontsize=size * min(1, width / widest))
+    panel.set_title(text, fontsize=size * min(1, width / text_width(text, size)))
 
 
 def _set_title(figure: Figure, parts: Sequence[str], style: Style) -> None:
@@ -340,8 +340,8 @@ def _set_title(figure: Figure, parts: Sequence[str], style: Style) -> None:
 
 
 def text_width(text: str, size: float) -> float:
-    """Inches that a line of text takes in letters of this size in points."""
-    return _width_of_100(text) * size / 7200
+    """Inches that the longest line of a text takes in letters of this size in points."""
+    return max(map(_width_of_100, text.split("\n"))) * size / 7200
 
 
 @cache
