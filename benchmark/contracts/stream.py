@@ -212,6 +212,11 @@ class Interval(DatasetExperience):
         """Whether its images are drawn with replacement."""
 
     @property
+    def length(self) -> float | None:
+        """Its steps, or its passes."""
+        return self.passes if self.steps is None else self.steps
+
+    @property
     def distribution(self) -> str:
         return "+".join(self.distributions)
 

@@ -132,7 +132,7 @@ class Content(NamedTuple):
 
 
 def content_of(stream: Stream) -> Content:
-    visits = [(interval.distribution, interval.steps or interval.passes) for interval in stream.train_stream]
+    visits = [(interval.distribution, interval.length) for interval in stream.train_stream]
     parts = parts_of(stream)
     images = {(name, part): (len(x), digest(x), digest(y)) for name in parts for part, (x, y) in named(parts[name])}
     return Content(stream.track, visits, images)

@@ -99,7 +99,7 @@ def _looked_at(builder: Builder) -> Iterator[Finding]:
 def _intervals(stream: Stream) -> Iterator[Finding]:
     train: list[Interval] = list(stream.train_stream)
     numbers = [interval.interval for interval in train]
-    lengths = [interval.passes if interval.steps is None else interval.steps for interval in train]
+    lengths = [interval.length for interval in train]
     visits = [interval.distribution for interval in train]
     met = list(dict.fromkeys(visits))
     tests = [[interval.distribution for interval in stream.streams[part]] for part in ("valid", "test")]
@@ -136,7 +136,7 @@ def _kind(tensor: Tensor) -> str:
 
 def _counts(stream: Stream, parts: Mapping[str, Parts]) -> str:
     shape = "×".join(map(str, next(iter(parts.values())).test.x.shape[1:]))
-    lengths = [interval.steps or interval.passes for interval in stream.train_stream]
+    lengths = [interval.length for interval in stream.train_stream]
     unit = "passes" if stream.config.passes else "steps"
     sizes = {part: [len(getattr(three, part).x) for three in parts.values()] for part in Parts._fields}
     images = ", ".join(f"{part} {_span(n)}" for part, n in sizes.items())
