@@ -806,3 +806,22 @@ def test_a_store_of_references_alone_has_no_trade_off(tmp_path):
 def test_a_metrics_name_draws_its_curve_alone(store):
     (one,) = drawings(store, ["code_perplexity"])
     assert (one.kind, one.name) == ("curves", "code_perplexity")
+
+
+def test_quality_is_drawn_against_the_steps_of_scenarios_that_differ_in_nothing_else(tmp_path):
+    store = Store.create(tmp_path / "store")
+    for steps, final in ((20, 40.0), (100, 30.0)):
+        for seed in range(2):
+            write(store, "naive", seed, final + seed, scenario=f"split-digits:steps={steps}")
+    write(store, "naive", 0, 1.0, scenario="split-digits:classes_per_interval=2,steps=50")
+    write(store, "naive", 0, 1.0, scenario="split-digits:passes=2")
+    write(store, "naive", 0, 1.0, scenario="isnt-installed:steps=50")
+    (drawing,) = drawings(store, ["budget"])
+    assert drawing.data[["method", "steps", "n", "mean"]].to_numpy().tolist() == [
+        ["naive", 20, 2, 40.5],
+        ["naive", 100, 2, 30.5],
+    ]
+    other = Store.create(tmp_path / "other")
+    write(other, "naive", 0, 1.0, scenario="split-digits:steps=50")
+    with pytest.raises(InputError, match="steps alone"):
+        list(drawings(other, ["budget"]))
