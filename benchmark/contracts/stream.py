@@ -56,6 +56,11 @@ class ScenarioConfig(Options):
     replacement: Annotated[bool, later()] = False
     """Whether training images are drawn with replacement, so that a pass sees some 63 % of them."""
 
+    @property
+    def redraws(self) -> bool:
+        """Whether pixels are drawn at each read."""
+        return self.track == "bernoulli-redrawn"
+
     def lengths(self, intervals: int, seeds: Seeds) -> list[int]:
         """Return the steps of each interval, or their upper limits: the same for every method."""
         if self.interval_length != "random":
@@ -265,10 +270,6 @@ class Stream(CLScenario):
             parts = [self.images(part, name) for name in self.distributions]
             return Images(torch.cat([images.x for images in parts]), torch.cat([images.y for images in parts]))
 
-        def whole(steps: list[int | None]) -> int | None:
-            known = [number for number in steps if number is not None]
-            return sum(known) if len(known) == len(steps) else None
-
         experiences: list[Interval] = list(self.train_stream)
         first = experiences[0]
         experience = Interval(
@@ -276,8 +277,9 @@ class Stream(CLScenario):
             interval=0,
             distributions=self.distributions,
             is_new=True,
-            steps=whole([interval.steps for interval in experiences]),
-            planned_steps=whole([interval.planned_steps for interval in experiences]),
+            # Either all intervals have steps, or all have passes.
+            steps=sum(interval.steps or 0 for interval in experiences) or None,
+            planned_steps=sum(interval.planned_steps or 0 for interval in experiences) or None,
             stopping=first.stopping and first.stopping._replace(valid=union("valid")),
             # Each visit is as many passes over its distribution's images.
             passes=first.passes and first.passes * len(experiences) / len(self.distributions),
@@ -329,7 +331,7 @@ def make_stream(
             stopping=stopping if config.interval_length == "early-stopping" else None,
             passes=config.passes,
             replacement=config.replacement,
-            redrawn=config.track == "bernoulli-redrawn",
+            redrawn=config.redraws,
         )
 
     lengths = config.lengths(len(visits), seeds)
@@ -426,10 +428,4 @@ def _shares(n: int, sizes: Sequence[int]) -> list[int]:
 def _binarised(images: Images, distribution: str, part: int) -> Images:
     """Set each pixel to 255 with the probability of its grey level. It is drawn once: the same for every seed and
     method. The channels share their draws, so that grey stays grey."""
-    generator = Seeds(0).generator("binarisation", distribution, part)
-    _, _, height, width = images.x.shape
-    pieces = [
-        (torch.rand(len(x), 1, height, width, generator=generator) * 255 < x).to(torch.uint8) * 255
-        for x in images.x.split(10_000)
-    ]
-    return images._replace(x=torch.cat(pieces))
+    return images._replace(x=redraw(images.x, Seeds(0).generator("binarisation", distribution, part)))

@@ -71,7 +71,7 @@ class EvaluatorState:
         key = (part, distribution)
         if key not in self.resident_images:
             x = self.stream.images(part, distribution).x
-            if self.stream.track == "bernoulli-redrawn":
+            if self.stream.config.redraws:
                 x = redraw(x, self.seeds.generator("pixels", part, distribution))
             self.resident_images[key] = x.to(device)
         return self.resident_images[key]

@@ -34,7 +34,7 @@ def take_pictures(model: GenerativeModel, stream: Stream, seeds: Seeds, device: 
     generator = seeds.generator("samples", device=device)
     samples = _per_code(model, lambda code: model.sample(SAMPLES, code=code, generator=generator))
     originals = torch.stack([stream.images("test", name).spread(RECONSTRUCTIONS).x for name in stream.distributions])
-    if stream.track == "bernoulli-redrawn":
+    if stream.config.redraws:
         originals = redraw(originals.flatten(0, 1), seeds.generator("pixels", "pictures")).view_as(originals)
     rebuilt = model.reconstruct(to_unit(originals.flatten(0, 1).to(device))).unflatten(0, originals.shape[:2])
     pictures = {"samples": samples, "originals": originals.numpy(), "reconstructions": _uint8(rebuilt)}

@@ -43,7 +43,7 @@ class Line:
     name: str
     """as printed, with its marks"""
     kind: str
-    """ "upper" or "lower" reference, "custom", "failed", or "competitor" """
+    """ "upper" or "lower" reference, "custom", "failed", "competitor", or "anchor" """
     texts: tuple[str, ...]
     """one per column"""
     values: tuple[float | None, ...]
@@ -90,11 +90,14 @@ def anchor_table(board: Board) -> TextTable | None:
     lines = []
     for line in board.anchors:
         anchor, ours, difference = line.anchor, line.ours, line.difference
-        published = "–" if anchor.published is None else f"{anchor.published:.1f}"
-        spread = f" ± {anchor.deviation:.1f}" if anchor.deviation else ""
+        published = "–" if anchor.published is None else _with_half(anchor.published, anchor.deviation or 0.0)
         half = 0.0 if ours.low is None or ours.high is None else (ours.high - ours.low) / 2
-        own = f"{ours.mean:.1f}" + (f" ± {half:.1f}" if half else "")
-        texts = published + spread, own, "–" if difference is None else f"{difference:+.1f}", anchor.differs
+        texts = (
+            published,
+            _with_half(ours.mean, half),
+            "–" if difference is None else f"{difference:+.1f}",
+            anchor.differs,
+        )
         lines.append(Line(anchor.method, anchor.row, "anchor", texts, (anchor.published, ours.mean, difference, None)))
     return TextTable("published", ("published", "ours", "ours −\npublished", "what differs"), tuple(lines))
 
@@ -161,20 +164,15 @@ def print_board(board: Board) -> None:
     """Print one table per scenario."""
     console = Console(highlight=False)
     for text_table in tables_of(board):
-        table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-        table.add_column("method", no_wrap=True)
-        for head in text_table.titles:
-            table.add_column(_text(head), justify="right", no_wrap=True)
-        for line in text_table.lines:
-            style = None if line.kind == "competitor" else "dim"
-            table.add_row(*map(_text, (folded(line.name), *line.texts)), style=style)
+        table = _for_terminal(text_table, "method", len(text_table.titles))
         _widen(console, table)
         console.print(_text(title(text_table.scenario), "bold"))
         console.print(table)
         console.print()
     if anchors := anchor_table(board):
         console.print(_text(ANCHORS, "bold"))
-        console.print(_anchors(anchors))
+        # What differs is too long for a column of a terminal.
+        console.print(_for_terminal(anchors, "published row", len(anchors.titles) - 1))
         console.print()
         for line in anchors.lines:
             console.print(_text(f"{line.name}: {line.texts[-1]}"))
@@ -183,14 +181,15 @@ def print_board(board: Board) -> None:
         console.print(_text(text, "yellow" if text.startswith("left out: ") else ""))
 
 
-def _anchors(anchors: TextTable) -> Table:
-    """The numbers; what differs is too long for a column of a terminal."""
+def _for_terminal(text_table: TextTable, first: str, columns: int) -> Table:
+    """The first columns of a table, beside one with the title ``first`` for the names of its lines."""
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("published row")
-    for head in anchors.titles[:-1]:
+    table.add_column(first, no_wrap=True)
+    for head in text_table.titles[:columns]:
         table.add_column(_text(head), justify="right", no_wrap=True)
-    for line in anchors.lines:
-        table.add_row(*map(_text, (line.name, *line.texts[:-1])))
+    for line in text_table.lines:
+        style = None if line.kind in ("competitor", "anchor") else "dim"
+        table.add_row(*map(_text, (folded(line.name), *line.texts[:columns])), style=style)
     return table
 
 
@@ -416,7 +415,10 @@ def _number(row: pd.Series, column: Column, seeds: int) -> str:
         unit, size = ("M", 1e6) if mean >= 1e6 else ("k", 1e3) if mean >= 1e3 else ("", 1)
         mean, half = mean / size, half / size
     digits = 1 if unit else column.digits
-    text = f"{mean:.{digits}f}{unit}"
-    if half > 0:  # unless there is one seed or all seeds are equal
-        text += f" ± {half:.{digits}f}{unit}"
+    text = _with_half(mean, half, digits, unit)
     return text if row["n"] == seeds else f"{text} (n = {row['n']})"
+
+
+def _with_half(mean: float, half: float, digits: int = 1, unit: str = "") -> str:
+    """A number, with half of its interval unless there is one seed or all seeds are equal."""
+    return f"{mean:.{digits}f}{unit}" + (f" ± {half:.{digits}f}{unit}" if half > 0 else "")

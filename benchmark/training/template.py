@@ -127,7 +127,6 @@ class GenerativeTemplate(SupervisedTemplate):
             super().make_train_dataloader(**kwargs)
             return
         interval = self.clock.train_exp_counter
-        passes = getattr(self.experience, "passes", None)
         redrawn = is_redrawn(self.adapted_dataset)
         self.dataloader: Any = TensorLoader(
             images,
@@ -135,7 +134,7 @@ class GenerativeTemplate(SupervisedTemplate):
             batches=self._steps(len(images.x)),
             generator=self.seeds.generator("data-order", interval),
             device=self.device,
-            reads=None if passes is None else max(1, int(passes * len(images.x))),
+            reads=self._reads(len(images.x)),
             replacement=getattr(self.experience, "replacement", False),
             pixels=self.seeds.generator("pixels", interval, device=self.device) if redrawn else None,
         )
@@ -145,8 +144,13 @@ class GenerativeTemplate(SupervisedTemplate):
         steps = getattr(self.experience, "steps", None)
         if steps is not None:
             return int(steps)
-        batch, passes = int(self.train_mb_size), getattr(self.experience, "passes", None)
-        return -(-images // batch) if passes is None else max(1, int(passes * images) // batch)
+        batch, reads = int(self.train_mb_size), self._reads(images)
+        return -(-images // batch) if reads is None else max(1, reads // batch)
+
+    def _reads(self, images: int) -> int | None:
+        """Images that the experience trains on, of so many; None if passes aren't its length."""
+        passes = getattr(self.experience, "passes", None)
+        return None if passes is None else max(1, int(passes * images))
 
     def make_eval_dataloader(self, **kwargs: Any) -> None:
         images = tensor_view(self.adapted_dataset)

@@ -109,12 +109,18 @@ def _intervals(stream: Stream) -> Iterator[Finding]:
     order = list(range(len(train)))
     for promise, is_kept, expected, seen in (
         (_NUMBERED, numbers == positions == order, f"0 to {len(train) - 1}", numbers),
-        (_LENGTH, all(isinstance(n, int | float) and n > 0 for n in lengths), "numbers above 0", lengths),
+        (_LENGTH, all(map(_has_length, train)), "whole numbers of steps, or passes, above 0", lengths),
         (_MET, tests == [met, met], f"one valid and one test part each, as they are met: {', '.join(met)}", tests[1]),
         (_NEW, flags == new, ", ".join(map(str, new)), flags),
     ):
         look = "Intervals not made by make_stream: it makes a fresh one for each visit, numbered in order"
         yield verdict(promise, is_kept, expected, ", ".join(map(str, seen)), look)
+
+
+def _has_length(interval: Interval) -> bool:
+    if interval.steps is None:
+        return interval.passes is not None and interval.passes > 0
+    return isinstance(interval.steps, int) and interval.steps > 0
 
 
 def _images(parts: Mapping[str, Parts]) -> Finding:
