@@ -237,8 +237,9 @@ def _table(table: tables.TextTable, anchor: str, title: str = "") -> dict[str, A
         "anchor": anchor,
         "label": table.scenario,
         "title": title or tables.title(table.scenario),
-        "titles": ("method", *table.titles),
+        "titles": (table.first, *table.titles),
         "blocks": blocks,
+        "remarks": table.remarks,
     }
 
 

@@ -57,6 +57,10 @@ class TextTable:
     scenario: str
     titles: tuple[str, ...]
     lines: tuple[Line, ...]
+    first: str = "method"
+    """title of the lines' names"""
+    remarks: bool = False
+    """whether the last column holds sentences, not numbers"""
 
 
 def tables_of(board: Board) -> Iterator[TextTable]:
@@ -99,7 +103,8 @@ def anchor_table(board: Board) -> TextTable | None:
             anchor.differs,
         )
         lines.append(Line(anchor.method, anchor.row, "anchor", texts, (anchor.published, ours.mean, difference, None)))
-    return TextTable("published", ("published", "ours", "ours −\npublished", "what differs"), tuple(lines))
+    titles = "published", "ours", "ours −\npublished", "what differs"
+    return TextTable("published", titles, tuple(lines), first="published row", remarks=True)
 
 
 ANCHORS = "Published numbers, nats a test image; ours: mean over seeds ± half of its 95 % interval"
@@ -164,15 +169,14 @@ def print_board(board: Board) -> None:
     """Print one table per scenario."""
     console = Console(highlight=False)
     for text_table in tables_of(board):
-        table = _for_terminal(text_table, "method", len(text_table.titles))
+        table = _for_terminal(text_table)
         _widen(console, table)
         console.print(_text(title(text_table.scenario), "bold"))
         console.print(table)
         console.print()
     if anchors := anchor_table(board):
         console.print(_text(ANCHORS, "bold"))
-        # What differs is too long for a column of a terminal.
-        console.print(_for_terminal(anchors, "published row", len(anchors.titles) - 1))
+        console.print(_for_terminal(anchors))
         console.print()
         for line in anchors.lines:
             console.print(_text(f"{line.name}: {line.texts[-1]}"))
@@ -181,10 +185,11 @@ def print_board(board: Board) -> None:
         console.print(_text(text, "yellow" if text.startswith("left out: ") else ""))
 
 
-def _for_terminal(text_table: TextTable, first: str, columns: int) -> Table:
-    """The first columns of a table, beside one with the title ``first`` for the names of its lines."""
+def _for_terminal(text_table: TextTable) -> Table:
+    """A table without its remarks, which are too long for a column of a terminal."""
+    columns = len(text_table.titles) - text_table.remarks
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column(first, no_wrap=True)
+    table.add_column(text_table.first, no_wrap=True)
     for head in text_table.titles[:columns]:
         table.add_column(_text(head), justify="right", no_wrap=True)
     for line in text_table.lines:
@@ -344,9 +349,10 @@ FORMATS = {
 def _tabulated(table: TextTable, form: str, escaped: Callable[[str], str] = str) -> str:
     from tabulate import tabulate
 
-    heads = ["method", *(escaped(head.replace("\n", " ")) for head in table.titles)]
-    rows = [[escaped(line.name), *line.texts] for line in table.lines]  # the texts are numbers
-    align = ["left", *["right"] * len(table.titles)]
+    heads = [table.first, *(escaped(head.replace("\n", " ")) for head in table.titles)]
+    rows = [[escaped(line.name), *map(escaped, line.texts)] for line in table.lines]
+    numbers = len(table.titles) - table.remarks
+    align = ["left", *["right"] * numbers, *["left"] * table.remarks]
     return str(tabulate(rows, heads, tablefmt=form, disable_numparse=True, colalign=align))
 
 
