@@ -26,19 +26,21 @@ class SplitDigitsConfig(SplitConfig):
     """Optimiser steps per interval."""
 
 
-@register_scenario("split-digits", version=1, config=SplitDigitsConfig, data=("digits",))
+@register_scenario("split-digits", version=1, config=SplitDigitsConfig, data=("digits",), expert="digits")
 def split_digits(config: SplitDigitsConfig, seeds: Seeds, data_root: Path) -> Stream:
     """The embedded 8x8 digits, one class after another."""
     return _split(source("digits").load(data_root), config, seeds)
 
 
-@register_scenario("split-mnist", version=1, config=SplitConfig, data=("mnist",))
+@register_scenario("split-mnist", version=1, config=SplitConfig, data=("mnist",), expert="mnist")
 def split_mnist(config: SplitConfig, seeds: Seeds, data_root: Path) -> Stream:
     """MNIST, one digit after another."""
     return _split(source("mnist").load(data_root), config, seeds)
 
 
-@register_scenario("split-fashion-mnist", version=1, config=SplitConfig, data=("fashion-mnist",))
+@register_scenario(
+    "split-fashion-mnist", version=1, config=SplitConfig, data=("fashion-mnist",), expert="fashion-mnist"
+)
 def split_fashion_mnist(config: SplitConfig, seeds: Seeds, data_root: Path) -> Stream:
     """Fashion-MNIST, one garment after another."""
     return _split(source("fashion-mnist").load(data_root), config, seeds)

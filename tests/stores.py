@@ -38,8 +38,9 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
           intervals: int = 3, scenario: str = "split-x", status: str = "done", consistency: float | None = None,
           uses: tuple[str, ...] = (), threshold: float | str | None = None, components: int = 1,
           images: int = 0, options: str = "", suite: str | None = None, name: str = "",
-          error: str = "boom") -> None:  # fmt: skip
-    """A cell whose negative ELBO falls by 10 an interval, to ``final``."""
+          error: str = "boom", expert: str | None = None) -> None:  # fmt: skip
+    """A cell whose negative ELBO falls by 10 an interval, to ``final``. An expert sees a tenth of that in its
+    samples."""
     options = options or (f"threshold={threshold}" if threshold is not None else "")
     label = f"{method}:{options}" if options else method
     record = {
@@ -60,6 +61,8 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
         "device": "cpu",
         "suite": suite,
     }
+    if expert:
+        record["samples"] = {"expert": "x", "digest": expert, "images": 50, "floor": {"frechet_distance": 0.25}}
     name = name or f"{scenario}-{method}-{version}-{seed}" + (f"-{options}" if options else "")
     with store.writing(name, record) as writer:
         for interval in range(intervals):
@@ -70,6 +73,8 @@ def write(store: Store, method: str, seed: int, final: float, *, version: int = 
                       (None, "stored_samples", images), (None, "peak_memory_mb", 500 - interval)]  # fmt: skip
             if interval:
                 values.append((None, "posterior_consistency_past", consistency or 0.5 + seed / 10))
+            if expert:
+                values.append((None, "frechet_distance", value / 10))
             if interval == 1:
                 values.append((None, "code_retention", 0.9))
             writer.append(

@@ -20,7 +20,7 @@ from lifegen.benchmark.measuring import derived
 from lifegen.benchmark.measuring.rows import Row
 from lifegen.benchmark.seeds import Seeds
 
-FACTS = {"unit": "", "better": None, "over_intervals": "last", "derived": False, "most": None}
+FACTS = {"unit": "", "better": None, "over_intervals": "last", "derived": False, "most": None, "of": "negative_elbo"}
 DESCRIBED = "it and its options are described"
 PROMISES = {value for name, value in vars(metric).items() if name.startswith("_") and name[1:].isupper()
             if isinstance(value, str)} | {DESCRIBED}  # fmt: skip

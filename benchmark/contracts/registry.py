@@ -225,6 +225,7 @@ def register_scenario(
     version: int,
     config: type[Options],
     data: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = (),
+    expert: str | None = None,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Register a function ``(config, seeds, data_root) -> Stream`` under a name.
 
@@ -234,10 +235,12 @@ def register_scenario(
         config: class of the scenario's options, a ``ScenarioConfig``.
         data: names of the data sources that must lie under the data root, or a function of the options that returns
             them.
+        expert: name of the expert that looks at samples: its classes are the labels of the scenario's images, which it
+            knows as they are. None: samples aren't measured.
     """
 
     def decorate(target: Callable[..., T]) -> Callable[..., T]:
-        SCENARIOS.add(name, version, target, config, data if callable(data) else lambda _: data)
+        SCENARIOS.add(name, version, target, config, data if callable(data) else lambda _: data, expert=expert)
         return target
 
     return decorate
@@ -251,7 +254,9 @@ def register_metric(
     better: Literal["lower", "higher"] | None = None,
     over_intervals: Literal["last", "sum", "max"] = "last",
     derived: bool = False,
+    of: str = "negative_elbo",
     most: float | None = None,
+    of_samples: bool = False,
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Register a function ``(measurement) -> rows`` under a name.
 
@@ -263,12 +268,16 @@ def register_metric(
         unit: the unit of its values.
         better: which direction is better, if any.
         over_intervals: how a cell's one number is made from the values per interval.
-        derived: whether it is computed from the stored matrix when the store is read.
+        derived: whether it is computed from a stored matrix when the store is read.
+        of: derived: the metric whose matrix it is computed from.
         most: the best value; higher ones rank as this one.
+        of_samples: whether it looks at samples through the scenario's expert: values of different experts are never
+            shown together.
     """
 
     def decorate(target: Callable[..., T]) -> Callable[..., T]:
         facts = {"unit": unit, "better": better, "over_intervals": over_intervals, "derived": derived, "most": most}
+        facts |= {"of": of, "of_samples": of_samples}
         METRICS.add(name, version, target, None, **facts)
         return target
 

@@ -53,6 +53,9 @@ class ScenarioConfig(Options):
     passes: Annotated[PositiveFloat | None, later()] = None
     """Length of an interval in passes over its training images, in place of steps; only images that are trained on
     count. null: steps."""
+    sample_images: Annotated[Annotated[int, Field(ge=50)] | Literal["none"] | None, later()] = None
+    """Images of a model that are compared with as many test images after each interval. null: 2,000, or as many as
+    there are test images, and 10,000 at the end where there are so many. none: samples aren't measured."""
     replacement: Annotated[bool, later()] = False
     """Whether training images are drawn with replacement, so that a pass sees some 63 % of them."""
 
@@ -234,7 +237,12 @@ class Stream(CLScenario):
     test_stream: EagerCLStream
 
     def __init__(
-        self, train: list[Interval], valid: list[Interval], test: list[Interval], config: ScenarioConfig
+        self,
+        train: list[Interval],
+        valid: list[Interval],
+        test: list[Interval],
+        config: ScenarioConfig,
+        whole_test: Mapping[str, Images] | None = None,
     ) -> None:
         super().__init__([EagerCLStream("train", train), EagerCLStream("valid", valid), EagerCLStream("test", test)])
         self.config = config
@@ -242,6 +250,8 @@ class Stream(CLScenario):
         """Likelihood and preprocessing of its images; only bounds of one track can be compared."""
         self.distributions = tuple(experience.distribution for experience in test)
         """Names of the distributions that occur, in the order in which they are first met."""
+        self.whole_test = whole_test or {name: self.images("test", name) for name in self.distributions}
+        """Test images of each distribution before ``test_images`` limits them: samples are compared with these."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -312,6 +322,7 @@ def make_stream(
             raise unknown("distribution", name, distributions)
     used = {name: distributions[name] for name in names}
     _check(used)
+    whole_test = {name: parts.test for name, parts in used.items()}
     if config.test_images is not None:
         used = _sampled(used, config.test_images)
     if config.track == "bernoulli-binarised":
@@ -340,7 +351,7 @@ def make_stream(
         [experience(part, name, i, n) for i, (name, n) in visited if part == "train" or name not in visits[:i]]
         for part in ("train", "valid", "test")
     )
-    return Stream(train, valid, test, config)
+    return Stream(train, valid, test, config, whole_test)
 
 
 def _check(distributions: Mapping[str, Parts]) -> None:

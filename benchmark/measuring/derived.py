@@ -1,7 +1,8 @@
-"""Metrics that follow from the stored matrix of negative ELBOs alone.
+"""Metrics that follow from a stored matrix alone.
 
-R[t, j] is the negative ELBO on distribution j after interval t; T is the last interval. A distribution counts from the
-interval of its first visit, ``first[j]``. These metrics don't exist for a cell of one interval.
+R[t, j] is the negative ELBO, or another metric, of distribution j after interval t; T is the last interval. A
+distribution counts from the interval of its first visit, ``first[j]``. These metrics don't exist for a cell of one
+interval.
 """
 
 from __future__ import annotations
@@ -34,6 +35,17 @@ def forward_transfer(R: Matrix, first: Mapping[str, int], T: int) -> float | Non
     return _mean(R[0, j] - R[first[j] - 1, j] for j in first if first[j] >= 1)
 
 
+@register_metric("coverage_forgetting", version=1, better="lower", derived=True, of="coverage_of_each", of_samples=True)
+def coverage_forgetting(R: Matrix, first: Mapping[str, int], T: int) -> float | None:
+    """Loss of samples' coverage from its best to the last value: mean over j < T of max_t R[t, j] − R[T, j]."""
+    return _mean(max(R[t, j] for t in range(first[j], T + 1)) - R[T, j] for j in first if first[j] < T)
+
+
+def matrices() -> set[str]:
+    """Return the metrics whose matrices the registered derived metrics need."""
+    return {entry.facts["of"] for entry in METRICS if entry.facts["derived"]}
+
+
 class Derived(NamedTuple):
     """The derived metrics of one cell."""
 
@@ -55,15 +67,14 @@ def derive(rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -
     for interval, distributions in enumerate(visits):
         for distribution in distributions:
             first.setdefault(distribution, interval)
-    matrix = {
-        (row["interval"], row["distribution"]): row["value"]
-        for row in rows
-        if row["metric"] == "negative_elbo" and row["distribution"] is not None
-    }
-    last = max((interval for interval, _ in matrix), default=0)
+    matrices: dict[str, dict[tuple[int, str], float]] = {}
+    for row in rows:
+        if row["distribution"] is not None:
+            matrices.setdefault(row["metric"], {})[row["interval"], row["distribution"]] = row["value"]
+    last = max((interval for matrix in matrices.values() for interval, _ in matrix), default=0)
     derived = Derived([], {})
     for entry in METRICS if last > 0 else ():
-        if not entry.facts["derived"]:
+        if not entry.facts["derived"] or not (matrix := matrices.get(entry.facts["of"])):
             continue
         try:
             value = entry.target(dict(matrix), dict(first), last)

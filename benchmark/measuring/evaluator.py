@@ -12,10 +12,11 @@ import torch
 
 from ..contracts.registry import METRICS, Entry
 from ..training.template import GenerativeTemplate
-from . import bounds, codes, costs  # noqa: F401  (importing them registers lifegen's own metrics)
+from . import bounds, codes, costs, sample_metrics  # noqa: F401  (importing them registers lifegen's own metrics)
 from .fingerprint import Watch
 from .measurement import EvaluatorState, Measurement
 from .rows import Row, kept_rows
+from .sample_metrics import COMPARISONS
 
 
 @dataclass
@@ -66,6 +67,13 @@ class Evaluator(EvaluatorState):
         with torch.inference_mode():
             passes = [last.evaluate("test", name) for name in self.stream.distributions]
         return {str(number): one.values.float().cpu().numpy() for number, one in enumerate(passes)}
+
+    def floor(self) -> dict[str, float]:
+        """Return the values of comparisons for training images in place of samples; empty without a gallery."""
+        if self.gallery is None:
+            return {}
+        values = {name: compare(self.gallery.floor) for name, compare in COMPARISONS.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 def own_metrics() -> list[Entry]:

@@ -19,6 +19,7 @@ from ..seeds import Seeds
 from ..training.template import GenerativeTemplate
 from .fingerprint import Fingerprint, fingerprint
 from .information import Drift, drift
+from .samples import Gallery, Samples
 
 DRAWS = 10
 """S: draws per image in every bound, the same for every method."""
@@ -59,6 +60,8 @@ class EvaluatorState:
     """The experiences that the method trains on, in order."""
     previous_codes: dict[str, Tensor] = field(default_factory=dict, kw_only=True)
     """log q(code | x) of each distribution's test images, (n, codes), after the interval before."""
+    gallery: Gallery | None = field(default=None, kw_only=True)
+    """Real images for metrics of samples; None where samples aren't measured."""
     resident_images: dict[tuple[str, str], Tensor] = field(default_factory=dict, kw_only=True)
     """Images on the device, by part and distribution, from their first use on."""
 
@@ -98,6 +101,8 @@ class Measurement:
         """Distributions met so far."""
         self.past = self._in_order(set().union(*met[:interval]))
         """Distributions met before this interval."""
+        self.samples = Samples(self.model, state.gallery, state.seeds, self.seen) if state.gallery else None
+        """Samples of the model, and their comparisons with real images; None where they aren't measured."""
 
     def _in_order(self, distributions: set[str]) -> tuple[str, ...]:
         return tuple(name for name in self.stream.distributions if name in distributions)
@@ -154,6 +159,8 @@ class Measurement:
         attributes = vars(self)
         shared = {f"m.{name}": attributes[name] for name in _SHARED if name in attributes}
         shared |= {f"m.evaluate{key}": result for key, result in self._passes.items()}
+        if self.samples:
+            shared["m.samples"] = self.samples.drawn
         return fingerprint(self.strategy, self.stream, self._state.resident_images, shared)
 
     def _generator(self, *role: str | int) -> torch.Generator:

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ..discovery.index import describe
 from ..errors import InputError, UnreadableError
-from ..measuring.derived import Derived, derive
+from ..measuring.derived import Derived, derive, matrices
 from ..store.cell_folder import StoredCell
-from ..store.measured import of_matrix, of_unions
+from ..store.measured import of_matrices, of_unions
 from ..store.plans import Plans, plans_of
 from ..store.record import Asked, DoneRecord, ExtensionMetric, Numbers, Status
 from ..store.staleness import installed_versions, older
@@ -48,6 +49,8 @@ class CurrentCell:
     stored: StoredCell
     facts: DoneRecord
     making: _NumberMaking
+    hidden: frozenset[str] = frozenset()
+    """Metrics that aren't shown: those of samples that another expert has seen than the other cells' samples."""
 
     @property
     def name(self) -> str:
@@ -90,7 +93,8 @@ class CurrentCell:
         Raises:
             InputError: its rows are needed and can't be read.
         """
-        return self._kept_numbers if self._kept_numbers is not None else self.made_numbers
+        numbers = self._kept_numbers if self._kept_numbers is not None else self.made_numbers
+        return {name: value for name, value in numbers.items() if name not in self.hidden}
 
     @cached_property
     def rows(self) -> pa.Table:
@@ -99,7 +103,12 @@ class CurrentCell:
         Raises:
             InputError: the rows can't be read.
         """
-        return pa.concat_tables([self._measured, pa.Table.from_pylist(self._derived.rows, self._measured.schema)])
+        rows = pa.concat_tables([self._measured, pa.Table.from_pylist(self._derived.rows, self._measured.schema)])
+        return (
+            rows.filter(pc.invert(pc.is_in(rows["metric"], pa.array(self.hidden, pa.string()))))
+            if self.hidden
+            else rows
+        )
 
     @property
     def has_kept_numbers(self) -> bool:
@@ -132,7 +141,7 @@ class CurrentCell:
     @cached_property
     def _derived(self) -> Derived:
         _load_derived_metrics()
-        return derive(of_matrix(self._measured), self.facts.visits)
+        return derive(of_matrices(self._measured, matrices()), self.facts.visits)
 
     @cached_property
     def made_numbers(self) -> Numbers:
@@ -291,8 +300,30 @@ def current_of(source: Current | Store | Path | str) -> Current:
     shown, newest = _of_newest_versions(shown, metrics, left_out)
     shown = _fullest(shown, left_out)
     making = _making(metrics, [facts for _, facts in shown])
-    cells = tuple(CurrentCell(cell, facts, making) for cell, facts in shown)
+    of_samples = frozenset(name for name, facts in metrics.items() if facts.of_samples)
+    experts = _experts([facts for _, facts in shown])
+    cells = tuple(
+        CurrentCell(cell, facts, making, of_samples if _is_seen_otherwise(facts, experts) else frozenset())
+        for cell, facts in shown
+    )
     return Current(store, tuple(stored), cells, left_out, plans, newest, texts, extensions, metrics)
+
+
+def _experts(records: Iterable[DoneRecord]) -> dict[str, str]:
+    """Choose the expert, by its digest, whose view of samples is shown in each scenario: the one of the most cells, and
+    of these the one of the latest cell."""
+    cells: dict[str, dict[str, tuple[int, str]]] = {}
+    for facts in records:
+        if facts.samples:
+            of_scenario = cells.setdefault(facts.scenario.label, {})
+            number, latest = of_scenario.get(facts.samples.digest, (0, ""))
+            of_scenario[facts.samples.digest] = number + 1, max(latest, facts.started)
+    return {label: max(experts, key=experts.__getitem__) for label, experts in cells.items()}
+
+
+def _is_seen_otherwise(facts: DoneRecord, experts: Mapping[str, str]) -> bool:
+    """Whether another expert has seen a cell's samples than the one that is shown."""
+    return facts.samples is not None and facts.samples.digest != experts[facts.scenario.label]
 
 
 _Shown = list[tuple[StoredCell, DoneRecord]]

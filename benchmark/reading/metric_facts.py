@@ -23,6 +23,8 @@ class MetricFacts(BaseModel):
     """Whether it is computed from the stored matrix."""
     most: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """The best value; higher ones rank as this one."""
+    of_samples: bool = False
+    """Whether its values depend on the expert that looked at samples."""
     summary: str = ""
 
 

@@ -17,7 +17,7 @@ from ..errors import InputError, unknown
 from ..files import read
 from ..store.record import ExtensionMetric
 from ..store.store import Store
-from .current import Current, SeedCount, current_of, derived_problems
+from .current import Current, CurrentCell, SeedCount, current_of, derived_problems
 from .metric_facts import MetricFacts, installed_metrics, metric_facts
 from .summary import summarise
 from .table import is_published, published_table
@@ -53,6 +53,8 @@ class Scores:
     """planned and failed seeds by scenario and method, if not all are done"""
     notes: tuple[str, ...] = ()
     """remarks on the numbers"""
+    floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """values of metrics for real training images in place of samples, by scenario"""
 
     def scenario(self, label: str) -> pd.DataFrame:
         """Return the values of one scenario.
@@ -148,8 +150,19 @@ def scores_of(source: Current | Store | Path | str) -> Scores:
         current.extensions,
         left_out,
         current.seeds,
-        tuple(f"{problem}." for problem in derived_problems(cell for cell in cells if not cell.has_kept_numbers)),
+        tuple(f"{problem}." for problem in derived_problems(cell for cell in cells if not cell.has_kept_numbers))
+        + _on_experts(cells),
+        {cell.scenario: cell.facts.samples.floor for cell in cells if cell.facts.samples and not cell.hidden},
     )
+
+
+def _on_experts(cells: Iterable[CurrentCell]) -> tuple[str, ...]:
+    """Write a note where several experts have seen the samples of a scenario's cells."""
+    hidden = [cell for cell in cells if cell.hidden]
+    if not hidden:
+        return ()
+    cells_are = "1 cell has" if len(hidden) == 1 else f"{len(hidden)} cells have"
+    return (f"Samples: {cells_are} metrics of another expert, which aren't shown: {hidden[0].name} among them.",)
 
 
 class SeedRow(BaseModel):

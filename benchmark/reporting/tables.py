@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Set
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class Line:
     name: str
     """as printed, with its marks"""
     kind: str
-    """ "upper" or "lower" reference, "custom", "failed", "competitor", or "anchor" """
+    """ "upper" or "lower" reference, "custom", "failed", "competitor", "anchor", or "floor" """
     texts: tuple[str, ...]
     """one per column"""
     values: tuple[float | None, ...]
@@ -84,7 +84,21 @@ def tables_of(board: Board) -> Iterator[TextTable]:
             name, kind = _named(str(method), board, has_failed=bool(count and count.failed))
             texts, values = tuple(text for text, _ in cells), tuple(value for _, value in cells)
             lines.append(Line(str(method), name, kind, texts, values))
+        lines += _floor(board.scores.floors.get(str(scenario), {}), columns)
         yield TextTable(str(scenario), tuple(column.title for column in columns), tuple(lines))
+
+
+def _floor(values: Mapping[str, float], columns: Sequence[Column]) -> Iterator[Line]:
+    """The line of real training images in place of samples, if a column has such a value."""
+    found = [values.get(column.metric) if column.metric else None for column in columns]
+    if any(value is not None for value in found):
+        texts = ("–" if value is None else f"{value:.{column.digits}f}"
+                 for value, column in zip(found, columns, strict=True))  # fmt: skip
+        yield Line(FLOOR, FLOOR, "floor", tuple(texts), tuple(found))
+
+
+FLOOR = "real images"
+"""The name of the line whose samples are training images."""
 
 
 def anchor_table(board: Board) -> TextTable | None:
@@ -126,6 +140,8 @@ def legend(board: Board) -> list[str]:
         if board.table.loc[board.table["method"].isin(scores.custom), "rank"].isna().all():
             text += ": not ranked (--rank-custom ranks them), since no suite says that they were fixed before"
         lines.append(text)
+    if any(set(scores.floors.get(scenario, {})) & set(board.metrics) for scenario in board.table["scenario"].unique()):
+        lines.append(f"{FLOOR}: training images in place of samples, as many; a perfect model reaches these values")
     lines.append(_on_options(scores.tuned, methods))
     lines_of = set(zip(map(str, board.table["scenario"]), map(str, board.table["method"]), strict=True))
     if any((count := board.seeds(*line)) and count.failed for line in lines_of):
@@ -247,7 +263,8 @@ def to_csv(board: Board) -> str:
 
 def to_json(board: Board) -> str:
     """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``metrics``, the facts about
-    metrics of extensions; ``left_out``; ``notes``; ``anchors``, where numbers are published; and ``seeds``, where a
+    metrics of extensions; ``left_out``; ``notes``; ``floors``, metrics of real images in place of samples;
+    ``anchors``, where numbers are published; and ``seeds``, where a
     method lacks some.
     """
     scores = board.scores
@@ -261,6 +278,8 @@ def to_json(board: Board) -> str:
         "left_out": dict(scores.left_out),
         "notes": list(board.notes),
     }
+    if scores.floors:
+        content["floors"] = {scenario: dict(values) for scenario, values in scores.floors.items()}
     if board.anchors:
         content["anchors"] = [anchor.model_dump() | ours._asdict() for anchor, ours in board.anchors]
     if scores.seeds:

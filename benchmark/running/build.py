@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -12,6 +13,8 @@ from ..contracts.options import Options
 from ..contracts.registry import Entry
 from ..contracts.stream import Stream
 from ..errors import InputError
+from ..measuring.experts import load_expert
+from ..measuring.samples import Gallery, too_few
 from ..seeds import Seeds
 from ..training.method import Method
 
@@ -53,6 +56,24 @@ def _scenario(scenario: Spec) -> tuple[Entry, Options]:
     entry = scenario.entry()
     assert entry.config is not None
     return entry, _validated(entry.config, scenario)
+
+
+def build_gallery(scenario: Spec, stream: Stream, device: torch.device) -> Gallery | str:
+    """The real images that samples are compared with, or the reason why samples aren't measured.
+
+    Raises:
+        InputError: the scenario's expert can't be used, or doesn't know its images.
+    """
+    if stream.config.sample_images == "none":
+        return "sample_images=none"
+    name: str | None = scenario.facts.get("expert")
+    if name is None:
+        return f"no expert knows the images of {scenario.name}"
+    if fewest := too_few(stream):
+        return fewest
+    if stream.track in ("bernoulli-binarised", "bernoulli-redrawn"):
+        return f"the expert {name} knows grey images, not those of track {stream.track}"
+    return Gallery(stream, deepcopy(load_expert(name)).to(device))
 
 
 def build_method(method: Spec) -> Method:

@@ -36,7 +36,7 @@ from ..store.row_check import odd_row
 from ..store.staleness import outdated
 from ..store.store import Store
 from ..training.precision import products_in, resolve
-from .build import build_method, build_stream, data_of, find_device
+from .build import build_gallery, build_method, build_stream, data_of, find_device
 from .checkpoint import Checkpoint, Kept, kept_in
 from .executor import States
 from .machine import processor
@@ -65,7 +65,7 @@ def prepare(
     for name in sorted({name for scenario, _ in streams for name in data_of(scenario)}):
         source(name).fetch(data_root)
     for scenario, seeds in streams:
-        build_stream(scenario, seeds, data_root)
+        build_gallery(scenario, build_stream(scenario, seeds, data_root), torch.device("cpu"))
     for method in methods:
         build_method(method)
     for metric in metrics:
@@ -177,7 +177,11 @@ def _run(
         raise InputError(
             f"{cell.method.name} has bounds of track {strategy.model.track}, the scenario is of track {stream.track}"
         )
-    evaluator = Evaluator(stream, seeds, view, [metric.entry() for metric in cell.metrics])
+    gallery = build_gallery(cell.scenario, stream, device)
+    if isinstance(gallery, str):
+        print(f"samples aren't measured: {gallery}", flush=True)
+        gallery = None
+    evaluator = Evaluator(stream, seeds, view, [metric.entry() for metric in cell.metrics], gallery=gallery)
     checkpoint = Checkpoint(strategy, method, stream, seeds, evaluator)
     executions: list[str] = []
     samples: list[np.ndarray] = []
@@ -221,6 +225,8 @@ def _run(
     content = BytesIO()
     np.savez_compressed(content, samples_over_intervals=np.stack(samples), **pictures)
     writer.keep(PICTURES, content.getvalue())
+    if gallery:
+        writer.note(samples=gallery.facts | {"floor": evaluator.floor()})
     values = BytesIO()
     finals: dict[str, Any] = evaluator.final_values(strategy)
     np.savez_compressed(values, **finals)

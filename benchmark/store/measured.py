@@ -78,20 +78,20 @@ def _read_fast(content: bytes, visits: Sequence[Collection[str]]) -> pa.Table | 
     return table if in_order else None
 
 
-def of_matrix(table: pa.Table) -> list[dict[str, Any]]:
-    """Return the rows of the matrix of negative ELBOs: those on one distribution after one interval."""
-    rows: list[dict[str, Any]] = table.filter(_is_of_matrix(table)).to_pylist()
+def of_matrices(table: pa.Table, metrics: Collection[str]) -> list[dict[str, Any]]:
+    """Return the rows of some metrics' matrices: those on one distribution after one interval."""
+    rows: list[dict[str, Any]] = table.filter(_is_of_matrices(table, metrics)).to_pylist()
     return rows
 
 
-def _is_of_matrix(table: pa.Table) -> pa.ChunkedArray:
+def _is_of_matrices(table: pa.Table, metrics: Collection[str]) -> pa.ChunkedArray:
     is_value = pc.and_(pc.is_valid(table["distribution"]), pc.is_null(table["step"]))
-    return pc.and_(pc.equal(table["metric"], "negative_elbo"), is_value)
+    return pc.and_(pc.is_in(table["metric"], pa.array(sorted(metrics), pa.string())), is_value)
 
 
 def _values_of_matrix(table: pa.Table) -> int:
-    """Count the values of the matrix; one that stands in several rows counts once."""
-    places = table.select(["interval", "distribution"]).filter(_is_of_matrix(table))
+    """Count the values of the matrix of negative ELBOs; one that stands in several rows counts once."""
+    places = table.select(["interval", "distribution"]).filter(_is_of_matrices(table, ["negative_elbo"]))
     return len(places.group_by(places.column_names, use_threads=False).aggregate([]))
 
 

@@ -148,6 +148,18 @@ class Asked(_Part):
         return ("scenario", self.scenario), ("method", self.method)
 
 
+class MeasuredSamples(_Part):
+    """The circumstances in which a cell's samples were measured."""
+
+    expert: Text
+    digest: Text
+    """Digest of the expert's file."""
+    images: int
+    """Images compared after each interval."""
+    floor: dict[str, Number] = {}
+    """Values for training images in place of samples, by metric."""
+
+
 class Record(Asked):
     """A cell that has begun."""
 
@@ -161,6 +173,8 @@ class Record(Asked):
     """Versions of the metrics."""
     data: str | None = None
     """Digest of the stream's images and labels; older cells have none."""
+    samples: MeasuredSamples | None = None
+    """None where samples aren't measured."""
     error: str = "reason unknown"
 
     @property

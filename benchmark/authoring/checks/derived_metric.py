@@ -143,6 +143,8 @@ def _direction(entry: Entry) -> Finding:
     better = entry.facts["better"]
     if better is None:
         return Finding(DIRECTION, "note", seen="it has no better direction: it ranks nothing")
+    if entry.facts["of"] != "negative_elbo":
+        return Finding(DIRECTION, "note", seen="damages are tried to matrices of negative ELBOs only")
     for what, is_raised in _DAMAGES:
         pairs = [(case, pair) for case in _cases() if (pair := _raised_by(entry, case, is_raised)) is not None]
         gains = [(gain(after, before, entry), case, before, after) for case, (before, after) in pairs]

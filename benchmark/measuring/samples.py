@@ -1,0 +1,249 @@
+"""Samples of a model beside real images, as the scenario's expert sees both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..contracts.images import Images
+from ..contracts.model import GenerativeModel
+from ..contracts.stream import Stream
+from ..errors import InputError
+from ..seeds import Seeds
+from . import sample_quality as quality
+from .expert_training import fitting_capacity
+from .experts import Expert, Seen
+
+_MOST = 2000
+"""Images after an interval, where there are so many test images."""
+_AT_THE_END = 10_000
+"""Images at the end, where there are so many test images."""
+_OF_ONE = 400
+"""Most test images of a single distribution."""
+_FOR_FITTING = 5
+"""Samples for the fitting capacity, as a multiple of the images after an interval."""
+_STEP = 50
+"""The number of images is a multiple of this one."""
+_CHUNK = 500
+"""Samples at a time: the noise of the first ones is the same, however many follow."""
+
+
+def too_few(stream: Stream) -> str:
+    """Say which distribution has too few test images for metrics of samples; empty if there are enough."""
+    for name, images in stream.whole_test.items():
+        if len(images.y) <= quality.K_OF_COVERAGE:
+            return f"distribution {name!r} has {len(images.y)} test images; {quality.K_OF_COVERAGE + 1} are needed"
+    return ""
+
+
+class Comparison:
+    """Real and generated images beside each other, as an expert sees them."""
+
+    def __init__(self, real: Seen, generated: Seen, classes: int) -> None:
+        self._real = real
+        self._generated = generated
+        self._classes = classes
+
+    @property
+    def features(self) -> tuple[Tensor, Tensor]:
+        """Features of real and of generated images, (n, features) and (m, features)."""
+        return self._real.features, self._generated.features
+
+    @property
+    def histograms(self) -> tuple[Tensor, Tensor]:
+        """Numbers of real and of generated images in each class, by the expert's word, (classes,) each."""
+        real, generated = (
+            seen.labels.bincount(minlength=self._classes).double() for seen in (self._real, self._generated)
+        )
+        return real, generated
+
+    @cached_property
+    def kernel(self) -> quality.KernelDistance:
+        """The kernel distance of the features."""
+        return quality.kernel_distance(*self.features)
+
+    @cached_property
+    def neighbours(self) -> quality.Neighbours:
+        """Comparisons by nearest neighbours among the features."""
+        return quality.neighbours(*self.features)
+
+
+class Gallery:
+    """The real images of a stream, as its expert sees them: looked at once a run."""
+
+    def __init__(self, stream: Stream, expert: Expert) -> None:
+        """Make the gallery.
+
+        Args:
+            stream: the stream.
+            expert: its expert, on the device of the models.
+
+        Raises:
+            InputError: the expert knows images of another size, or other labels.
+        """
+        self.expert = expert
+        self._stream = stream
+        self.device = expert.mean.device
+        facts = expert.facts
+        expert.check(stream.image_shape)
+        for name, images in stream.whole_test.items():
+            if (label := int(images.y.max())) >= facts.classes:
+                raise InputError(
+                    f"the expert {facts.name} knows the labels 0 to {facts.classes - 1}; {name!r} has {label}"
+                )
+        sizes = [len(images.y) for images in stream.whole_test.values()]
+        asked = stream.config.sample_images
+        most = min(sum(sizes), asked if isinstance(asked, int) else _MOST)
+        self.n = most // _STEP * _STEP or most
+        """Images of the union after each interval."""
+        self.n_seen = min(self.n, *sizes)
+        """Images of the distributions met so far: equal after all intervals, since distances depend on it."""
+        self.n_of_one = min(self.n_seen, _OF_ONE)
+        """Test images of a single distribution."""
+        self.n_at_the_end = _AT_THE_END if asked is None and sum(sizes) >= _AT_THE_END else None
+        """Images of the union at the end; None where there are fewer test images."""
+
+    @cached_property
+    def _test(self) -> dict[str, Seen]:
+        """All test images, by distribution."""
+        return {name: self.expert.look(images.x.to(self.device)) for name, images in self._stream.whole_test.items()}
+
+    def real(self, distributions: Iterable[str], n: int) -> Seen:
+        """Return n test images, spread evenly over the union of some distributions."""
+        seen = [self._test[name] for name in distributions]
+        features, labels = (torch.cat(tensors) for tensors in zip(*seen, strict=True))
+        index = torch.arange(n, device=labels.device) * len(labels) // n
+        return Seen(features[index], labels[index])
+
+    def test_images(self) -> Images:
+        """Return all test images, on the device."""
+        x, y = (torch.cat(tensors).to(self.device) for tensors in zip(*self._stream.whole_test.values(), strict=True))
+        return Images(x, y)
+
+    @cached_property
+    def floor(self) -> Comparison:
+        """Training images in place of samples, as many as after an interval, in the test images' shares of
+        distributions: what a perfect model reaches."""
+        total = sum(len(seen.labels) for seen in self._test.values())
+        chosen, given, counted = [], 0, 0
+        for name, seen in self._test.items():
+            counted += len(seen.labels)
+            share = self.n * counted // total - given  # rounded so that all together are n
+            given += share
+            chosen.append(self._stream.images("train", name).spread(share).x)
+        training = self.expert.look(torch.cat(chosen).to(self.device))
+        return Comparison(self.real(self._test, self.n), training, self.expert.facts.classes)
+
+    @property
+    def distributions(self) -> tuple[str, ...]:
+        """The stream's distributions."""
+        return self._stream.distributions
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Facts for a cell's record: the expert, the digest of its file, and the numbers of images."""
+        return {
+            "expert": self.expert.facts.name,
+            "digest": self.expert.digest,
+            "images": self.n,
+            "images_seen": self.n_seen,
+            "images_of_one": self.n_of_one,
+        }
+
+
+class Samples:
+    """Samples of a model after one interval, compared with real images.
+
+    They have generators of their own, which give the same noise after each interval.
+    """
+
+    def __init__(self, model: GenerativeModel, gallery: Gallery, seeds: Seeds, seen: tuple[str, ...]) -> None:
+        """Make the samples; they are drawn when they are needed.
+
+        Args:
+            model: the model, on the gallery's device.
+            gallery: the real images.
+            seeds: the cell's seeds.
+            seen: the distributions met so far.
+        """
+        self._model = model
+        self._gallery = gallery
+        self._seeds = seeds
+        self._met = seen
+        self._images: list[Tensor] = []
+        self._seen: list[Seen] = []
+        self._comparisons: dict[str, Comparison] = {}
+
+    @property
+    def drawn(self) -> list[tuple[Tensor, Seen]]:
+        """The samples that were drawn so far, uint8, and as the expert sees them, in pieces."""
+        return list(zip(self._images, self._seen, strict=True))
+
+    @property
+    def of_all(self) -> Comparison:
+        """Images of all the stream's distributions."""
+        return self._compared("all", self._gallery.distributions, self._gallery.n)
+
+    @property
+    def of_seen(self) -> Comparison:
+        """Images of the distributions met so far."""
+        return self._compared("seen", self._met, self._gallery.n_seen)
+
+    @property
+    def at_the_end(self) -> Comparison | None:
+        """More images of all distributions; None where there are too few test images."""
+        n = self._gallery.n_at_the_end
+        return None if n is None else self._compared("end", self._gallery.distributions, n)
+
+    def of(self, distribution: str) -> Comparison:
+        """Test images of one distribution beside as many samples for each distribution met so far."""
+        n = self._gallery.n_of_one
+        return self._compared(f"one {distribution}", (distribution,), n, n * len(self._met))
+
+    @cached_property
+    def curve(self) -> quality.PrecisionRecall:
+        """The precision and recall of distributions, of the larger comparison."""
+        features = (self.at_the_end or self.of_all).features
+        return quality.precision_recall_of_distributions(*features, seed=self._seeds.of("measured-samples", "clusters"))
+
+    @cached_property
+    def fitting_capacity(self) -> float:
+        """The accuracy of a classifier that was trained on samples; see :func:`expert_training.fitting_capacity`."""
+        n = _FOR_FITTING * self._gallery.n
+        seen = self._first(n)
+        generator = self._seeds.generator("measured-samples", "classifier", device=seen.labels.device)
+        classes = self._gallery.expert.facts.classes
+        return fitting_capacity(torch.cat(self._images)[:n], seen, self._gallery.test_images(), classes, generator)
+
+    def _compared(self, name: str, distributions: Iterable[str], n: int, samples: int | None = None) -> Comparison:
+        if name not in self._comparisons:
+            real, generated = self._gallery.real(distributions, n), self._first(samples or n)
+            self._comparisons[name] = Comparison(real, generated, self._gallery.expert.facts.classes)
+        return self._comparisons[name]
+
+    @torch.no_grad()
+    def _first(self, n: int) -> Seen:
+        """The first n samples, as the expert sees them."""
+        while len(self._images) * _CHUNK < n:
+            generator = self._seeds.generator("measured-samples", len(self._images), device=self._gallery.device)
+            images = in_bytes(self._model.sample(_CHUNK, generator=generator), type(self._model).__name__)
+            self._images.append(images)
+            self._seen.append(self._gallery.expert.look(images))
+        features, labels = (torch.cat(tensors) for tensors in zip(*self._seen, strict=True))
+        return Seen(features[:n], labels[:n])
+
+
+def in_bytes(images: Tensor, model: str) -> Tensor:
+    """Round a model's images to bytes, as real images and picture files have them.
+
+    Raises:
+        ValueError: they aren't in [0, 1].
+    """
+    low, high = float(images.min()), float(images.max())
+    if not (low >= -1e-6 and high <= 1 + 1e-6):  # false for NaN
+        raise ValueError(f"{model}.sample returns values from {low:g} to {high:g}: images are in [0, 1]")
+    return images.mul(255).round().clamp(0, 255).byte()

@@ -1,0 +1,217 @@
+"""Metrics of samples, on models whose samples are known."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lifegen.benchmark.cells.spec import parse_spec
+from lifegen.benchmark.contracts.images import to_unit
+from lifegen.benchmark.contracts.stream import Stream
+from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.measuring.evaluator import Evaluator
+from lifegen.benchmark.measuring.experts import load_expert
+from lifegen.benchmark.measuring.samples import Gallery, Samples
+from lifegen.benchmark.reading.leaderboard import leaderboard
+from lifegen.benchmark.reporting import tables
+from lifegen.benchmark.running.build import build_gallery, build_stream
+from lifegen.benchmark.seeds import Seeds, global_states
+from lifegen.benchmark.store.store import Store
+from lifegen.methods.models.vae import CodeStyleVAE
+
+from .commands import lifegen
+from .stores import write
+from .test_measures import strategy, values
+
+SEEDS = Seeds(0, "split-digits")
+
+
+def stream_of(options: str = "steps=1") -> Stream:
+    return build_stream(parse_spec("scenario", f"split-digits:{options}"), SEEDS, Path())
+
+
+@pytest.fixture(scope="module")
+def stream() -> Stream:
+    return stream_of()
+
+
+@pytest.fixture(scope="module")
+def gallery(stream: Stream) -> Gallery:
+    return Gallery(stream, load_expert("digits"))
+
+
+class Known(CodeStyleVAE):
+    """A model that samples given images, from a place that its generator draws."""
+
+    def __init__(self, images: Tensor) -> None:
+        super().__init__((1, 8, 8), codes=2, style=2, width=8, init=Seeds(0).generator("init"))
+        self.images = to_unit(images)
+        self.drawn = 0
+
+    def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
+        self.drawn += n
+        return self.images[torch.randint(len(self.images), (n,), generator=generator)]
+
+
+def training(stream: Stream, *names: str) -> Tensor:
+    return torch.cat([stream.images("train", name).x for name in names or stream.distributions])
+
+
+def measured(stream: Stream, gallery: Gallery, images: Tensor, interval: int) -> list[dict[str, Any]]:
+    evaluator = Evaluator(stream, SEEDS, list(stream.train_stream), gallery=gallery)
+    return evaluator.measure(strategy(Known(images).eval()), interval, 0.0)
+
+
+def union(rows: list[dict[str, Any]], metric: str) -> float:
+    return values(rows, metric)[None]
+
+
+def test_the_numbers_of_images(stream, gallery):
+    smallest = min(len(stream.images("test", name).x) for name in stream.distributions)
+    assert (gallery.n, gallery.n_seen, gallery.n_of_one, gallery.n_at_the_end) == (350, smallest, smallest, None)
+    fewer = Gallery(stream_of("steps=1,sample_images=200,test_images=20"), load_expert("digits"))
+    assert (fewer.n, fewer.n_seen) == (200, smallest)  # test_images doesn't count
+    real = gallery.real(stream.distributions, 350).labels.bincount()
+    assert (real >= 30).all()  # by the expert's word
+
+
+def test_a_model_that_generates_training_images_is_at_the_floor(stream, gallery):
+    rows = measured(stream, gallery, training(stream), 9)
+    floor = Evaluator(stream, SEEDS, list(stream.train_stream), gallery=gallery).floor()
+    assert union(rows, "coverage") == pytest.approx(floor["coverage"], abs=0.06)
+    assert floor["coverage"] == pytest.approx(1 - math.prod((350 - i) / (700 - i) for i in range(1, 6)), abs=0.04)
+    assert floor["frechet_distance"] < 1
+    assert union(rows, "frechet_distance") < 2.5  # drawn with replacement
+    assert union(rows, "classes_covered") == floor["classes_covered"] == 10
+    assert union(rows, "class_distance") < 0.1
+    assert abs(union(rows, "kernel_distance")) < 5 * union(rows, "kernel_distance_error")
+    assert union(rows, "prd_f8") > 0.85
+    assert union(rows, "prd_f1_8") > 0.85
+    assert union(rows, "fitting_capacity") > 0.85
+    assert union(rows, "coverage_of_each") > 0.8
+    assert values(rows, "frechet_distance_10k") == {}
+
+
+def test_a_forgetful_model_covers_the_present_and_not_the_past(stream, gallery):
+    rows = measured(stream, gallery, training(stream, "4"), 4)
+    each = values(rows, "coverage_of_each")
+    assert each.keys() == {None, "0", "1", "2", "3", "4"}
+    assert each["4"] > 0.9 > 0.1 > sum(each[name] for name in "0123") / 4  # a few ones look like fours
+    assert each[None] == pytest.approx(sum(each[name] for name in "01234") / 5)
+    assert values(rows, "recall_of_each").keys() == each.keys()
+    assert union(rows, "classes_covered") == union(rows, "classes_covered_seen") == 1
+    assert union(rows, "class_distance") == pytest.approx(0.9, abs=0.02)
+    assert union(rows, "class_distance_seen") == pytest.approx(0.8, abs=0.03)
+    assert union(rows, "precision") > 0.8
+    assert values(rows, "fitting_capacity") == {}  # at the end only
+
+
+def test_a_model_of_means_is_precise_and_recalls_nothing(stream, gallery):
+    means = [training(stream, name).double().mean(0).round().byte() for name in stream.distributions]
+    rows = measured(stream, gallery, torch.stack(means), 9)
+    assert union(rows, "classes_covered") == 10
+    assert union(rows, "recall") < 0.05
+    assert union(rows, "precision") > 0.5
+    assert union(rows, "frechet_distance") > 10
+
+
+def test_the_whole_stream_counts_as_soon_as_it_begins(stream, gallery):
+    rows = measured(stream, gallery, training(stream, "0"), 0)
+    assert union(rows, "coverage_seen") > 0.9 > 0.2 > union(rows, "coverage")
+
+
+def test_samples_have_the_same_noise_after_each_interval_and_draw_from_nothing_else(stream, gallery):
+    model = CodeStyleVAE((1, 8, 8), codes=2, style=2, width=8, init=Seeds(0).generator("init")).eval()
+    model.generator = Seeds(0).generator("noise")
+    before, own = global_states(), model.generator.get_state()
+    weights = {key: value.clone() for key, value in model.state_dict().items()}
+    first, later = (Samples(model, gallery, SEEDS, ("0", "1", "2")) for _ in range(2))
+    few = first.of_seen.features[1]
+    many = later.of("0").features[1]  # others come first, and more
+    assert torch.equal(many[: len(few)], few)
+    assert torch.equal(first.of_all.features[1], later.of_all.features[1])
+    assert global_states() == before
+    assert torch.equal(model.generator.get_state(), own)
+    assert all(torch.equal(weights[key], value) for key, value in model.state_dict().items())
+
+
+def test_samples_are_drawn_once_for_all_metrics(stream, gallery):
+    model = Known(training(stream))
+    Evaluator(stream, SEEDS, list(stream.train_stream), gallery=gallery).measure(strategy(model.eval()), 4, 0.0)
+    assert model.drawn == 500
+
+
+@pytest.mark.parametrize("wrong", [math.nan, 1.5, -0.25])
+def test_samples_that_arent_images_are_refused(stream, gallery, wrong):
+    model = Known(training(stream))
+    model.images = torch.full_like(model.images, wrong)
+    with pytest.raises(ValueError, match=r"Known.sample returns values from \S+ to \S+: images are in \[0, 1\]"):
+        _ = Samples(model, gallery, SEEDS, ("0",)).of_all
+
+
+@pytest.mark.parametrize(
+    ("scenario", "why"),
+    [
+        ("split-digits:sample_images=none", "sample_images=none"),
+        ("split-digits:track=bernoulli-redrawn", "the expert digits knows grey images, not those of track"),
+        ("split-digits:track=bernoulli-binarised", "the expert digits knows grey images"),
+        ("permuted-digits", "no expert knows the images of permuted-digits"),
+    ],
+)
+def test_the_reason_why_samples_arent_measured(scenario, why):
+    spec = parse_spec("scenario", scenario)
+    reason = build_gallery(spec, build_stream(spec, SEEDS, Path()), torch.device("cpu"))
+    assert isinstance(reason, str)
+    assert reason.startswith(why)
+
+
+def test_an_expert_of_other_images_is_refused_before_training(stream):
+    with pytest.raises(InputError, match="the expert mnist knows images of 1×28×28 .*, not 1×8×8"):
+        Gallery(stream, load_expert("mnist"))
+
+
+def test_classes_that_an_expert_doesnt_know_are_refused(stream):
+    expert = load_expert("digits")
+    nine = expert.facts.model_copy(update={"classes": 9})
+    try:
+        expert.facts, kept = nine, expert.facts
+        with pytest.raises(InputError, match="the expert digits knows the labels 0 to 8; '9' has 9"):
+            Gallery(stream, expert)
+    finally:
+        expert.facts = kept
+
+
+def test_a_run_records_its_expert_and_tables_have_the_floor(tmp_path):
+    out = tmp_path / "store"
+    lifegen("run", "-s", "split-digits:steps=2", "-m", "naive:width=8", "--seeds", "0", "--out", out)
+    (cell,) = Store(out).cells()
+    facts = cell.facts.samples
+    assert (facts.expert, facts.digest, facts.images) == ("digits", load_expert("digits").digest, 350)
+    assert facts.floor["coverage"] > 0.95
+    board = leaderboard(Store(out))
+    (table,) = tables.tables_of(board)
+    line = table.lines[-1]
+    assert (line.method, line.kind) == ("real images", "floor")
+    assert line.texts[table.titles.index("coverage")] == f"{facts.floor['coverage']:.2f}"
+    assert json.loads(tables.to_json(board))["floors"]["split-digits:steps=2"] == facts.floor
+    assert "real images: training images in place of samples" in " ".join(tables.legend(board))
+
+
+def test_values_of_different_experts_never_meet(tmp_path):
+    store = Store.create(tmp_path / "store")
+    for seed, expert in enumerate(("a", "a", "b")):
+        write(store, "good", seed, 100.0 + seed, expert=expert)
+    write(store, "old", 0, 90.0)
+    board = leaderboard(store)
+    found = board.table.set_index(["method", "metric"])
+    assert found.loc[("good", "frechet_distance"), "n"] == 2
+    assert found.loc[("good", "negative_elbo"), "n"] == 3
+    assert ("old", "frechet_distance") not in found.index
+    assert any("another expert" in note and "good-1-2" in note for note in board.scores.notes)
+    assert board.scores.floors == {"split-x": {"frechet_distance": 0.25}}
