@@ -166,7 +166,7 @@ def test_samples_that_arent_images_are_refused(stream, gallery, wrong):
 )
 def test_the_reason_why_samples_arent_measured(scenario, why):
     spec = parse_spec("scenario", scenario)
-    reason = build_gallery(spec, build_stream(spec, SEEDS, Path()), torch.device("cpu"))
+    reason = build_gallery(spec, build_stream(spec, SEEDS, Path()), Path(), torch.device("cpu"))
     assert isinstance(reason, str)
     assert reason.startswith(why)
 

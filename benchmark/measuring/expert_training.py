@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..contracts.data_sources import LabelledData
 from ..contracts.images import Images, to_unit
+from ..errors import InputError
 from ..seeds import Seeds
 from .experts import Expert, ExpertFacts, Seen, empty_classifier
 
@@ -36,7 +37,12 @@ def train_expert(name: str, data: LabelledData, command: str) -> bytes:
 
     Returns:
         the content of its file.
+
+    Raises:
+        InputError: the labels aren't classes.
     """
+    if (label := int(data.train.y.max())) >= len(data.classes):
+        raise InputError(f"{name} has the label {label} beside {len(data.classes)} classes: no expert can be trained")
     seeds = Seeds(0)
     shape: tuple[int, int, int] = tuple(data.train.x.shape[1:])  # type: ignore[assignment]
     facts = ExpertFacts(name=name, image_shape=shape, classes=len(data.classes), command=command,

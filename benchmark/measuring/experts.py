@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from ..contracts.images import to_unit
 from ..errors import InputError, unknown
-from ..files import digest
+from ..files import digest, read
 
 CHECKSUMS = {
     "digits": "0dbee461e13f94584c8f342940b53e72",
@@ -133,9 +134,31 @@ class Expert(nn.Module):
         return Seen(torch.cat(features), torch.cat(labels))
 
 
+def expert_file(name: str, data_root: Path) -> Path:
+    """Return the place of an expert that isn't lifegen's own."""
+    return data_root / "experts" / f"{name}.safetensors"
+
+
+def find_expert(name: str, data_root: Path) -> Expert:
+    """Load an expert, on the CPU: lifegen's own, or one under the data root.
+
+    Raises:
+        InputError: there is none of this name, or its file can't be used.
+    """
+    if name in CHECKSUMS:
+        return load_expert(name)
+    file = expert_file(name, data_root)
+    try:
+        return expert_in(read(file))
+    except FileNotFoundError:
+        raise InputError(f"there is no expert {name} in {file}: `lifegen data {name} --expert` trains it") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} can't be used: {error}; `lifegen data {name} --expert` trains it anew") from None
+
+
 @cache
 def load_expert(name: str) -> Expert:
-    """Load one of lifegen's experts, on the CPU.
+    """Load one of lifegen's own experts, on the CPU.
 
     Raises:
         InputError: there is none of this name, or its file was changed.

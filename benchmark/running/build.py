@@ -13,7 +13,7 @@ from ..contracts.options import Options
 from ..contracts.registry import Entry
 from ..contracts.stream import Stream
 from ..errors import InputError
-from ..measuring.experts import load_expert
+from ..measuring.experts import find_expert
 from ..measuring.samples import Gallery, too_few
 from ..seeds import Seeds
 from ..training.method import Method
@@ -58,7 +58,7 @@ def _scenario(scenario: Spec) -> tuple[Entry, Options]:
     return entry, _validated(entry.config, scenario)
 
 
-def build_gallery(scenario: Spec, stream: Stream, device: torch.device) -> Gallery | str:
+def build_gallery(scenario: Spec, stream: Stream, data_root: Path, device: torch.device) -> Gallery | str:
     """The real images that samples are compared with, or the reason why samples aren't measured.
 
     Raises:
@@ -73,7 +73,7 @@ def build_gallery(scenario: Spec, stream: Stream, device: torch.device) -> Galle
         return fewest
     if stream.track in ("bernoulli-binarised", "bernoulli-redrawn"):
         return f"the expert {name} knows grey images, not those of track {stream.track}"
-    return Gallery(stream, deepcopy(load_expert(name)).to(device))
+    return Gallery(stream, deepcopy(find_expert(name, data_root)).to(device))
 
 
 def build_method(method: Spec) -> Method:

@@ -65,7 +65,7 @@ def prepare(
     for name in sorted({name for scenario, _ in streams for name in data_of(scenario)}):
         source(name).fetch(data_root)
     for scenario, seeds in streams:
-        build_gallery(scenario, build_stream(scenario, seeds, data_root), torch.device("cpu"))
+        build_gallery(scenario, build_stream(scenario, seeds, data_root), data_root, torch.device("cpu"))
     for method in methods:
         build_method(method)
     for metric in metrics:
@@ -177,7 +177,7 @@ def _run(
         raise InputError(
             f"{cell.method.name} has bounds of track {strategy.model.track}, the scenario is of track {stream.track}"
         )
-    gallery = build_gallery(cell.scenario, stream, device)
+    gallery = build_gallery(cell.scenario, stream, data_root, device)
     if isinstance(gallery, str):
         print(f"samples aren't measured: {gallery}", flush=True)
         gallery = None
