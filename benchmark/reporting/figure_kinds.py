@@ -79,6 +79,12 @@ FIGURE_KINDS = {
         comparisons.compute,
         is_published=True,
     ),
+    "precision_recall": FigureKind(
+        "Precision of samples against their recall after the last interval, with lines of equal F1.",
+        "precision and recall of samples, which are measured where an expert knows the images",
+        comparisons.precision_recall,
+        is_published=True,
+    ),
     "critical_difference": FigureKind(
         "Mean ranks over scenarios with groups that don't differ, and the p-value of every pair.",
         "enough scenarios for Wilcoxon's test",
@@ -104,6 +110,12 @@ FIGURE_KINDS = {
         "two variants of a method that differ in a number, such as NAME:option=1 and NAME:option=2",
         sweeps.options,
         layout="folded",
+    ),
+    "samples_by_method": FigureKind(
+        "Samples of every method after the last interval, from equal noise, a row per method.",
+        "cells that kept samples after each interval (older ones didn't)",
+        grids.samples_by_method,
+        is_published=True,
     ),
     "samples": FigureKind(
         "Samples of the final model, a row per code.", "cells with pictures", grids.samples, layout="gallery"

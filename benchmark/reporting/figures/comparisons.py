@@ -115,6 +115,40 @@ def compute(scene: Scene) -> Iterator[Drawing]:
         yield from _trade_off(scene, "compute", scene.final["train_seconds"], label, "quality against time")
 
 
+def precision_recall(scene: Scene) -> Iterator[Drawing]:
+    """Precision of samples against their recall after the last interval, with lines of equal F1."""
+    if not (_has(scene, "precision") and _has(scene, "recall")):
+        return
+    precision, recall = _final(scene, "precision"), _final(scene, "recall")
+    data = precision.merge(recall.drop(columns="n"), on="method", suffixes=("", "_recall"))
+    floor = next((cell.facts.samples.floor for cell in scene.cells if cell.facts.samples and not cell.hidden), {})
+    figure, panels = canvas(scene, list(data["method"]), handle=point_handle)
+    axes = panels[0, 0]
+    for f in (0.2, 0.4, 0.6, 0.8):
+        along = np.linspace(f / (2 - f), 1, 100)  # from a precision of 1 on
+        axes.plot(along, f * along / (2 * along - f), color="0.8", linewidth=0.5 * scene.style.line, zorder=0)
+        axes.annotate(f"F1 = {f}", (1, f / (2 - f)), color="0.5", fontsize=0.7 * scene.style.font, ha="right", va="top")
+    for row in data.itertuples():
+        bars: dict[str, Any] = {}
+        if not np.isnan(row.low):
+            bars = {"xerr": [[row.mean_recall - row.low_recall], [row.high_recall - row.mean_recall]],
+                    "yerr": [[row.mean - row.low], [row.high - row.mean]]}  # fmt: skip
+        _point(axes, row.method, row.mean_recall, row.mean, bars, scene)
+    if {"precision", "recall"} <= floor.keys():
+        axes.plot(floor["recall"], floor["precision"], "*", color="0.3", markersize=2 * scene.style.marker)
+        axes.annotate("real images", (floor["recall"], floor["precision"]), color="0.3", ha="right", va="bottom",
+                      fontsize=0.8 * scene.style.font, xytext=(-4, 4), textcoords="offset points")  # fmt: skip
+    axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="recall of samples", ylabel="precision of samples")
+    yield scene.drawing("precision_recall", figure, "precision and recall of samples", seeds_note(data["n"]), data)
+
+
+def _point(axes: Axes, method: str, x: float, y: float, bars: dict[str, Any], scene: Scene) -> None:
+    """Draw a method's point with its intervals."""
+    own = look(method)
+    axes.errorbar(x, y, **bars, **own.point, linestyle="none", ecolor=own.colour,
+                  elinewidth=0.6 * scene.style.line, markersize=1.3 * scene.style.marker)  # fmt: skip
+
+
 def _trade_off(
     scene: Scene, name: str, cost: pd.Series, label: str, what: str, across: tuple[str, ...] = ()
 ) -> Iterator[Drawing]:
@@ -149,13 +183,11 @@ def _trade_off(
     axes.step([*front["mean_cost"], xlim[1]], [*front["mean"], front["mean"].min()], where="post", color="0.6",
               linewidth=0.8 * scene.style.line, zorder=1)  # fmt: skip
     for row in data[shown].itertuples():
-        own = look(row.method)
         bars: dict[str, Any] = {}
         if not np.isnan(row.low):
             bars = {"xerr": [[row.mean_cost - row.low_cost], [row.high_cost - row.mean_cost]],
                     "yerr": [[row.mean - row.low], [row.high - row.mean]]}  # fmt: skip
-        axes.errorbar(row.mean_cost, row.mean, **bars, **own.point, linestyle="none", ecolor=own.colour,
-                      elinewidth=0.6 * scene.style.line, markersize=1.3 * scene.style.marker)  # fmt: skip
+        _point(axes, row.method, row.mean_cost, row.mean, bars, scene)
     log_axis(axes, "x", xlim[1] / xlim[0])
     axes.set(xlim=xlim, ylim=limits(cells[_QUALITY]), xlabel=label, ylabel=scene.axis_label(_QUALITY))
     note = f"{seeds_note(data['n'])}; grey: Pareto front"

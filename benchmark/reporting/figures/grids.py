@@ -34,6 +34,25 @@ def samples_over_intervals(scene: Scene) -> Iterator[Drawing]:
         yield _drawing(scene, "samples_over_intervals", cell, figure, "samples after each interval", data)
 
 
+def samples_by_method(scene: Scene) -> Iterator[Drawing]:
+    """Samples of every method after the last interval, from equal noise, a row per method, below test images."""
+    cells = [(cell, images[-1]) for cell, images in _pictures(scene, "samples_over_intervals")]
+    if not cells:
+        return
+    means = scene.final.groupby("method")["negative_elbo"].mean().to_dict() if "negative_elbo" in scene.final else {}
+    cells.sort(key=lambda pair: (means.get(pair[0].method, np.inf), pair[0].method))
+    n = len(cells[0][1])
+    originals = scene.pictures(cells[0][0])["originals"]
+    chosen = spread(len(originals), n)
+    tests = np.stack([originals[chosen[i % len(chosen)], i // len(chosen) % originals.shape[1]] for i in range(n)])
+    rows = [("test images", tests), *((scene.named(cell.method), images) for cell, images in cells)]
+    figure = image_rows(np.stack([images for _, images in rows]), [name for name, _ in rows], "", scene.style)
+    data = pd.concat([_origin(cell, noise=["interval-samples"]) for cell, _ in cells])
+    seeds = sorted({cell.seed for cell, _ in cells})
+    note = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}; best negative ELBO first"
+    yield scene.drawing("samples_by_method", figure, "samples of every method from equal noise", note, data)
+
+
 def reconstructions(scene: Scene) -> Iterator[Drawing]:
     """Test images, left, and their reconstructions by each method's final model, right, one row per distribution."""
     for cell, rebuilt in _pictures(scene, "reconstructions"):
