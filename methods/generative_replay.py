@@ -119,6 +119,10 @@ class TeacherPlugin(SupervisedPlugin):
         strategy.mbatch = with_replay(strategy, synthetic, self.real)
         self.synthetic_samples += len(synthetic)
 
+    def replayed(self, n: int, generator: torch.Generator) -> Tensor | None:
+        """Return means of n images that the teacher replayed in this interval; None in the first."""
+        return None if self.teacher is None else self.teacher.sample(n, generator=generator, prior=self._prior)
+
     def _parts(self, batch: int) -> tuple[int, int]:
         share = self.options.real_share
         if self.has_fixed_counts:

@@ -204,6 +204,14 @@ class SelfMemoryPlugin(SupervisedPlugin):
         self.style = style if is_warmup else None
         self.synthetic_samples += n
 
+    def replayed(self, n: int, generator: torch.Generator) -> Tensor | None:
+        """Return means of n images of the snapshot, from each old category alike; None where it replays nothing."""
+        if self.snapshot is None or not self._playback:
+            return None
+        old = self._categories.others
+        style = torch.randn(n, self.snapshot.style, generator=generator, device=old.device)
+        return self.snapshot.images_of(self.snapshot.decode(style, old[torch.arange(n) % len(old)]), generator, False)
+
     def _real_count(self, batch: int) -> int:
         new, old = len(self._categories.current), len(self._categories.others)
         return max(1, batch * new // (new + old), ceil(batch / (1 + self._most_playback)))

@@ -153,7 +153,7 @@ def check_command(arguments: list[str], own: set[str]) -> None:
 def test_every_metric_is_explained():
     told = set(re.findall(r"\*\*`(\w+)`\*\*", TEXTS[ROOT / "docs" / "metrics.md"]))
     # Explained together for all comparisons.
-    of_unions = {f"{name}{ending}" for name in COMPARISONS for ending in ("_seen", "_10k")}
+    of_unions = {f"{name}{ending}" for name in COMPARISONS for ending in ("_seen", "_replayed", "_10k")}
     assert told == {name for name, one in describe("metric").items() if one.provider == "lifegen"} - of_unions
 
 

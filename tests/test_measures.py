@@ -78,7 +78,8 @@ def stream(visits: str = "ab") -> Stream:
 
 def strategy(model: GenerativeModel, **facts: Any) -> Any:
     known = {"real_samples": 12, "synthetic_samples": 34, "optimizer_steps": 5, "stored_parameters": 99,
-             "stored_samples": 3, "gradient_norms": SimpleNamespace(steps=[0, 2], values=[1.5, 0.5])}  # fmt: skip
+             "stored_samples": 3, "plugins": [],
+             "gradient_norms": SimpleNamespace(steps=[0, 2], values=[1.5, 0.5])}  # fmt: skip
     return SimpleNamespace(model=model, device=torch.device("cpu"), **{**known, **facts})
 
 

@@ -114,7 +114,7 @@ def test_every_kind_is_drawn_and_what_was_drawn_lies_beside_it(store, tmp_path, 
         *("negative_elbo", "posterior_consistency_past", "real_samples", "gradient_norm", "synthetic_samples",
           "stored_samples", "stored_parameters", "train_seconds", "code_retention", "code_perplexity"),
         *("final", "matrix", "forgetting", "consistency", "components", "memory", "compute", "samples_needed",
-          "gradient_norm_steps", "options-threshold", "style_grid-good"),
+          "gradient_norm_steps", "options-threshold", "samples_by_method", "style_grid-good"),
         *(f"{kind}-{method}" for kind in ("samples", "samples_over_intervals", "reconstructions")
           for method in methods),
     }  # fmt: skip

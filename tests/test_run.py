@@ -357,7 +357,8 @@ def test_a_derived_metric_that_cannot_be_had_costs_no_cell(tmp_path, monkeypatch
         return value
 
     monkeypatch.setattr(METRICS, "_entries", dict(METRICS._entries))
-    METRICS.add("odd", 1, odd, None, derived=True, unit="", better=None, over_intervals="last", most=None)
+    METRICS.add("odd", 1, odd, None, derived=True, of="negative_elbo", unit="", better=None, over_intervals="last",
+                most=None)  # fmt: skip
     store = Store.create(tmp_path / "s")
     (cell,) = tiny_cells("naive")
     assert run_cell(cell, store.path, tmp_path, "cpu") == "done"

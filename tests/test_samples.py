@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from lifegen.benchmark.measuring.evaluator import Evaluator
 from lifegen.benchmark.measuring.experts import load_expert
 from lifegen.benchmark.measuring.samples import Gallery, Samples
 from lifegen.benchmark.reading.leaderboard import leaderboard
+from lifegen.benchmark.reading.table import load
 from lifegen.benchmark.reporting import tables
 from lifegen.benchmark.running.build import build_gallery, build_stream
 from lifegen.benchmark.seeds import Seeds, global_states
@@ -139,6 +141,33 @@ def test_samples_have_the_same_noise_after_each_interval_and_draw_from_nothing_e
     assert global_states() == before
     assert torch.equal(model.generator.get_state(), own)
     assert all(torch.equal(weights[key], value) for key, value in model.state_dict().items())
+
+
+def test_what_was_replayed_is_compared_with_the_past(stream, gallery):
+    """A teacher that has lost the zeros hands on no zeros."""
+    lossy = to_unit(training(stream, "1", "2"))
+
+    def replayed(n: int, generator: torch.Generator) -> Tensor:
+        return lossy[torch.randint(len(lossy), (n,), generator=generator)]
+
+    view = list(stream.train_stream)
+    one = strategy(Known(training(stream)).eval(), plugins=[SimpleNamespace(), SimpleNamespace(replayed=replayed)])
+    rows = Evaluator(stream, SEEDS, view, gallery=gallery).measure(one, 3, 0.0)
+    assert union(rows, "classes_covered_replayed") == 2
+    assert union(rows, "class_distance_replayed") == pytest.approx(1 / 3, abs=0.08)
+    assert union(rows, "coverage_replayed") == pytest.approx(2 / 3, abs=0.15)
+    assert union(rows, "precision_replayed") > 0.85
+    assert values(Evaluator(stream, SEEDS, view, gallery=gallery).measure(one, 0, 0.0), "coverage_replayed") == {}
+
+
+@pytest.mark.parametrize("method", ["generative-replay", "lifelong-vae", "growing-cvae", "avalanche-generative-replay"])
+def test_methods_that_replay_show_what_they_hand_on(method, tmp_path):
+    out = tmp_path / "store"
+    lifegen("run", "-s", "split-digits:steps=3,class_order=[0,1],classes_per_interval=1", "-m", f"{method}:width=8",
+            "--seeds", "0", "--out", out)  # fmt: skip
+    rows = load(out)
+    found = rows[rows["metric"] == "classes_covered_replayed"]
+    assert found["interval"].tolist() == [1]
 
 
 def test_samples_are_drawn_once_for_all_metrics(stream, gallery):

@@ -127,8 +127,10 @@ class Expert(nn.Module):
         """
         self.check(tuple(images.shape[1:]))
         features, labels = [], []
-        for x in images.split(_ROWS):
-            hidden = self.classifier.features(self.classifier.convolutions(to_unit(x)))
+        for piece in images.split(_ROWS):
+            # Convolutions of another memory layout, which views of one channel may have, round otherwise.
+            x = to_unit(piece.clone(memory_format=torch.contiguous_format))
+            hidden = self.classifier.features(self.classifier.convolutions(x))
             features.append((hidden.double() - self.mean) / self.deviation)
             labels.append(self.classifier.classes(hidden.relu()).argmax(1))
         return Seen(torch.cat(features), torch.cat(labels))

@@ -101,8 +101,13 @@ class Measurement:
         """Distributions met so far."""
         self.past = self._in_order(set().union(*met[:interval]))
         """Distributions met before this interval."""
-        self.samples = Samples(self.model, state.gallery, state.seeds, self.seen) if state.gallery else None
+        self.samples = self._samples(state) if state.gallery else None
         """Samples of the model, and their comparisons with real images; None where they aren't measured."""
+
+    def _samples(self, state: EvaluatorState) -> Samples:
+        assert state.gallery is not None
+        replays = next((found for one in self.strategy.plugins if (found := getattr(one, "replayed", None))), None)
+        return Samples(self.model, state.gallery, state.seeds, self.seen, self.past, replays)
 
     def _in_order(self, distributions: set[str]) -> tuple[str, ...]:
         return tuple(name for name in self.stream.distributions if name in distributions)

@@ -19,6 +19,7 @@ COMPARISONS: dict[str, Compare] = {}
 _UNIONS: dict[str, tuple[str, Callable[[Measurement, Samples], Comparison | None]]] = {
     "": ("of all the stream's distributions", lambda m, samples: samples.of_all),
     "_seen": ("of the distributions met so far", lambda m, samples: samples.of_seen),
+    "_replayed": ("of the distributions met before, beside replayed ones", lambda m, samples: samples.of_replay),
     "_10k": ("of all distributions, 10,000 of each kind, at the end",
              lambda m, samples: samples.at_the_end if m.is_last else None),
 }  # fmt: skip

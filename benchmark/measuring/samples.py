@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
@@ -72,6 +72,10 @@ class Comparison:
         return quality.neighbours(*self.features)
 
 
+Replays = Callable[[int, torch.Generator], Tensor | None]
+"""A plugin's ``replayed``: draws images, in [0, 1], (n, channels, height, width)."""
+
+
 class Gallery:
     """The real images of a stream, as its expert sees them: looked at once a run."""
 
@@ -126,17 +130,15 @@ class Gallery:
 
     @cached_property
     def floor(self) -> Comparison:
-        """Training images in place of samples, as many as after an interval, in the test images' shares of
-        distributions: what a perfect model reaches."""
-        total = sum(len(seen.labels) for seen in self._test.values())
-        chosen, given, counted = [], 0, 0
-        for name, seen in self._test.items():
-            counted += len(seen.labels)
-            share = self.n * counted // total - given  # rounded so that all together are n
-            given += share
-            chosen.append(self._stream.images("train", name).spread(share).x)
-        training = self.expert.look(torch.cat(chosen).to(self.device))
-        return Comparison(self.real(self._test, self.n), training, self.expert.facts.classes)
+        """Training images in place of samples, as many as after an interval: what a perfect model reaches.
+
+        They are drawn at random, the same for all seeds, as samples would be: images spread over the distributions are
+        more like the test images than independent draws.
+        """
+        training = torch.cat([self._stream.images("train", name).x for name in self._stream.distributions])
+        chosen = torch.randperm(len(training), generator=Seeds(0).generator("floor"))[: self.n]
+        seen = self.expert.look(training[chosen].to(self.device))
+        return Comparison(self.real(self._test, self.n), seen, self.expert.facts.classes)
 
     @property
     def distributions(self) -> tuple[str, ...]:
@@ -161,7 +163,15 @@ class Samples:
     They have generators of their own, which give the same noise after each interval.
     """
 
-    def __init__(self, model: GenerativeModel, gallery: Gallery, seeds: Seeds, seen: tuple[str, ...]) -> None:
+    def __init__(
+        self,
+        model: GenerativeModel,
+        gallery: Gallery,
+        seeds: Seeds,
+        seen: tuple[str, ...],
+        past: tuple[str, ...] = (),
+        replays: Replays | None = None,
+    ) -> None:
         """Make the samples; they are drawn when they are needed.
 
         Args:
@@ -169,11 +179,15 @@ class Samples:
             gallery: the real images.
             seeds: the cell's seeds.
             seen: the distributions met so far.
+            past: those met before the interval.
+            replays: draws images of the kind that the interval replayed.
         """
         self._model = model
         self._gallery = gallery
         self._seeds = seeds
         self._met = seen
+        self._past = past
+        self._replays = replays
         self._images: list[Tensor] = []
         self._seen: list[Seen] = []
         self._comparisons: dict[str, Comparison] = {}
@@ -192,6 +206,21 @@ class Samples:
     def of_seen(self) -> Comparison:
         """Images of the distributions met so far."""
         return self._compared("seen", self._met, self._gallery.n_seen)
+
+    @cached_property
+    def of_replay(self) -> Comparison | None:
+        """Images that were replayed in the interval beside those of the distributions met before it; None where nothing
+        was."""
+        n, gallery = self._gallery.n_seen, self._gallery
+        if self._replays is None or not self._past:
+            return None
+        generator = self._seeds.generator("measured-samples", "replayed", device=gallery.device)
+        with torch.no_grad():
+            images = self._replays(n, generator)
+        if images is None:
+            return None
+        seen = gallery.expert.look(in_bytes(images, "replayed"))
+        return Comparison(gallery.real(self._past, n), seen, gallery.expert.facts.classes)
 
     @property
     def at_the_end(self) -> Comparison | None:
@@ -230,14 +259,14 @@ class Samples:
         """The first n samples, as the expert sees them."""
         while len(self._images) * _CHUNK < n:
             generator = self._seeds.generator("measured-samples", len(self._images), device=self._gallery.device)
-            images = in_bytes(self._model.sample(_CHUNK, generator=generator), type(self._model).__name__)
+            images = in_bytes(self._model.sample(_CHUNK, generator=generator), f"{type(self._model).__name__}.sample")
             self._images.append(images)
             self._seen.append(self._gallery.expert.look(images))
         features, labels = (torch.cat(tensors) for tensors in zip(*self._seen, strict=True))
         return Seen(features[:n], labels[:n])
 
 
-def in_bytes(images: Tensor, model: str) -> Tensor:
+def in_bytes(images: Tensor, function: str) -> Tensor:
     """Round a model's images to bytes, as real images and picture files have them.
 
     Raises:
@@ -245,5 +274,5 @@ def in_bytes(images: Tensor, model: str) -> Tensor:
     """
     low, high = float(images.min()), float(images.max())
     if not (low >= -1e-6 and high <= 1 + 1e-6):  # false for NaN
-        raise ValueError(f"{model}.sample returns values from {low:g} to {high:g}: images are in [0, 1]")
+        raise ValueError(f"{function} returns values from {low:g} to {high:g}: images are in [0, 1]")
     return images.mul(255).round().clamp(0, 255).byte()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -214,6 +214,24 @@ def _for_terminal(text_table: TextTable) -> Table:
     return table
 
 
+def print_scored(title: str, lines: Iterable[tuple[str, float, float | None]]) -> None:
+    """Print metrics of samples beside those of real images.
+
+    Args:
+        title: the table's title.
+        lines: a metric's name, value and floor each.
+    """
+    console = Console(highlight=False)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("metric", no_wrap=True)
+    for head in ("samples", FLOOR):
+        table.add_column(head, justify="right", no_wrap=True)
+    for name, value, floor in lines:
+        table.add_row(name, f"{value:.4g}", "–" if floor is None else f"{floor:.4g}")
+    console.print(_text(title, "bold"))
+    console.print(table)
+
+
 def print_comparison(comparison: Comparison) -> None:
     """Print the conclusions and the differences per interval and distribution, one scenario after another."""
     console = Console(highlight=False)
@@ -369,8 +387,8 @@ def _tabulated(table: TextTable, form: str, escaped: Callable[[str], str] = str)
     from tabulate import tabulate
 
     heads = [table.first, *(escaped(head.replace("\n", " ")) for head in table.titles)]
-    rows = [[escaped(line.name), *map(escaped, line.texts)] for line in table.lines]
     numbers = len(table.titles) - table.remarks
+    rows = [[escaped(line.name), *line.texts[:numbers], *map(escaped, line.texts[numbers:])] for line in table.lines]
     align = ["left", *["right"] * numbers, *["left"] * table.remarks]
     return str(tabulate(rows, heads, tablefmt=form, disable_numparse=True, colalign=align))
 

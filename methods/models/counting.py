@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from avalanche.training import plugins as stock
+from torch import Tensor
+
+from lifegen.benchmark import GenerativeModel
 
 
 class CountingAGEM(stock.AGEMPlugin):
@@ -43,6 +47,11 @@ class CountingGenerativeReplay(stock.GenerativeReplayPlugin):
         before = len(strategy.mb_x)
         super().before_training_iteration(strategy, **kwargs)
         self.synthetic_samples += len(strategy.mb_x) - before
+
+    def replayed(self, n: int, generator: torch.Generator) -> Tensor | None:
+        """Return n images of the kind that this interval replayed, by lifegen's models; None in the first interval."""
+        teacher = getattr(self, "old_generator", None)
+        return teacher.sample(n, generator=generator) if isinstance(teacher, GenerativeModel) else None
 
     def before_backward(self, strategy: Any, *args: Any, **kwargs: Any) -> None:
         before, _ = strategy.counts

@@ -1,0 +1,48 @@
+"""The command ``score``: metrics of samples for images from anywhere."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+
+import click
+
+from ..folders import data_folder
+from .say import say
+
+
+@click.command()
+@click.argument("images", type=click.Path(path_type=Path), metavar="FOLDER|FILE.npz")
+@click.option("-s", "--scenario", required=True, metavar="NAME[:OPTION=VALUE,...]",
+              help="The scenario whose test images they are compared with.")  # fmt: skip
+@click.option("--data-root", type=click.Path(path_type=Path),
+              help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def score(images: Path, scenario: str, data_root: Path | None, as_json: bool) -> None:
+    """Score anybody's samples as lifegen scores its own.
+
+    Compare PNG files of a FOLDER, or one array in a FILE, with test images of a scenario; show the same metrics of real
+    training images beside them.
+    """
+    warnings.simplefilter("ignore")  # of libraries
+    import torch
+
+    from ..reporting.tables import print_scored
+    from ..running.scoring import score as make
+
+    torch.set_num_threads(1)  # sums of several threads are rounded otherwise
+    scored = make(images, scenario, data_folder(data_root))
+    if as_json:
+        content = scored._asdict() | {"metrics": [metric._asdict() for metric in scored.metrics]}
+        say(json.dumps(content, indent=1))
+    else:
+        lines = [(one.metric, one.value, one.floor) for one in scored.metrics]
+        print_scored(
+            f"{images}: {scored.images} of {scored.given} images beside test images of {scored.scenario}, "
+            f"as the expert {scored.expert} sees them",
+            lines,
+        )
+
+
+COMMANDS = (score,)
