@@ -19,6 +19,8 @@ from lifegen.benchmark.cells.cell import Cell, product
 from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import cells_of
 from lifegen.benchmark.measuring.evaluator import Evaluator
+from lifegen.benchmark.measuring.experts import load_expert
+from lifegen.benchmark.measuring.samples import Gallery
 from lifegen.benchmark.running import local as running
 from lifegen.benchmark.running import worker
 from lifegen.benchmark.store.cell_writer import write_record
@@ -122,6 +124,29 @@ def bench_a_further_cell(table, tmp_path):
 def bench_the_suite_quick(table, tmp_path):
     seconds = command("run", "--suite", "quick", "--out", tmp_path / "quick", "--device", "cpu")[2]
     table.add(Row("lifegen run --suite quick, wall", seconds, unit="s", target="<= 90", note=f"{os.cpu_count()} cores"))
+
+
+@pytest.mark.parametrize("method", ["naive", "lifelong-vae"])
+def bench_metrics_of_samples(table, method):
+    """Metrics of samples after the middle interval against 1,000 steps of training; those of the end aren't counted.
+
+    The real images are looked at once a run, so they aren't counted either.
+    """
+    stream = noise_stream(10, n=1000, tests=1000)
+    strategy = strategy_of(method, 100, stream)
+    view = list(stream.train_stream)
+    step = template(strategy, 10)
+    gallery = Gallery(stream, load_expert("mnist"))
+    gallery.real(stream.distributions, 10)
+    shares = []
+    for _ in range(3):
+        times = [seconds_of(step) / 10 for _ in range(5)]
+        with_samples, without = (
+            seconds_of(partial(Evaluator(stream, SEEDS, view, gallery=one).measure, strategy, 4, 1.0))
+            for one in (gallery, None)
+        )
+        shares.append((with_samples - without) / (1000 * median(times)[0]))
+    table.add(Row(f"metrics of samples / 1,000 steps, {method}", *median(shares), target="<= 0.15"))
 
 
 @pytest.mark.parametrize(
