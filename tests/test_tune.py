@@ -14,7 +14,7 @@ from lifegen.benchmark import Options, searched
 from lifegen.benchmark.cells.search import _inverse, space, trials
 from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import cells_of, suites
-from lifegen.benchmark.cells.tuned import read_tuned, to_toml
+from lifegen.benchmark.cells.tuned import changes, read_tuned, to_toml
 from lifegen.benchmark.cli.tuning import _best
 from lifegen.benchmark.contracts.options import schemas_of
 from lifegen.benchmark.discovery.index import describe
@@ -117,6 +117,9 @@ def test_tune_chooses_by_validation_goes_on_and_writes_what_a_suite_names(tmp_pa
     again = lifegen(*command)
     assert again.stdout.count("all done") == 2
     assert again.stdout.splitlines()[-1] == str(store / "tuned.toml")
+    # One method alone leaves the other's options in the file.
+    lifegen(*(word for word in command if word not in ("-m", "naive", "ewc")), "-m", "ewc")
+    assert read_tuned(store / "tuned.toml") == tuned
 
 
 def test_a_suites_tuned_options_are_its_methods_and_tables_say_so(tmp_path):
@@ -168,7 +171,7 @@ def test_every_suite_can_be_tuned_and_what_is_written_can_be_read(tmp_path):
     for name in suites():
         defaults = list({cell.method.label: cell.method for cell in cells_of(name)}.values())
         pairs = [(one, trials(one, 3)[-1]) for one in defaults]
-        (tmp_path / "tuned.toml").write_text(to_toml(name, 3, pairs))
+        (tmp_path / "tuned.toml").write_text(to_toml(name, 3, {one.label: changes(one, best) for one, best in pairs}))
         found = read_tuned(tmp_path / "tuned.toml").methods
         assert found.keys() == {one.label for one in defaults}
         for one, winner in pairs:

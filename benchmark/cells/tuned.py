@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -47,25 +47,38 @@ def read_tuned(path: Path) -> Tuned:
         raise InputError(f"tuned options {path} can't be read: {error}") from None
 
 
-def to_toml(scenario: str, number: int, chosen: Sequence[tuple[Spec, Spec]]) -> str:
+def changes(defaults: Spec, best: Spec) -> dict[str, JsonValue]:
+    """Return the options in which a method's best trial differs from its defaults."""
+    return {name: value for name, value in best.config.items() if value != defaults.config[name]}
+
+
+def kept(path: Path, scenario: str, trials: int) -> dict[str, dict[str, JsonValue]]:
+    """Return the options in an earlier file of the same comparison, by method; none if there is no such file."""
+    try:
+        earlier = read_tuned(path)
+    except InputError:
+        return {}
+    return earlier.methods if (earlier.scenario, earlier.trials) == (scenario, trials) else {}
+
+
+def to_toml(scenario: str, trials: int, methods: Mapping[str, Mapping[str, JsonValue]]) -> str:
     """Write the file.
 
     Args:
         scenario: label of the final comparison's scenario.
-        number: trials of each method.
-        chosen: each method's defaults and chosen options.
+        trials: trials of each method.
+        methods: chosen options, by the label of each method.
     """
     lines = [
         '# Written by lifegen tune: options chosen by negative_elbo_valid. A suite names this file: tuned = "..."',
         f"scenario = {json.dumps(scenario)}",
-        f"trials = {number}",
+        f"trials = {trials}",
         "",
         "[methods]",
     ]
-    for defaults, best in chosen:
-        changed = {name: value for name, value in best.config.items() if value != defaults.config[name]}
-        options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in changed.items())
-        lines.append(f"{json.dumps(defaults.label)} = {{ {options} }}")
+    for label, chosen in methods.items():
+        options = ", ".join(f"{name} = {json.dumps(value)}" for name, value in chosen.items())
+        lines.append(f"{json.dumps(label)} = {{ {options} }}")
     text = "\n".join(lines) + "\n"
     Tuned.model_validate(tomllib.loads(text))
     return text

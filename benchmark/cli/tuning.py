@@ -51,11 +51,12 @@ def tune(
 
     Every method gets the same number of trials of what its author declares, at a small budget. The best two and the
     defaults run again at the scenario's own budget, with another seed, and the best of these is chosen. Repeating the
-    command goes on with it; `lifegen worker` helps. A suite names the file: tuned = "tuned.toml".
+    command goes on with it, and other methods are added to the file; `lifegen worker` helps. A suite names the file:
+    tuned = "tuned.toml".
     """
     from ..cells.search import trials as trials_of
     from ..cells.suite import cells_of, suite
-    from ..cells.tuned import to_toml
+    from ..cells.tuned import changes, kept, to_toml
     from ..reading.current import current_of
     from ..running.executor import Execution
     from ..store.record import Status
@@ -95,7 +96,9 @@ def tune(
     tried = [one for one in defaults if len(of_method[one.label]) > 1]
     chosen = [(one, _best(finalists[one.label], compared)[0]) for one in tried if one.label in compared]
     file = store / "tuned.toml"
-    write_atomically(file, to_toml(finals[0].label, trials, chosen))
+    of_others = kept(file, finals[0].label, trials)  # methods may be tuned one after another
+    now = {one.label: changes(one, winner) for one, winner in chosen}
+    write_atomically(file, to_toml(finals[0].label, trials, of_others | now))
     for one, winner in chosen:
         before, after = compared[one.label], compared[winner.label]
         say(f"{winner.label}: {after:.2f} nats, {f'its defaults {before:.2f}' if winner != one else 'its defaults'}")
