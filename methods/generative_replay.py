@@ -38,9 +38,9 @@ class ReplayOptions(Options):
     batch norm at 1,000 steps no difference was seen."""
     mixing: Literal["fixed", "bernoulli"] = "fixed"
     """Whether a batch has a fixed number of real images, or each is real with that probability."""
-    real_share: RealShare = "equal"
-    """Real images of a batch: one part in K, the number of distributions met (the paper's rule); half of it; or all of
-    it, with as many replayed images added."""
+    real_share: RealShare | Literal["none"] = "equal"
+    """Real images of a batch: one part in K, the number of distributions met (the paper's rule); half of it; all of
+    it, with as many replayed images added; or none from the second interval on."""
     replay_images: Literal["mean", "draw"] = "draw"
     """Images that the teacher replays: its decoder's means, or draws from its likelihood (the paper's text)."""
     replay_prior: Literal["uniform", "aggregate"] = "uniform"
@@ -52,7 +52,8 @@ class TeacherPlugin(SupervisedPlugin):
 
     With K distributions met, the current one included, a batch of B images holds max(1, ⌊B/K⌋) real ones, the first of
     those drawn, and fresh samples of the teacher for the rest: each distribution has about the same share. With
-    ``real_share=half``, half of it is real; with ``added``, B samples come beside B real images.
+    ``real_share=half``, half of it is real; with ``added``, B samples come beside B real images; with
+    ``none``, all are samples.
     """
 
     def __init__(self, seeds: Seeds, options: ReplayOptions | None = None, **named: Any) -> None:
@@ -125,6 +126,8 @@ class TeacherPlugin(SupervisedPlugin):
 
     def _parts(self, batch: int) -> tuple[int, int]:
         share = self.options.real_share
+        if share == "none":
+            return 0, batch
         if self.has_fixed_counts:
             return parts_of(batch, self.distributions, share)
         real = int((torch.rand(batch, generator=self._mixture) * real_parts(self.distributions, share) < 1).sum())

@@ -173,6 +173,17 @@ def test_fixed_mixing_has_so_many_real_images(real_share, parts):
         assert (strategy.real_samples, strategy.synthetic_samples) == (36 // part, 36 - 36 // part)
 
 
+@pytest.mark.parametrize("mixing", ["fixed", "bernoulli"])
+def test_a_student_may_see_replay_alone(mixing):
+    """Also of a distribution that comes back, where one part in K would be all of the batch."""
+    stream = tiny("aab", steps=3)
+    strategy = begin(GenerativeReplay, stream, real_share="none", mixing=mixing)
+    batch = strategy.train_mb_size
+    for interval, real in zip(stream.train_stream, (3 * batch, 0, 0), strict=True):
+        strategy.train(interval, eval_streams=[])
+        assert (strategy.real_samples, strategy.synthetic_samples) == (real, 3 * batch - real)
+
+
 @pytest.mark.parametrize(("real_share", "parts"), [("equal", [1, 2, 3, 4]), ("half", [1, 2, 2, 2])])
 def test_bernoulli_mixing_draws_each_image_with_its_share_and_counts_stay_exact(real_share, parts):
     stream = tiny("abcd", steps=200)

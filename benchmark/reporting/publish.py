@@ -218,7 +218,7 @@ def _page(current: Current, board: pd.DataFrame, texts: Sequence[str], figures: 
         out=provenance.out(current),
         leaderboard=tables.to_markdown(board),
         circumstances=_circumstances(current),
-        versions={tables.in_markdown(part): number for part, number in provenance.versions(current).items()},
+        versions={tables.in_markdown(part): number for part, number in _versions(current).items()},
         plugin_files=[tables.in_markdown(name) for name in texts],
         figures=figures,
         cells=len(current.cells),
@@ -272,10 +272,22 @@ def _circumstances(current: Current) -> str:
     return str(table.map(lambda value: tables.in_markdown(value) if isinstance(value, str) else value).T.to_markdown())
 
 
+def _versions(current: Current) -> dict[str, int]:
+    """The versions behind the numbers; most metrics have the first one, and aren't listed one by one."""
+    every = provenance.versions(current)
+    listed = {part: number for part, number in every.items() if not part.startswith("metric ") or number > 1}
+    return listed | ({"all other metrics": 1} if len(listed) < len(every) else {})
+
+
 def _figures(current: Current, folder: Path, several: bool) -> list[Path]:
     """Draw the figures published for every store and those of the suite; several scenarios get a folder each."""
     suite = provenance.suite_of(current)
-    wanted = {"negative_elbo", *(kind for kind, facts in FIGURE_KINDS.items() if facts.is_published)}
+    wanted = {
+        "negative_elbo",
+        "frechet_distance_seen",
+        "coverage_of_each",
+        *(kind for kind, facts in FIGURE_KINDS.items() if facts.is_published),
+    }
     wanted |= {figure_name(figure, current.metrics) for figure in (suites()[suite].figures if suite else ())}
     files = []
     for drawing in drawings(current):

@@ -89,9 +89,13 @@ def image_rows(images: np.ndarray, names: Sequence[str], label: str, style: Styl
     """
     rows, n, _, height, width = images.shape
     margin = max(text_width(name, 0.9 * style.font) for name in names) + 2.4 * style.font / 72
-    across = min((style.wide if n > 10 else style.width) - margin, 0.055 * style.font * n)
+    lines = max(name.count("\n") + 1 for name in names)
+    # A row is as high as its name, also where a name takes several lines.
+    least = 1.4 * lines * 0.9 * style.font / 72 * n * width / height if lines > 1 else 0
+    across = max(min((style.wide if n > 10 else style.width) - margin, 0.055 * style.font * n), least)
     tall = across * rows * height / (n * width)
-    figure = Figure(figsize=(across + margin, tall + 2.4 * style.font / 72), layout="constrained")
+    title = (2.4 if lines == 1 else 4.4) * style.font / 72
+    figure = Figure(figsize=(across + margin, tall + title), layout="constrained")
     axes = figure.subplots()
     _show(axes, _tiled(images))
     axes.set_yticks((np.arange(rows) + 0.5) * height - 0.5, list(names))
