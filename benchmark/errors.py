@@ -4,6 +4,8 @@ import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+_MOST_NAMES = 60
+"""Most names that a message lists."""
 _LONGEST_NAME = 200
 """Most bytes of a name: a file name may have 255, and endings and marks are added to it."""
 
@@ -42,12 +44,19 @@ def _acts(character: str) -> bool:
 
 
 def unknown(kind: str, asked: str, known: Iterable[str]) -> InputError:
-    """Make the error for a name that does not exist: it has the name, those that exist and the probable one."""
+    """Make the error for a name that does not exist: it has the name, those that exist and the probable one.
+
+    Of many names those are shown that are most like it.
+    """
     names = sorted(known)
     spelt = {name.lower(): name for name in names}
     near = get_close_matches(asked[:_LONGEST_NAME].lower(), spelt, n=1, cutoff=0.5)
     meant = f" Did you mean {spelt[near[0]]!r}?" if near else ""
-    return InputError(f"unknown {kind} {brief(asked)}; there are: {', '.join(names) or 'none'}.{meant}")
+    shown, more = names, ""
+    if len(names) > _MOST_NAMES:
+        shown = get_close_matches(asked[:_LONGEST_NAME], names, n=_MOST_NAMES, cutoff=0)
+        more = f", and {len(names) - len(shown)} more"
+    return InputError(f"unknown {kind} {brief(asked)}; there are: {', '.join(shown) or 'none'}{more}.{meant}")
 
 
 def brief(value: object) -> str:

@@ -24,7 +24,6 @@ HARNESS_ROLES = frozenset(
         "pixels",
         "measured-samples",
         "expert",
-        "floor",
         "global",
     }
 )

@@ -154,6 +154,7 @@ class GenerativeReplay(VAEMethod):
 
         @model_validator(mode="after")
         def _resets(self) -> Self:
+            acts(self, self.real_share != "none", "real images in batches: real_share=equal, half or added", "mixing")
             return acts(self, self.norm != "none", "norm=batch or norm=group", "norm_reset")
 
     restarts_temperature = True

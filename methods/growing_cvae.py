@@ -205,7 +205,7 @@ class SelfMemoryPlugin(SupervisedPlugin):
         self.synthetic_samples += n
 
     def replayed(self, n: int, generator: torch.Generator) -> Tensor | None:
-        """Return means of n images of the snapshot, from each old category alike; None where it replays nothing."""
+        """Return means of n images of the snapshot, of each old category alike; None where batches hold no playback."""
         if self.snapshot is None or not self._playback:
             return None
         old = self._categories.others

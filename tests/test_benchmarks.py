@@ -79,6 +79,7 @@ def test_the_quality_of_bfloat16_is_that_of_rounded_products(tmp_path):
         printed.append(result.output)
     assert printed[0] == printed[1]
     assert "over 2 seeds, 95 % interval" in printed[0]
-    for row in csv.DictReader(out.read_text().splitlines()):
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    for row in rows:
         assert float(row["bfloat16"]) == pytest.approx(float(row["float32"]), rel=0.02)
-        assert row["bfloat16"] != row["float32"]
+    assert any(row["bfloat16"] != row["float32"] for row in rows)  # a seed may be equal to the printed digits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,15 +15,17 @@ from torch import Tensor
 
 from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.contracts.images import to_unit
-from lifegen.benchmark.contracts.stream import Stream
+from lifegen.benchmark.contracts.registry import METRICS, Entry
+from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, Stream, make_stream
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.measuring.evaluator import Evaluator
 from lifegen.benchmark.measuring.experts import load_expert
-from lifegen.benchmark.measuring.samples import Gallery, Samples
+from lifegen.benchmark.measuring.rows import Row
+from lifegen.benchmark.measuring.samples import Gallery, Samples, too_few
 from lifegen.benchmark.reading.leaderboard import leaderboard
 from lifegen.benchmark.reading.table import load
 from lifegen.benchmark.reporting import tables
-from lifegen.benchmark.running.build import build_gallery, build_stream
+from lifegen.benchmark.running.build import build_gallery, build_method, build_stream
 from lifegen.benchmark.seeds import Seeds, global_states
 from lifegen.benchmark.store.store import Store
 from lifegen.methods.models.vae import CodeStyleVAE
@@ -168,6 +171,30 @@ def test_methods_that_replay_show_what_they_hand_on(method, tmp_path):
     rows = load(out)
     found = rows[rows["metric"] == "classes_covered_replayed"]
     assert found["interval"].tolist() == [1]
+
+
+def test_a_metric_may_ask_for_more_samples(stream, gallery):
+    def greedy(m: Any) -> Iterator[Row]:
+        yield Row(m.samples.fitting_capacity)
+
+    entry = Entry("metric", "greedy", 1, greedy, None, dict(METRICS["coverage"].facts))
+    evaluator = Evaluator(stream, SEEDS, list(stream.train_stream), gallery=gallery, metrics=[entry])
+    real = build_method(parse_spec("method", "naive:width=8")).strategy(stream, SEEDS, torch.device("cpu"))
+    real.train(stream.train_stream[0], eval_streams=[])
+    assert 0 < union(evaluator.measure(real, 0, 0.0), "greedy") < 1
+
+
+def test_few_training_images_cost_no_cell(stream):
+    few = {name: Parts(stream.images("train", name).select(slice(7)), stream.images("valid", name),
+                       stream.whole_test[name]) for name in stream.distributions}  # fmt: skip
+    small = make_stream(few, list(few), ScenarioConfig(steps=1), SEEDS)
+    floor = Evaluator(small, SEEDS, list(small.train_stream), gallery=Gallery(small, load_expert("digits"))).floor()
+    assert "frechet_distance" not in floor
+    assert floor["precision"] > 0.8
+    few["0"] = few["0"]._replace(train=few["0"].train.select(slice(3)))
+    assert too_few(make_stream(few, list(few), ScenarioConfig(steps=1), SEEDS)) == (
+        "distribution '0' has 3 training images; 6 are needed"
+    )
 
 
 def test_samples_are_drawn_once_for_all_metrics(stream, gallery):

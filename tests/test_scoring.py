@@ -68,6 +68,10 @@ def test_real_images_are_better_than_blurred_ones_and_at_the_floor(digits):
         (lambda p: _saved(p, np.full((400, 8, 8), np.nan)), "split-digits", r"floats must be in \[0, 1\]"),
         (lambda p: _saved(p, np.zeros((400, 8, 8), np.int64)), "split-digits", "has an array of int64"),
         (lambda p: _saved(p, np.zeros(400, np.uint8)), "split-digits", r"uint8, \(400,\)"),
+        (lambda p: _saved(p, np.zeros((60, 8, 8), np.uint8)), "split-digits:sample_images=300",
+         "give more, or --scenario split-digits:sample_images=60$"),
+        (lambda p: torch.zeros(400, 1, 8, 8), "split-digits", "images must be uint8, 0 to 255; found: float32"),
+        (lambda p: _damaged(p / "x.npz"), "split-digits", "can't be read as an array of NumPy"),
         (lambda p: _text(p / "x.npz"), "split-digits", "can't be read as an array of NumPy"),
         (lambda p: _text(p / "x.png").parent, "split-digits", "x.png can't be read as a picture"),
         (lambda p: _saved(p, np.zeros((400, 8, 8), np.uint8)), "permuted-digits", "can't be scored: no expert knows"),
@@ -105,6 +109,14 @@ def test_the_command_shows_the_floor_beside(digits, tmp_path, home):
 def _saved(folder: Path, array: np.ndarray) -> Path:
     np.save(folder / "images.npy", array)
     return folder / "images.npy"
+
+
+def _damaged(file: Path) -> Path:
+    np.savez_compressed(file, np.random.default_rng(0).integers(0, 255, (400, 8, 8), np.uint8))
+    content = bytearray(file.read_bytes())
+    content[500:600] = bytes(100)
+    file.write_bytes(content)
+    return file
 
 
 def _text(file: Path) -> Path:

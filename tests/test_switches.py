@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.distributions import Categorical, Normal, kl_divergence
 
 from lifegen.benchmark.contracts.registry import METHODS
@@ -173,15 +174,27 @@ def test_fixed_mixing_has_so_many_real_images(real_share, parts):
         assert (strategy.real_samples, strategy.synthetic_samples) == (36 // part, 36 - 36 // part)
 
 
-@pytest.mark.parametrize("mixing", ["fixed", "bernoulli"])
-def test_a_student_may_see_replay_alone(mixing):
+def test_a_student_may_see_replay_alone():
     """Also of a distribution that comes back, where one part in K would be all of the batch."""
     stream = tiny("aab", steps=3)
-    strategy = begin(GenerativeReplay, stream, real_share="none", mixing=mixing)
+    strategy = begin(GenerativeReplay, stream, real_share="none")
     batch = strategy.train_mb_size
     for interval, real in zip(stream.train_stream, (3 * batch, 0, 0), strict=True):
         strategy.train(interval, eval_streams=[])
         assert (strategy.real_samples, strategy.synthetic_samples) == (real, 3 * batch - real)
+
+
+def test_passes_end_though_no_image_is_trained_on():
+    stream = tiny("aa", steps=3000, passes=1)
+    strategy = begin(GenerativeReplay, stream, real_share="none")
+    for interval in stream.train_stream:
+        strategy.train(interval, eval_streams=[])
+    assert (strategy.real_samples, strategy.synthetic_samples > 0) == (0, True)
+
+
+def test_mixing_has_no_effect_without_real_images():
+    with pytest.raises(ValidationError, match="mixing"):
+        GenerativeReplay.Config(real_share="none", mixing="bernoulli")
 
 
 @pytest.mark.parametrize(("real_share", "parts"), [("equal", [1, 2, 3, 4]), ("half", [1, 2, 2, 2])])

@@ -188,6 +188,6 @@ def expert_in(content: bytes) -> Expert:
         facts = ExpertFacts.model_validate_json(header["__metadata__"]["expert"])
         expert = Expert(facts, digest(content))
         expert.load_state_dict(load(content))
-    except (SafetensorError, LookupError, RuntimeError, ValueError) as error:
+    except (SafetensorError, LookupError, RuntimeError, TypeError, ValueError) as error:
         raise ValueError(f"it isn't an expert: {error}") from None
     return expert.eval().requires_grad_(False)

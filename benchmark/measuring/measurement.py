@@ -165,7 +165,7 @@ class Measurement:
         shared = {f"m.{name}": attributes[name] for name in _SHARED if name in attributes}
         shared |= {f"m.evaluate{key}": result for key, result in self._passes.items()}
         if self.samples:
-            shared["m.samples"] = self.samples.drawn
+            shared |= {f"m.samples {number}": piece for number, piece in enumerate(self.samples.drawn)}
         return fingerprint(self.strategy, self.stream, self._state.resident_images, shared)
 
     def _generator(self, *role: str | int) -> torch.Generator:

@@ -55,7 +55,7 @@ def _metric(
 def frechet_distance(images: Comparison) -> float | None:
     """Fréchet distance between features of real images and samples."""
     real, generated = images.features
-    is_enough = len(real) >= quality.LEAST_PER_FEATURE * real.shape[1]
+    is_enough = min(len(real), len(generated)) >= quality.LEAST_PER_FEATURE * real.shape[1]
     return quality.frechet_distance(real, generated) if is_enough else None
 
 

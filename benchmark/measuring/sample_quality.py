@@ -166,6 +166,7 @@ def precision_recall_of_distributions(
     from sklearn.cluster import MiniBatchKMeans
 
     both = torch.cat([real, generated]).cpu().numpy()
+    clusters = min(clusters, len(both))
     slopes = np.tan(np.linspace(1e-6, np.pi / 2 - 1e-6, angles))[:, None]
     found = []
     for run in range(runs):

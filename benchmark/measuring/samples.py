@@ -24,7 +24,7 @@ _AT_THE_END = 10_000
 """Images at the end, where there are so many test images."""
 _OF_ONE = 400
 """Most test images of a single distribution."""
-_FOR_FITTING = 5
+FOR_FITTING = 5
 """Samples for the fitting capacity, as a multiple of the images after an interval."""
 _STEP = 50
 """The number of images is a multiple of this one."""
@@ -33,10 +33,12 @@ _CHUNK = 500
 
 
 def too_few(stream: Stream) -> str:
-    """Say which distribution has too few test images for metrics of samples; empty if there are enough."""
-    for name, images in stream.whole_test.items():
-        if len(images.y) <= quality.K_OF_COVERAGE:
-            return f"distribution {name!r} has {len(images.y)} test images; {quality.K_OF_COVERAGE + 1} are needed"
+    """Say which distribution has too few images for metrics of samples; empty if there are enough."""
+    least = quality.K_OF_COVERAGE + 1
+    for name in stream.distributions:
+        for part, images in (("training", stream.images("train", name)), ("test", stream.whole_test[name])):
+            if len(images.y) < least:
+                return f"distribution {name!r} has {len(images.y)} {part} images; {least} are needed"
     return ""
 
 
@@ -130,12 +132,13 @@ class Gallery:
 
     @cached_property
     def floor(self) -> Comparison:
-        """Training images in place of samples, as many as after an interval: what a perfect model reaches.
+        """Training images in place of samples, as many as after an interval if there are so many: about what a perfect
+        model reaches.
 
         They are drawn at random, the same for all seeds, as samples would be: images spread over the distributions are
         more like the test images than independent draws.
         """
-        training = torch.cat([self._stream.images("train", name).x for name in self._stream.distributions])
+        training = torch.cat([self._stream.images("train", name).x for name in sorted(self._stream.distributions)])
         chosen = torch.randperm(len(training), generator=Seeds(0).generator("floor"))[: self.n]
         seen = self.expert.look(training[chosen].to(self.device))
         return Comparison(self.real(self._test, self.n), seen, self.expert.facts.classes)
@@ -242,7 +245,7 @@ class Samples:
     @cached_property
     def fitting_capacity(self) -> float:
         """The accuracy of a classifier that was trained on samples; see :func:`expert_training.fitting_capacity`."""
-        n = _FOR_FITTING * self._gallery.n
+        n = FOR_FITTING * self._gallery.n
         seen = self._first(n)
         generator = self._seeds.generator("measured-samples", "classifier", device=seen.labels.device)
         classes = self._gallery.expert.facts.classes

@@ -141,7 +141,7 @@ def legend(board: Board) -> list[str]:
             text += ": not ranked (--rank-custom ranks them), since no suite says that they were fixed before"
         lines.append(text)
     if any(set(scores.floors.get(scenario, {})) & set(board.metrics) for scenario in board.table["scenario"].unique()):
-        lines.append(f"{FLOOR}: training images in place of samples, as many; a perfect model reaches these values")
+        lines.append(f"{FLOOR}: training images in place of samples; a perfect model reaches about these values")
     lines.append(_on_options(scores.tuned, methods))
     lines_of = set(zip(map(str, board.table["scenario"]), map(str, board.table["method"]), strict=True))
     if any((count := board.seeds(*line)) and count.failed for line in lines_of):

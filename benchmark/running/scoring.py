@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +19,12 @@ from ..errors import InputError
 from ..measuring import sample_quality as quality
 from ..measuring.expert_training import fitting_capacity
 from ..measuring.sample_metrics import COMPARISONS
-from ..measuring.samples import Comparison, Gallery
+from ..measuring.samples import FOR_FITTING, Comparison, Gallery
 from ..seeds import Seeds
 from .build import build_gallery, build_stream, data_of
+
+_FEWEST = 50
+"""Fewest ``sample_images``."""
 
 
 class ScoredMetric(NamedTuple):
@@ -68,13 +72,14 @@ def score(images: Tensor | Path | str, scenario: str, data_root: Path) -> Scored
         raise InputError(f"samples of {spec.label} can't be scored: {gallery}")
     given = read_images(images, stream) if isinstance(images, Path | str) else _checked(images, stream, "the tensor")
     if len(given) < gallery.n:
-        fewer = f"{spec.label}{',' if ':' in spec.label else ':'}sample_images={len(given)}"
-        advice = f"give more, or --scenario {fewer}" if len(given) >= 50 else "give more"
+        advice = "give more"
+        if len(given) >= _FEWEST:
+            fewer = parse_spec("scenario", scenario, last={"sample_images": len(given)})
+            advice += f", or --scenario {fewer.label}"
         raise InputError(f"there are {len(given)} images, and {spec.label} compares {gallery.n}: {advice}")
-    chosen = given[torch.arange(gallery.n) * len(given) // gallery.n]
-    comparison = Comparison(
-        gallery.real(stream.distributions, gallery.n), gallery.expert.look(chosen), gallery.expert.facts.classes
-    )
+    comparison = _compared(given, gallery, gallery.n)
+    is_many = gallery.n_at_the_end is not None and len(given) >= gallery.n_at_the_end
+    larger = _compared(given, gallery, gallery.n_at_the_end or 0) if is_many else comparison
     metrics = [
         ScoredMetric(name, value, compare(gallery.floor))
         for name, compare in COMPARISONS.items()
@@ -82,11 +87,21 @@ def score(images: Tensor | Path | str, scenario: str, data_root: Path) -> Scored
     ]
     curves = [
         quality.precision_recall_of_distributions(*one.features, seed=seeds.of("measured-samples", "clusters"))
-        for one in (comparison, gallery.floor)
+        for one in (larger, gallery.floor)
     ]
     metrics += [ScoredMetric(f"prd_{key}", *(getattr(curve, key) for curve in curves)) for key in curves[0]._fields]
-    metrics.append(ScoredMetric("fitting_capacity", _fitting_capacity(given, gallery, seeds), None))
+    fitting = _fitting_capacity(_spread(given, min(len(given), FOR_FITTING * gallery.n)), gallery, seeds)
+    metrics.append(ScoredMetric("fitting_capacity", fitting, gallery.expert.facts.fitting_capacity))
     return Scored(spec.label, gallery.n, len(given), gallery.expert.facts.name, metrics)
+
+
+def _compared(images: Tensor, gallery: Gallery, n: int) -> Comparison:
+    seen = gallery.expert.look(_spread(images, n))
+    return Comparison(gallery.real(gallery.distributions, n), seen, gallery.expert.facts.classes)
+
+
+def _spread(images: Tensor, n: int) -> Tensor:
+    return images[torch.arange(n) * len(images) // n]
 
 
 def _fitting_capacity(images: Tensor, gallery: Gallery, seeds: Seeds) -> float:
@@ -114,7 +129,7 @@ def read_images(path: Path | str, stream: Stream) -> Tensor:
         arrays = [content] if isinstance(content, np.ndarray) else [content[name] for name in content.files]
     except FileNotFoundError:
         raise InputError(f"{path} isn't there: give a folder of PNG files, or an .npz or .npy file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path} can't be read as an array of NumPy: {error}") from None
     if len(arrays) != 1:
         raise InputError(f"{path} has {len(arrays)} arrays; expected one, the images")
@@ -154,7 +169,9 @@ def _of_folder(folder: Path, stream: Stream) -> Tensor:
 
 
 def _checked(images: Tensor, stream: Stream, of: str) -> Tensor:
+    if images.dtype != torch.uint8:
+        raise InputError(f"{of}: images must be uint8, 0 to 255; found: {str(images.dtype).removeprefix('torch.')}")
     if tuple(images.shape[1:]) != stream.image_shape:
         found, wanted = ("×".join(map(str, shape)) for shape in (images.shape[1:], stream.image_shape))
         raise InputError(f"{of}: images of {found} (channels × height × width); the scenario's are {wanted}")
-    return images
+    return images.cpu()

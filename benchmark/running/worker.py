@@ -181,6 +181,12 @@ def _run(
     if isinstance(gallery, str):
         print(f"samples aren't measured: {gallery}", flush=True)
         gallery = None
+    seen_by = gallery.facts if gallery else {}
+    noted = "data" in writer.record  # a record is without, for example, where a state was put beside it by hand
+    if state is not None and noted and (writer.record.get("samples") or {}).get("digest") != seen_by.get("digest"):
+        raise _OtherRunError("its samples were seen by another expert")
+    if seen_by:
+        writer.note(samples=seen_by)
     evaluator = Evaluator(stream, seeds, view, [metric.entry() for metric in cell.metrics], gallery=gallery)
     checkpoint = Checkpoint(strategy, method, stream, seeds, evaluator)
     executions: list[str] = []
@@ -225,8 +231,8 @@ def _run(
     content = BytesIO()
     np.savez_compressed(content, samples_over_intervals=np.stack(samples), **pictures)
     writer.keep(PICTURES, content.getvalue())
-    if gallery:
-        writer.note(samples=gallery.facts | {"floor": evaluator.floor()})
+    if seen_by:
+        writer.note(samples=seen_by | {"floor": evaluator.floor()})
     values = BytesIO()
     finals: dict[str, Any] = evaluator.final_values(strategy)
     np.savez_compressed(values, **finals)

@@ -93,7 +93,8 @@ def with_replay(strategy: Any, replayed: Tensor, real: int | None = None) -> lis
         raise TypeError("with_replay takes the strategy, not its batch: with_replay(strategy, replayed)")
     x, y, *rest = strategy.mbatch
     real = len(x) - len(replayed) if real is None else real
-    if hand_back := getattr(strategy.dataloader, "hand_back", None):
+    # A batch without real images counts as read, or passes over the images would never end.
+    if real and (hand_back := getattr(strategy.dataloader, "hand_back", None)):
         hand_back(len(x) - real)
     labels = torch.cat([y[:real], y.new_full((len(replayed),), -1)])
     if len(labels) != len(x):
