@@ -94,7 +94,8 @@ def _initialise(model: nn.Module, generator: torch.Generator) -> None:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             bound = layer.weight[0].numel() ** -0.5
             nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
-            nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+            if layer.bias is not None:
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
 def _training(model: nn.Module, images: Images, steps: int, generator: torch.Generator) -> Iterator[int]:

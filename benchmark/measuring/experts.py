@@ -65,7 +65,8 @@ class Classifier(nn.Module):
         self.classes = nn.Linear(_FEATURES, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classes(self.features(self.convolutions(x)).relu())
+        logits: Tensor = self.classes(self.features(self.convolutions(x)).relu())
+        return logits
 
 
 def empty_classifier(image_shape: tuple[int, int, int], classes: int, device: torch.device | str = "cpu") -> Classifier:

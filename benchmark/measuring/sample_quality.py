@@ -39,7 +39,8 @@ def frechet_distance(real: Tensor, generated: Tensor) -> float:
 def _root(covariance: Tensor) -> Tensor:
     """The symmetric square root of a covariance."""
     values, vectors = torch.linalg.eigh(covariance)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    root: Tensor = (vectors * values.clamp(min=0).sqrt()) @ vectors.T
+    return root
 
 
 class KernelDistance(NamedTuple):

@@ -177,10 +177,10 @@ def _run(
         raise InputError(
             f"{cell.method.name} has bounds of track {strategy.model.track}, the scenario is of track {stream.track}"
         )
-    gallery = build_gallery(cell.scenario, stream, data_root, device)
-    if isinstance(gallery, str):
-        print(f"samples aren't measured: {gallery}", flush=True)
-        gallery = None
+    gallery_or_reason = build_gallery(cell.scenario, stream, data_root, device)
+    gallery = None if isinstance(gallery_or_reason, str) else gallery_or_reason
+    if gallery is None:
+        print(f"samples aren't measured: {gallery_or_reason}", flush=True)
     seen_by = gallery.facts if gallery else {}
     noted = "data" in writer.record  # a record is without, for example, where a state was put beside it by hand
     if state is not None and noted and (writer.record.get("samples") or {}).get("digest") != seen_by.get("digest"):
