@@ -48,7 +48,7 @@ LOOKS = {name: look(name) for name, one in describe("method").items() if one.pro
 def write(store: Store, label: str, seed: int, final: float, *, reference: str | None = None, intervals: int = 3,
           scenario: str = "split-x", images: int = 0, numbers: int = 10**6, seconds: float = 10, components: int = 1,
           order: str = "012", far: float = 0, old: bool = False, threshold: float | str | None = None,
-          config: dict[str, Any] | None = None) -> None:  # fmt: skip
+          config: dict[str, Any] | None = None, more: tuple[str, ...] = ()) -> None:  # fmt: skip
     """A cell whose negative ELBO falls by 10 an interval, to ``final``; a distribution that is still unknown lies
     ``far`` above."""
     name = label.partition(":")[0]
@@ -67,6 +67,7 @@ def write(store: Store, label: str, seed: int, final: float, *, reference: str |
                 "stored_parameters": numbers, "stored_samples": images, "train_seconds": seconds / intervals,
                 "code_perplexity": 2,
             }  # fmt: skip
+            measured |= dict.fromkeys(more, value)
             if interval:
                 measured |= {"posterior_consistency_past": 0.5 + seed / 10, "code_retention": 0.9}
             rows = [(None, None, metric, number) for metric, number in measured.items()]
@@ -120,6 +121,15 @@ def test_every_kind_is_drawn_and_what_was_drawn_lies_beside_it(store, tmp_path, 
     }  # fmt: skip
     assert names == {f"split-x/{name}.{ending}" for name in figures for ending in ("png", "svg", "csv")}
     assert all(file.exists() for file in files)
+
+
+def test_samples_have_one_curve_of_what_was_seen_and_likelihoods_have_all(tmp_path):
+    store = Store.create(tmp_path / "store")
+    metrics = ("negative_elbo_seen", "coverage", "coverage_seen", "frechet_distance")
+    write(store, "good", 0, 30.0, more=metrics)
+    names = {drawing.name for drawing in drawings(store, ["curves"])}
+    assert {"negative_elbo", "negative_elbo_seen", "coverage_seen", "frechet_distance"} <= names
+    assert "coverage" not in names
 
 
 def test_the_table_beside_a_figure_is_what_was_drawn(store, tmp_path):

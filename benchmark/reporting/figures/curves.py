@@ -37,7 +37,8 @@ def curves(scene: Scene) -> Iterator[Drawing]:
     A method of one interval is a horizontal line. A trace has a point at each of its steps, spread over the interval.
     """
     # Samples are compared with the distributions met so far, since those to come hide what is lost.
-    metrics = set(scene.unions["metric"])
+    measured = set(scene.unions["metric"])
+    metrics = {name for name, facts in scene.metrics.items() if facts.of_samples and name in measured}
     for metric, rows in scene.unions.groupby("metric"):
         if (
             metric not in _OWN_KIND
