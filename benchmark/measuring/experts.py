@@ -84,10 +84,6 @@ class Seen(NamedTuple):
     labels: Tensor
     """int64, (n,)"""
 
-    def first(self, n: int) -> Seen:
-        """The first n of them."""
-        return Seen(self.features[:n], self.labels[:n])
-
 
 class Expert(nn.Module):
     """A trained classifier, with the mean and deviation of its features over its training images."""

@@ -125,10 +125,22 @@ class Gallery:
         index = torch.arange(n, device=labels.device) * len(labels) // n
         return Seen(features[index], labels[index])
 
-    def test_images(self) -> Images:
-        """Return all test images, on the device."""
+    def compared(self, distributions: Iterable[str], n: int, generated: Seen) -> Comparison:
+        """Return n test images of some distributions beside generated ones."""
+        return Comparison(self.real(distributions, n), generated, self.expert.facts.classes)
+
+    def fitting_capacity(self, images: Tensor, seen: Seen, seeds: Seeds) -> float:
+        """Return the accuracy on all test images of a classifier that was trained on samples; see
+        :func:`expert_training.fitting_capacity`.
+
+        Args:
+            images: the samples, uint8, (n, channels, height, width), on the device.
+            seen: the same as the expert sees them.
+            seeds: the source of the classifier's weights and order.
+        """
         x, y = (torch.cat(tensors).to(self.device) for tensors in zip(*self._stream.whole_test.values(), strict=True))
-        return Images(x, y)
+        generator = seeds.generator("measured-samples", "classifier", device=self.device)
+        return fitting_capacity(images, seen, Images(x, y), self.expert.facts.classes, generator)
 
     @cached_property
     def floor(self) -> Comparison:
@@ -140,8 +152,7 @@ class Gallery:
         """
         training = torch.cat([self._stream.images("train", name).x for name in sorted(self._stream.distributions)])
         chosen = torch.randperm(len(training), generator=Seeds(0).generator("floor"))[: self.n]
-        seen = self.expert.look(training[chosen].to(self.device))
-        return Comparison(self.real(self._test, self.n), seen, self.expert.facts.classes)
+        return self.compared(self._test, self.n, self.expert.look(training[chosen].to(self.device)))
 
     @property
     def distributions(self) -> tuple[str, ...]:
@@ -222,8 +233,7 @@ class Samples:
             images = self._replays(n, generator)
         if images is None:
             return None
-        seen = gallery.expert.look(in_bytes(images, "replayed"))
-        return Comparison(gallery.real(self._past, n), seen, gallery.expert.facts.classes)
+        return gallery.compared(self._past, n, gallery.expert.look(in_bytes(images, "replayed")))
 
     @property
     def at_the_end(self) -> Comparison | None:
@@ -244,17 +254,14 @@ class Samples:
 
     @cached_property
     def fitting_capacity(self) -> float:
-        """The accuracy of a classifier that was trained on samples; see :func:`expert_training.fitting_capacity`."""
+        """The accuracy of a classifier that was trained on samples; see :meth:`Gallery.fitting_capacity`."""
         n = FOR_FITTING * self._gallery.n
         seen = self._first(n)
-        generator = self._seeds.generator("measured-samples", "classifier", device=seen.labels.device)
-        classes = self._gallery.expert.facts.classes
-        return fitting_capacity(torch.cat(self._images)[:n], seen, self._gallery.test_images(), classes, generator)
+        return self._gallery.fitting_capacity(torch.cat(self._images)[:n], seen, self._seeds)
 
     def _compared(self, name: str, distributions: Iterable[str], n: int, samples: int | None = None) -> Comparison:
         if name not in self._comparisons:
-            real, generated = self._gallery.real(distributions, n), self._first(samples or n)
-            self._comparisons[name] = Comparison(real, generated, self._gallery.expert.facts.classes)
+            self._comparisons[name] = self._gallery.compared(distributions, n, self._first(samples or n))
         return self._comparisons[name]
 
     @torch.no_grad()

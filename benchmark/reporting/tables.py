@@ -222,14 +222,10 @@ def print_scored(title: str, lines: Iterable[tuple[str, float, float | None]]) -
         lines: a metric's name, value and floor each.
     """
     console = Console(highlight=False)
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("metric", no_wrap=True)
-    for head in ("samples", FLOOR):
-        table.add_column(head, justify="right", no_wrap=True)
-    for name, value, floor in lines:
-        table.add_row(name, f"{value:.4g}", "–" if floor is None else f"{floor:.4g}")
+    texts = ((name, (f"{value:.4g}", "–" if floor is None else f"{floor:.4g}")) for name, value, floor in lines)
+    rows = tuple(Line(name, name, "competitor", numbers, (None, None)) for name, numbers in texts)
     console.print(_text(title, "bold"))
-    console.print(table)
+    console.print(_for_terminal(TextTable(title, ("samples", FLOOR), rows, first="metric")))
 
 
 def print_comparison(comparison: Comparison) -> None:

@@ -17,7 +17,6 @@ from ..contracts.stream import Stream
 from ..discovery.index import source
 from ..errors import InputError
 from ..measuring import sample_quality as quality
-from ..measuring.expert_training import fitting_capacity
 from ..measuring.sample_metrics import COMPARISONS
 from ..measuring.samples import FOR_FITTING, Comparison, Gallery
 from ..seeds import Seeds
@@ -90,24 +89,18 @@ def score(images: Tensor | Path | str, scenario: str, data_root: Path) -> Scored
         for one in (larger, gallery.floor)
     ]
     metrics += [ScoredMetric(f"prd_{key}", *(getattr(curve, key) for curve in curves)) for key in curves[0]._fields]
-    fitting = _fitting_capacity(_spread(given, min(len(given), FOR_FITTING * gallery.n)), gallery, seeds)
+    samples = _spread(given, min(len(given), FOR_FITTING * gallery.n))
+    fitting = gallery.fitting_capacity(samples, gallery.expert.look(samples), seeds)
     metrics.append(ScoredMetric("fitting_capacity", fitting, gallery.expert.facts.fitting_capacity))
     return Scored(spec.label, gallery.n, len(given), gallery.expert.facts.name, metrics)
 
 
 def _compared(images: Tensor, gallery: Gallery, n: int) -> Comparison:
-    seen = gallery.expert.look(_spread(images, n))
-    return Comparison(gallery.real(gallery.distributions, n), seen, gallery.expert.facts.classes)
+    return gallery.compared(gallery.distributions, n, gallery.expert.look(_spread(images, n)))
 
 
 def _spread(images: Tensor, n: int) -> Tensor:
     return images[torch.arange(n) * len(images) // n]
-
-
-def _fitting_capacity(images: Tensor, gallery: Gallery, seeds: Seeds) -> float:
-    generator = seeds.generator("measured-samples", "classifier")
-    classes = gallery.expert.facts.classes
-    return fitting_capacity(images, gallery.expert.look(images), gallery.test_images(), classes, generator)
 
 
 def read_images(path: Path | str, stream: Stream) -> Tensor:
