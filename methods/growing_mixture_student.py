@@ -86,6 +86,7 @@ class StudentPlugin(SupervisedPlugin):
         """Images drawn from components so far."""
         self._draw = draw
         self._noise = seeds.late_generator("student")
+        self._mixture: VAEMixture | None = None
 
     @property
     def extra_rows(self) -> int:
@@ -95,10 +96,11 @@ class StudentPlugin(SupervisedPlugin):
     def before_backward(self, strategy: Any, **_: Any) -> None:
         model: DistilledMixture = strategy.model
         mixture, x = model.mixture, strategy.mb_x
+        self._mixture = mixture
         noise = self._noise.on(x.device)
         model.student.generator, model.student.latent_noise = noise, model.latent_noise
         share = len(x) // (mixture.codes + 1)
-        others = [k for k in range(mixture.codes) if k != mixture.active]
+        others = _others(mixture)
         with torch.no_grad():
             drawn = [mixture.component_sample(k, share, noise, self._draw) for k in others]
         own = len(x) - share * len(others)
@@ -112,6 +114,21 @@ class StudentPlugin(SupervisedPlugin):
         for module in trunk:
             module.requires_grad_(not mixture.trunk_frozen)
         strategy.loss = strategy.loss + loss
+
+    def replayed(self, n: int, generator: torch.Generator) -> Tensor | None:
+        """Return means of n images of the components but the active one, of each alike; None if it is the only one."""
+        if self._mixture is None or not (others := _others(self._mixture)):
+            return None
+        sizes = [n * (i + 1) // len(others) - n * i // len(others) for i in range(len(others))]
+        drawn = [
+            self._mixture.component_sample(k, size, generator, False) for k, size in zip(others, sizes, strict=True)
+        ]
+        return torch.cat(drawn)
+
+
+def _others(mixture: VAEMixture) -> list[int]:
+    """The components but the active one."""
+    return [k for k in range(mixture.codes) if k != mixture.active]
 
 
 @register_method(

@@ -11,6 +11,7 @@ import scipy.spatial
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.cluster import MiniBatchKMeans
 from torch import Tensor
 
 from lifegen.benchmark.measuring import sample_quality as quality
@@ -196,6 +197,20 @@ def test_precision_and_recall_of_distributions():
     assert curve(lost).f1_8 == pytest.approx(largest_f(1 / 8, points), abs=0.02)
     assert curve(lost).f8 < 0.6 < 0.9 < curve(lost).f1_8
     assert curve(invented).f1_8 < 0.6 < 0.9 < curve(invented).f8
+
+
+def test_the_curve_is_the_mean_over_clusterings(mixed):
+    """Sajjadi's code takes F of the mean curve, not the mean of the curves' F."""
+    curves = []
+    for seed in (7, 8, 9):
+        clusters = MiniBatchKMeans(5, n_init=3, random_state=seed).fit_predict(torch.cat(mixed).numpy())
+        p, q = (np.bincount(part, minlength=5) / len(part) for part in np.split(clusters, [len(mixed[0])]))
+        slopes = np.tan(np.linspace(1e-6, np.pi / 2 - 1e-6, 101))
+        curves.append([[np.minimum(s * p, q).sum() for s in slopes], [np.minimum(p, q / s).sum() for s in slopes]])
+    precision, recall = np.mean(curves, axis=0)
+    found = quality.precision_recall_of_distributions(*mixed, seed=7, clusters=5, runs=3, angles=101)
+    for value, weight in ((found.f8, 8), (found.f1_8, 1 / 8)):
+        assert value == pytest.approx(max((1 + weight**2) * precision * recall / (weight**2 * precision + recall)))
 
 
 def test_the_curve_depends_on_its_seed_alone(mixed):

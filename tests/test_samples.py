@@ -163,10 +163,19 @@ def test_what_was_replayed_is_compared_with_the_past(stream, gallery):
     assert values(Evaluator(stream, SEEDS, view, gallery=gallery).measure(one, 0, 0.0), "coverage_replayed") == {}
 
 
-@pytest.mark.parametrize("method", ["generative-replay", "lifelong-vae", "growing-cvae", "avalanche-generative-replay"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "generative-replay:",
+        "lifelong-vae:",
+        "growing-cvae:",
+        "avalanche-generative-replay:",
+        "growing-mixture-student:threshold=0,",
+    ],
+)
 def test_methods_that_replay_show_what_they_hand_on(method, tmp_path):
     out = tmp_path / "store"
-    lifegen("run", "-s", "split-digits:steps=3,class_order=[0,1],classes_per_interval=1", "-m", f"{method}:width=8",
+    lifegen("run", "-s", "split-digits:steps=3,class_order=[0,1],classes_per_interval=1", "-m", f"{method}width=8",
             "--seeds", "0", "--out", out)  # fmt: skip
     rows = load(out)
     found = rows[rows["metric"] == "classes_covered_replayed"]

@@ -130,14 +130,14 @@ def _of_each(m: Measurement, number: Callable[[quality.Neighbours], float]) -> I
         yield from (Row(value, name) for name, value in values.items())
 
 
-@register_metric("prd_f8", version=1, better="higher", of_samples=True)
+@register_metric("prd_f8", version=2, better="higher", of_samples=True)
 def prd_f8(m: Measurement) -> Iterator[Row]:
     """Recall of distributions, F8 of their precision-recall curve (Sajjadi et al. 2018), at the end."""
     if m.samples and m.is_last:
         yield Row(m.samples.curve.f8)
 
 
-@register_metric("prd_f1_8", version=1, better="higher", of_samples=True)
+@register_metric("prd_f1_8", version=2, better="higher", of_samples=True)
 def prd_f1_8(m: Measurement) -> Iterator[Row]:
     """Precision of distributions, F1/8 of their precision-recall curve (Sajjadi et al. 2018), at the end."""
     if m.samples and m.is_last:
