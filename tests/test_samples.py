@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -25,8 +26,11 @@ from lifegen.benchmark.measuring.samples import Gallery, Samples, too_few
 from lifegen.benchmark.reading.leaderboard import leaderboard
 from lifegen.benchmark.reading.table import load
 from lifegen.benchmark.reporting import tables
+from lifegen.benchmark.reporting.plots import drawings
 from lifegen.benchmark.running.build import build_gallery, build_method, build_stream
+from lifegen.benchmark.running.state import read_state
 from lifegen.benchmark.seeds import Seeds, global_states
+from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.store import Store
 from lifegen.methods.models.vae import CodeStyleVAE
 
@@ -86,9 +90,15 @@ def test_the_numbers_of_images(stream, gallery):
     assert (real >= 30).all()  # by the expert's word
 
 
+def floor_of(stream: Stream, gallery: Gallery) -> dict[str, float]:
+    """The values for training images in place of samples."""
+    evaluator = Evaluator(stream, SEEDS, list(stream.train_stream), gallery=gallery)
+    return evaluator.facts_of_samples(at_the_end=True)["floor"]
+
+
 def test_a_model_that_generates_training_images_is_at_the_floor(stream, gallery):
     rows = measured(stream, gallery, training(stream), 9)
-    floor = Evaluator(stream, SEEDS, list(stream.train_stream), gallery=gallery).floor()
+    floor = floor_of(stream, gallery)
     assert union(rows, "coverage") == pytest.approx(floor["coverage"], abs=0.06)
     assert floor["coverage"] == pytest.approx(1 - math.prod((350 - i) / (700 - i) for i in range(1, 6)), abs=0.04)
     assert floor["frechet_distance"] < 1
@@ -197,7 +207,7 @@ def test_few_training_images_cost_no_cell(stream):
     few = {name: Parts(stream.images("train", name).select(slice(7)), stream.images("valid", name),
                        stream.whole_test[name]) for name in stream.distributions}  # fmt: skip
     small = make_stream(few, list(few), ScenarioConfig(steps=1), SEEDS)
-    floor = Evaluator(small, SEEDS, list(small.train_stream), gallery=Gallery(small, load_expert("digits"))).floor()
+    floor = floor_of(small, Gallery(small, load_expert("digits")))
     assert "frechet_distance" not in floor
     assert floor["precision"] > 0.8
     few["0"] = few["0"]._replace(train=few["0"].train.select(slice(3)))
@@ -259,6 +269,12 @@ def test_a_run_records_its_expert_and_tables_have_the_floor(tmp_path):
     facts = cell.facts.samples
     assert (facts.expert, facts.digest, facts.images) == ("digits", load_expert("digits").digest, 350)
     assert facts.floor["coverage"] > 0.95
+    assert np.shape(facts.classes) == (10, 10)
+    assert {sum(row) for row in (*facts.classes, facts.real_classes)} == {350}
+    assert min(facts.real_classes) > 25
+    (drawing,) = drawings(Store(out), ["classes"])
+    assert drawing.data["interval"].unique().tolist() == drawing.data["class"].unique().tolist() == list(range(10))
+    assert drawing.data.groupby("interval")["percent"].sum().tolist() == pytest.approx([100] * 10)
     board = leaderboard(Store(out))
     (table,) = tables.tables_of(board)
     line = table.lines[-1]
@@ -266,6 +282,35 @@ def test_a_run_records_its_expert_and_tables_have_the_floor(tmp_path):
     assert line.texts[table.titles.index("coverage")] == f"{facts.floor['coverage']:.2f}"
     assert json.loads(tables.to_json(board))["floors"]["split-digits:steps=2"] == facts.floor
     assert "real images: training images in place of samples" in " ".join(tables.legend(board))
+
+
+def test_classes_are_counted_after_each_interval(stream, gallery):
+    """Of a model that draws only the class of the interval, whatever came before."""
+    evaluator = Evaluator(stream, SEEDS, list(stream.train_stream), gallery=gallery)
+    for interval, name in enumerate(("0", "6")):
+        evaluator.measure(strategy(Known(training(stream, name)).eval()), interval, 0.0)
+    counts = np.array(evaluator.classes)
+    assert counts.argmax(1).tolist() == [0, 6]
+    assert (counts.max(1) > 340).all()
+
+
+def test_a_resumed_cell_has_the_classes_of_all_intervals(tmp_path):
+    """Its record may be an interval ahead of its state."""
+    command = ["run", "-s", "split-digits:steps=2", "-m", "naive:width=8", "--seeds", "0", "--states", "all", "--out"]
+    lifegen(*command, tmp_path / "store")
+    (whole,) = Store(tmp_path / "store").cells()
+    record, facts = whole.record | {"status": "running"}, whole.facts
+    folder = whole.folder.rename(f"{whole.folder}.0123456789abcdef")
+    ahead = record["samples"] | {"classes": record["samples"]["classes"][:4]}
+    write_record(folder, {key: record[key] for key in record if key not in ("seal", "finished")} | {"samples": ahead})
+    state = folder / "state-3.safetensors"
+    rows = (folder / "metrics.jsonl").read_bytes()
+    (folder / "metrics.jsonl").write_bytes(rows[: read_state(state).facts["bytes"]])
+    state.rename(folder / "state.safetensors")
+    lifegen(*command, tmp_path / "store")
+    (again,) = Store(tmp_path / "store").cells()
+    assert again.record["resumed"][0]["after"] == 2
+    assert again.facts.samples == facts.samples
 
 
 def test_values_of_different_experts_never_meet(tmp_path):

@@ -25,6 +25,8 @@ class Evaluator(EvaluatorState):
 
     metrics: Sequence[Entry] = ()
     """Extension metrics to measure."""
+    classes: list[list[int]] = field(default_factory=list)
+    """Samples of each class, by the expert's word, after each interval so far."""
     _last: Measurement | None = field(default=None, init=False)
     """The measurement after the last interval."""
 
@@ -49,6 +51,8 @@ class Evaluator(EvaluatorState):
             self.previous_codes = measurement.codes
             if measurement.is_last:
                 self._last = measurement
+            if measurement.samples:
+                self.classes.append(_whole(measurement.samples.of_all.histograms[1]))
         strategy.model.train(training)
         for row in rows:
             if not math.isfinite(row["value"]):
@@ -68,12 +72,22 @@ class Evaluator(EvaluatorState):
             passes = [last.evaluate("test", name) for name in self.stream.distributions]
         return {str(number): one.values.float().cpu().numpy() for number, one in enumerate(passes)}
 
-    def floor(self) -> dict[str, float]:
-        """Return the values of comparisons for training images in place of samples; empty without a gallery."""
+    def facts_of_samples(self, at_the_end: bool = False) -> dict[str, Any]:
+        """Return facts for the cell's record: the gallery's, and the samples of each class so far; at the end also the
+        values of comparisons for training images in place of samples.
+        """
         if self.gallery is None:
             return {}
-        values = {name: compare(self.gallery.floor) for name, compare in COMPARISONS.items()}
-        return {name: value for name, value in values.items() if value is not None}
+        facts = self.gallery.facts | {"classes": self.classes}
+        if at_the_end:
+            floor = {name: compare(self.gallery.floor) for name, compare in COMPARISONS.items()}
+            facts["floor"] = {name: value for name, value in floor.items() if value is not None}
+            facts["real_classes"] = _whole(self.gallery.floor.histograms[0])
+        return facts
+
+
+def _whole(numbers: torch.Tensor) -> list[int]:
+    return [int(number) for number in numbers.tolist()]
 
 
 def own_metrics() -> list[Entry]:

@@ -10,7 +10,7 @@ from ..cells.suite import Suite
 from ..discovery.index import describe
 from ..errors import InputError, unknown
 from ..reading.scores import Scores
-from .figures import budget, comparisons, curves, grids, matrix, sweeps
+from .figures import budget, classes, comparisons, curves, grids, matrix, sweeps
 from .figures.critical_difference import critical_difference
 from .figures.drawing import Drawing, Scene
 from .figures.style import Style
@@ -83,6 +83,12 @@ FIGURE_KINDS = {
         "Precision of samples against their recall after the last interval, with lines of equal F1.",
         "precision and recall of samples, which are measured where an expert knows the images",
         comparisons.precision_recall,
+        is_published=True,
+    ),
+    "classes": FigureKind(
+        "Classes of samples after each interval, a heat map per method.",
+        "a method with several intervals whose samples were measured, by a lifegen that counts classes",
+        classes.classes,
         is_published=True,
     ),
     "critical_difference": FigureKind(

@@ -181,13 +181,13 @@ def _run(
     gallery = None if isinstance(gallery_or_reason, str) else gallery_or_reason
     if gallery is None:
         print(f"samples aren't measured: {gallery_or_reason}", flush=True)
-    seen_by = gallery.facts if gallery else {}
+    before = writer.record.get("samples") or {}
     noted = "data" in writer.record  # a record is without, for example, where a state was put beside it by hand
-    if state is not None and noted and (writer.record.get("samples") or {}).get("digest") != seen_by.get("digest"):
+    if state is not None and noted and before.get("digest") != (gallery.expert.digest if gallery else None):
         raise _OtherRunError("its samples were seen by another expert")
-    if seen_by:
-        writer.note(samples=seen_by)
     evaluator = Evaluator(stream, seeds, view, [metric.entry() for metric in cell.metrics], gallery=gallery)
+    if gallery:
+        writer.note(samples=evaluator.facts_of_samples())
     checkpoint = Checkpoint(strategy, method, stream, seeds, evaluator)
     executions: list[str] = []
     samples: list[np.ndarray] = []
@@ -198,6 +198,7 @@ def _run(
         except InputError as error:
             raise _OtherRunError(str(error)) from None
         done, executions = state.facts["intervals"], state.facts["execution"]
+        evaluator.classes += before.get("classes", [])[:done]
         writer.spent(state.facts["seconds"])
         print(f"continues after interval {done - 1}", flush=True)
     visits = [experience.distributions for experience in view]
@@ -221,6 +222,8 @@ def _run(
         if problem := odd_row(rows, visits):
             raise ValueError(problem)
         writer.append(rows)
+        if gallery:
+            writer.note(samples=evaluator.facts_of_samples())
         samples.append(take_samples(strategy.model, seeds, device))
         if not cant:
             facts = writer.boundary() | {"intervals": interval + 1, "execution": executions}
@@ -231,8 +234,8 @@ def _run(
     content = BytesIO()
     np.savez_compressed(content, samples_over_intervals=np.stack(samples), **pictures)
     writer.keep(PICTURES, content.getvalue())
-    if seen_by:
-        writer.note(samples=seen_by | {"floor": evaluator.floor()})
+    if gallery:
+        writer.note(samples=evaluator.facts_of_samples(at_the_end=True))
     values = BytesIO()
     finals: dict[str, Any] = evaluator.final_values(strategy)
     np.savez_compressed(values, **finals)

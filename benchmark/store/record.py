@@ -158,6 +158,10 @@ class MeasuredSamples(_Part):
     """Images compared after each interval."""
     floor: dict[str, Number] = {}
     """Values for training images in place of samples, by metric."""
+    classes: list[list[int]] = []
+    """Samples of each class, by the expert's word, after each interval; older cells have none."""
+    real_classes: list[int] = []
+    """Test images of each class, by the expert's word."""
 
 
 class Record(Asked):

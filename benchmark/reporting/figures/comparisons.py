@@ -22,7 +22,8 @@ from .drawing import (
     seeds_note,
     text_width,
 )
-from .matrix import final_forgetting, heat_map, spread_ticks
+from .heat_maps import heat_map, spread_ticks
+from .matrix import final_forgetting
 from .style import look
 
 _QUALITY = "negative_elbo"

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ...reading.current import CurrentCell
 from .drawing import Drawing, Scene, canvas, estimates, in_words, limits, seeds_note, text_width
-from .matrix import spread_ticks
+from .heat_maps import spread_ticks
 from .style import look
 
 _METRICS = ("components", "negative_elbo")
