@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -24,7 +26,7 @@ from typing import Any
 from filelock import SoftFileLease
 
 from ..errors import InputError
-from ..files import NotAFileError, read, write_atomically
+from ..files import NotAFileError, digest, read, write_atomically
 from .cell_folder import OLD_LOCK, SCHEMA, StoredCell, folders_of, lock_of, name_of
 from .cell_writer import CellWriter, write_record
 from .hold import Hold
@@ -238,6 +240,34 @@ class Store:
                 break
         (place / "why.txt").write_text(f"{why}\n", encoding="utf-8")
         return place
+
+    def amend(self, name: str, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+        """Replace the rows of a finished cell, and add facts to its record. Its other files stay.
+
+        Raises:
+            InputError: the cell isn't finished, or is packed.
+            CellBusyError: another process is writing it.
+            StoreGoneError: the store isn't there.
+        """
+        content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+        place = self.path / "cells" / name
+        with self._locked(name):
+            earlier = self.cell(name)
+            if earlier.status != Status.DONE or earlier.is_packed:
+                raise InputError(f"{earlier.found} isn't a finished cell in a folder of its own")
+            for left in folders_of(place.parent, name):  # by a process that was killed here
+                if left != earlier.found and left.is_dir():
+                    shutil.rmtree(left, ignore_errors=True)
+            # A copy, since readers must find either all of the old cell or all of the new one, at any time.
+            copy = place.with_name(f"{name}.{secrets.token_hex(8)}")
+            shutil.copytree(earlier.found, copy)
+            write_atomically(copy / "metrics.jsonl", content)
+            written = {"rows": len(rows), "bytes": len(content), "digest": digest(content)}
+            write_record(copy, {**earlier.record, **facts, **written})
+            before = self.path / f".left-{secrets.token_hex(8)}"
+            earlier.found.rename(before)
+            copy.rename(place)
+            shutil.rmtree(before, ignore_errors=True)
 
     def fail(self, name: str, record: Mapping[str, Any], error: str) -> None:
         """Mark a cell whose process is gone as failed, unless it is done or another process has taken it.

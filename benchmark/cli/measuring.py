@@ -1,0 +1,49 @@
+"""The command ``measure``: metrics of finished cells from the models that they have kept."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from ..folders import data_folder
+from .say import say
+
+
+@click.command()
+@click.argument("store", type=click.Path(path_type=Path))
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--data-root", type=click.Path(path_type=Path),
+              help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
+def measure(store: Path, device: str, data_root: Path | None) -> None:
+    """Measure metrics that finished cells lack, from their kept models.
+
+    Nothing is trained. `run --keep-models` keeps models. Cells get the metrics, and versions of metrics, that a newer
+    lifegen or an installed package has; of the last interval alone, and no metric that needs more than the model.
+    """
+    warnings.simplefilter("ignore")  # of libraries
+    import torch
+
+    from ..running.kept_models import measure_kept_models
+    from ..store.store import Store
+
+    torch.set_num_threads(1)  # sums of several threads are rounded otherwise
+    outcomes = Counter[str]()
+    for one in measure_kept_models(Store.open(store), data_folder(data_root), device):
+        if one.left_out:
+            outcomes[one.left_out] += 1
+        elif one.metrics:
+            outcomes["measured"] += 1
+            few, more = ", ".join(one.metrics[:3]), len(one.metrics) - 3
+            say(f"{one.cell}: {few}{f' and {more} more' if more > 0 else ''}")
+    measured = outcomes.pop("measured", 0)
+    say(f"{measured} {'cell has' if measured == 1 else 'cells have'} new metrics")
+    for why, n in outcomes.items():
+        say(f"left out: {n} {'cell' if n == 1 else 'cells'}: {why}", error=True)
+    if outcomes:
+        raise SystemExit(1)
+
+
+COMMANDS = (measure,)
