@@ -110,11 +110,11 @@ def test_the_best_competitor_is_first_between_the_references(store):
     assert [line(board, method)["ties"] for method in ("better", "good", "worse-than-naive")] == ["", "", ""]
 
 
-def weighted(store: Store, method: str, values: list[float]) -> None:
-    """Give a method's cells an importance-weighted bound."""
+def given(store: Store, method: str, values: list[float], metric: str = "iwae_nll") -> None:
+    """Give a method's cells another metric."""
     for seed, value in enumerate(values):
         cell = store.cell(f"split-x-{method}-1-{seed}")
-        row = {"interval": 2, "distribution": None, "step": None, "metric": "iwae_nll", "value": value}
+        row = {"interval": 2, "distribution": None, "step": None, "metric": metric, "value": value}
         content = (cell.folder / "metrics.jsonl").read_bytes() + json.dumps(row).encode() + b"\n"
         (cell.folder / "metrics.jsonl").write_bytes(content)
         facts = {"rows": cell.record["rows"] + 1, "bytes": len(content), "digest": digest(content), "numbers": None}
@@ -126,10 +126,25 @@ def test_a_note_says_where_the_importance_weighted_bound_orders_methods_otherwis
         write(store, "mixture", seed, 40 + seed / 10)
         write(store, "third", seed, 90 + seed / 10)
     for method, values in (("good", [30, 30.1, 30.2]), ("mixture", [20, 20.1, 20.2]), ("third", [80, 80.1, 80.2])):
-        weighted(store, method, values)
+        given(store, method, values)
     (note,) = [note for note in leaderboard(Store(store.path)).notes if "importance-weighted" in note]
     assert note == "split-x: the importance-weighted bound shows mixture before good, and the plain one the opposite."
     assert "importance" not in " ".join(leaderboard(Store(store.path), ["negative_elbo"]).notes)
+
+
+def test_a_note_has_the_rank_correlation_of_likelihood_and_samples(store):
+    for method, elbo in (("mixture", 40), ("third", 90), ("fourth", 95)):
+        for seed in range(3):
+            write(store, method, seed, elbo + seed / 10)
+    for method, distance in (("mixture", 1), ("good", 2), ("third", 3)):
+        given(store, method, [distance, distance + 0.01, distance + 0.02], "frechet_distance")
+    assert "correlation" not in " ".join(leaderboard(Store(store.path)).notes)  # of three methods it says nothing
+    given(store, "fourth", [4, 4.01, 4.02], "frechet_distance")
+    (note,) = [note for note in leaderboard(Store(store.path)).notes if "correlation" in note]
+    assert note == (  # one of six pairs is turned
+        "split-x: the orders by negative ELBO and by Fréchet distance of samples have a rank correlation of 0.67 "
+        "(Kendall's τ of 4 methods). The distance shows mixture before good; the likelihood shows the opposite."
+    )
 
 
 def test_each_metric_with_a_better_direction_has_ranks_of_its_own(store):

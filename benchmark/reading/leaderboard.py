@@ -59,6 +59,10 @@ COLUMNS = (
     Column("train_seconds", "train\nseconds", 0),
 )
 """The printed table, in this order; the first metric ranks. A new column is one entry here."""
+_FEWEST_TO_CORRELATE = 4
+"""Methods below which a rank correlation says nothing."""
+_MOST_PAIRS = 2
+"""Pairs of methods that a note names."""
 
 
 @dataclass(frozen=True)
@@ -173,25 +177,55 @@ def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> t
         return [], []
     what = "Intervals of means are Student's t over seeds; several seeds without one have equal values."
     notes = [f"{what} {held_fixed(list(values['scenario'].unique()))}", *_notes_on_ranks(rows)]
-    bounds = (_of_bounds(label, found) for label in sorted({label for label, _ in found}))
-    return rows, [*notes, *filter(None, bounds)]
+    labels = sorted({label for label, _ in found})
+    orders = (note(label, found) for label in labels for note in (_of_bounds, _of_samples))
+    return rows, [*notes, *filter(None, orders)]
 
 
 def _of_bounds(scenario: str, found: Mapping[tuple[str, str], dict[str, Rank]]) -> str:
     """Say which methods the plain and the importance-weighted bound order differently: mixtures sum their components
     exactly, others have one posterior each, which the plain bound charges more."""
-    plain, weighted = (found.get((scenario, metric), {}) for metric in ("negative_elbo", "iwae_nll"))
-    both = [method for method in plain if method in weighted and plain[method].low and weighted[method].low]
+    both, turned = _turned(*(found.get((scenario, metric), {}) for metric in ("negative_elbo", "iwae_nll")))
+    if both < 2:
+        return ""
+    differs = f"shows {', '.join(turned)}, and the plain one the opposite" if turned else "shows no other order"
+    return f"{scenario}: the importance-weighted bound {differs}."
+
+
+def _of_samples(scenario: str, found: Mapping[tuple[str, str], dict[str, Rank]]) -> str:
+    """Say how far the order by samples is that by likelihood, where enough methods have both."""
+    likelihood, samples = (found.get((scenario, metric), {}) for metric in ("negative_elbo", "frechet_distance"))
+    both = [method for method in likelihood if method in samples]
+    if len(both) < _FEWEST_TO_CORRELATE:
+        return ""
+    from scipy.stats import kendalltau  # slow to import
+
+    orders = ([places[method].rank for method in both] for places in (likelihood, samples))
+    tau = float(kendalltau(*orders).statistic)
+    if np.isnan(tau):  # all methods share one rank
+        return ""
+    text = (
+        f"{scenario}: the orders by negative ELBO and by Fréchet distance of samples have a rank correlation of "
+        f"{tau:.2f} (Kendall's τ of {len(both)} methods)."
+    )
+    _, turned = _turned(likelihood, samples)
+    if turned:
+        more = f", and {len(turned) - _MOST_PAIRS} more such pairs" if len(turned) > _MOST_PAIRS else ""
+        text += f" The distance shows {'; '.join(turned[:_MOST_PAIRS])}{more}; the likelihood shows the opposite."
+    return text
+
+
+def _turned(first: Mapping[str, Rank], second: Mapping[str, Rank]) -> tuple[int, list[str]]:
+    """Count the methods that are compared by two metrics, and name the pairs of which the second one shows the opposite
+    of what the first one shows."""
+    both = [method for method in first if method in second and first[method].low and second[method].low]
     turned = [
         f"{other} before {method}"
         for method in both
         for other in both
-        if _shows(plain, method, other) and _shows(weighted, other, method)
+        if _shows(first, method, other) and _shows(second, other, method)
     ]
-    if len(both) < 2:
-        return ""
-    differs = f"shows {', '.join(turned)}, and the plain one the opposite" if turned else "shows no other order"
-    return f"{scenario}: the importance-weighted bound {differs}."
+    return len(both), turned
 
 
 def _shows(places: Mapping[str, Rank], first: str, second: str) -> bool:
