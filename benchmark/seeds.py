@@ -49,15 +49,16 @@ class Seeds:
     - the harness: ``data-order`` (interval), ``latent-noise``, ``early-stopping`` (interval), ``interval-lengths``,
       ``evaluation`` (part, distribution), ``code-floor`` (distribution, 0 or 1), ``importance`` (distribution),
       ``samples``, ``interval-samples``, ``pixels`` (interval, "eval", "pictures", or part and distribution),
-      ``measured-samples`` (number, "clusters", "classifier" or "replayed"), and ``global`` (generator), with which the
-      global generators are seeded
+      ``measured-samples`` (number, "clusters", "classifier", "replayed" or "given"), and ``global`` (generator), with
+      which the global generators are seeded
     - scenarios of lifegen: ``class-order``, ``visits``
     - methods of lifegen, of which a cell has one: ``initialisation``, ``growth``, ``replay``, ``mixture``, ``memory``,
       ``fisher`` (interval), ``novelty`` (interval), ``second-lap``, ``student``
 
     Draws that are the same for all seeds and scenarios come from ``Seeds(0)`` in the empty scope: ``binarisation``
-    (distribution, part), ``permutation`` (number), ``expert`` (data source, "initialisation" or "order"),
-    ``floor``, and the draws of ``lifegen check``.
+    (distribution, part), ``permutation`` (number), ``expert`` (its name, "initialisation", "order" or a kind of
+    pixels), ``floor``, ``measured-pixels`` (part, distribution), and the draws of
+    ``lifegen check``.
     """
 
     seed: int

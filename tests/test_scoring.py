@@ -12,6 +12,7 @@ from PIL import Image
 
 from lifegen.benchmark.discovery.index import source
 from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.measuring import sample_quality as quality
 from lifegen.benchmark.running.scoring import score
 
 from .commands import lifegen, lifegen_elsewhere
@@ -122,3 +123,36 @@ def _damaged(file: Path) -> Path:
 def _text(file: Path) -> Path:
     file.write_text("text")
     return file
+
+
+class Means(torch.nn.Module):
+    """A feature network of TorchScript: mean levels of the quarters of an image's first and last channel."""
+
+    def forward(self, x: torch.Tensor, return_features: bool = False) -> torch.Tensor:
+        if x.shape[1] != 3 or not return_features:
+            raise ValueError("wants three channels and features")
+        small = torch.nn.functional.adaptive_avg_pool2d(x.float(), 2).flatten(2)
+        return torch.cat([small[:, 0, :3], small[:, 2, 3:]], 1)
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit")
+def test_the_users_inception_network_gives_a_distance_of_its_own(digits, tmp_path):
+    torch.jit.script(Means()).save(tmp_path / "inception.pt")
+    real = torch.from_numpy(digits)
+    blurred = torch.nn.functional.avg_pool2d(real.float(), 3, 1, 1).byte()[:355]
+    scored = score(blurred, "split-digits:sample_images=100", Path(), tmp_path / "inception.pt")
+    found = {one.metric: one for one in scored.metrics}["inception_frechet_distance"]
+    test = source("digits").load(Path()).test
+
+    def features(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.adaptive_avg_pool2d(x.float(), 2).flatten(1).double()
+
+    assert len(test.x) == len(blurred) == 355
+    assert found.value == pytest.approx(quality.frechet_distance(features(test.x), features(blurred)))
+    assert 0 < found.floor < found.value / 10
+    np.savez(tmp_path / "mine.npz", digits[:120])
+    line = ["score", tmp_path / "mine.npz", "-s", "split-digits:sample_images=100", "--inception"]
+    assert "inception_frechet_distance" in lifegen(*line, tmp_path / "inception.pt").stdout
+    assert "mine.npz can't be read as TorchScript" in lifegen(*line, tmp_path / "mine.npz").stderr
+    torch.jit.script(torch.nn.ReLU()).save(tmp_path / "relu.pt")
+    assert "relu.pt isn't a feature network of images" in lifegen(*line, tmp_path / "relu.pt").stderr

@@ -54,7 +54,8 @@ def list_command(what: str | None, as_json: bool) -> None:
               help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
 @click.option("--expert", is_flag=True,
               help="Train an expert for metrics of samples on each NAME, too.")  # fmt: skip
-def data(names: tuple[str, ...], data_root: Path | None, expert: bool) -> None:
+@click.option("--binary", is_flag=True, help="Train the expert on drawn black and white pixels.")
+def data(names: tuple[str, ...], data_root: Path | None, expert: bool, binary: bool) -> None:
     """Fetch and verify data sets.
 
     Without a NAME, fetch all below 100 MB (svhn, cifar10 and celeba are larger).
@@ -73,6 +74,8 @@ def data(names: tuple[str, ...], data_root: Path | None, expert: bool) -> None:
         sources.append(source)
     if expert and not sources:
         raise InputError("--expert needs the NAME of a data set, such as `lifegen data mnist --expert`")
+    if binary and not expert:
+        raise InputError("--binary is about the expert: `lifegen data mnist --expert --binary`")
     sources = sources or [source for source in describe("data source").values() if source.facts["small"]]
     failures = []
     for source in sources:
@@ -80,14 +83,14 @@ def data(names: tuple[str, ...], data_root: Path | None, expert: bool) -> None:
             images = source.entry().target(source.name)
             say(f"{source.name}: {images.fetch(root)}")
             if expert:
-                say(f"{source.name}: {_write_expert(images, root)}")
+                say(f"{source.name}: {_write_expert(images, root, binary)}")
         except InputError as error:
             failures.append(error)
     if failures:
         raise InputError("; ".join(map(str, failures)))
 
 
-def _write_expert(images: Source, root: Path) -> str:
+def _write_expert(images: Source, root: Path, draws: bool) -> str:
     """Train an expert on a data set and write it under the data root; returns a few words about it."""
     import torch
 
@@ -95,13 +98,13 @@ def _write_expert(images: Source, root: Path) -> str:
     from ..measuring.experts import CHECKSUMS, expert_file, expert_in
 
     torch.set_num_threads(1)  # sums of several threads are rounded otherwise
-    content = train_expert(images.name, images.load(root), f"lifegen data {images.name} --expert")
-    file = expert_file(images.name, root)
+    content = train_expert(images.name, images.load(root), draws)
+    made = expert_in(content)
+    file = expert_file(made.facts.name, root)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, content)
-    made = expert_in(content)
     known = {None: "", made.digest: ", lifegen's own to the bit"}
-    note = known.get(CHECKSUMS.get(images.name), ", not lifegen's own, which is used")
+    note = known.get(CHECKSUMS.get(made.facts.name), ", not lifegen's own, which is used")
     return f"an expert with {made.facts.accuracy:.1%} of test images right, in {file}{note}"
 
 
@@ -173,6 +176,11 @@ def _options_table(entry: dict[str, Any]) -> Any:
     for name, schema in entry.get("options", {}).items():
         default = json.dumps(schema["default"]) if "default" in schema else "must be given"
         table.add_row(name, *map(Text, (default, expected(schema), schema.get("description", ""))))
+    if entry["kind"] == "scenario":
+        expert = entry["facts"].get("expert")
+        sees = f"The expert {expert} sees samples; binary-{expert} does where pixels are drawn." if expert else ""
+        table.caption = Text(sees or "Samples aren't measured: no expert knows these images.")
+        table.caption_justify = "left"
     return table
 
 

@@ -18,8 +18,10 @@ from .say import say
               help="The scenario whose test images they are compared with.")  # fmt: skip
 @click.option("--data-root", type=click.Path(path_type=Path),
               help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
+@click.option("--inception", type=click.Path(path_type=Path), metavar="FILE",
+              help="Your TorchScript file of the Inception network, for papers' Fréchet distance.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def score(images: Path, scenario: str, data_root: Path | None, as_json: bool) -> None:
+def score(images: Path, scenario: str, data_root: Path | None, inception: Path | None, as_json: bool) -> None:
     """Score anybody's samples as lifegen scores its own.
 
     Compare PNG files of a FOLDER, or one array in a FILE, with test images of a scenario; show the same metrics of real
@@ -32,7 +34,7 @@ def score(images: Path, scenario: str, data_root: Path | None, as_json: bool) ->
     from ..running.scoring import score as make
 
     torch.set_num_threads(1)  # sums of several threads are rounded otherwise
-    scored = make(images, scenario, data_folder(data_root))
+    scored = make(images, scenario, data_folder(data_root), inception)
     if as_json:
         content = scored._asdict() | {"metrics": [metric._asdict() for metric in scored.metrics]}
         say(json.dumps(content, indent=1))

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ..contracts.data_sources import LabelledData
 from ..contracts.images import Images, to_unit
+from ..contracts.stream import redraw
 from ..errors import InputError
 from ..seeds import Seeds
-from .experts import Expert, ExpertFacts, Seen, empty_classifier
+from .experts import Expert, ExpertFacts, Seen, binary, command_of, empty_classifier
 
 FITTING_SAMPLES = 10_000
 """Most samples that a fresh classifier is trained on."""
@@ -27,13 +28,13 @@ _HELD_OUT = 5
 """One image in so many is held out from a fresh classifier."""
 
 
-def train_expert(name: str, data: LabelledData, command: str) -> bytes:
+def train_expert(source: str, data: LabelledData, draws: bool = False) -> bytes:
     """Train an expert on the training images of a data set.
 
     Args:
-        name: the data set's name.
+        source: the data set's name.
         data: the data set.
-        command: the command that the file names as its origin.
+        draws: whether pixels are black or white, drawn anew at each read.
 
     Returns:
         the content of its file.
@@ -42,25 +43,30 @@ def train_expert(name: str, data: LabelledData, command: str) -> bytes:
         InputError: the labels aren't classes.
     """
     if (label := int(data.train.y.max())) >= len(data.classes):
-        raise InputError(f"{name} has the label {label} beside {len(data.classes)} classes: no expert can be trained")
-    seeds = Seeds(0)
+        raise InputError(f"{source} has the label {label} beside {len(data.classes)} classes: no expert can be trained")
+    name, seeds = binary(source) if draws else source, Seeds(0)
+
+    def pixels(x: Tensor, role: str) -> Tensor:
+        return redraw(x, seeds.generator("expert", name, role)) if draws else x
+
     shape: tuple[int, int, int] = tuple(data.train.x.shape[1:])  # type: ignore[assignment]
-    facts = ExpertFacts(name=name, image_shape=shape, classes=len(data.classes), command=command,
-                        accuracy=0.0, fitting_capacity=0.0)  # fmt: skip
+    facts = ExpertFacts(name=name, image_shape=shape, classes=len(data.classes), binary=draws,
+                        command=command_of(name), accuracy=0.0, fitting_capacity=0.0)  # fmt: skip
     expert = Expert(facts)
     _initialise(expert.classifier, seeds.generator("expert", name, "initialisation"))
-    for _ in _training(expert.classifier, data.train, _STEPS, seeds.generator("expert", name, "order")):
+    for _ in _training(expert.classifier, data.train, _STEPS, seeds.generator("expert", name, "order"), draws):
         pass
     expert.eval().requires_grad_(False)
-    features = expert.look(data.train.x).features
+    features = expert.look(pixels(data.train.x, "training pixels")).features
     expert.mean.copy_(features.mean(0))
     expert.deviation.copy_(features.std(0))
-    accuracy = float((expert.look(data.test.x).labels == data.test.y).double().mean())
+    test = data.test._replace(x=pixels(data.test.x, "test pixels"))
+    accuracy = float((expert.look(test.x).labels == test.y).double().mean())
     n = min(FITTING_SAMPLES, len(data.train.x))
-    known = data.train.spread(n).x
-    fitting = fitting_capacity(known, expert.look(known), data.test, facts.classes, seeds.generator("expert", name))
+    known = pixels(data.train.spread(n).x, "known pixels")
+    fitting = fitting_capacity(known, expert.look(known), test, facts.classes, seeds.generator("expert", name))
     facts = facts.model_copy(update={"accuracy": round(accuracy, 4), "fitting_capacity": round(fitting, 4)})
-    return save(expert.state_dict(), {"expert": facts.model_dump_json()})
+    return save(expert.state_dict(), {"expert": facts.model_dump_json(exclude_defaults=True)})
 
 
 def fitting_capacity(images: Tensor, seen: Seen, test: Images, classes: int, generator: torch.Generator) -> float:
@@ -98,13 +104,16 @@ def _initialise(model: nn.Module, generator: torch.Generator) -> None:
                 nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
 
 
-def _training(model: nn.Module, images: Images, steps: int, generator: torch.Generator) -> Iterator[int]:
+def _training(
+    model: nn.Module, images: Images, steps: int, generator: torch.Generator, draws: bool = False
+) -> Iterator[int]:
     """Train a classifier by Adam, whose step size falls to zero along a cosine; yields the number of each step."""
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for step in range(1, steps + 1):
         index = torch.randint(len(images.x), (_BATCH,), generator=generator, device=images.x.device)
         x, y = images.select(index)
+        x = redraw(x, generator) if draws else x
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(to_unit(x)), y).backward()
         optimizer.step()

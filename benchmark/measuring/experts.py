@@ -23,6 +23,9 @@ from ..errors import InputError, unknown
 from ..files import digest, read
 
 CHECKSUMS = {
+    "binary-digits": "1aebfb5ac3fa7ee20f8719c704eb2576",
+    "binary-fashion-mnist": "cb35ec22d1a0c81104a9ce8d1543429e",
+    "binary-mnist": "655b7f5bb84e2ad52a0f2223d541d22e",
     "digits": "0dbee461e13f94584c8f342940b53e72",
     "fashion-mnist": "f4523779e4f6991372c521022f2d4001",
     "mnist": "ec2a642a9e19310c018f97fedd6b44ac",
@@ -39,7 +42,9 @@ class ExpertFacts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    """the data source that it was trained on"""
+    """the data source that it was trained on; ``binary-`` before it if its pixels were drawn"""
+    binary: bool = False
+    """whether it knows black and white pixels, drawn with the grey levels as probabilities"""
     image_shape: tuple[int, int, int]
     """channels, height, width"""
     classes: int
@@ -133,6 +138,11 @@ class Expert(nn.Module):
         return Seen(torch.cat(features), torch.cat(labels))
 
 
+def binary(name: str) -> str:
+    """Return the name of the expert of a data source's images with drawn pixels."""
+    return f"binary-{name}"
+
+
 def expert_file(name: str, data_root: Path) -> Path:
     """Return the place of an expert that isn't lifegen's own."""
     return data_root / "experts" / f"{name}.safetensors"
@@ -150,9 +160,15 @@ def find_expert(name: str, data_root: Path) -> Expert:
     try:
         return expert_in(read(file))
     except FileNotFoundError:
-        raise InputError(f"there is no expert {name} in {file}: `lifegen data {name} --expert` trains it") from None
+        raise InputError(f"there is no expert {name} in {file}: `{command_of(name)}` trains it") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{file} can't be used: {error}; `lifegen data {name} --expert` trains it anew") from None
+        raise InputError(f"{file} can't be used: {error}; `{command_of(name)}` trains it anew") from None
+
+
+def command_of(name: str) -> str:
+    """Return the command that trains an expert."""
+    source = name.removeprefix(binary(""))
+    return f"lifegen data {source} --expert" + (" --binary" if source != name else "")
 
 
 @cache

@@ -18,15 +18,20 @@ _CHUNK = 1000
 """Rows of a matrix of distances at a time."""
 
 
-def frechet_distance(real: Tensor, generated: Tensor) -> float:
+def frechet_distance(real: Tensor, generated: Tensor, per_feature: int = LEAST_PER_FEATURE) -> float:
     """Fréchet distance between Gaussians fitted to features, ‖μ − μ'‖² + tr(Σ + Σ' − 2 (Σ Σ')^½) (Heusel et al. 2017).
 
     It is biased upwards by the number of images: compare only values of equal numbers.
 
+    Args:
+        real: features, (n, d).
+        generated: features, (m, d).
+        per_feature: fewest images a feature.
+
     Raises:
-        ValueError: there are fewer than five images a feature.
+        ValueError: there are fewer images.
     """
-    least = LEAST_PER_FEATURE * real.shape[1]
+    least = per_feature * real.shape[1]
     if (fewest := min(len(real), len(generated))) < least:
         raise ValueError(f"a Fréchet distance of {real.shape[1]} features needs {least} images; there are {fewest}")
     root = _root(real.T.cov())

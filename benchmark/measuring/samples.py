@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from ..contracts.images import Images
 from ..contracts.model import GenerativeModel
-from ..contracts.stream import Stream
+from ..contracts.stream import Stream, redraw
 from ..errors import InputError
 from ..seeds import Seeds
 from . import sample_quality as quality
@@ -113,10 +113,25 @@ class Gallery:
         self.n_at_the_end = _AT_THE_END if asked is None and sum(sizes) >= _AT_THE_END else None
         """Images of the union at the end; None where there are fewer test images."""
 
+    def images(self, part: Literal["train", "test"]) -> dict[str, Images]:
+        """Return all training or test images of each distribution, on the device, as the expert knows them."""
+        found = {name: self._stream.images("train", name) for name in sorted(self._stream.distributions)}
+        return {
+            name: Images(self.pixels(x.to(self.device), self._pixel_source(part, name)), y.to(self.device))
+            for name, (x, y) in (found if part == "train" else self._stream.whole_test).items()
+        }
+
+    def pixels(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw black and white pixels if the expert knows such, with the grey levels of bytes as probabilities."""
+        return redraw(images, generator) if self.expert.facts.binary else images
+
+    def _pixel_source(self, part: str, distribution: str) -> torch.Generator:
+        return Seeds(0).generator("measured-pixels", part, distribution, device=self.device)
+
     @cached_property
     def _test(self) -> dict[str, Seen]:
         """All test images, by distribution."""
-        return {name: self.expert.look(images.x.to(self.device)) for name, images in self._stream.whole_test.items()}
+        return {name: self.expert.look(images.x) for name, images in self.images("test").items()}
 
     def real(self, distributions: Iterable[str], n: int) -> Seen:
         """Return n test images, spread evenly over the union of some distributions."""
@@ -138,9 +153,9 @@ class Gallery:
             seen: the same as the expert sees them.
             seeds: the source of the classifier's weights and order.
         """
-        x, y = (torch.cat(tensors).to(self.device) for tensors in zip(*self._stream.whole_test.values(), strict=True))
+        test = Images(*(torch.cat(tensors) for tensors in zip(*self.images("test").values(), strict=True)))
         generator = seeds.generator("measured-samples", "classifier", device=self.device)
-        return fitting_capacity(images, seen, Images(x, y), self.expert.facts.classes, generator)
+        return fitting_capacity(images, seen, test, self.expert.facts.classes, generator)
 
     @cached_property
     def floor(self) -> Comparison:
@@ -150,9 +165,9 @@ class Gallery:
         They are drawn at random, the same for all seeds, as samples would be: images spread over the distributions are
         more like the test images than independent draws.
         """
-        training = torch.cat([self._stream.images("train", name).x for name in sorted(self._stream.distributions)])
+        training = torch.cat([images.x for images in self.images("train").values()])
         chosen = torch.randperm(len(training), generator=Seeds(0).generator("floor"))[: self.n]
-        return self.compared(self._test, self.n, self.expert.look(training[chosen].to(self.device)))
+        return self.compared(self._test, self.n, self.expert.look(training[chosen]))
 
     @property
     def distributions(self) -> tuple[str, ...]:
@@ -233,7 +248,8 @@ class Samples:
             images = self._replays(n, generator)
         if images is None:
             return None
-        return gallery.compared(self._past, n, gallery.expert.look(in_bytes(images, "replayed")))
+        images = gallery.pixels(in_bytes(images, "replayed"), generator)
+        return gallery.compared(self._past, n, gallery.expert.look(images))
 
     @property
     def at_the_end(self) -> Comparison | None:
@@ -269,7 +285,8 @@ class Samples:
         """The first n samples, as the expert sees them."""
         while len(self._images) * _CHUNK < n:
             generator = self._seeds.generator("measured-samples", len(self._images), device=self._gallery.device)
-            images = in_bytes(self._model.sample(_CHUNK, generator=generator), f"{type(self._model).__name__}.sample")
+            means = in_bytes(self._model.sample(_CHUNK, generator=generator), f"{type(self._model).__name__}.sample")
+            images = self._gallery.pixels(means, generator)
             self._images.append(images)
             self._seen.append(self._gallery.expert.look(images))
         features, labels = (torch.cat(tensors) for tensors in zip(*self._seen, strict=True))

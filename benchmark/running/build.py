@@ -13,7 +13,7 @@ from ..contracts.options import Options
 from ..contracts.registry import Entry
 from ..contracts.stream import Stream
 from ..errors import InputError
-from ..measuring.experts import find_expert
+from ..measuring.experts import binary, find_expert
 from ..measuring.samples import Gallery, too_few
 from ..seeds import Seeds
 from ..training.method import Method
@@ -72,7 +72,7 @@ def build_gallery(scenario: Spec, stream: Stream, data_root: Path, device: torch
     if fewest := too_few(stream):
         return fewest
     if stream.track in ("bernoulli-binarised", "bernoulli-redrawn"):
-        return f"the expert {name} knows grey images, not those of track {stream.track}"
+        name = binary(name)
     return Gallery(stream, deepcopy(find_expert(name, data_root)).to(device))
 
 

@@ -17,6 +17,7 @@ from ..contracts.stream import Stream
 from ..discovery.index import source
 from ..errors import InputError
 from ..measuring import sample_quality as quality
+from ..measuring.inception import load_inception
 from ..measuring.sample_metrics import COMPARISONS
 from ..measuring.samples import FOR_FITTING, Comparison, Gallery
 from ..seeds import Seeds
@@ -48,7 +49,7 @@ class Scored(NamedTuple):
     metrics: list[ScoredMetric]
 
 
-def score(images: Tensor | Path | str, scenario: str, data_root: Path) -> Scored:
+def score(images: Tensor | Path | str, scenario: str, data_root: Path, inception: Path | None = None) -> Scored:
     """Compare images with the test images of all distributions of a scenario, as its expert sees them.
 
     Images are taken evenly from all that are given, as many as the scenario compares; see ``sample_images``.
@@ -57,10 +58,12 @@ def score(images: Tensor | Path | str, scenario: str, data_root: Path) -> Scored
         images: uint8, (n, channels, height, width); or a folder of PNG files, or a file of NumPy, ``.npz`` or ``.npy``.
         scenario: ``NAME`` or ``NAME:option=value,...``.
         data_root: folder of the data sets.
+        inception: a TorchScript file with the Inception network, whose Fréchet distance is then measured, too.
 
     Raises:
         InputError: no expert knows the scenario's images, or there are too few images, or of another size.
     """
+    features = load_inception(inception) if inception else None
     spec = parse_spec("scenario", scenario)
     seeds = Seeds(0, spec.name)
     for name in data_of(spec):
@@ -76,6 +79,7 @@ def score(images: Tensor | Path | str, scenario: str, data_root: Path) -> Scored
             fewer = parse_spec("scenario", scenario, last={"sample_images": len(given)})
             advice += f", or --scenario {fewer.label}"
         raise InputError(f"there are {len(given)} images, and {spec.label} compares {gallery.n}: {advice}")
+    given = gallery.pixels(given, seeds.generator("measured-samples", "given"))
     comparison = _compared(given, gallery, gallery.n)
     is_many = gallery.n_at_the_end is not None and len(given) >= gallery.n_at_the_end
     larger = _compared(given, gallery, gallery.n_at_the_end or 0) if is_many else comparison
@@ -92,6 +96,12 @@ def score(images: Tensor | Path | str, scenario: str, data_root: Path) -> Scored
     samples = _spread(given, min(len(given), FOR_FITTING * gallery.n))
     fitting = gallery.fitting_capacity(samples, gallery.expert.look(samples), seeds)
     metrics.append(ScoredMetric("fitting_capacity", fitting, gallery.expert.facts.fitting_capacity))
+    if features:
+        test, training = (torch.cat([one.x for one in gallery.images(part).values()]) for part in ("test", "train"))
+        n = min(len(given), len(test), len(training))
+        real, *others = (features(_spread(part, n)) for part in (test, given, training))
+        distances = [quality.frechet_distance(real, other, per_feature=0) for other in others]
+        metrics.append(ScoredMetric("inception_frechet_distance", *distances))
     return Scored(spec.label, gallery.n, len(given), gallery.expert.facts.name, metrics)
 
 
