@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import secrets
@@ -86,6 +87,17 @@ def read_at_most(path: Path, largest: int, subject: str, advice: str) -> bytes:
     if len(content) > largest:
         raise InputError(f"{subject} has more than {largest:,} bytes")
     return content
+
+
+def texts_in(content: bytes) -> dict[str, str]:
+    """Return the texts in the header of a safetensors file.
+
+    Raises:
+        ValueError: it has no header.
+        LookupError, TypeError: its header has no texts.
+    """
+    texts: dict[str, str] = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+    return texts
 
 
 def digest(content: bytes) -> str:

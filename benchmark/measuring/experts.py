@@ -6,11 +6,10 @@ Values of different experts can't be compared, so that a cell's record names its
 
 from __future__ import annotations
 
-import json
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from ..contracts.images import to_unit
 from ..errors import InputError, unknown
-from ..files import digest, read
+from ..files import digest, read, texts_in
 
 CHECKSUMS = {
     "binary-digits": "1aebfb5ac3fa7ee20f8719c704eb2576",
@@ -197,8 +196,7 @@ def expert_in(content: bytes) -> Expert:
         ValueError: the content isn't an expert.
     """
     try:
-        header: dict[str, Any] = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        facts = ExpertFacts.model_validate_json(header["__metadata__"]["expert"])
+        facts = ExpertFacts.model_validate_json(texts_in(content)["expert"])
         expert = Expert(facts, digest(content))
         expert.load_state_dict(load(content))
     except (SafetensorError, LookupError, RuntimeError, TypeError, ValueError) as error:

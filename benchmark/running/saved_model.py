@@ -13,7 +13,7 @@ from ..contracts.model import GenerativeModel
 from ..contracts.registry import FILE_MODULES
 from ..discovery.plugin_file import files_of
 from ..errors import InputError
-from ..files import write_atomically
+from ..files import texts_in, write_atomically
 from ..store.cell_folder import StoredCell
 
 _WRONG = (OSError, ImportError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
@@ -62,7 +62,7 @@ def load_model(file: Path | str) -> GenerativeModel:
         cell = StoredCell(Path(file).parent)
         content = cell.kept(Path(file).name)
         state = load(content)
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+        header = texts_in(content)
         if header["module"].startswith(FILE_MODULES):  # the record beside it has the extension file's text
             files_of(cell.record)[header["module"].removeprefix(FILE_MODULES)].load()
         kind = getattr(import_module(header["module"]), header["class"])

@@ -33,7 +33,7 @@ from ..contracts.options import Options
 from ..contracts.registry import METHODS
 from ..contracts.stream import TensorImages, avalanche_dataset
 from ..errors import InputError
-from ..files import NotAFileError, read, write_atomically
+from ..files import NotAFileError, read, texts_in, write_atomically
 from ..measuring.fingerprint import bytes_of
 
 FORMAT = 2
@@ -102,8 +102,7 @@ def read_state(file: Path | str) -> State:
     try:
         content = read(file)
         tensors = load_tensors(content)
-        size = int.from_bytes(content[:8], "little")
-        header = json.loads(content[8 : 8 + size])["__metadata__"]
+        header = texts_in(content)
         if header["format"] != str(FORMAT):
             raise ValueError(f"its format is {header['format']}, not {FORMAT}")
         if header["digest"] != _digest(header["content"], tensors):
