@@ -10,10 +10,13 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
+from rich.console import Console
 from scipy import stats
 
 from lifegen.benchmark import load
@@ -546,6 +549,69 @@ def test_numbers_are_never_cut_short_by_a_narrow_terminal(store, capsys, monkeyp
     monkeypatch.setenv("COLUMNS", "20")
     print_board(leaderboard(store))
     assert "…" not in capsys.readouterr().out
+
+
+def printed(board: Board, width: int, **options: Any) -> str:
+    """What a terminal of this width shows."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=width, highlight=False, color_system="standard")
+    print_board(board, console=console, **options)
+    return console.file.getvalue()
+
+
+def plain(text: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+@pytest.mark.parametrize("width", [50, 80, 100, 200])
+def test_a_terminal_gets_the_first_columns_that_fit_and_the_names_of_the_others(store, width):
+    for seed in range(3):
+        write(store, "good", seed, 31.0 + seed, version=3, expert="x")
+    board = leaderboard(Store(store.path))
+    (table,) = tables_of(board)
+    text = plain(printed(board, width))
+    assert max(map(len, text.splitlines())) <= width
+    titles = [title.replace("-\n", "-").replace("\n", " ") for title in table.titles]
+    named = " ".join(text.split()).partition("not shown, to fit this terminal: ")[2].partition("; --wide")[0]
+    left_out = named.split(", ") if named else []
+    assert titles[len(titles) - len(left_out) :] == left_out
+    heads = text.partition("──")[0].split()
+    assert all((title.split()[-1].split("-")[-1] in heads) == (title not in left_out) for title in titles)
+    assert bool(left_out) == (width <= 80)
+    wide = plain(printed(board, width, is_wide=True))
+    assert "not shown" not in wide
+    assert all(text in wide for line in table.lines for text in line.texts)
+
+
+def test_the_best_is_bold_failures_are_red_and_references_dim(store):
+    write(store, "fragile", 0, 33)
+    write(store, "fragile", 1, 33, status="failed")
+    lines = printed(leaderboard(Store(store.path)), 200).splitlines()
+
+    def style(name: str) -> str:
+        (line,) = [line for line in lines if plain(line).startswith(f"{name} ") and "±" not in plain(line)[:20]]
+        return re.match(r"(?:\x1b\[([0-9;]*)m)?", line)[1] or ""
+
+    assert {name: style(name) for name in ("good", "fragile", "naive")} == {"good": "1", "fragile": "31", "naive": "2"}
+
+
+def test_methods_are_chosen_and_sorted_and_keep_their_ranks(two):
+    store = Store(two.path)
+    everything = leaderboard(store)
+    chosen = leaderboard(store, methods=["good"])
+    ranked = everything.table[everything.table["method"] == "good"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(chosen.table, ranked)
+    assert any(note.startswith("Shown are 1 of 3 methods") for note in chosen.notes)
+    with pytest.raises(InputError, match="'goods'.*mean 'good'"):
+        leaderboard(store, methods=["goods"])
+    by_components = leaderboard(store, ["negative_elbo", "forgetting"], sort="forgetting")
+    for _, rows in by_components.table.groupby("scenario", sort=False):
+        values = rows[rows["metric"] == "forgetting"]["mean"].tolist()
+        assert values == sorted(values)
+        assert (
+            rows["method"].tolist() == [name for name in dict.fromkeys(rows["method"]) for _ in range(2)][: len(rows)]
+        )
+    with pytest.raises(InputError, match="'frechet_distance'.*there are: forgetting, negative_elbo"):
+        leaderboard(store, ["negative_elbo", "forgetting"], sort="frechet_distance")
 
 
 def test_csv_has_the_promised_columns_and_whole_numbers(store):

@@ -23,7 +23,7 @@ from lifegen.benchmark.measuring import sample_quality as quality
 from lifegen.benchmark.measuring.evaluator import Evaluator
 from lifegen.benchmark.measuring.experts import load_expert
 from lifegen.benchmark.measuring.rows import Row
-from lifegen.benchmark.measuring.samples import Comparison, Gallery, Samples, too_few
+from lifegen.benchmark.measuring.samples import Comparison, Gallery, Samples, in_bytes, too_few
 from lifegen.benchmark.reading.leaderboard import leaderboard
 from lifegen.benchmark.reading.table import load
 from lifegen.benchmark.reporting import tables
@@ -221,6 +221,11 @@ def test_samples_are_drawn_once_for_all_metrics(stream, gallery):
     model = Known(training(stream))
     Evaluator(stream, SEEDS, list(stream.train_stream), gallery=gallery).measure(strategy(model.eval()), 4, 0.0)
     assert model.drawn == 500
+
+
+def test_a_models_images_are_rounded_to_the_nearest_byte():
+    levels = torch.tensor([0.0, 1.4, 1.6, 254.4, 255.0]) / 255
+    assert in_bytes(levels, "f").tolist() == [0, 1, 2, 254, 255]
 
 
 @pytest.mark.parametrize("wrong", [math.nan, 1.5, -0.25])

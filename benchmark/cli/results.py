@@ -43,6 +43,10 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
 @click.argument("store", type=click.Path(path_type=Path))
 @click.option("--metric", "metrics", multiple=True, help="A metric to show. May be repeated; the first one ranks.")
 @_SCENARIOS
+@click.option("-m", "--method", "methods", multiple=True, metavar="LABEL",
+              help="A method's label, as tables show it. May be repeated; ranks are those among all.")  # fmt: skip
+@click.option("--sort", metavar="METRIC", help="Sort by this metric.  [default: ranks, framed by the references]")
+@click.option("--wide", is_flag=True, help="Show all columns, however narrow the terminal is.")
 @click.option("--across", is_flag=True,
               help="Combine scenarios on one scale: 0 is the lower reference, 1 the upper.")  # fmt: skip
 @click.option("--rank-custom", is_flag=True, help="Rank methods with options of your own, too.")
@@ -54,8 +58,9 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
     show_default=True,
 )
 def leaderboard(
-    store: Path, metrics: tuple[str, ...], scenarios: tuple[str, ...], across: bool, rank_custom: bool, form: str
-) -> None:
+    store: Path, metrics: tuple[str, ...], scenarios: tuple[str, ...], methods: tuple[str, ...], sort: str | None,
+    wide: bool, across: bool, rank_custom: bool, form: str,
+) -> None:  # fmt: skip
     """Print the leaderboard of a store or published folder.
 
     It shows means over seeds and ranks, with 95 % intervals.
@@ -64,9 +69,9 @@ def leaderboard(
     from ..reading.scores import scores_of
     from ..reporting import tables
 
-    board = make(scores_of(store), metrics or None, scenarios, across, rank_custom)
+    board = make(scores_of(store), metrics or None, scenarios, across, rank_custom, methods, sort)
     if form == "text":
-        tables.print_board(board)
+        tables.print_board(board, wide)
         return
     say(tables.FORMATS[form](board), end=False)
     if form == "csv":  # the format has no place for footnotes

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..discovery.index import base_name
-from ..errors import InputError
+from ..errors import InputError, unknown
 from ..store.store import Store
 from .anchors import Anchored, anchored
 from .compare import held_fixed, over_scenarios
@@ -100,6 +100,8 @@ def leaderboard(
     scenarios: Sequence[str] = (),
     across: bool = False,
     rank_custom: bool = False,
+    methods: Sequence[str] = (),
+    sort: str | None = None,
 ) -> Board:
     """Make a leaderboard.
 
@@ -110,9 +112,12 @@ def leaderboard(
         scenarios: labels of the scenarios to show; all by default.
         across: whether to combine scenarios, each metric on the scale from the lower reference (0) to the upper (1).
         rank_custom: whether to rank methods with custom options, too.
+        methods: labels of the methods to show; all by default. Ranks are those among all methods.
+        sort: the metric whose order lines have, best first, references among them; by default references frame the
+            others.
 
     Raises:
-        InputError: there is nothing to rank, or a metric or scenario is missing.
+        InputError: there is nothing to rank, or a metric, scenario or method is missing.
     """
     scores = source if isinstance(source, Scores) else scores_of(source)
     if metrics:
@@ -136,11 +141,21 @@ def leaderboard(
     if across:
         chosen = tuple(dict.fromkeys(name for metric in chosen for name in table["metric"].unique()
                                      if name == metric or name.startswith(in_scenario(metric, ""))))  # fmt: skip
+    if unknown_ones := [method for method in methods if method not in set(table["method"])]:
+        raise unknown("method in this table", unknown_ones[0], sorted(set(table["method"])))
+    if methods:
+        notes.append(f"Shown are {len(set(methods))} of {table['method'].nunique()} methods; ranks are among all.")
+        table = table[table["method"].isin(methods)]
     missing = [metric for metric in metrics or () if metric not in set(table["metric"])]
     notes += [f"{metric}: no cell has a number of it." for metric in missing]
     chosen = tuple(metric for metric in chosen if metric not in missing)
+    table = _ordered(table, chosen, scores, unranked, across)
+    if sort is not None:
+        if sort not in chosen:
+            raise unknown("metric of this table", sort, chosen)
+        table = _sorted(table, sort, "higher" if across else scores.better(sort))
     return Board(
-        _ordered(table, chosen, scores, unranked, across),
+        table,
         chosen,
         scores,
         (*notes, *scores.notes),
@@ -358,3 +373,15 @@ def _ordered(
     }
     order = table.assign(**columns).sort_values(["scenario", "_block", "_rank", "_mean", "method", "_metric"])
     return order[_FIELDS].reset_index(drop=True)
+
+
+def _sorted(table: pd.DataFrame, metric: str, better: str | None) -> pd.DataFrame:
+    """Sort the methods of each scenario by a metric's mean, best first; those without one come last."""
+    means = table[table["metric"] == metric].set_index(["scenario", "method"])["mean"]
+    sign = -1 if better == "higher" else 1
+    pairs = zip(table["scenario"], table["method"], strict=True)
+    places = [sign * means.get(pair, np.inf * sign) for pair in pairs]
+    # A stable order keeps the rows of a method together, as they were.
+    return (
+        table.assign(_place=places).sort_values(["scenario", "_place"], kind="stable")[_FIELDS].reset_index(drop=True)
+    )

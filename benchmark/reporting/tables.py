@@ -177,15 +177,28 @@ def title(scenario: str) -> str:
     return f"{scenario}: mean over seeds ± half of its 95 % interval"
 
 
+_STYLES = {"competitor": "", "anchor": "", "failed": "red"}
+"""Styles of lines on a terminal; others are dim."""
+
+
 def _text(text: str, style: str = "") -> Text:
     return Text(visible(text), style=style)
 
 
-def print_board(board: Board) -> None:
-    """Print one table per scenario."""
-    console = Console(highlight=False)
+def print_board(board: Board, is_wide: bool = False, console: Console | None = None) -> None:
+    """Print one table per scenario.
+
+    Args:
+        board: the leaderboard.
+        is_wide: whether a terminal shows all columns, however narrow it is; a file always gets them.
+        console: the place to print; standard output by default.
+    """
+    console = console or Console(highlight=False)
+    width = None if is_wide or not console.is_terminal else console.width
+    left_out: dict[str, None] = {}
     for text_table in tables_of(board):
-        table = _for_terminal(text_table)
+        table, columns = _fitted(console, text_table, width)
+        left_out |= dict.fromkeys(title.replace("-\n", "-").replace("\n", " ") for title in text_table.titles[columns:])
         _widen(console, table)
         console.print(_text(title(text_table.scenario), "bold"))
         console.print(table)
@@ -197,19 +210,38 @@ def print_board(board: Board) -> None:
         for line in anchors.lines:
             console.print(_text(f"{line.name}: {line.texts[-1]}"))
         console.print()
+    if left_out:
+        console.print(_text(f"not shown, to fit this terminal: {', '.join(left_out)}; --wide shows all columns"))
     for text in footnotes(board):
         console.print(_text(text, "yellow" if text.startswith("left out: ") else ""))
 
 
-def _for_terminal(text_table: TextTable) -> Table:
-    """A table without its remarks, which are too long for a column of a terminal."""
-    columns = len(text_table.titles) - text_table.remarks
+_FEWEST = 3
+"""Columns that are shown on any terminal: rank, seeds, and the metric that ranks."""
+
+
+def _fitted(console: Console, text_table: TextTable, width: int | None) -> tuple[Table, int]:
+    """A table with as many of its first columns as fit a width; and their number."""
+    columns = len(text_table.titles)
+    table = _for_terminal(text_table)
+    while width and columns > _FEWEST and _natural_width(console, table) > width:
+        columns -= 1
+        table = _for_terminal(text_table, columns)
+    return table, columns
+
+
+def _for_terminal(text_table: TextTable, columns: int | None = None) -> Table:
+    """A table of the first columns, without its remarks, which are too long for a column of a terminal."""
+    columns = len(text_table.titles) - text_table.remarks if columns is None else columns
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column(text_table.first, no_wrap=True)
     for head in text_table.titles[:columns]:
         table.add_column(_text(head), justify="right", no_wrap=True)
     for line in text_table.lines:
-        style = None if line.kind in ("competitor", "anchor") else "dim"
+        if line.kind == "floor" and set(line.texts[:columns]) == {"–"}:
+            continue
+        is_best = text_table.titles[0] == "rank" and line.values[0] == 1  # noqa: PD011  (it isn't of pandas)
+        style = "bold" if is_best else _STYLES.get(line.kind, "dim")
         table.add_row(*map(_text, (folded(line.name), *line.texts[:columns])), style=style)
     return table
 
@@ -255,8 +287,11 @@ def print_comparison(comparison: Comparison) -> None:
 
 def _widen(console: Console, table: Table) -> None:
     """Make the console as wide as the table: a terminal's own wrapping is easier to read than cut numbers."""
-    natural = Measurement.get(console, console.options.update(max_width=1000), table).maximum
-    console.width = max(console.width, natural)
+    console.width = max(console.width, _natural_width(console, table))
+
+
+def _natural_width(console: Console, table: Table) -> int:
+    return Measurement.get(console, console.options.update(max_width=1000), table).maximum
 
 
 def _place(row: Mapping[Hashable, Any]) -> str:
