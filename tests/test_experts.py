@@ -133,6 +133,13 @@ def test_the_fitting_capacity_of_good_and_of_bad_samples(digits):
     assert fitted(noise, digits) < 0.4
 
 
+def test_held_out_samples_choose_the_state_of_the_fitting_capacity(digits, short, monkeypatch):
+    """Real images would choose another one here."""
+    judged_by = {True: iter((0.1, 0.2, 0.3)), False: iter((0.9, 0.8, 0.7))}
+    monkeypatch.setattr(expert_training, "_accuracy", lambda model, images: next(judged_by[images is digits.test]))
+    assert fitted(digits.train.x[:100], digits) == 0.1
+
+
 def test_the_fitting_capacity_can_be_measured_where_nothing_else_is_trained(digits, short):
     before = global_states()
     with torch.inference_mode():

@@ -737,10 +737,18 @@ def test_labels_are_shown_as_they_are_in_latex(odd):
     assert all(row.startswith(("%", "\\", " ")) or not row for row in page.splitlines())
 
 
-def test_latex_has_rules_and_marks(store):
-    latex = to_latex(leaderboard(store))
-    for command in (r"$\pm$", r"$\blacktriangle$", r"\toprule"):
+def test_latex_has_rules_marks_arrows_a_caption_and_the_best_in_bold(store):
+    write(store, "second", 0, 33)
+    latex = to_latex(leaderboard(Store(store.path), ["negative_elbo", "posterior_consistency_past", "components"]))
+    for command in (
+        r"$\pm$", r"$\blacktriangle$", r"\toprule", r"negative ELBO $\downarrow$", r"consistency past $\uparrow$",
+        r"\caption{split-x: mean over seeds $\pm$ half of its 95 \% interval}", r"\label{tab:split-x}",
+        r"\begin{adjustbox}{max width=\linewidth}", r"\usepackage{adjustbox,amssymb,booktabs}",
+    ):  # fmt: skip
         assert command in latex
+    assert re.findall(r"^ (\w+).*\\textbf\{32.0 \$\\pm\$ 6.6\}", latex, re.MULTILINE) == ["good"]
+    assert latex.count(r"\textbf") == 2  # of the ELBO and the consistency; components have no better direction
+    assert latex.count(r"\begin{") == latex.count(r"\end{") == 3
 
 
 def test_a_column_is_one_entry(store, monkeypatch):

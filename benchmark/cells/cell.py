@@ -90,16 +90,21 @@ class Cell:
         record["scenario"] |= {"track": self.scenario.config["track"]}
         record["method"] |= {key: self.method.facts[key] for key in ("reference", "uses")}
         if self.metrics:
-            record["plug-in metrics"] = {
-                metric.name: {"name": metric.provider, "version": metric.provider_version, "facts": metric.facts}
-                for metric in self.metrics
-            }
+            record["plug-in metrics"] = extension_facts(self.metrics)
         if files := {entry.file.digest: asdict(entry.file) for entry in self._entries if entry.file}:
             record["files"] = files
         return record
 
     def __str__(self) -> str:
         return f"{self.scenario.label} {self.method.label} seed {self.seed}"
+
+
+def extension_facts(metrics: Iterable[IndexEntry]) -> dict[str, Any]:
+    """Return what a record says about extension metrics, by name, for readers that don't have them."""
+    return {
+        metric.name: {"name": metric.provider, "version": metric.provider_version, "facts": metric.facts}
+        for metric in metrics
+    }
 
 
 def product(scenarios: Iterable[Spec], methods: Iterable[Spec], seeds: Iterable[int]) -> list[Cell]:

@@ -178,7 +178,11 @@ def _options_table(entry: dict[str, Any]) -> Any:
         table.add_row(name, *map(Text, (default, expected(schema), schema.get("description", ""))))
     if entry["kind"] == "scenario":
         expert = entry["facts"].get("expert")
-        sees = f"The expert {expert} sees samples; binary-{expert} does where pixels are drawn." if expert else ""
+        sees = (
+            f"Samples are judged by the expert {expert}; on tracks of drawn pixels by binary-{expert}."
+            if expert
+            else ""
+        )
         table.caption = Text(sees or "Samples aren't measured: no expert knows these images.")
         table.caption_justify = "left"
     return table

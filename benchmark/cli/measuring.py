@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ..folders import data_folder
+from .running import check_device
 from .say import say
 
 
@@ -23,6 +24,7 @@ def measure(store: Path, device: str, data_root: Path | None) -> None:
     Nothing is trained. `run --keep-models` keeps models. Cells get the metrics, and versions of metrics, that a newer
     lifegen or an installed package has; of the last interval alone, and no metric that needs more than the model.
     """
+    check_device(device)
     warnings.simplefilter("ignore")  # of libraries
     import torch
 

@@ -45,6 +45,8 @@ def score(images: Path, scenario: str, data_root: Path | None, inception: Path |
             f"as the expert {scored.expert} sees them",
             lines,
         )
+        if scored.inception_images:
+            say(f"inception_frechet_distance: {scored.inception_images} images of each kind")
 
 
 COMMANDS = (score,)

@@ -76,6 +76,8 @@ def derive(rows: Iterable[Mapping[str, Any]], visits: Sequence[Sequence[str]]) -
     for entry in METRICS if last > 0 else ():
         if not entry.facts["derived"] or not (matrix := matrices.get(entry.facts["of"])):
             continue
+        if {interval for interval, _ in matrix} == {last}:  # measured later, of the kept model
+            continue
         try:
             value = entry.target(dict(matrix), dict(first), last)
             if value is None:

@@ -52,7 +52,7 @@ class Evaluator(EvaluatorState):
             if measurement.is_last:
                 self._last = measurement
             if measurement.samples:
-                self.classes.append(_whole(measurement.samples.of_all.histograms[1]))
+                self.classes.append([int(n) for n in measurement.samples.of_all.histograms[1].tolist()])
         strategy.model.train(training)
         for row in rows:
             if not math.isfinite(row["value"]):
@@ -82,12 +82,7 @@ class Evaluator(EvaluatorState):
         if at_the_end:
             floor = {name: compare(self.gallery.floor) for name, compare in COMPARISONS.items()}
             facts["floor"] = {name: value for name, value in floor.items() if value is not None}
-            facts["real_classes"] = _whole(self.gallery.floor.histograms[0])
         return facts
-
-
-def _whole(numbers: torch.Tensor) -> list[int]:
-    return [int(number) for number in numbers.tolist()]
 
 
 def own_metrics() -> list[Entry]:

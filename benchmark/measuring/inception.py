@@ -37,15 +37,15 @@ def load_inception(file: Path) -> Callable[[Tensor], Tensor]:
             warnings.simplefilter("ignore", FutureWarning)  # torch has newer formats; published files have this one
             network = torch.jit.load(str(file), map_location="cpu").eval()
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{file} can't be read as TorchScript: {_first_line(error)}") from None
+        raise InputError(f"{file} can't be read as TorchScript: {_reason(error)}") from None
 
     @torch.no_grad()
     def features(images: Tensor) -> Tensor:
         try:
             pieces = [network(x.expand(-1, 3, -1, -1), return_features=True) for x in images.split(_ROWS)]
             found: Tensor = torch.cat(pieces).double()
-        except (RuntimeError, TypeError) as error:
-            raise InputError(f"{file} isn't a feature network of images: {_first_line(error)}") from None
+        except (RuntimeError, TypeError, torch.jit.Error) as error:
+            raise InputError(f"{file} isn't a feature network of images: {_reason(error)}") from None
         if found.ndim != 2 or len(found) != len(images):
             raise InputError(f"{file} isn't a feature network: {len(images)} images give {tuple(found.shape)} numbers")
         return found
@@ -53,5 +53,6 @@ def load_inception(file: Path) -> Callable[[Tensor], Tensor]:
     return features
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def _reason(error: Exception) -> str:
+    """The last line of a message: TorchScript has the traceback before it."""
+    return str(error).strip().rpartition("\n")[2]

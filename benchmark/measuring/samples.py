@@ -117,7 +117,7 @@ class Gallery:
         """Return all training or test images of each distribution, on the device, as the expert knows them."""
         found = {name: self._stream.images("train", name) for name in sorted(self._stream.distributions)}
         return {
-            name: Images(self.pixels(x.to(self.device), self._pixel_source(part, name)), y.to(self.device))
+            name: Images(self.pixels(x, self._pixel_source(part, name)).to(self.device), y.to(self.device))
             for name, (x, y) in (found if part == "train" else self._stream.whole_test).items()
         }
 
@@ -125,8 +125,10 @@ class Gallery:
         """Draw black and white pixels if the expert knows such, with the grey levels of bytes as probabilities."""
         return redraw(images, generator) if self.expert.facts.binary else images
 
-    def _pixel_source(self, part: str, distribution: str) -> torch.Generator:
-        return Seeds(0).generator("measured-pixels", part, distribution, device=self.device)
+    @staticmethod
+    def _pixel_source(part: str, distribution: str) -> torch.Generator:
+        # On the CPU, so that real images are the same on all devices.
+        return Seeds(0).generator("measured-pixels", part, distribution)
 
     @cached_property
     def _test(self) -> dict[str, Seen]:
@@ -248,7 +250,7 @@ class Samples:
             images = self._replays(n, generator)
         if images is None:
             return None
-        images = gallery.pixels(in_bytes(images, "replayed"), generator)
+        images = gallery.pixels(in_bytes(images, "replayed"), self._pixel_source("replayed"))
         return gallery.compared(self._past, n, gallery.expert.look(images))
 
     @property
@@ -275,6 +277,10 @@ class Samples:
         seen = self._first(n)
         return self._gallery.fitting_capacity(torch.cat(self._images)[:n], seen, self._seeds)
 
+    def _pixel_source(self, of: str | int) -> torch.Generator:
+        """The noise of drawn pixels, which is the same for all methods, however much of theirs these take."""
+        return self._seeds.generator("measured-samples", "pixels", of, device=self._gallery.device)
+
     def _compared(self, name: str, distributions: Iterable[str], n: int, samples: int | None = None) -> Comparison:
         if name not in self._comparisons:
             self._comparisons[name] = self._gallery.compared(distributions, n, self._first(samples or n))
@@ -286,7 +292,7 @@ class Samples:
         while len(self._images) * _CHUNK < n:
             generator = self._seeds.generator("measured-samples", len(self._images), device=self._gallery.device)
             means = in_bytes(self._model.sample(_CHUNK, generator=generator), f"{type(self._model).__name__}.sample")
-            images = self._gallery.pixels(means, generator)
+            images = self._gallery.pixels(means, self._pixel_source(len(self._images)))
             self._images.append(images)
             self._seen.append(self._gallery.expert.look(images))
         features, labels = (torch.cat(tensors) for tensors in zip(*self._seen, strict=True))

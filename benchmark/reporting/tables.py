@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -28,7 +28,8 @@ _USES = {"past-data": ("●", "keeps real images of the past"), "labels": ("◆"
 _CUSTOM = "✎"
 _FAILED = "✗"
 _IN_LATEX = {"±": r"$\pm$", "▲": r"$\blacktriangle$", "▼": r"$\blacktriangledown$", "●": r"$\bullet$",
-             "◆": r"$\blacklozenge$", "✎": r"$\ast$", "✗": r"$\times$", "–": "--", "|": r"\textbar{}"}  # fmt: skip
+             "◆": r"$\blacklozenge$", "✎": r"$\ast$", "✗": r"$\times$", "–": "--", "|": r"\textbar{}", "−": "$-$",
+             "↓": r"$\downarrow$", "↑": r"$\uparrow$"}  # fmt: skip
 _IN_MARKDOWN = re.compile(r"[\\|*\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
 """Characters that Markdown would take for markup; an underscore within a word isn't."""
 _IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -61,6 +62,8 @@ class TextTable:
     """title of the lines' names"""
     remarks: bool = False
     """whether the last column holds sentences, not numbers"""
+    better: tuple[str | None, ...] = ()
+    """whether "lower" or "higher" values of a column are better; None where neither is"""
 
 
 def tables_of(board: Board) -> Iterator[TextTable]:
@@ -85,7 +88,10 @@ def tables_of(board: Board) -> Iterator[TextTable]:
             texts, values = tuple(text for text, _ in cells), tuple(value for _, value in cells)
             lines.append(Line(str(method), name, kind, texts, values))
         lines += _floor(board.scores.floors.get(str(scenario), {}), columns)
-        yield TextTable(str(scenario), tuple(column.title for column in columns), tuple(lines))
+        better = tuple(
+            board.scores.better(column.metric) if column.metric and scenario != ACROSS else None for column in columns
+        )
+        yield TextTable(str(scenario), tuple(column.title for column in columns), tuple(lines), better=better)
 
 
 def _floor(values: Mapping[str, float], columns: Sequence[Column]) -> Iterator[Line]:
@@ -198,7 +204,7 @@ def print_board(board: Board, is_wide: bool = False, console: Console | None = N
     left_out: dict[str, None] = {}
     for text_table in tables_of(board):
         table, columns = _fitted(console, text_table, width)
-        left_out |= dict.fromkeys(title.replace("-\n", "-").replace("\n", " ") for title in text_table.titles[columns:])
+        left_out |= dict.fromkeys(map(_in_one_line, text_table.titles[columns:]))
         _widen(console, table)
         console.print(_text(title(text_table.scenario), "bold"))
         console.print(table)
@@ -214,6 +220,11 @@ def print_board(board: Board, is_wide: bool = False, console: Console | None = N
         console.print(_text(f"not shown, to fit this terminal: {', '.join(left_out)}; --wide shows all columns"))
     for text in footnotes(board):
         console.print(_text(text, "yellow" if text.startswith("left out: ") else ""))
+
+
+def _in_one_line(title: str) -> str:
+    """A column's title in one line."""
+    return title.replace("-\n", "-").replace("\n", " ")
 
 
 _FEWEST = 3
@@ -377,21 +388,63 @@ def in_markdown(text: str, with_code: bool = False) -> str:
 
 
 def to_latex(board: Board) -> str:
-    r"""Tables for ``\input``, with booktabs and amssymb."""
-    tables = []
-    for table in tables_of(board):
-        text = _tabulated(table, "latex_booktabs")
-        for mark, command in _IN_LATEX.items():
-            text = text.replace(mark, command)
-        tables.append(f"% {title(table.scenario)}\n{text}\n")
+    r"""Floating tables for ``\input``, at most as wide as a line: arrows say which values are better, and the best
+    competitor of a column is bold.
+    """
+    tables = [_in_latex(_with_best(table), title(table.scenario), table.scenario) for table in tables_of(board)]
     if anchors := anchor_table(board):
-        text = _tabulated(anchors, "latex_booktabs").replace("±", _IN_LATEX["±"]).replace("−", "$-$")
-        tables.append(f"% {ANCHORS}\n{text}\n")
+        tables.append(_in_latex(anchors, ANCHORS, "published"))
     return (
-        "% needs \\usepackage{booktabs,amssymb}\n"
+        "% needs \\usepackage{adjustbox,amssymb,booktabs}\n"
         + "\n".join([*tables, *(f"% {text}" for text in footnotes(board))])
         + "\n"
     )
+
+
+def _in_latex(table: TextTable, caption: str, label: str) -> str:
+    """A table as a float with caption and label."""
+    from tabulate import LATEX_ESCAPE_RULES
+
+    def marked(text: str) -> str:
+        for mark, command in _IN_LATEX.items():
+            text = text.replace(mark, command)
+        return text
+
+    escaped = "".join(LATEX_ESCAPE_RULES.get(character, character) for character in caption)
+    body = re.sub(f"{_BEST[0]}(.*?){_BEST[1]}", r"\\textbf{\1}", _tabulated(table, "latex_booktabs"))
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{marked(escaped)}}}",
+        rf"\label{{tab:{re.sub('[^A-Za-z0-9]+', '-', label).strip('-')}}}",
+        r"\begin{adjustbox}{max width=\linewidth}",
+        marked(body),
+        r"\end{adjustbox}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+_BEST = "\ue000", "\ue001"
+"""What surrounds the best value of a column, until LaTeX's escapes are made. No font has these characters."""
+
+
+def _with_best(table: TextTable) -> TextTable:
+    """The table with arrows beside titles whose values have a better direction, and the best competitors marked."""
+    titles, columns = [], []
+    for i, (head, better) in enumerate(zip(table.titles, table.better, strict=True)):
+        found = {line.method: line.values[i] for line in table.lines if line.kind == "competitor"}  # noqa: PD011
+        numbers = [value for value in found.values() if value is not None]
+        best = {None: None, "lower": min(numbers, default=None), "higher": max(numbers, default=None)}[better]
+        is_best = [best is not None and found.get(line.method) == best for line in table.lines]
+        texts = [line.texts[i] for line in table.lines]
+        titles.append(head + {None: "", "lower": " ↓", "higher": " ↑"}[better])
+        columns.append(
+            [f"{_BEST[0]}{text}{_BEST[1]}" if marked else text for text, marked in zip(texts, is_best, strict=True)]
+        )
+    rows = zip(*columns, strict=True)
+    lines = (replace(line, texts=cells) for line, cells in zip(table.lines, rows, strict=True))
+    return replace(table, titles=tuple(titles), lines=tuple(lines))
 
 
 def to_html(board: Board) -> str:
@@ -417,7 +470,7 @@ FORMATS = {
 def _tabulated(table: TextTable, form: str, escaped: Callable[[str], str] = str) -> str:
     from tabulate import tabulate
 
-    heads = [table.first, *(escaped(head.replace("\n", " ")) for head in table.titles)]
+    heads = [table.first, *(escaped(_in_one_line(head)) for head in table.titles)]
     numbers = len(table.titles) - table.remarks
     rows = [[escaped(line.name), *line.texts[:numbers], *map(escaped, line.texts[numbers:])] for line in table.lines]
     align = ["left", *["right"] * numbers, *["left"] * table.remarks]

@@ -64,16 +64,21 @@ def build_gallery(scenario: Spec, stream: Stream, data_root: Path, device: torch
     Raises:
         InputError: the scenario's expert can't be used, or doesn't know its images.
     """
-    if stream.config.sample_images == "none":
-        return "sample_images=none"
-    name: str | None = scenario.facts.get("expert")
-    if name is None:
-        return f"no expert knows the images of {scenario.name}"
+    if why := unmeasured(scenario):
+        return why
+    name: str = scenario.facts["expert"]
     if fewest := too_few(stream):
         return fewest
     if stream.track in ("bernoulli-binarised", "bernoulli-redrawn"):
         name = binary(name)
     return Gallery(stream, deepcopy(find_expert(name, data_root)).to(device))
+
+
+def unmeasured(scenario: Spec) -> str:
+    """Why samples of a scenario aren't measured, as far as that can be known without its images; else empty."""
+    if scenario.config["sample_images"] == "none":
+        return "sample_images=none"
+    return "" if scenario.facts.get("expert") else f"no expert knows the images of {scenario.name}"
 
 
 def build_method(method: Spec) -> Method:

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import torch
 
-from ..cells.cell import Cell, cell_of
+from ..cells.cell import Cell, cell_of, extension_facts
 from ..contracts.model import GenerativeModel
 from ..contracts.registry import Entry
 from ..discovery.index import extension_metrics, source
+from ..discovery.index_entry import IndexEntry
 from ..errors import InputError
 from ..measuring import costs
 from ..measuring.evaluator import Evaluator, own_metrics
 from ..measuring.measurement import Measurement
 from ..measuring.rows import kept_rows
-from ..reading.summary import registered_summary
 from ..store.cell_folder import StoredCell
 from ..store.lock import CellBusyError
 from ..store.record import DoneRecord
 from ..store.store import Store
 from ..training.precision import products_in
-from .build import build_gallery, build_method, build_stream, data_of, find_device
+from .build import build_gallery, build_method, build_stream, data_of, find_device, unmeasured
 from .saved_model import load_model
 from .worker import data_digest
 
@@ -55,17 +55,14 @@ class _Gone:
 
 
 class _ModelAlone:
-    """A strategy's model and device; the rest of it is gone, and what its plugins replayed."""
+    """A strategy's model and device; the rest of it is gone."""
 
     def __init__(self, model: GenerativeModel, device: torch.device) -> None:
         self.model = model
         self.device = device
-        self.plugins = (self,)
+        self.plugins = ()
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise NotKeptError
-
-    def replayed(self, n: int, generator: torch.Generator) -> NoReturn:
         raise NotKeptError
 
 
@@ -73,10 +70,11 @@ def measure_kept_models(store: Store, data_root: Path, device: str = "auto") -> 
     """Measure what finished cells lack: metrics, or versions of metrics, that didn't exist when they were computed.
 
     A cell gets rows of its last interval alone, since it keeps no earlier model. Metrics that need more of the run than
-    its model, such as consistency or times, stay absent, as do those of samples that another expert has seen.
+    its model, such as consistency, times or what was replayed, stay absent, as do those of samples that another expert
+    has seen. Metrics of packages are measured, those of files aren't.
 
     Args:
-        store: the store; its cells of other versions, unfinished and packed ones are passed over.
+        store: the store; its unfinished and packed cells are passed over.
         data_root: folder of the data sets.
         device: as for ``run``.
 
@@ -87,38 +85,71 @@ def measure_kept_models(store: Store, data_root: Path, device: str = "auto") -> 
         InputError: the device isn't there.
     """
     place = find_device(device)
-    extensions = [entry.entry() for entry in extension_metrics()]
-    metrics = [entry for entry in (*own_metrics(), *extensions) if not entry.facts["derived"]]
+    extensions = {entry.name: entry for entry in extension_metrics()}
+    metrics = [
+        entry for entry in (*own_metrics(), *(one.entry() for one in extensions.values())) if _is_possible(entry)
+    ]
     for stored in store.cells():
         if not isinstance(stored.facts, DoneRecord) or stored.status != "done" or stored.is_packed:
             continue
         try:
-            yield MeasuredLater(stored.name, _measured(store, stored, stored.facts, metrics, data_root, place))
-        except (InputError, CellBusyError) as error:
-            busy = "another process is writing it"
-            yield MeasuredLater(stored.name, left_out=busy if isinstance(error, CellBusyError) else str(error))
+            found = _measured(stored, stored.facts, metrics, data_root, place)
+            if found:
+                _write(store, stored, stored.facts, found, extensions, str(place))
+            yield MeasuredLater(stored.name, tuple(name for name, one in found.metrics.items() if one.rows))
+        except InputError as error:
+            yield MeasuredLater(stored.name, left_out=str(error))
+        except CellBusyError:
+            yield MeasuredLater(stored.name, left_out="another process writes it, or has just written it")
+        except Exception as error:  # of a metric of a package, a full disk, or a device's memory: others may be fine
+            yield MeasuredLater(stored.name, left_out=f"{type(error).__name__}: {error}")
+
+
+def _is_possible(entry: Entry) -> bool:
+    """Whether a metric may need no more than a model: costs, and what was replayed, end with the run."""
+    return not (entry.facts["derived"] or entry.module == costs.__name__ or entry.name.endswith("_replayed"))
+
+
+class _Measured(NamedTuple):
+    """A metric's version and its new rows."""
+
+    version: int
+    rows: list[dict[str, Any]]
+
+
+class _Found(NamedTuple):
+    metrics: dict[str, _Measured]
+    """by name"""
+    samples: dict[str, Any]
+    """facts on samples for the record, if it had none"""
+
+    def __bool__(self) -> bool:
+        return bool(self.metrics)
 
 
 def _measured(
-    store: Store, stored: StoredCell, facts: DoneRecord, metrics: list[Entry], data_root: Path, device: torch.device
-) -> tuple[str, ...]:
-    """Measure what one cell lacks, and write it; returns the names of the metrics.
+    stored: StoredCell, facts: DoneRecord, metrics: Sequence[Entry], data_root: Path, device: torch.device
+) -> _Found:
+    """Measure what one cell lacks.
 
     Raises:
         InputError: nothing can be measured; the text says why.
-        CellBusyError: another process is writing the cell.
     """
-    stored.measured()  # raises if they can't be read
-    rows = list(map(json.loads, stored.content("metrics.jsonl").splitlines()))
-    earlier = {row["metric"] for row in rows if row["interval"] < len(facts.visits) - 1}
+    before = len(facts.visits) - 1
+    earlier = {row["metric"] for row in stored.measured().to_pylist() if row["interval"] < before}
     lacking = [entry for entry in metrics if _is_lacking(entry, facts) and entry.name not in earlier]
     if not lacking:
-        return ()
-    if stored.model is None:
-        raise InputError("it has kept no model; `lifegen run ... --keep-models` keeps them")
+        return _Found({}, {})
     cell = cell_of(stored.record)
+    if unmeasured(cell.scenario):
+        lacking = [entry for entry in lacking if not entry.facts["of_samples"]]
+        if not lacking:
+            return _Found({}, {})
+    if stored.model is None:
+        why = stored.record.get("no_model")
+        raise InputError(f"it has no model: {why}" if why else "it has kept no model; `lifegen run --keep-models` does")
     evaluator, measurement = _measurement(cell, stored, facts, data_root, device)
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, _Measured] = {}
     with products_in("float32", device), torch.inference_mode():
         for entry in lacking:
             if entry.facts["of_samples"] and not evaluator.gallery:
@@ -127,26 +158,51 @@ def _measured(
                 new = kept_rows(entry.target(measurement), entry.name, measurement.interval, facts.distributions)
             except NotKeptError:
                 continue
-            found[entry.name] = [
-                {"interval": measurement.interval, "metric": entry.name, **row._asdict()} for row in new
-            ]
-    if found:
-        versions = {entry.name: entry.version for entry in lacking if entry.name in found}
-        changes: dict[str, Any] = {"metrics": facts.metrics | versions}
-        if evaluator.gallery and facts.samples is None:
-            changes["samples"] = evaluator.facts_of_samples(at_the_end=True)
-        later = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "device": str(device), "metrics": sorted(found)}
-        changes["measured_later"] = [*stored.record.get("measured_later", ()), later]
-        kept = [row for row in rows if row["metric"] not in found]
-        every = [*kept, *(row for new in found.values() for row in new)]
-        store.amend(stored.name, every, changes | {"numbers": registered_summary(every, facts.visits)[0]})
-    return tuple(name for name, new in found.items() if new)
+            rows = [{"interval": measurement.interval, "metric": entry.name, **row._asdict()} for row in new]
+            found[entry.name] = _Measured(entry.version, rows)
+        samples = evaluator.facts_of_samples(at_the_end=True) if found and facts.samples is None else {}
+    return _Found(found, samples)
 
 
 def _is_lacking(entry: Entry, facts: DoneRecord) -> bool:
-    """Whether a cell hasn't the installed version of a metric that isn't one of costs, which end with the run."""
+    """Whether a cell hasn't a metric, or only an older version of it."""
     is_unseen = bool(entry.facts["of_samples"]) and facts.samples is None
-    return (is_unseen or facts.metrics.get(entry.name) != entry.version) and entry.module != costs.__name__
+    return is_unseen or facts.metrics.get(entry.name, -1) < entry.version
+
+
+def _write(
+    store: Store,
+    stored: StoredCell,
+    facts: DoneRecord,
+    found: _Found,
+    extensions: Mapping[str, IndexEntry],
+    device: str,
+) -> None:
+    """Add what was measured to a cell's rows and record.
+
+    Raises:
+        CellBusyError: another process is writing the cell, or has written it since it was read.
+    """
+    new = [row for one in found.metrics.values() for row in one.rows]
+    kept = [row for row in map(json.loads, stored.content("metrics.jsonl").splitlines())
+            if row["metric"] not in found.metrics]  # fmt: skip
+    later = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "device": device,
+        "metrics": sorted(found.metrics),
+    }
+    changes: dict[str, Any] = {
+        "metrics": facts.metrics | {name: one.version for name, one in found.metrics.items()},
+        "measured_later": [*stored.record.get("measured_later", ()), later],
+    }
+    if found.samples:
+        changes["samples"] = found.samples
+    if others := extension_facts(extensions[name] for name in found.metrics if name in extensions):
+        changes["plug-in metrics"] = stored.record.get("plug-in metrics", {}) | others
+    if facts.numbers is not None:  # else readers make them
+        of_all = {row["metric"]: row["value"] for row in new if row["distribution"] is None and row["step"] is None}
+        changes["numbers"] = facts.numbers | dict.fromkeys(found.metrics) | of_all
+    store.amend(stored, [*kept, *new], changes)
 
 
 def _measurement(

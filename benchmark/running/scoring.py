@@ -47,6 +47,8 @@ class Scored(NamedTuple):
     """images in the folder or file"""
     expert: str
     metrics: list[ScoredMetric]
+    inception_images: int | None = None
+    """images of each kind behind ``inception_frechet_distance``, whose value depends on them; None without it"""
 
 
 def score(images: Tensor | Path | str, scenario: str, data_root: Path, inception: Path | None = None) -> Scored:
@@ -96,13 +98,15 @@ def score(images: Tensor | Path | str, scenario: str, data_root: Path, inception
     samples = _spread(given, min(len(given), FOR_FITTING * gallery.n))
     fitting = gallery.fitting_capacity(samples, gallery.expert.look(samples), seeds)
     metrics.append(ScoredMetric("fitting_capacity", fitting, gallery.expert.facts.fitting_capacity))
+    n = None
     if features:
         test, training = (torch.cat([one.x for one in gallery.images(part).values()]) for part in ("test", "train"))
         n = min(len(given), len(test), len(training))
-        real, *others = (features(_spread(part, n)) for part in (test, given, training))
+        training = training[torch.randperm(len(training), generator=Seeds(0).generator("floor"))]
+        real, *others = (features(part) for part in (_spread(test, n), _spread(given, n), training[:n]))
         distances = [quality.frechet_distance(real, other, per_feature=0) for other in others]
         metrics.append(ScoredMetric("inception_frechet_distance", *distances))
-    return Scored(spec.label, gallery.n, len(given), gallery.expert.facts.name, metrics)
+    return Scored(spec.label, gallery.n, len(given), gallery.expert.facts.name, metrics, n)
 
 
 def _compared(images: Tensor, gallery: Gallery, n: int) -> Comparison:

@@ -186,8 +186,6 @@ def _run(
     if state is not None and noted and before.get("digest") != (gallery.expert.digest if gallery else None):
         raise _OtherRunError("its samples were seen by another expert")
     evaluator = Evaluator(stream, seeds, view, [metric.entry() for metric in cell.metrics], gallery=gallery)
-    if gallery:
-        writer.note(samples=evaluator.facts_of_samples())
     checkpoint = Checkpoint(strategy, method, stream, seeds, evaluator)
     executions: list[str] = []
     samples: list[np.ndarray] = []
@@ -201,6 +199,8 @@ def _run(
         evaluator.classes += before.get("classes", [])[:done]
         writer.spent(state.facts["seconds"])
         print(f"continues after interval {done - 1}", flush=True)
+    if gallery:
+        writer.note(samples=evaluator.facts_of_samples())
     visits = [experience.distributions for experience in view]
     writer.note(visits=visits, execution=executions, **_circumstances(cell, device), data=data)
     if why := unsavable(strategy.model):  # noted in any case, so that nobody is advised to compute the cell again

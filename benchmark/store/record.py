@@ -160,8 +160,6 @@ class MeasuredSamples(_Part):
     """Values for training images in place of samples, by metric."""
     classes: list[list[int]] = []
     """Samples of each class, by the expert's word, after each interval; older cells have none."""
-    real_classes: list[int] = []
-    """Test images of each class, by the expert's word."""
 
 
 class Record(Asked):

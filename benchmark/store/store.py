@@ -241,33 +241,47 @@ class Store:
         (place / "why.txt").write_text(f"{why}\n", encoding="utf-8")
         return place
 
-    def amend(self, name: str, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+    def amend(self, cell: StoredCell, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
         """Replace the rows of a finished cell, and add facts to its record. Its other files stay.
+
+        Args:
+            cell: the cell, as it was read.
+            rows: all of its rows from now on.
+            facts: new facts for its record.
 
         Raises:
             InputError: the cell isn't finished, or is packed.
-            CellBusyError: another process is writing it.
+            CellBusyError: another process is writing it, or has written it since it was read.
             StoreGoneError: the store isn't there.
         """
         content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
-        place = self.path / "cells" / name
-        with self._locked(name):
-            earlier = self.cell(name)
+        place = self.path / "cells" / cell.name
+        with self._locked(cell.name) as lease:
+            earlier = self.cell(cell.name)
             if earlier.status != Status.DONE or earlier.is_packed:
                 raise InputError(f"{earlier.found} isn't a finished cell in a folder of its own")
-            for left in folders_of(place.parent, name):  # by a process that was killed here
-                if left != earlier.found and left.is_dir():
-                    shutil.rmtree(left, ignore_errors=True)
+            if earlier.record != cell.record:
+                raise CellBusyError(cell.name)
             # A copy, since readers must find either all of the old cell or all of the new one, at any time.
-            copy = place.with_name(f"{name}.{secrets.token_hex(8)}")
-            shutil.copytree(earlier.found, copy)
-            write_atomically(copy / "metrics.jsonl", content)
-            written = {"rows": len(rows), "bytes": len(content), "digest": digest(content)}
-            write_record(copy, {**earlier.record, **facts, **written})
-            before = self.path / f".left-{secrets.token_hex(8)}"
-            earlier.found.rename(before)
-            copy.rename(place)
+            copy = place.with_name(f"{cell.name}.{secrets.token_hex(8)}")
+            try:
+                shutil.copytree(earlier.found, copy, copy_function=_link)
+                write_atomically(copy / "metrics.jsonl", content)
+                written = {"rows": len(rows), "bytes": len(content), "digest": digest(content)}
+                write_record(copy, {**earlier.record, **facts, **written})
+                before = self.path / f".left-{secrets.token_hex(8)}"
+                if not lease.is_lock_held_by_us:
+                    raise CellBusyError(cell.name)
+                earlier.found.rename(before)
+                copy.rename(place)
+            except BaseException:
+                if earlier.found.exists():
+                    shutil.rmtree(copy, ignore_errors=True)
+                raise
             shutil.rmtree(before, ignore_errors=True)
+            for left in folders_of(place.parent, cell.name):  # of a process that was killed here
+                if left.is_dir() and left != place:
+                    shutil.rmtree(left, ignore_errors=True)
 
     def fail(self, name: str, record: Mapping[str, Any], error: str) -> None:
         """Mark a cell whose process is gone as failed, unless it is done or another process has taken it.
@@ -288,6 +302,14 @@ class Store:
                 elif cell.status in unfinished:
                     failed = {**record, "schema": SCHEMA, **cell.record, "status": "failed", "error": error}
                     write_record(hold.folder, failed)
+
+
+def _link(source: str, target: str) -> None:
+    """Give a file a second name, where the file system can; else copy it."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _is_anothers(folder: Path) -> bool:

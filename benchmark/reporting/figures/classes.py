@@ -20,7 +20,7 @@ def classes(scene: Scene) -> Iterator[Drawing]:
     shares = {
         method: 100 * np.array(samples.classes) / np.sum(samples.classes, axis=1, keepdims=True)
         for method, (cell, samples) in seen.items()
-        if samples and samples.real_classes and len(samples.classes) == len(cell.facts.visits) > 1
+        if samples and not cell.hidden and len(samples.classes) == len(cell.facts.visits) > 1
     }
     if not shares:
         return
