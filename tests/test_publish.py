@@ -345,3 +345,21 @@ def test_the_readmes_queries_work_as_written(monkeypatch, capsys):
     assert "lifelong-vae" in printed
     assert list(names["curves"].columns) == [str(digit) for digit in range(10)]
     assert names["near"]["seen"].min() > 0
+
+
+def test_a_result_gives_way_to_one_with_more_metrics_alone(tmp_path, few_figures):
+    stores = {name: Store.create(tmp_path / name) for name in ("without", "with", "other")}
+    write(stores["without"], "good", 0, 30)
+    write(stores["with"], "good", 0, 30, expert="x")
+    write(stores["other"], "good", 0, 31, expert="x")
+    folder = tmp_path / "published"
+
+    def published(name: str) -> set[tuple[str, float]]:
+        publish(stores[name], folder)
+        table = leaderboard(folder).table
+        return set(zip(table["metric"], table["mean"], strict=True))
+
+    assert published("without").isdisjoint({("frechet_distance", 3.0)})
+    assert published("with") >= {("negative_elbo", 30.0), ("frechet_distance", 3.0)}
+    assert published("without") >= {("frechet_distance", 3.0)}
+    assert published("other") >= {("negative_elbo", 30.0), ("frechet_distance", 3.0)}  # equally many: the former stays

@@ -32,7 +32,7 @@ from ..reading.scores import scores_of
 from ..reading.table import table
 from ..store.cell_folder import StoredCell
 from ..store.packed import PACKED, pack
-from ..store.record import Status
+from ..store.record import DoneRecord, Status
 from ..store.store import MARK, PUBLISHED, Store
 from . import tables
 from .figure_kinds import FIGURE_KINDS, figure_name
@@ -131,10 +131,13 @@ def _is_published(folder: Path) -> bool:
 
 
 def _union(before: Current | None, added: Current, place: Path) -> Store:
-    """Make a store of the cells and plans of both, packed. Where both have a result, the former stays."""
+    """Make a store of the cells and plans of both, packed. Where both have a result, the former stays, unless the new
+    one has all of its metrics and more."""
     cells = {cell.name: cell for cell in _worth_packing(added)}
-    if before:
-        cells |= {cell.name: cell for cell in _worth_packing(before) if cell.name not in cells or not _failed(cell)}
+    for cell in _worth_packing(before) if before else ():
+        other = cells.get(cell.name)
+        if other is None or not (_failed(cell) or _has_more(other, cell)):
+            cells[cell.name] = cell
     own = {cell.found for cell in before.stored if cell.is_packed} if before else set()
     store = Store.create(place)
     for cell in cells.values():
@@ -157,6 +160,14 @@ def _worth_packing(current: Current) -> Iterator[StoredCell]:
         is_older = cell.is_packed and cell.status == Status.DONE and cell.name not in current.damaged
         if cell.name in shown or _failed(cell) or is_older:
             yield cell
+
+
+def _has_more(cell: StoredCell, other: StoredCell) -> bool:
+    """Whether a cell has all metrics that another result of the same name has, and more."""
+    if not (isinstance(cell.facts, DoneRecord) and isinstance(other.facts, DoneRecord)):
+        return False
+    new, old = ((set(facts.metrics.items()), facts.samples is not None) for facts in (cell.facts, other.facts))
+    return new[0] >= old[0] and new[1] >= old[1] and new != old
 
 
 def _failed(cell: StoredCell) -> bool:
