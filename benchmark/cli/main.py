@@ -11,10 +11,11 @@ import click
 from ..environment import adopt_own_environment
 from ..errors import InputError
 from . import authoring, listing, measuring, results, running, scoring, tuning
+from .help import Group
 from .say import say
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="lifegen")
 def cli() -> None:
     """Compare lifelong generative methods on the same streams by the same valid bounds, over seeds, with intervals."""

@@ -18,6 +18,7 @@ import click
 from ..cells.cell import PRECISIONS, Cell
 from ..errors import InputError
 from ..folders import data_folder
+from .help import Command
 from .say import say
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ def _chosen(
     return _Chosen(cells, path, bool(suite_name and suite(suite_name).keep_models))
 
 
-@click.command()
+@click.command(cls=Command)
 @_selection
 @_JOBS
 @_execution
@@ -126,16 +127,16 @@ def _chosen(
     show_default=True,
     help="Processes of this machine, or Ray.",
 )
-@click.option("--address", help="Ray: auto or host:6379.  [default: RAY_ADDRESS, else Ray on this machine]")
-@click.option("--cpus", type=click.FloatRange(min=0), help="Ray: CPUs for each cell.  [default: 1]")
+@click.option("--address", help="auto or host:6379.  [default: RAY_ADDRESS, else Ray on this machine]")
+@click.option("--cpus", type=click.FloatRange(min=0), help="CPUs for each cell.  [default: 1]")
 @click.option(
     "--gpu-share",
     type=click.FloatRange(min=0),
-    help="Ray: GPUs for each cell; at 0.25 four cells share one.  [default: 0]",
+    help="GPUs for each cell; at 0.25 four cells share one.  [default: 0]",
 )
-@click.option("--memory", type=click.FloatRange(min=0, min_open=True), help="Ray: GiB of memory for each cell.")
+@click.option("--memory", type=click.FloatRange(min=0, min_open=True), help="GiB of memory for each cell.")
 @click.option("--share", type=click.Choice(["auto", "folder", "ray"]),
-              help="Ray: how results come back, by the store's folder or by Ray.  [default: auto]")  # fmt: skip
+              help="How results come back, by the store's folder or by Ray.  [default: auto]")  # fmt: skip
 def run(
     jobs: int | None,
     device: str,
@@ -217,7 +218,7 @@ def run_cells(
     return 1 if left or len(events) < len(todo) or any(event.kind != "done" for event in events) else 0
 
 
-@click.command()
+@click.command(cls=Command)
 @_selection
 @_DEVICE
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time.")
@@ -264,7 +265,7 @@ def status(store: Path, jobs: int | None, as_json: bool) -> None:
     _show(state, jobs or max(1, state.counts.get("running", 0)), as_json)
 
 
-@click.command()
+@click.command(cls=Command)
 @_STORE
 @click.option("--cell", "keys", multiple=True, metavar="KEY",
               help="Name or hash of a cell, or the first characters. May be repeated.  [default: all]")  # fmt: skip

@@ -13,6 +13,7 @@ from ..cells.cell import Cell, product
 from ..errors import InputError
 from ..files import write_atomically
 from ..folders import data_folder
+from .help import Command
 from .say import say
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _UNUSED = {"test_images": 100, "importance_images": 1, "importance_draws": 1}
 """Options of a scenario that make what isn't looked at cheap."""
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--suite", "suite_name", help="Suite whose scenario, methods and conventions are taken; or a TOML file.")
 @click.option("-s", "--scenario", "scenarios", multiple=True, metavar="NAME[:OPTION=VALUE,...]",
               help="The scenario of the final comparison, in place of the suite's.")  # fmt: skip
