@@ -38,6 +38,7 @@ from lifegen.benchmark.reporting.plots import drawings, plot
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.store import Store
 
+from .commands import lifegen
 from .stores import unseal, version_of
 
 IMAGE = 64
@@ -835,3 +836,12 @@ def test_quality_is_drawn_against_the_steps_of_scenarios_that_differ_in_nothing_
     write(other, "naive", 0, 1.0, scenario="split-digits:steps=50")
     with pytest.raises(InputError, match="steps alone"):
         list(drawings(other, ["budget"]))
+
+
+def test_some_methods_can_be_drawn_alone(store, tmp_path):
+    only = drawn(store, "final", methods=["good", "batch"])
+    assert set(only.data["method"]) == {"good", "batch"}
+    done = lifegen("plot", store.path, "final", "-m", "godo", "--out", tmp_path / "figures")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "unknown method in this store 'godo'" in done.stderr
+    assert "'good'" in done.stderr

@@ -97,7 +97,16 @@ class _ListsFigures(click.Command):
 @click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]), default=["png"],
               show_default=True, help="May be repeated.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: STORE/figures]")
-def plot(store: Path, kinds: tuple[str, ...], style: str, formats: tuple[str, ...], out: Path | None) -> None:
+@click.option("-m", "--method", "methods", multiple=True, metavar="LABEL",
+              help="A method's label, as tables show it. May be repeated.  [default: all]")  # fmt: skip
+def plot(
+    store: Path,
+    kinds: tuple[str, ...],
+    style: str,
+    formats: tuple[str, ...],
+    out: Path | None,
+    methods: tuple[str, ...],
+) -> None:
     """Draw a store's figures and print their paths.
 
     NAME.csv beside each figure has its numbers. Without a KIND, draw every figure that the store has data for.
@@ -106,7 +115,7 @@ def plot(store: Path, kinds: tuple[str, ...], style: str, formats: tuple[str, ..
     from ..store.store import Store
 
     note = partial(say, error=True)
-    for file in draw(Store.open(store), out or store / "figures", kinds, formats, style, note):
+    for file in draw(Store.open(store), out or store / "figures", kinds, formats, style, note, methods):
         if file.suffix != ".csv":
             say(file)
 

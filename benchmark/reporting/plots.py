@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError, unknown
@@ -22,6 +23,7 @@ def drawings(
     style: str = "screen",
     scenario: str | None = None,
     note: Callable[[str], None] = lambda line: None,
+    methods: Collection[str] = (),
 ) -> Iterator[Drawing]:
     """Draw a store's figures, one at a time.
 
@@ -32,11 +34,12 @@ def drawings(
         style: one of ``style.STYLES``.
         scenario: the label of the only one to draw; figures of all scenarios together are then left out.
         note: gets a line for each reason why figures lack a cell's rows or pictures.
+        methods: labels of the only ones to draw.
 
     Raises:
         InputError: at once, if something doesn't exist; while drawing, if the store lacks the data of a wanted kind.
     """
-    current = current_of(source).readable(lambda cell: cell.numbers)
+    current = _only(current_of(source).readable(lambda cell: cell.numbers), methods)
     names = list(dict.fromkeys(figure_name(name, current.metrics) for name in kinds))
     every = scenes(current, style_of(style))
     if not every:
@@ -49,6 +52,18 @@ def drawings(
     if scenario is not None:
         wanted = {name: kind for name, kind in wanted.items() if kind.draw}
     return _drawn(current, chosen, wanted, bool(kinds), note)
+
+
+def _only(current: Current, methods: Collection[str]) -> Current:
+    """The state of a store with the cells of some methods; of all if none are named.
+
+    Raises:
+        InputError: one of them has no finished cell.
+    """
+    known = {cell.method for cell in current.cells}
+    if known and (missing := [method for method in methods if method not in known]):
+        raise unknown("method in this store", missing[0], sorted(known))
+    return replace(current, cells=tuple(cell for cell in current.cells if not methods or cell.method in methods))
 
 
 def _drawn(
@@ -103,6 +118,7 @@ def plot(
     formats: Sequence[str] = ("png",),
     style: str = "screen",
     note: Callable[[str], None] = lambda line: None,
+    methods: Collection[str] = (),
 ) -> list[Path]:
     """Write a store's figures, one folder per scenario, with each figure's numbers beside it as NAME.csv.
 
@@ -113,6 +129,7 @@ def plot(
         formats: of "png", "svg" and "pdf".
         style: as for :func:`drawings`.
         note: as for :func:`drawings`.
+        methods: as for :func:`drawings`.
 
     Returns:
         the files written.
@@ -124,7 +141,7 @@ def plot(
     current = current_of(store).readable(lambda cell: cell.numbers)
     for name, why in current.damaged.items():
         note(f"left out: {name}: {why}")
-    for drawing in drawings(current, kinds, style, note=note):
+    for drawing in drawings(current, kinds, style, note=note, methods=methods):
         target = folder / file_name(drawing.scenario)
         try:
             target.mkdir(parents=True, exist_ok=True)
