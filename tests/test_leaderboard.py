@@ -150,6 +150,26 @@ def test_a_note_has_the_rank_correlation_of_likelihood_and_samples(store):
     )
 
 
+def test_a_method_that_its_suite_does_not_rank_is_shown_with_the_reason(tmp_path, capsys):
+    suite = tmp_path / "mine.toml"
+    suite.write_text(
+        'summary = "x"\nbudget = "x"\nscenarios = ["split-digits:steps=1,class_order=[0,1]"]\n'
+        'methods = ["naive:width=8", "lgm-iclr:width=8"]\nseeds = [0]\n[not_ranked]\n"lgm-iclr:width=8" = "too slow"\n'
+        "[smoke]\n"
+    )
+    lifegen("run", "--suite", suite, "--out", tmp_path / "store")
+    board = leaderboard(Store(tmp_path / "store"))
+    assert board.table[board.table["method"] == "lgm-iclr:width=8"]["rank"].isna().all()
+    print_board(board)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "lgm-iclr:width=8 ○" in text
+    assert "○ lgm-iclr:width=8: not ranked: too slow" in text
+    assert json.loads(to_json(board))["not_ranked"] == {"lgm-iclr:width=8": "too slow"}
+    suite.write_text(suite.read_text().replace('"lgm-iclr:width=8" =', '"lgm-icrl:width=8" ='))
+    done = lifegen("run", "--suite", suite, "--out", tmp_path / "store")
+    assert "not_ranked.lgm-icrl:width=8: unknown method of this suite" in done.stderr
+
+
 def test_each_metric_with_a_better_direction_has_ranks_of_its_own(store):
     for seed in range(3):
         write(store, "consistent", seed, 40, consistency=0.99)

@@ -41,6 +41,8 @@ class Cell:
     new version."""
     trials: int | None = None
     """Trials by which its method's options were tuned; None for options that weren't."""
+    not_ranked: str = ""
+    """The reason why tables show its method without a rank; empty where they rank it."""
 
     @property
     def seeds(self) -> Seeds:
@@ -83,6 +85,8 @@ class Cell:
         record = self.identity | {"hash": self._hash, "suite": self.suite}
         if self.trials:
             record["trials"] = self.trials
+        if self.not_ranked:
+            record["not ranked"] = self.not_ranked
         for part, spec in (("scenario", self.scenario), ("method", self.method)):
             description = spec.description
             provider = {"name": description.provider, "version": description.provider_version}
@@ -148,6 +152,7 @@ def cell_of(record: Mapping[str, Any]) -> Cell:
             record.get("suite"),
             metrics,
             record.get("trials"),
+            record.get("not ranked", ""),
         )
         expected = record["hash"]
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -75,6 +75,8 @@ class Suite(BaseModel):
     """The most telling figures: names of metrics or of kinds of figure. ``lifegen plot`` draws all figures anyway."""
     options: dict[str, JsonValue] = {}
     """Conventions: options of all methods that have them, but for presets. A method's own options win."""
+    not_ranked: dict[str, str] = {}
+    """Methods among these that tables show without a rank, each with the reason."""
     tuned: str | None = None
     """A file of tuned options, beside the suite's; a method's own options win."""
     keep_models: bool = False
@@ -224,7 +226,17 @@ def cells_of(
     of_suite = suite_name if chosen and not methods else None
     measured = extension_metrics([PluginFile.read(_metric_file(name)) for name in metrics])
     tuned = _trials(chosen) if chosen else {}
-    return [replace(cell, suite=of_suite, metrics=measured, trials=tuned.get(cell.method.label)) for cell in cells]
+    reasons = {chosen.method(name).label: why for name, why in chosen.not_ranked.items()} if chosen else {}
+    return [
+        replace(
+            cell,
+            suite=of_suite,
+            metrics=measured,
+            trials=tuned.get(cell.method.label),
+            not_ranked=reasons.get(cell.method.label, ""),
+        )
+        for cell in cells
+    ]
 
 
 def _pairs(chosen: Suite, last: Mapping[str, JsonValue], small: Smoke) -> set[tuple[str, str]]:
@@ -374,6 +386,10 @@ def _read(name: str, content: bytes, folder: Path) -> Suite:
     if checked.anchors and (beside := [key for key in ("scenarios", "methods") if key in tree]):
         raise InputError(f"{_where(name, beside[:1])}: a suite with anchors takes scenarios and methods from them")
     checked._name, checked._folder = name, folder
+    for method in checked.not_ranked:
+        with checked.at("not_ranked", method):
+            if method not in checked.methods:
+                raise unknown("method of this suite", method, checked.methods)
     for key in ("scenarios", "methods", "seeds", "figures"):
         seen = set()
         for i, value in enumerate(getattr(checked, key)):

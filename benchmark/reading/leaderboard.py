@@ -131,7 +131,7 @@ def leaderboard(
     default = ["negative_elbo"] if across else [metric for metric in shown if metric]
     chosen = tuple(dict.fromkeys(metrics or default))
     values = values[values["metric"].isin(chosen)]
-    unranked = set(scores.references) | (set() if rank_custom else scores.custom)
+    unranked = {*scores.references, *scores.not_ranked} | (set() if rank_custom else scores.custom)
     make = _across if across else _per_scenario
     rows, notes = make(scores, values, unranked)
     if not rows:

@@ -53,6 +53,8 @@ class Scores:
     """planned and failed seeds by scenario and method, if not all are done"""
     notes: tuple[str, ...] = ()
     """remarks on the numbers"""
+    not_ranked: Mapping[str, str] = field(default_factory=dict)
+    """methods that a suite shows without a rank, each with the reason"""
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """values of metrics for real training images in place of samples, by scenario"""
 
@@ -152,6 +154,7 @@ def scores_of(source: Current | Store | Path | str) -> Scores:
         current.seeds,
         tuple(f"{problem}." for problem in derived_problems(cell for cell in cells if not cell.has_kept_numbers))
         + _on_experts(cells),
+        {cell.method: cell.facts.not_ranked for cell in cells if cell.facts.not_ranked},
         {cell.scenario: cell.facts.samples.floor for cell in cells if cell.facts.samples and not cell.hidden},
     )
 

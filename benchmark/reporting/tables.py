@@ -26,10 +26,11 @@ from .folding import folded
 _REFERENCE = {"upper": "▲", "lower": "▼"}
 _USES = {"past-data": ("●", "keeps real images of the past"), "labels": ("◆", "is told the labels")}
 _CUSTOM = "✎"
+_NOT_RANKED = "○"
 _FAILED = "✗"
 _IN_LATEX = {"±": r"$\pm$", "▲": r"$\blacktriangle$", "▼": r"$\blacktriangledown$", "●": r"$\bullet$",
-             "◆": r"$\blacklozenge$", "✎": r"$\ast$", "✗": r"$\times$", "–": "--", "|": r"\textbar{}", "−": "$-$",
-             "↓": r"$\downarrow$", "↑": r"$\uparrow$"}  # fmt: skip
+             "◆": r"$\blacklozenge$", "○": r"$\circ$", "✎": r"$\ast$", "✗": r"$\times$", "–": "--",
+             "|": r"\textbar{}", "−": "$-$", "↓": r"$\downarrow$", "↑": r"$\uparrow$"}  # fmt: skip
 _IN_MARKDOWN = re.compile(r"[\\|*\[\]~$]|(?<![^\W_])_|_(?![^\W_])")
 """Characters that Markdown would take for markup; an underscore within a word isn't."""
 _IN_HTML = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
@@ -148,6 +149,8 @@ def legend(board: Board) -> list[str]:
         lines.append(text)
     if any(set(scores.floors.get(scenario, {})) & set(board.metrics) for scenario in board.table["scenario"].unique()):
         lines.append(f"{FLOOR}: training images in place of samples; a perfect model reaches about these values")
+    for method in sorted(methods & set(scores.not_ranked)):
+        lines.append(f"{_NOT_RANKED} {shown(method)}: not ranked: {scores.not_ranked[method]}")
     lines.append(_on_options(scores.tuned, methods))
     lines_of = set(zip(map(str, board.table["scenario"]), map(str, board.table["method"]), strict=True))
     if any((count := board.seeds(*line)) and count.failed for line in lines_of):
@@ -323,9 +326,9 @@ def to_csv(board: Board) -> str:
 
 def to_json(board: Board) -> str:
     """An object: ``rows``, as in :func:`to_csv`; ``references``; ``uses``; ``custom``; ``metrics``, the facts about
-    metrics of extensions; ``left_out``; ``notes``; ``floors``, metrics of real images in place of samples;
-    ``anchors``, where numbers are published; and ``seeds``, where a
-    method lacks some.
+    metrics of extensions; ``left_out``; ``notes``; ``not_ranked``, methods with the
+    reason; ``floors``, metrics of real images in place of samples; ``anchors``, where numbers are published; and
+    ``seeds``, where a method lacks some.
     """
     scores = board.scores
     content: dict[str, Any] = {
@@ -338,6 +341,8 @@ def to_json(board: Board) -> str:
         "left_out": dict(scores.left_out),
         "notes": list(board.notes),
     }
+    if scores.not_ranked:
+        content["not_ranked"] = dict(scores.not_ranked)
     if scores.floors:
         content["floors"] = {scenario: dict(values) for scenario, values in scores.floors.items()}
     if board.anchors:
@@ -484,8 +489,9 @@ def _named(method: str, board: Board, has_failed: bool) -> tuple[str, str]:
         return " ".join([shown(method), _REFERENCE[reference], *failed]), reference
     marks = [mark for use, (mark, _) in _USES.items() if use in board.scores.uses[method]]
     custom = [_CUSTOM] if method in board.scores.custom else []
-    kind = "failed" if failed else "custom" if custom else "competitor"
-    return " ".join([shown(method), *marks, *custom, *failed]), kind
+    unranked = [_NOT_RANKED] if method in board.scores.not_ranked else []
+    kind = "failed" if failed else "custom" if custom or unranked else "competitor"
+    return " ".join([shown(method), *marks, *custom, *unranked, *failed]), kind
 
 
 def _cell(

@@ -121,6 +121,8 @@ class Asked(_Part):
     """The suite that names its method."""
     trials: int | None = None
     """Trials by which its method's options were tuned."""
+    not_ranked: str = Field("", alias="not ranked")
+    """The reason why its method has no rank."""
     metric_files: dict[str, str] = {}
     """Digests of the files of its metrics."""
     extension_metrics: dict[str, ExtensionMetric] = Field({}, alias="plug-in metrics")
