@@ -5,7 +5,7 @@ To add a method: ``Method``, ``register_method``, ``GenerativeModel``, ``Generat
 To add a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``, ``source``.
 To add a data source: ``Source``, ``LabelledData``, ``register_source``.
 To add a metric: ``Measurement``, ``Row``, ``register_metric``, ``Evaluator``.
-To read results: ``load``, ``load_model``.
+To run and to read results: ``run``, ``leaderboard``, ``compare``, ``plot``, ``score``, ``load``, ``load_model``.
 """
 
 from importlib import import_module
@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from .contracts.stream import Interval, Parts, ScenarioConfig, Stream, images_of, make_stream
     from .discovery.index import source
     from .errors import InputError, brief, unknown
+    from .functions import leaderboard, plot, run
     from .measuring.avalanche_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
     from .measuring.evaluator import Evaluator
     from .measuring.measurement import Measurement
     from .measuring.rows import Row
+    from .reading.compare import compare
     from .reading.table import load
     from .running.saved_model import load_model
+    from .running.scoring import score
     from .seeds import Seeds
     from .training.counting import count_state, interval_steps
     from .training.method import Method
@@ -62,6 +65,11 @@ _HOME = {
     "register_scenario": "contracts.registry",
     "register_source": "contracts.registry",
     "load_model": "running.saved_model",
+    "leaderboard": "functions",
+    "plot": "functions",
+    "run": "functions",
+    "compare": "reading.compare",
+    "score": "running.scoring",
     "Seeds": "seeds",
     "load": "reading.table",
     "Images": "contracts.images",
@@ -107,20 +115,25 @@ __all__ = [
     "brief",
     "check",
     "check_method",
+    "compare",
     "count_state",
     "images_of",
     "importance_bound",
     "interval_steps",
+    "leaderboard",
     "load",
     "load_model",
     "make_stream",
     "negative_elbo",
     "negative_elbo_loss",
+    "plot",
     "register_method",
     "register_metric",
     "register_scenario",
     "register_source",
     "responsibilities",
+    "run",
+    "score",
     "searched",
     "source",
     "to_unit",

@@ -1,0 +1,150 @@
+"""The commands as functions, for notebooks and scripts: they return tables and figures, and print nothing."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import InputError
+from .folders import data_folder
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def run(
+    scenarios: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    *,
+    suite: str | None = None,
+    seeds: Sequence[int] | None = None,
+    steps: int | None = None,
+    out: Path | str | None = None,
+    jobs: int | None = None,
+    device: str = "auto",
+    data_root: Path | str | None = None,
+    keep_models: bool = False,
+) -> Path:
+    """Run the missing cells of scenarios × methods × seeds, as ``lifegen run`` does, and print nothing.
+
+    Args:
+        scenarios: ``NAME`` or ``NAME:option=value,...`` each, or Python files; in place of the suite's.
+        methods: likewise; "all" is every method that isn't a preset.
+        suite: a suite's name, or its TOML file.
+        seeds: seeds; by default the suite's, or 0, 1 and 2.
+        steps: optimiser steps an interval; by default the scenario's.
+        out: folder of the store; by default ``runs/SUITE``, or ``runs/default``.
+        jobs: cells at a time; by default one per core.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        data_root: folder of the data sets; by default as for the commands.
+        keep_models: whether the store keeps final models.
+
+    Returns:
+        the store's folder, for :func:`leaderboard` and the others.
+
+    Raises:
+        InputError: something doesn't exist, or can't be used; before anything runs.
+        RuntimeError: some cells failed; the others are done.
+    """
+    from .cells.suite import cells_of
+    from .cells.suite import suite as read_suite
+    from .running.executor import Execution
+    from .running.local import Local, default_jobs, missing
+    from .store.plans import save_plan
+    from .store.store import Store
+
+    cells = cells_of(suite, scenarios, methods, seeds, steps)
+    path = Path(out or Path("runs", Path(suite or "default").stem))
+    keeps = keep_models or bool(suite and read_suite(suite).keep_models)
+    execution = Execution(data_folder(Path(data_root) if data_root else None), device, keep_models=keeps)
+    Store.check(path)
+    todo, left = missing(cells, Store(path))
+    executor = Local(jobs or default_jobs(device))
+    if todo:
+        executor.prepare(todo, execution)
+    store = Store.create(path)
+    save_plan(store, cells, _command(suite, scenarios, methods, seeds, steps, path), keeps)
+    events = executor.run(todo, store, execution)
+    failed = [f"{event.cell}: {event.error or event.kind}" for event in events if event.kind != "done"]
+    failed += [str(cell) for cell in left]
+    if failed:
+        raise RuntimeError(f"{len(failed)} of {len(cells)} cells aren't done, the first, {failed[0]}")
+    return path
+
+
+def _command(
+    suite: str | None,
+    scenarios: Sequence[str],
+    methods: Sequence[str],
+    seeds: Sequence[int] | None,
+    steps: int | None,
+    out: Path,
+) -> str:
+    """The command that runs the same cells, for the store's plan."""
+    words = [*(["--suite", suite] if suite else ()), *(word for text in scenarios for word in ("-s", text))]
+    words += [word for text in methods for word in ("-m", text)]
+    words += ["--seeds", ",".join(map(str, seeds))] if seeds is not None else []
+    words += ["--steps", str(steps)] if steps else []
+    return shlex.join(["lifegen", "run", *words, "--out", str(out)])
+
+
+def leaderboard(
+    store: Path | str,
+    metrics: Sequence[str] | None = None,
+    scenarios: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    across: bool = False,
+    rank_custom: bool = False,
+) -> pd.DataFrame:
+    """Return the leaderboard of a store or published folder, as ``lifegen leaderboard`` prints it.
+
+    Args:
+        store: the folder.
+        metrics: names; the first one ranks; by default those of the printed table.
+        scenarios: labels; all by default.
+        methods: labels of the methods to show; all by default. Ranks are those among all.
+        across: whether to combine scenarios on one scale, from the lower reference (0) to the upper (1).
+        rank_custom: whether to rank methods with options of your own, too.
+
+    Returns:
+        a row for each scenario, method and metric: n, mean, low, high, rank, rank_low, rank_high, ties.
+
+    Raises:
+        InputError: there is nothing to show, or a name doesn't exist.
+    """
+    from .reading.leaderboard import leaderboard as make
+    from .reading.scores import scores_of
+
+    return make(scores_of(store), metrics, scenarios, across, rank_custom, methods).table
+
+
+def plot(
+    store: Path | str,
+    kind: str,
+    scenario: str | None = None,
+    methods: Sequence[str] = (),
+    style: str = "screen",
+) -> Figure:
+    """Return a figure of a store or published folder, as ``lifegen plot`` draws it.
+
+    Args:
+        store: the folder.
+        kind: a kind of figure with one figure a scenario, or a metric for its curve.
+        scenario: the scenario's label, if there are several.
+        methods: labels of the methods to draw; all by default.
+        style: "screen", "slides" or "paper".
+
+    Raises:
+        InputError: there is nothing to draw, or more than one figure.
+    """
+    from .reporting.plots import drawings
+    from .store.store import Store
+
+    drawn = list(drawings(Store.open(store), [kind], style, scenario, methods=methods))
+    if len(drawn) > 1:
+        names = ", ".join(f"{one.name} of {one.scenario}" for one in drawn[:3])
+        raise InputError(f"{kind!r} is {len(drawn)} figures ({names}, ...): name the scenario, or one method")
+    return drawn[0].figure
