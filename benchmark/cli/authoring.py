@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import DATA_ROOT
 from .say import say
 
 if TYPE_CHECKING:
@@ -70,8 +71,7 @@ def _new(kind: Kind, name: str, package: bool) -> None:
 
 @click.command()
 @click.argument("thing", metavar="NAME|FILE[:CLASS]|FOLDER")
-@click.option("--data-root", type=click.Path(path_type=Path),
-              help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
+@DATA_ROOT
 def check(thing: str, data_root: Path | None) -> int:
     """Check that a method, scenario or metric keeps its promises, or results do.
 

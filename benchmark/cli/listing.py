@@ -14,6 +14,7 @@ import click
 from ..errors import InputError, unknown
 from ..files import write_atomically
 from ..folders import NOWHERE, data_folder
+from .options import DATA_ROOT
 from .say import say
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def list_command(what: str | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("names", nargs=-1, metavar="[NAME|FILE]...")
-@click.option("--data-root", type=click.Path(path_type=Path),
-              help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
+@DATA_ROOT
 @click.option("--expert", is_flag=True,
               help="Train an expert for metrics of samples on each NAME, too.")  # fmt: skip
 @click.option("--binary", is_flag=True, help="Train the expert on drawn black and white pixels.")
@@ -178,12 +178,8 @@ def _options_table(entry: dict[str, Any]) -> Any:
         table.add_row(name, *map(Text, (default, expected(schema), schema.get("description", ""))))
     if entry["kind"] == "scenario":
         expert = entry["facts"].get("expert")
-        sees = (
-            f"Samples are judged by the expert {expert}; on tracks of drawn pixels by binary-{expert}."
-            if expert
-            else ""
-        )
-        table.caption = Text(sees or "Samples aren't measured: no expert knows these images.")
+        judged = f"Samples are judged by the expert {expert}; on tracks of drawn pixels by binary-{expert}."
+        table.caption = Text(judged if expert else "Samples aren't measured: no expert knows these images.")
         table.caption_justify = "left"
     return table
 

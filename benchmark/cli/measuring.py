@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 
 from ..folders import data_folder
+from .options import DATA_ROOT, DEVICE, STORE
 from .running import check_device
 from .say import say
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--data-root", type=click.Path(path_type=Path),
-              help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
+@STORE
+@DEVICE
+@DATA_ROOT
 def measure(store: Path, device: str, data_root: Path | None) -> None:
     """Measure metrics that finished cells lack, from their kept models.
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from .options import STORE
 from .say import say
 
 _SCENARIOS = click.option("-s", "--scenario", "scenarios", multiple=True, metavar="LABEL",
@@ -15,7 +16,7 @@ _SCENARIOS = click.option("-s", "--scenario", "scenarios", multiple=True, metava
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@STORE
 @click.argument("a")
 @click.argument("b")
 @click.option("--metric", default="negative_elbo", show_default=True, help="The metric to compare.")
@@ -40,7 +41,7 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@STORE
 @click.option("--metric", "metrics", multiple=True, help="A metric to show. May be repeated; the first one ranks.")
 @_SCENARIOS
 @click.option("-m", "--method", "methods", multiple=True, metavar="LABEL",
@@ -90,7 +91,7 @@ class _ListsFigures(click.Command):
 
 
 @click.command(cls=_ListsFigures)
-@click.argument("store", type=click.Path(path_type=Path))
+@STORE
 @click.argument("kinds", nargs=-1, metavar="[KIND]...")
 @click.option("--style", default="screen", show_default=True, metavar="screen|slides|paper",
               help="Sizes for a screen, slides, or a paper of two columns.")  # fmt: skip
@@ -121,7 +122,7 @@ def plot(
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@STORE
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write.  [default: STORE/report.html]")
 def report(store: Path, out: Path | None) -> None:
     """Write one HTML page with all results of a store.
@@ -135,7 +136,7 @@ def report(store: Path, out: Path | None) -> None:
 
 
 @click.command()
-@click.argument("store", type=click.Path(path_type=Path))
+@STORE
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

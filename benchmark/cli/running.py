@@ -19,6 +19,7 @@ from ..cells.cell import PRECISIONS, Cell
 from ..errors import InputError
 from ..folders import data_folder
 from .help import Command
+from .options import DATA_ROOT, DEVICE, STORE
 from .say import say
 
 if TYPE_CHECKING:
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
 _MOST_SEEDS = 10_000
 
-_STORE = click.argument("store", type=click.Path(path_type=Path))
-_DATA = click.option("--data-root", type=click.Path(path_type=Path),
-                     help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
-_DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 _JOBS = click.option("--jobs", type=click.IntRange(min=1), help="Cells at a time.  [default: one per core]")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 
@@ -65,13 +62,13 @@ def _selection(command: Callable[..., Any]) -> Callable[..., Any]:
 def _execution(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say how cells are run."""
     options = [
-        _DEVICE,
+        DEVICE,
         click.option("--time-limit", type=click.FloatRange(min=0, min_open=True),
                      help="Seconds that one cell may take."),
         click.option("--keep-models", is_flag=True, help="Keep final models in the store (some suites do)."),
         click.option("--states", type=click.Choice(["resume", "last", "all"]), default="resume", show_default=True,
                      help="Which saved states to keep when a cell is done: none (resume), the last, or all."),
-        _DATA,
+        DATA_ROOT,
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -220,7 +217,7 @@ def run_cells(
 
 @click.command(cls=Command)
 @_selection
-@_DEVICE
+@DEVICE
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time.")
 @click.option("--save", is_flag=True, help="Write the plan into the store, for `lifegen worker` and `status`.")
 @click.option("--keys", is_flag=True, help="Print only the names of the cells to run, one a line.")
@@ -249,7 +246,7 @@ def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **select
 
 
 @click.command()
-@_STORE
+@STORE
 @click.option("--jobs", type=click.IntRange(min=1),
               help="Cells at a time, to estimate the time left.  [default: the number running now]")  # fmt: skip
 @_JSON
@@ -266,7 +263,7 @@ def status(store: Path, jobs: int | None, as_json: bool) -> None:
 
 
 @click.command(cls=Command)
-@_STORE
+@STORE
 @click.option("--cell", "keys", multiple=True, metavar="KEY",
               help="Name or hash of a cell, or the first characters. May be repeated.  [default: all]")  # fmt: skip
 @_execution
@@ -301,10 +298,10 @@ def worker(
 
 
 @click.command()
-@_STORE
+@STORE
 @click.argument("cell", metavar="CELL")
 @click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: the device of the first computation]")
-@_DATA
+@DATA_ROOT
 def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) -> int:
     """Compute CELL again and compare all its numbers.
 
@@ -334,7 +331,7 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
 
 
 @click.command()
-@_DATA
+@DATA_ROOT
 @_JSON
 def doctor(data_root: Path | None, as_json: bool) -> None:
     """Print the facts that a bug report needs.

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ..folders import data_folder
+from .options import DATA_ROOT
 from .say import say
 
 
@@ -16,8 +17,7 @@ from .say import say
 @click.argument("images", type=click.Path(path_type=Path), metavar="FOLDER|FILE.npz")
 @click.option("-s", "--scenario", required=True, metavar="NAME[:OPTION=VALUE,...]",
               help="The scenario whose test images they are compared with.")  # fmt: skip
-@click.option("--data-root", type=click.Path(path_type=Path),
-              help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
+@DATA_ROOT
 @click.option("--inception", type=click.Path(path_type=Path), metavar="FILE",
               help="Your TorchScript file of the Inception network, for papers' Fréchet distance.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -14,6 +14,7 @@ from ..errors import InputError
 from ..files import write_atomically
 from ..folders import data_folder
 from .help import Command
+from .options import DATA_ROOT, DEVICE
 from .say import say
 
 if TYPE_CHECKING:
@@ -40,9 +41,8 @@ _UNUSED = {"test_images": 100, "importance_images": 1, "importance_draws": 1}
 @click.option("--steps", type=click.IntRange(min=1), default=300, show_default=True,
               help="Optimiser steps per interval of the search.")  # fmt: skip
 @click.option("--jobs", type=click.IntRange(min=1), help="Cells at a time.  [default: one per core]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--data-root", type=click.Path(path_type=Path),
-              help="Folder of the data sets.  [default: LIFEGEN_DATA, else the user's cache]")  # fmt: skip
+@DEVICE
+@DATA_ROOT
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the store.  [default: runs/tune-SUITE]")
 def tune(
     suite_name: str | None, scenarios: tuple[str, ...], methods: tuple[str, ...], trials: int, steps: int,

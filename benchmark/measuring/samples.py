@@ -115,10 +115,12 @@ class Gallery:
 
     def images(self, part: Literal["train", "test"]) -> dict[str, Images]:
         """Return all training or test images of each distribution, on the device, as the expert knows them."""
-        found = {name: self._stream.images("train", name) for name in sorted(self._stream.distributions)}
+        found = self._stream.whole_test
+        if part == "train":
+            found = {name: self._stream.images("train", name) for name in sorted(self._stream.distributions)}
         return {
             name: Images(self.pixels(x, self._pixel_source(part, name)).to(self.device), y.to(self.device))
-            for name, (x, y) in (found if part == "train" else self._stream.whole_test).items()
+            for name, (x, y) in found.items()
         }
 
     def pixels(self, images: Tensor, generator: torch.Generator) -> Tensor:

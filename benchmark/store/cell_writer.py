@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,7 +98,7 @@ class CellWriter:
             CellBusyError: another process has taken the cell over.
             StoreGoneError: the store isn't there any more.
         """
-        content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+        content = in_lines(rows)
         self._hold.check()
         with (self.folder / "metrics.jsonl").open("ab") as file:
             if file.tell() != self._bytes:
@@ -169,6 +169,11 @@ class CellWriter:
         record = self._record | {"status": status, **facts}
         write_record(self.folder, record)
         self._record = record
+
+
+def in_lines(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Return the content of metrics.jsonl with these rows."""
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

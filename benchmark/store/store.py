@@ -28,7 +28,7 @@ from filelock import SoftFileLease
 from ..errors import InputError
 from ..files import NotAFileError, digest, read, write_atomically
 from .cell_folder import OLD_LOCK, SCHEMA, StoredCell, folders_of, lock_of, name_of
-from .cell_writer import CellWriter, write_record
+from .cell_writer import CellWriter, in_lines, write_record
 from .hold import Hold
 from .lock import CellBusyError, CellDoneError, CellUnreadableError, gone, locked, owner_of
 from .packed import PACKED
@@ -254,7 +254,7 @@ class Store:
             CellBusyError: another process is writing it, or has written it since it was read.
             StoreGoneError: the store isn't there.
         """
-        content = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+        content = in_lines(rows)
         place = self.path / "cells" / cell.name
         with self._locked(cell.name) as lease:
             earlier = self.cell(cell.name)

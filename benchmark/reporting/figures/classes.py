@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from .drawing import Drawing, Scene
+from .drawing import Drawing, Scene, seeds_in_words
 from .heat_maps import heat_maps
 
 
@@ -16,21 +16,20 @@ def classes(scene: Scene) -> Iterator[Drawing]:
 
     The colours end at twice the share of each of equal classes, so that a class which has lost half of it is seen.
     """
-    seen = {cell.method: (cell, cell.facts.samples) for cell in scene.first_seeds}
-    shares = {
-        method: 100 * np.array(samples.classes) / np.sum(samples.classes, axis=1, keepdims=True)
-        for method, (cell, samples) in seen.items()
-        if samples and not cell.hidden and len(samples.classes) == len(cell.facts.visits) > 1
+    cells = {
+        cell.method: (cell, np.array(samples.classes))
+        for cell in scene.first_seeds
+        if (samples := cell.facts.samples) and not cell.hidden and len(samples.classes) == len(cell.facts.visits) > 1
     }
-    if not shares:
+    if not cells:
         return
+    shares = {method: 100 * counts / counts.sum(1, keepdims=True) for method, (_, counts) in cells.items()}
     n = next(iter(shares.values())).shape[1]
     figure, _ = heat_maps(scene, shares, list(map(str, range(n))), (0, 200 / n), "class", "samples (%)")
     data = pd.concat([
-        pd.DataFrame({"method": method, "seed": seen[method][0].seed, "interval": interval, "class": range(n),
+        pd.DataFrame({"method": method, "seed": cells[method][0].seed, "interval": interval, "class": range(n),
                       "percent": row})
         for method, grid in shares.items() for interval, row in enumerate(grid)
     ])  # fmt: skip
-    seeds = sorted(set(data["seed"]))
-    note = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+    note = seeds_in_words(cell for cell, _ in cells.values())
     yield scene.drawing("classes", figure, "classes of samples after each interval, by the expert's word", note, data)

@@ -241,6 +241,12 @@ def seeds_note(n: Iterable[int]) -> str:
     return f"mean of {few if few == many else f'{few} to {many}'} seeds, 95 % interval"
 
 
+def seeds_in_words(cells: Iterable[CurrentCell]) -> str:
+    """The seeds of some cells, as ``seed 0`` or ``seeds 0, 1``."""
+    seeds = sorted({cell.seed for cell in cells})
+    return f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+
+
 def limits(values: Iterable[float], log: bool = False) -> tuple[float, float]:
     """The ends of an axis that shows every seed's value. The interval of two seeds may reach far beyond, and is cut."""
     array = np.log10([value for value in values if value > 0]) if log else np.array(list(values))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...reading.current import CurrentCell
-from .drawing import Drawing, Scene, canvas, text_width
+from .drawing import Drawing, Scene, canvas, seeds_in_words, text_width
 from .style import Style
 
 _MOST_INTERVALS, _MOST_ROWS = 12, 20
@@ -48,8 +48,7 @@ def samples_by_method(scene: Scene) -> Iterator[Drawing]:
     rows = [("test images", tests), *((scene.named(cell.method), images) for cell, images in cells)]
     figure = image_rows(np.stack([images for _, images in rows]), [name for name, _ in rows], "", scene.style)
     data = pd.concat([_origin(cell, noise=["interval-samples"]) for cell, _ in cells])
-    seeds = sorted({cell.seed for cell, _ in cells})
-    note = f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}; best negative ELBO first"
+    note = f"{seeds_in_words(cell for cell, _ in cells)}; best negative ELBO first"
     yield scene.drawing("samples_by_method", figure, "samples of every method from equal noise", note, data)
 
 
