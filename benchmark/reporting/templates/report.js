@@ -67,7 +67,7 @@ for (const svg of document.querySelectorAll("svg:has([data-points])")) {
     });
     return { element, points, name: title.textContent };
   }).filter((curve) => curve.points.length);
-  const dot = document.createElementNS("http://www.w3.org/2000/svg", "circle");
+  const dot = document.createElementNS(svg.namespaceURI, "circle");
   dot.setAttribute("class", "dot");
   const leave = () => {
     tip.hidden = true;
