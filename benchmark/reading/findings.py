@@ -46,6 +46,8 @@ def _of_scenario(board: Board, scenario: str) -> Iterator[str]:
     ranked = _ranked(rows, metric)
     values = board.scores.numbers[board.scores.numbers["scenario"] == scenario].dropna(subset="value")
     values = values[values["metric"] == metric]
+    if board.scores.better(metric) is None:
+        return
     if not ranked.empty:
         yield from _first(ranked, metric, board.scores)
         yield from _ties(ranked)

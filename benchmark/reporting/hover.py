@@ -37,7 +37,7 @@ def named_curves(drawing: Drawing) -> dict[str, Curve]:
         the curves, by their ids in the SVG.
     """
     methods = set(map(str, drawing.data["method"])) if "method" in drawing.data else set()
-    curves = {}
+    curves: dict[str, Curve] = {}
     for axes in drawing.figure.axes:
         for line in axes.lines:
             if line.get_label() in methods:

@@ -75,9 +75,8 @@ for (const svg of document.querySelectorAll("svg:has([data-points])")) {
     dot.remove();
   };
   svg.addEventListener("pointerleave", leave);
-  svg.addEventListener("pointermove", (event) => {
-    const toScreen = svg.getScreenCTM();
-    const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(toScreen.inverse());
+  const show = (event) => {
+    const { x, y } = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
     const near = least(curves, (curve) => toCurve(x, y, curve.points));
     if (toCurve(x, y, near.points) > 12) return leave();
     const [px, py, words] = least(near.points, ([ax, ay]) => Math.hypot(x - ax, y - ay));
@@ -90,7 +89,9 @@ for (const svg of document.querySelectorAll("svg:has([data-points])")) {
     const { width } = tip.getBoundingClientRect();
     tip.style.left = `${Math.max(4, Math.min(event.clientX + 12, innerWidth - width - 8))}px`;
     tip.style.top = `${event.clientY + 16}px`;
-  });
+  };
+  svg.addEventListener("pointermove", show);
+  svg.addEventListener("pointerdown", show); // a finger doesn't move
 }
 
 // The contents are folded where they stand above the page, and a link in them folds them again.
