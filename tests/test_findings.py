@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lifegen.benchmark.reading.current import SeedCount
 from lifegen.benchmark.reading.findings import findings
 from lifegen.benchmark.reading.leaderboard import leaderboard
 from lifegen.benchmark.reading.ranking import ranks
@@ -65,6 +67,18 @@ def test_a_clear_best_method_is_said_to_be_better():
     assert first.endswith("and shown to be better than each of the 2 others that are ranked.")
     _, _, _, beside, _ = said(CLEAR | {"e": around(15, 0, 0.1, -0.1)})
     assert beside == "Better than top is shown for e. Not told apart from bottom: d."
+
+
+def test_what_is_worse_than_the_lower_reference_is_said():
+    (*_, beside, _) = said(CLEAR | {"e": around(60, 0, 0.1, -0.1)})
+    assert beside == "Not told apart from bottom: d. Worse than bottom is shown for e."
+
+
+def test_methods_with_failed_seeds_are_named():
+    board = scores(CLEAR)
+    _, ties, failing, *_ = findings(leaderboard(replace(board, seeds={("s", "a"): SeedCount(4, 1)})))
+    assert ties.startswith("3 of 3 pairs")
+    assert failing == "Not ranked, since some of their seeds failed: a."
 
 
 def test_groups_are_named_once():

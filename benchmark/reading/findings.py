@@ -51,6 +51,8 @@ def _of_scenario(board: Board, scenario: str) -> Iterator[str]:
     if not ranked.empty:
         yield from _first(ranked, metric, board.scores)
         yield from _ties(ranked)
+    if failing := sorted(board.scores.failing([scenario]) & set(rows["method"])):
+        yield f"Not ranked, since some of their seeds failed: {_names(failing)}."
     yield from _references(rows, ranked, values, metric, board.scores)
     yield from _smallest_difference(list(ranked.index), values, board.scores, metric)
     if metric != _SAMPLES:
@@ -94,9 +96,10 @@ def _ties(ranked: pd.DataFrame) -> Iterator[str]:
     every = list(combinations(methods, 2))
     apart = sum(not _is_tie(ranked, a, b) for a, b in every)
     text = f"{apart} of {len(every)} pairs of ranked methods are told apart."
-    of_best = [group for group in _groups(ranked, methods) if len(group) > 1]
-    largest = sorted(of_best, key=len, reverse=True)[:_MOST_GROUPS]
-    if groups := [group for group in of_best if group in largest and not (len(group) == 2 and group[0] == methods[0])]:
+    several = [group for group in _groups(ranked, methods) if len(group) > 1]
+    largest = sorted(several, key=len, reverse=True)[:_MOST_GROUPS]
+    # The sentence before has named a pair of the best method.
+    if groups := [group for group in several if group in largest and not (len(group) == 2 and group[0] == methods[0])]:
         text += f" Not told apart among themselves: {'; '.join(map(_names, groups))}."
     yield text
 
@@ -123,8 +126,7 @@ def _is_tie(ranked: pd.DataFrame, a: str, b: str) -> bool:
 def _references(
     rows: pd.DataFrame, ranked: pd.DataFrame, values: pd.DataFrame, metric: str, scores: Scores
 ) -> Iterator[str]:
-    """Say where the references lie, how much of the way between them methods close, and which methods are shown to be
-    better than the upper one, or not told apart from the lower one."""
+    """Say where the references lie, how much of the way between them methods close, and which methods lie outside."""
     of_metric = rows[rows["metric"] == metric].set_index("method")
     try:
         names = reference_names(of_metric.index, scores)
@@ -177,6 +179,8 @@ def _beside_references(
         parts.append(f"Better than {shown(upper)} is shown for {_names(better)}.")
     if tied := [name for name in tested if name in places[lower].ties]:
         parts.append(f"Not told apart from {shown(lower)}: {_names(tied)}.")
+    if worse := [name for name in tested if places[name].rank > places[lower].rank and name not in tied]:
+        parts.append(f"Worse than {shown(lower)} is shown for {_names(worse)}.")
     if parts:
         yield " ".join(parts)
 
