@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -472,6 +473,32 @@ def test_list():
     one = lifegen("list", "lifelong-vae")
     assert "consistency_weight" in one.stdout
     assert "weight of the consistency term" in one.stdout
+
+
+def test_list_says_of_a_metric_how_it_is_made_and_when_it_misleads():
+    shown = " ".join(lifegen("list", "iwae_nll").stdout.split())
+    for words in ("unit nats", "better lower values", "of a cell the value after the last interval",
+                  "formula −LSE_k (log π_k", "It misleads where it lies far below negative_elbo"):  # fmt: skip
+        assert words in shown
+    silent = {name for name, entry in describe("metric").items() if "misleads" not in entry.details}
+    assert silent == {f"kernel_distance_error{ending}" for ending in ("", "_seen", "_replayed", "_10k")} | {
+        "code_drift_floor", "code_retention_floor", "stored_samples"}  # fmt: skip
+
+
+def test_a_run_ends_with_its_own_leaderboard_and_what_to_type_next(tmp_path):
+    out = tmp_path / "s"
+    small = ("run", "-s", TINY, "--seeds", "0", "--out", out)
+    assert lifegen(*small, "-m", "batch:width=8").returncode == 0
+    done = lifegen(*small, "-m", "naive:width=8", "-m", "ewc:width=8")
+    assert done.returncode == 0, done.stderr
+    _, heading, rest = done.stdout.partition("mean over seeds")
+    assert heading
+    assert "naive" in rest
+    assert "batch" not in rest.partition("Shown are 2 of 3 methods")[0]
+    commands = [line.split("    ")[0].strip() for line in rest.partition("Next:\n")[2].splitlines()]
+    assert [command.split()[1] for command in commands] == ["plot", "report", "compare"]
+    for command in commands[::2]:
+        assert lifegen(*shlex.split(command)[1:]).returncode == 0
 
 
 def test_data_says_what_is_there(tmp_path):

@@ -41,7 +41,7 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
 
 
 @click.command()
-@STORE
+@click.argument("stores", nargs=-1, required=True, metavar="STORE...", type=click.Path(path_type=Path))
 @click.option("--metric", "metrics", multiple=True, help="A metric to show. May be repeated; the first one ranks.")
 @_SCENARIOS
 @click.option("-m", "--method", "methods", multiple=True, metavar="LABEL",
@@ -59,18 +59,20 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
     show_default=True,
 )
 def leaderboard(
-    store: Path, metrics: tuple[str, ...], scenarios: tuple[str, ...], methods: tuple[str, ...], sort: str | None,
-    wide: bool, across: bool, rank_custom: bool, form: str,
+    stores: tuple[Path, ...], metrics: tuple[str, ...], scenarios: tuple[str, ...], methods: tuple[str, ...],
+    sort: str | None, wide: bool, across: bool, rank_custom: bool, form: str,
 ) -> None:  # fmt: skip
     """Print the leaderboard of a store or published folder.
 
-    It shows means over seeds and ranks, with 95 % intervals.
+    It shows means over seeds and ranks, with 95 % intervals. Of several stores, cells are ranked together.
     """
+    from ..reading.agreement import union_of
     from ..reading.leaderboard import leaderboard as make
     from ..reading.scores import scores_of
     from ..reporting import tables
 
-    board = make(scores_of(store), metrics or None, scenarios, across, rank_custom, methods, sort)
+    source = stores[0] if len(stores) == 1 else union_of(stores)
+    board = make(scores_of(source), metrics or None, scenarios, across, rank_custom, methods, sort)
     if form == "text":
         tables.print_board(board, wide)
         return
