@@ -63,4 +63,4 @@ def union_of(paths: Sequence[Path | str]) -> Current:
     unreadable = tuple(line for one in plans for line in one.unreadable)
     if problems := on_other_data(stored.values()):
         raise InputError(f"{' and '.join(str(store.path) for store in stores)} can't be shown together: {problems[0]}")
-    return current_from(stores[0], list(stored.values()), Plans(tuple(readable), unreadable))
+    return current_from(stores[0], [stored[name] for name in sorted(stored)], Plans(tuple(readable), unreadable))
