@@ -51,11 +51,13 @@ def run(
     """
     from .cells.suite import cells_of
     from .cells.suite import suite as read_suite
+    from .running.devices import check_device
     from .running.executor import Execution
     from .running.local import Local, default_jobs, missing
     from .store.plans import save_plan
     from .store.store import Store
 
+    check_device(device)
     cells = cells_of(suite, scenarios, methods, seeds, steps)
     path = Path(out or Path("runs", Path(suite or "default").stem))
     keeps = keep_models or bool(suite and read_suite(suite).keep_models)

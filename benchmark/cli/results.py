@@ -13,6 +13,8 @@ from .say import say
 
 _SCENARIOS = click.option("-s", "--scenario", "scenarios", multiple=True, metavar="LABEL",
                           help="A scenario's label, as tables show it. May be repeated.  [default: all]")  # fmt: skip
+_METHODS = click.option("-m", "--method", "methods", multiple=True, metavar="LABEL",
+                        help="A method's label, as tables show it. May be repeated.  [default: all]")  # fmt: skip
 
 
 @click.command()
@@ -44,8 +46,7 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
 @click.argument("stores", nargs=-1, required=True, metavar="STORE...", type=click.Path(path_type=Path))
 @click.option("--metric", "metrics", multiple=True, help="A metric to show. May be repeated; the first one ranks.")
 @_SCENARIOS
-@click.option("-m", "--method", "methods", multiple=True, metavar="LABEL",
-              help="A method's label, as tables show it. May be repeated; ranks are those among all.")  # fmt: skip
+@_METHODS
 @click.option("--sort", metavar="METRIC", help="Sort by this metric.  [default: ranks, framed by the references]")
 @click.option("--wide", is_flag=True, help="Show all columns, however narrow the terminal is.")
 @click.option("--across", is_flag=True,
@@ -65,6 +66,7 @@ def leaderboard(
     """Print the leaderboard of a store or published folder.
 
     It shows means over seeds and ranks, with 95 % intervals. Of several stores, cells are ranked together.
+    Ranks are those among all methods, also with -m.
     """
     from ..reading.agreement import union_of
     from ..reading.leaderboard import leaderboard as make
@@ -100,8 +102,7 @@ class _ListsFigures(click.Command):
 @click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]), default=["png"],
               show_default=True, help="May be repeated.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: STORE/figures]")
-@click.option("-m", "--method", "methods", multiple=True, metavar="LABEL",
-              help="A method's label, as tables show it. May be repeated.  [default: all]")  # fmt: skip
+@_METHODS
 def plot(
     store: Path,
     kinds: tuple[str, ...],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from ..cells.cell import PRECISIONS, Cell
 from ..errors import InputError
 from ..folders import data_folder
 from .help import Command
-from .options import DATA_ROOT, DEVICE, STORE
+from .options import DATA_ROOT, DEVICE, STORE, checked_device
 from .say import say
 
 if TYPE_CHECKING:
@@ -163,7 +162,6 @@ def run(
     from ..running.executor import Execution
     from .conclusion import conclude
 
-    check_device(device)
     places = _places(gpus, slots_per_gpu, device, jobs)
     device = "cuda" if places else device
     on_ray = executor == "ray"
@@ -241,7 +239,6 @@ def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **select
     from ..store.store import Store
     from .overview import overview_as_json, show_overview
 
-    check_device(device)
     chosen = _chosen(**selection, device=device)
     Store.check(chosen.path)
     if save:
@@ -299,7 +296,6 @@ def worker(
     from ..store.store import Store
     from .progress import shown
 
-    check_device(device)
     opened = Store.open(store)
     cells = [find_cell(opened, key) for key in keys] or asked_for(opened)
     todo, left = missing(cells, opened, retry_failed=bool(keys))
@@ -317,7 +313,8 @@ def worker(
 @click.command()
 @STORE
 @click.argument("cell", metavar="CELL")
-@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: the device of the first computation]")
+@click.option("--device", callback=checked_device,
+              help="auto, cpu, cuda or cuda:N.  [default: the device of the first computation]")  # fmt: skip
 @DATA_ROOT
 def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) -> int:
     """Compute CELL again and compare all its numbers.
@@ -328,7 +325,6 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
     from ..store.plans import find_cell
     from ..store.store import Store
 
-    check_device(device or "auto")
     opened = Store.open(store)
     chosen = find_cell(opened, cell)
     with tempfile.TemporaryDirectory() as scratch:
@@ -399,12 +395,6 @@ def _set_aside(store: Store, todo: Sequence[Cell]) -> Iterator[str]:
     for why, number in stale.items():
         cells = "1 finished cell is stale" if number == 1 else f"{number} finished cells are stale"
         yield f"{cells} ({why}): set aside in {store.path / 'set-aside'}, and computed anew"
-
-
-def check_device(device: str) -> None:
-    """Check the form of a device's name."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
 
 
 def here(jobs: int | None, places: Sequence[str], device: str) -> Executor:
