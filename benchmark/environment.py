@@ -14,9 +14,6 @@ from tempfile import TemporaryDirectory, TemporaryFile
 
 _OWN = {"MPLBACKEND": "Agg"}
 """lifegen shows no windows, and a notebook's backend needn't be installed beside it."""
-IN_NOTEBOOK = "inline" in os.environ.get("MPLBACKEND", "")
-"""Whether a notebook's cell has started this process with ``!``. Its output looks like a terminal, and shows everything
-that a progress bar overwrites. Found when this module is imported, before :func:`adopt_own_environment`."""
 _LEFT = ("PYTHONOPTIMIZE", "PYTHONINSPECT")
 """Variables to drop: the first strips docstrings, which are summaries; the second makes a finished process wait."""
 
