@@ -12,7 +12,7 @@ from .say import say
 
 
 def conclude(cells: Sequence[Cell], path: Path) -> None:
-    """Print the leaderboard of some cells, and the next commands; say so where there is none.
+    """Print the leaderboard of those cells that are done, and the next commands; nothing where none is.
 
     Args:
         cells: the cells of the command.
@@ -23,7 +23,6 @@ def conclude(cells: Sequence[Cell], path: Path) -> None:
     from ..reporting import tables
 
     wanted = {(cell.scenario.label, cell.method_label) for cell in cells}
-    say("")
     try:
         scores = scores_of(path)
         there = {(row.scenario, row.method) for row in scores.numbers[["scenario", "method"]].itertuples()}
@@ -33,9 +32,9 @@ def conclude(cells: Sequence[Cell], path: Path) -> None:
         scenarios, methods = (list(dict.fromkeys(pair[i] for pair in shown)) for i in (0, 1))
         are_all = shown == sorted(there)
         board = leaderboard(scores) if are_all else leaderboard(scores, scenarios=scenarios, methods=methods)
+        say("")
         tables.print_board(board)
-    except InputError as error:
-        say(f"lifegen: no leaderboard: {error}", error=True)
+    except InputError:  # no cell is done, or the store has gone; the lines before said so
         return
     store = shlex.quote(str(path))
     say("")
