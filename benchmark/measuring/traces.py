@@ -1,0 +1,60 @@
+"""Traces over the steps of an interval: the gradient's norm, the loss and its parts, about fifty steps each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ..contracts.registry import register_metric
+from .measurement import Measurement
+from .rows import Row
+
+
+@register_metric("gradient_norm", version=1)
+def gradient_norm(m: Measurement) -> Iterator[Row]:
+    """Euclidean norm of the whole gradient, at about fifty steps an interval."""
+    return _rows(m, "gradient_norm")
+
+
+@register_metric("loss", version=1, unit="nats")
+def loss(m: Measurement) -> Iterator[Row]:
+    """Training loss of a batch with all terms of plugins, at about fifty steps an interval."""
+    return _rows(m, "loss")
+
+
+@register_metric("loss_reconstruction", version=1, unit="nats")
+def loss_reconstruction(m: Measurement) -> Iterator[Row]:
+    """Part of the training loss: −log p(x | z), mean over a batch."""
+    return _rows(m, "loss_reconstruction")
+
+
+@register_metric("loss_divergence", version=1, unit="nats")
+def loss_divergence(m: Measurement) -> Iterator[Row]:
+    """Part of the training loss: divergence of the code and style from their prior, mean over a batch."""
+    return _rows(m, "loss_divergence")
+
+
+@register_metric("loss_other", version=1, unit="nats")
+def loss_other(m: Measurement) -> Iterator[Row]:
+    """Part of the training loss: everything that plugins added to it without a name."""
+    return _rows(m, "loss_other")
+
+
+def _rows(m: Measurement, name: str) -> Iterator[Row]:
+    """Rows of a trace. A gradient that isn't finite is an error; a term that isn't has no row."""
+    for step, value in m.strategy.traces.values.get(name, {}).items():
+        if name == "gradient_norm" or math.isfinite(value):
+            yield Row(value, step=step)
+
+
+def term_rows(m: Measurement, known: set[str]) -> Iterator[dict[str, Any]]:
+    """Rows of the terms that plugins named, which no metric is registered for.
+
+    Args:
+        m: the measurement.
+        known: names of registered metrics.
+    """
+    for name in m.strategy.traces.values:
+        for row in () if name in known else _rows(m, name):
+            yield {"interval": m.interval, "metric": name, **row._asdict()}
