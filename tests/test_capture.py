@@ -39,8 +39,8 @@ def differences(one: GenerativeTemplate, other: GenerativeTemplate) -> list[str]
     for name in ("real_samples", "synthetic_samples", "optimizer_steps", "stored_parameters"):
         if getattr(one, name) != getattr(other, name):
             found.append(name)
-    names = one.traces.values.keys() | other.traces.values.keys()
-    return found + [name for name in names if one.traces.values.get(name) != other.traces.values.get(name)]
+    names = one.traces.by_name.keys() | other.traces.by_name.keys()
+    return found + [name for name in names if one.traces.by_name.get(name) != other.traces.by_name.get(name)]
 
 
 @pytest.mark.parametrize(

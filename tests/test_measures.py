@@ -79,7 +79,7 @@ def stream(visits: str = "ab") -> Stream:
 def strategy(model: GenerativeModel, **facts: Any) -> Any:
     known = {"real_samples": 12, "synthetic_samples": 34, "optimizer_steps": 5, "stored_parameters": 99,
              "stored_samples": 3, "plugins": [],
-             "traces": SimpleNamespace(values={"gradient_norm": {0: 1.5, 2: 0.5}, "loss_mine": {2: 7.0}})}  # fmt: skip
+             "traces": SimpleNamespace(by_name={"gradient_norm": {0: 1.5, 2: 0.5}, "loss_mine": {2: 7.0}})}  # fmt: skip
     return SimpleNamespace(model=model, device=torch.device("cpu"), **{**known, **facts})
 
 

@@ -43,7 +43,7 @@ def loss_other(m: Measurement) -> Iterator[Row]:
 
 def _rows(m: Measurement, name: str) -> Iterator[Row]:
     """Rows of a trace. A gradient that isn't finite is an error; a term that isn't has no row."""
-    for step, value in m.strategy.traces.values.get(name, {}).items():
+    for step, value in m.strategy.traces.by_name.get(name, {}).items():
         if name == "gradient_norm" or math.isfinite(value):
             yield Row(value, step=step)
 
@@ -55,6 +55,6 @@ def term_rows(m: Measurement, known: set[str]) -> Iterator[dict[str, Any]]:
         m: the measurement.
         known: names of registered metrics.
     """
-    for name in m.strategy.traces.values:
+    for name in m.strategy.traces.by_name:
         for row in () if name in known else _rows(m, name):
             yield {"interval": m.interval, "metric": name, **row._asdict()}

@@ -72,7 +72,7 @@ class Traces(SupervisedPlugin):
 
     def __init__(self) -> None:
         super().__init__()
-        self.values: dict[str, dict[int, float]] = {}
+        self.by_name: dict[str, dict[int, float]] = {}
         """Values of the last interval, by name and step: ``gradient_norm``, ``loss``, ``loss_TERM``."""
         self.terms: dict[str, Tensor] = {}
         """Terms that were added to the loss of this step."""
@@ -92,7 +92,7 @@ class Traces(SupervisedPlugin):
         self._recorded.setdefault(name, {})[strategy.clock.train_exp_iterations] = copy
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:
-        self.values, self.terms, self._seen, self._recorded = {}, {}, None, {}
+        self.by_name, self.terms, self._seen, self._recorded = {}, {}, None, {}
         self._every = max(1, interval_steps(strategy) // self.points)
 
     def before_forward(self, strategy: Any, **_: Any) -> None:
@@ -120,11 +120,11 @@ class Traces(SupervisedPlugin):
         self.record(strategy, "loss_other", strategy.loss - negative_elbo - sum(self.terms.values()))
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
-        self.values = {
+        self.by_name = {
             name: dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
             for name, values in self._recorded.items()
         }
-        largest = {name: max(map(abs, values.values())) for name, values in self.values.items()}
+        largest = {name: max(map(abs, values.values())) for name, values in self.by_name.items()}
         if largest.get("loss_other", 0.0) <= _ROUNDING * largest.get("loss", 0.0):
-            self.values.pop("loss_other", None)
+            self.by_name.pop("loss_other", None)
         self.terms, self._seen, self._recorded = {}, None, {}
