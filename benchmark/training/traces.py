@@ -86,10 +86,8 @@ class Traces(SupervisedPlugin):
         return bool(strategy.clock.train_exp_iterations % self._every == 0)
 
     def record(self, strategy: Any, name: str, value: Tensor) -> None:
-        """Record a scalar of the step under way."""
-        # A copy: a captured step writes its results to the same memory each time.
-        copy = value.detach().float().reshape(()).clone()
-        self._recorded.setdefault(name, {})[strategy.clock.train_exp_iterations] = copy
+        """Record a scalar of the step under way, whose memory nobody else writes to."""
+        self._recorded.setdefault(name, {})[strategy.clock.train_exp_iterations] = value
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:
         self.by_name, self.terms, self._seen, self._recorded = {}, {}, None, {}
@@ -108,9 +106,10 @@ class Traces(SupervisedPlugin):
             return
         gradients = [p.grad for p in strategy.model.parameters() if p.grad is not None]
         self.record(strategy, "gradient_norm", torch.nn.utils.get_total_norm(gradients))
-        self.record(strategy, "loss", strategy.loss)
+        # Copies, since a captured step writes its results to the same memory each time.
+        self.record(strategy, "loss", strategy.loss.clone())
         for name, value in self.terms.items():
-            self.record(strategy, f"loss_{name}", value)
+            self.record(strategy, f"loss_{name}", value.clone())
         if self._seen is None:
             return
         output, negative_elbo = self._seen
@@ -121,10 +120,10 @@ class Traces(SupervisedPlugin):
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
         self.by_name = {
-            name: dict(zip(values, torch.stack(list(values.values())).tolist(), strict=True))
-            for name, values in self._recorded.items()
+            name: dict(zip(trace, torch.cat([value.reshape(1) for value in trace.values()]).tolist(), strict=True))
+            for name, trace in self._recorded.items()
         }
-        largest = {name: max(map(abs, values.values())) for name, values in self.by_name.items()}
+        largest = {name: max(map(abs, trace.values())) for name, trace in self.by_name.items()}
         if largest.get("loss_other", 0.0) <= _ROUNDING * largest.get("loss", 0.0):
             self.by_name.pop("loss_other", None)
         self.terms, self._seen, self._recorded = {}, None, {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from time import time
 from typing import Any
 
 from ...errors import InputError
@@ -24,39 +25,40 @@ def check_tensorboard() -> None:
 
 
 class TensorBoardRun:
-    """Writes one cell. A run that the folder has of it already is replaced."""
+    """Writes one cell, without torch, whose writer takes seconds to import. A run that is there already is replaced."""
 
     def __init__(self, folder: Path, facts: Record) -> None:
-        """Begin the run.
+        """Begin the run, with the cell's options as its hyperparameters.
 
         Args:
             folder: TensorBoard's log folder, for all runs.
             facts: the cell's record.
         """
-        from torch.utils.tensorboard import SummaryWriter
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self.folder = folder / folder_of(facts)
         for file in self.folder.glob("events.out.tfevents.*"):
             file.unlink()
-        self._writer: Any = SummaryWriter(str(self.folder))
-        self._options = options_of(facts)
-        self._curves: set[str] = set()
+        self._writer: Any = EventFileWriter(str(self.folder))
+        self._write(0, hparams_pb(options_of(facts)))
 
     def add(self, new: Iterable[Point]) -> None:
-        """Write points, which are in the files when this returns."""
+        """Write points, which are in the file when this returns."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
         for point in new:
-            self._writer.add_scalar(point.curve, point.value, point.at)
-            self._curves.add(point.curve)
+            self._write(point.at, Summary(value=[Summary.Value(tag=point.curve, simple_value=point.value)]))
         self._writer.flush()
 
     def close(self) -> None:
-        """End the run with its options, beside which TensorBoard shows the last value of each metric."""
-        from torch.utils.tensorboard.summary import hparams
-
-        metrics = dict.fromkeys(sorted(curve for curve in self._curves if "/" not in curve), 0.0)
-        for summary in hparams(self._options, metrics):
-            self._writer.file_writer.add_summary(summary)
+        """End the run."""
         self._writer.close()
+
+    def _write(self, at: int, summary: Any) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._writer.add_event(Event(wall_time=time(), step=at, summary=summary))
 
 
 def export_tensorboard(cells: Sequence[CurrentCell], folder: Path) -> Iterator[Path]:
