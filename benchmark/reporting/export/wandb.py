@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ...errors import InputError
+from ...files import digest
 from ...reading.current import CurrentCell
 from .points import folder_of, options_of, points
 
@@ -39,7 +40,7 @@ def export_wandb(cells: Sequence[CurrentCell], folder: Path) -> Iterator[Path | 
         with wandb.init(
             project="lifegen",
             dir=str(folder),
-            id=cell.name,  # so that a second export is the same run
+            id=digest(cell.name.encode()),  # a second export is the same run
             name=" ".join(folder_of(cell.facts).parts),
             group=cell.scenario,
             config=options_of(cell.facts),
