@@ -19,7 +19,6 @@ $(VENV)/installed: pyproject.toml
 
 leaderboard: install
 	$(BIN)/lifegen run --suite quick --out runs/quick
-	$(BIN)/lifegen leaderboard runs/quick
 	$(BIN)/lifegen plot runs/quick
 
 # Processes of one thread each. A file stays in one of them, since its tests share what is costly to make.

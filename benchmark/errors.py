@@ -44,19 +44,20 @@ def _acts(character: str) -> bool:
 
 
 def unknown(kind: str, asked: str, known: Iterable[str]) -> InputError:
-    """Make the error for a name that does not exist: it has the name, those that exist and the probable one.
+    """Make the error for a name that does not exist: it has the name, the probable one and those that exist.
 
     Of many names those are shown that are most like it.
     """
     names = sorted(known)
     spelt = {name.lower(): name for name in names}
     near = get_close_matches(asked[:_LONGEST_NAME].lower(), spelt, n=1, cutoff=0.5)
-    meant = f" Did you mean {spelt[near[0]]!r}?" if near else ""
+    start = f"unknown {kind} {brief(asked)}"
+    start += f". Did you mean {spelt[near[0]]!r}? There are" if near else "; there are"
     shown, more = names, ""
     if len(names) > _MOST_NAMES:
         shown = get_close_matches(asked[:_LONGEST_NAME], names, n=_MOST_NAMES, cutoff=0)
         more = f", and {len(names) - len(shown)} more"
-    return InputError(f"unknown {kind} {brief(asked)}; there are: {', '.join(shown) or 'none'}{more}.{meant}")
+    return InputError(f"{start}: {', '.join(shown) or 'none'}{more}.")
 
 
 def brief(value: object) -> str:

@@ -51,11 +51,13 @@ def run(
     """
     from .cells.suite import cells_of
     from .cells.suite import suite as read_suite
+    from .running.devices import check_device
     from .running.executor import Execution
     from .running.local import Local, default_jobs, missing
     from .store.plans import save_plan
     from .store.store import Store
 
+    check_device(device)
     cells = cells_of(suite, scenarios, methods, seeds, steps)
     path = Path(out or Path("runs", Path(suite or "default").stem))
     keeps = keep_models or bool(suite and read_suite(suite).keep_models)
@@ -92,7 +94,7 @@ def _command(
 
 
 def leaderboard(
-    store: Path | str,
+    store: Path | str | Sequence[Path | str],
     metrics: Sequence[str] | None = None,
     scenarios: Sequence[str] = (),
     methods: Sequence[str] = (),
@@ -102,7 +104,7 @@ def leaderboard(
     """Return the leaderboard of a store or published folder, as ``lifegen leaderboard`` prints it.
 
     Args:
-        store: the folder.
+        store: the folder, or several, whose cells are ranked together.
         metrics: names; the first one ranks; by default those of the printed table.
         scenarios: labels; all by default.
         methods: labels of the methods to show; all by default. Ranks are those among all.
@@ -115,10 +117,12 @@ def leaderboard(
     Raises:
         InputError: there is nothing to show, or a name doesn't exist.
     """
+    from .reading.agreement import union_of
     from .reading.leaderboard import leaderboard as make
     from .reading.scores import scores_of
 
-    return make(scores_of(store), metrics, scenarios, across, rank_custom, methods).table
+    source = store if isinstance(store, Path | str) else union_of(store)
+    return make(scores_of(source), metrics, scenarios, across, rank_custom, methods).table
 
 
 def plot(

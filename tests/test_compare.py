@@ -181,7 +181,7 @@ def test_one_seed_concludes_nothing(tmp_path):
 
 
 def test_what_is_not_there_is_refused(store):
-    with pytest.raises(InputError, match="unknown method in .*'goood'.*there are: batch, good, naive.*mean 'good'"):
+    with pytest.raises(InputError, match="unknown method in .*'goood'.*mean 'good'.*There are: batch, good, naive"):
         compare(store.path, "goood", "naive")
     with pytest.raises(InputError, match="unknown metric"):
         compare(store.path, "good", "naive", metric="elbo")

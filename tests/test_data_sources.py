@@ -73,8 +73,8 @@ print([name for name in ("torch", "avalanche") if name in sys.modules])
 """
     lines = subprocess.check_output([sys.executable, "-c", code], text=True).splitlines()
     assert lines == [
-        "unknown data source 'mnits'; there are: celeba, cifar10, digits, fashion-mnist, mnist, svhn. Did you mean "
-        "'mnist'? []",
+        "unknown data source 'mnits'. Did you mean 'mnist'? There are: celeba, cifar10, digits, fashion-mnist, mnist, "
+        "svhn. []",
         "digits: 1,797 images, embedded",
         "['torch']",
     ]

@@ -74,3 +74,9 @@ def test_what_does_not_exist_is_refused_before_anything_runs(tmp_path):
     with pytest.raises(InputError, match="'naiv'.*mean 'naive'"):
         run(["split-digits"], ["naiv"], out=tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+def test_an_unknown_device_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(InputError, match="device 'gpu' isn't auto, cpu, cuda or cuda:N"):
+        run(["split-digits"], ["naive"], out=tmp_path / "s", device="gpu")
+    assert not (tmp_path / "s").exists()

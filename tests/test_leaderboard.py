@@ -23,6 +23,7 @@ from lifegen.benchmark import load
 from lifegen.benchmark.discovery.plugin_file import PluginFile
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.files import digest
+from lifegen.benchmark.reading.agreement import union_of
 from lifegen.benchmark.reading.leaderboard import ACROSS, COLUMNS, Board, Column, leaderboard
 from lifegen.benchmark.reading.metric_facts import MetricFacts
 from lifegen.benchmark.reading.ranking import mean_of_means
@@ -827,3 +828,28 @@ def test_the_command_has_every_form_and_csv_keeps_to_rows(store):
     text = lifegen("leaderboard", str(store.path)).stdout
     assert "1 [1–1]" in text
     assert "good ✗" in text
+
+
+def test_several_stores_are_ranked_as_if_they_were_one(tmp_path):
+    whole, *parts = (Store.create(tmp_path / name) for name in ("whole", "a", "b"))
+    for i, (method, final) in enumerate((("good", 90.0), ("bad", 120.0), ("naive", 150.0))):
+        for seed in range(3):
+            for store in (whole, parts[(i + seed) % 2]):
+                write(store, method, seed, final + seed)
+    write(parts[1], "good", 0, 90.0)  # both have this one
+    paths = [store.path for store in parts]
+    together = leaderboard(scores_of(union_of(paths)))
+    pd.testing.assert_frame_equal(together.table, leaderboard(whole).table)
+    shown = lifegen("leaderboard", *paths, "--format", "csv")
+    assert shown.stdout == lifegen("leaderboard", whole.path, "--format", "csv").stdout
+    assert lifegen("leaderboard", *paths, tmp_path / "absent").returncode == 2
+
+
+def test_stores_of_different_images_are_not_ranked_together(tmp_path):
+    for name, method, data in (("a", "good", "1" * 32), ("b", "bad", "2" * 32)):
+        store = Store.create(tmp_path / name)
+        write(store, method, 0, 90.0)
+        (cell,) = store.cells()
+        write_record(cell.folder, cell.record | {"data": data})
+    with pytest.raises(InputError, match="can't be shown together: .* were computed on different images"):
+        union_of([tmp_path / "a", tmp_path / "b"])

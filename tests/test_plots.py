@@ -604,7 +604,7 @@ def test_samples_over_intervals_skip_cells_that_have_none_and_of_many_show_some(
 
 
 def test_what_cannot_be_drawn_is_one_line(store, tmp_path):
-    with pytest.raises(InputError, match="unknown kind of figure, or metric, 'matrx'; there are: .*mean 'matrix'"):
+    with pytest.raises(InputError, match="unknown kind of figure, or metric, 'matrx'.*mean 'matrix'"):
         drawings(store, ["matrx"])
     with pytest.raises(InputError, match="unknown style 'papr'.*mean 'paper'"):
         drawings(store, style="papr")

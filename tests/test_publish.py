@@ -335,18 +335,6 @@ def test_the_readmes_table_is_the_published_one():
     assert "\n".join(line for line in table.splitlines() if line.startswith("|")) in page
 
 
-def test_the_readmes_queries_work_as_written(monkeypatch, capsys):
-    monkeypatch.chdir(ROOT)
-    (code,) = [one for one in re.findall(r"```python\n(.*?)```", Path("README.md").read_text(), re.DOTALL)
-               if "load(" in one]  # fmt: skip
-    names: dict[str, object] = {}
-    exec(code, names)
-    printed = capsys.readouterr().out
-    assert "lifelong-vae" in printed
-    assert list(names["curves"].columns) == [str(digit) for digit in range(10)]
-    assert names["near"]["seen"].min() > 0
-
-
 def test_a_result_gives_way_to_one_with_more_metrics_alone(tmp_path, few_figures):
     stores = {name: Store.create(tmp_path / name) for name in ("without", "with", "other")}
     write(stores["without"], "good", 0, 30)

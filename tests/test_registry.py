@@ -67,7 +67,7 @@ def test_an_unknown_name_is_told_what_exists_and_what_was_meant():
     registry.add("lifelong-vae", 1, First, None)
     registry.add("naive", 1, Second, None)
     with pytest.raises(
-        InputError, match="unknown method 'lifelong-vea'; there are: lifelong-vae, naive.*mean 'lifelong-vae'"
+        InputError, match=r"unknown method 'lifelong-vea'. Did you mean 'lifelong-vae'\? There are: lifelong-vae, naive"
     ):
         registry["lifelong-vea"]
 

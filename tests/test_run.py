@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -384,7 +385,7 @@ def test_a_model_that_cannot_be_kept_is_named_before_training_and_never_again(tm
     events = [_event(cells[0], "done", store, Execution(tmp_path, keep_models=keep)) for keep in (True, False)]
     note = "no model is kept: CodeStyleVAE.recipe() returns None"
     assert [event.notes for event in events] == [(note,), ()]
-    with progress.shown(cells) as show:
+    with progress.shown(cells, store.path) as show:
         for _ in range(2):
             show(events[0])
     assert capsys.readouterr().out.count(f"{cells[0]}: {note}\n") == 1
@@ -398,16 +399,6 @@ def test_a_model_of_another_track_is_refused(tmp_path):
     (cell,) = product([parse_spec("scenario", TINY)], [bad("other-track")], [0])
     assert run_cell(cell, store.path, tmp_path, "cpu") == "failed"
     assert "track another, the scenario is of track bernoulli-grey" in store.cell(cell.name).record["error"]
-
-
-def test_the_live_display_shows_texts_with_brackets(capsys):
-    cell = Cell(parse_spec("scenario", "split-digits:class_order=[1,0]"), parse_spec("method", "naive"), 0)
-    with progress._Live([cell]) as live:
-        live.show(Event(cell, "started"))
-        live.show(Event(cell, "interval", 1, 2))
-        live.show(Event(cell, "failed", 1, 2, error="RuntimeError: [enforce fail] in [/tmp/x]"))
-    shown = capsys.readouterr().out
-    assert "[enforce fail] in [/tmp/x]" in " ".join(shown.split())
 
 
 def test_an_interrupted_run_ends_cleanly(begun):
@@ -482,6 +473,32 @@ def test_list():
     one = lifegen("list", "lifelong-vae")
     assert "consistency_weight" in one.stdout
     assert "weight of the consistency term" in one.stdout
+
+
+def test_list_says_of_a_metric_how_it_is_made_and_when_it_misleads():
+    shown = " ".join(lifegen("list", "iwae_nll").stdout.split())
+    for words in ("unit nats", "better lower values", "of a cell the value after the last interval",
+                  "formula −LSE_k (log π_k", "It misleads where it lies far below negative_elbo"):  # fmt: skip
+        assert words in shown
+    silent = {name for name, entry in describe("metric").items() if "misleads" not in entry.details}
+    assert silent == {f"kernel_distance_error{ending}" for ending in ("", "_seen", "_replayed", "_10k")} | {
+        "code_drift_floor", "code_retention_floor", "stored_samples"}  # fmt: skip
+
+
+def test_a_run_ends_with_its_own_leaderboard_and_what_to_type_next(tmp_path):
+    out = tmp_path / "s"
+    small = ("run", "-s", TINY, "--seeds", "0", "--out", out)
+    assert lifegen(*small, "-m", "batch:width=8").returncode == 0
+    done = lifegen(*small, "-m", "naive:width=8", "-m", "ewc:width=8")
+    assert done.returncode == 0, done.stderr
+    _, heading, rest = done.stdout.partition("mean over seeds")
+    assert heading
+    assert "naive" in rest
+    assert "batch" not in rest.partition("Shown are 2 of 3 methods")[0]
+    commands = [line.split("    ")[0].strip() for line in rest.partition("Next:\n")[2].splitlines()]
+    assert [command.split()[1] for command in commands] == ["plot", "report", "compare"]
+    for command in commands[::2]:
+        assert lifegen(*shlex.split(command)[1:]).returncode == 0
 
 
 def test_data_says_what_is_there(tmp_path):

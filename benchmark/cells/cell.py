@@ -77,6 +77,11 @@ class Cell:
         return f"{self.scenario.name}--{self.method.name}--{self.seed}--{self._hash}"
 
     @property
+    def method_label(self) -> str:
+        """The method's name in tables and figures: with its precision, if that isn't float32."""
+        return f"{self.method.label} ({self.precision})" if self.precision != "float32" else self.method.label
+
+    @property
     def _hash(self) -> str:
         return hash_of(self.identity)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 from ..errors import InputError, unknown
 from ..files import write_atomically
 from ..folders import NOWHERE, data_folder
+from .fitting import console
 from .options import DATA_ROOT
 from .say import say
 
@@ -39,14 +39,12 @@ def list_command(what: str | None, as_json: bool) -> None:
     if as_json:
         say(json.dumps(content, indent=1))
         return
-    from rich.console import Console
-
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    terminal = console()
     for kind, entries in content.items():
-        console.print(_list_table(kind, entries), "")
-        details = _suite_table if kind == "suites" else _options_table
+        terminal.print(_list_table(kind, entries), "")
+        details = {"suites": _suite_table, "metrics": _metric_table}.get(kind, _options_table)
         for entry in entries.values() if in_detail else ():
-            console.print(details(entry), "")
+            terminal.print(details(entry), "")
 
 
 @click.command()
@@ -163,6 +161,27 @@ def _suite_table(suite: dict[str, Any]) -> Any:
     for key in ("budget", "scenarios", "methods", "seeds", "figures"):
         value = suite[key]
         table.add_row(key, Text(value if isinstance(value, str) else "\n".join(map(str, value))))
+    return table
+
+
+_OF_A_CELL = {"last": "the value after the last interval", "sum": "the sum over intervals", "max": "the largest value"}
+
+
+def _metric_table(metric: dict[str, Any]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = metric["facts"]
+    table = Table(box=None, show_edge=False, show_header=False)
+    table.add_row("unit", Text(facts["unit"] or "none"))
+    table.add_row("better", f"{facts['better']} values" if facts["better"] else "neither direction; it isn't ranked")
+    table.add_row("of a cell", _OF_A_CELL[facts["over_intervals"]])
+    if facts["derived"]:
+        table.add_row("from", f"the matrix of {facts['of']}, whenever a store is read")
+    for line in metric["details"].splitlines():
+        head, colon, rest = line.partition(": ")
+        is_headed = colon and head == "Formula"
+        table.add_row(head.lower() if is_headed else "", Text(rest if is_headed else line))
     return table
 
 

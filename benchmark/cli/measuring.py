@@ -10,7 +10,6 @@ import click
 
 from ..folders import data_folder
 from .options import DATA_ROOT, DEVICE, STORE
-from .running import check_device
 from .say import say
 
 
@@ -24,7 +23,6 @@ def measure(store: Path, device: str, data_root: Path | None) -> None:
     Nothing is trained. `run --keep-models` keeps models. Cells get the metrics, and versions of metrics, that a newer
     lifegen or an installed package has; of the last interval alone, and no metric that needs more than the model.
     """
-    check_device(device)
     warnings.simplefilter("ignore")  # of libraries
     import torch
 

@@ -13,6 +13,8 @@ from .say import say
 
 _SCENARIOS = click.option("-s", "--scenario", "scenarios", multiple=True, metavar="LABEL",
                           help="A scenario's label, as tables show it. May be repeated.  [default: all]")  # fmt: skip
+_METHODS = click.option("-m", "--method", "methods", multiple=True, metavar="LABEL",
+                        help="A method's label, as tables show it. May be repeated.  [default: all]")  # fmt: skip
 
 
 @click.command()
@@ -41,11 +43,10 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
 
 
 @click.command()
-@STORE
+@click.argument("stores", nargs=-1, required=True, metavar="STORE...", type=click.Path(path_type=Path))
 @click.option("--metric", "metrics", multiple=True, help="A metric to show. May be repeated; the first one ranks.")
 @_SCENARIOS
-@click.option("-m", "--method", "methods", multiple=True, metavar="LABEL",
-              help="A method's label, as tables show it. May be repeated; ranks are those among all.")  # fmt: skip
+@_METHODS
 @click.option("--sort", metavar="METRIC", help="Sort by this metric.  [default: ranks, framed by the references]")
 @click.option("--wide", is_flag=True, help="Show all columns, however narrow the terminal is.")
 @click.option("--across", is_flag=True,
@@ -59,18 +60,21 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
     show_default=True,
 )
 def leaderboard(
-    store: Path, metrics: tuple[str, ...], scenarios: tuple[str, ...], methods: tuple[str, ...], sort: str | None,
-    wide: bool, across: bool, rank_custom: bool, form: str,
+    stores: tuple[Path, ...], metrics: tuple[str, ...], scenarios: tuple[str, ...], methods: tuple[str, ...],
+    sort: str | None, wide: bool, across: bool, rank_custom: bool, form: str,
 ) -> None:  # fmt: skip
     """Print the leaderboard of a store or published folder.
 
-    It shows means over seeds and ranks, with 95 % intervals.
+    It shows means over seeds and ranks, with 95 % intervals. Of several stores, cells are ranked together.
+    Ranks are those among all methods, also with -m.
     """
+    from ..reading.agreement import union_of
     from ..reading.leaderboard import leaderboard as make
     from ..reading.scores import scores_of
     from ..reporting import tables
 
-    board = make(scores_of(store), metrics or None, scenarios, across, rank_custom, methods, sort)
+    source = stores[0] if len(stores) == 1 else union_of(stores)
+    board = make(scores_of(source), metrics or None, scenarios, across, rank_custom, methods, sort)
     if form == "text":
         tables.print_board(board, wide)
         return
@@ -98,8 +102,7 @@ class _ListsFigures(click.Command):
 @click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]), default=["png"],
               show_default=True, help="May be repeated.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: STORE/figures]")
-@click.option("-m", "--method", "methods", multiple=True, metavar="LABEL",
-              help="A method's label, as tables show it. May be repeated.  [default: all]")  # fmt: skip
+@_METHODS
 def plot(
     store: Path,
     kinds: tuple[str, ...],

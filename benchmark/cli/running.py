@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +19,10 @@ from ..errors import InputError
 from ..folders import data_folder
 from .exporting import LOG, logged
 from .help import Command
-from .options import DATA_ROOT, DEVICE, STORE
+from .options import DATA_ROOT, DEVICE, STORE, checked_device
 from .say import say
 
 if TYPE_CHECKING:
-    from ..reading.overview import Overview
     from ..running.executor import Execution, Executor, States
     from ..store.store import Store
 
@@ -81,6 +79,8 @@ class _Chosen:
     cells: list[Cell]
     path: Path
     keep_models: bool
+    budget: str = ""
+    """The time that the suite's author states."""
 
 
 def _chosen(
@@ -106,7 +106,8 @@ def _chosen(
             )
         cells = [replace(cell, precision=precision) for cell in cells]
     path = out or Path("runs", Path(suite_name or "default").stem + ("-smoke" if smoke else ""))
-    return _Chosen(cells, path, bool(suite_name and suite(suite_name).keep_models))
+    of_suite = suite(suite_name) if suite_name else None
+    return _Chosen(cells, path, bool(of_suite and of_suite.keep_models), of_suite.budget if of_suite else "")
 
 
 @click.command(cls=Command)
@@ -162,8 +163,8 @@ def run(
     interrupted cell continues from its last interval boundary; a failed cell runs again only with --retry failed.
     """
     from ..running.executor import Execution
+    from .conclusion import conclude
 
-    check_device(device)
     places = _places(gpus, slots_per_gpu, device, jobs)
     device = "cuda" if places else device
     on_ray = executor == "ray"
@@ -176,7 +177,9 @@ def run(
     keep_models = keep_models or chosen.keep_models
     execution = Execution(data_folder(data_root), device, time_limit, keep_models, states, fail_fast)
     runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else here(jobs, places, device)
-    return run_cells(cells, path, runner, execution, retry_failed=retry == "failed", log=log)
+    code = run_cells(cells, path, runner, execution, retry_failed=retry == "failed", log=log)
+    conclude(cells, path)
+    return code
 
 
 def run_cells(
@@ -213,8 +216,11 @@ def run_cells(
     runner.prepare(todo, execution)
     store = Store.create(path)
     save_plan(store, cells, line, bool(execution.keep_models))
-    with shown(todo) as show:
+    with shown(todo, path) as show:
         events = runner.run(todo, store, execution, logged(show, store, log))
+    for event in events:
+        if event.kind == "failed":
+            say(f"log: {store.cell(event.cell.name).folder / 'log.txt'}")
     if len(events) < len(todo):
         say(
             f"stopped at the first failure: {len(todo) - len(events)} cells aren't finished; the same command"
@@ -239,8 +245,8 @@ def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **select
     from ..running.local import missing
     from ..store.plans import save_plan
     from ..store.store import Store
+    from .overview import overview_as_json, show_overview
 
-    check_device(device)
     chosen = _chosen(**selection, device=device)
     Store.check(chosen.path)
     if save:
@@ -250,7 +256,11 @@ def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **select
         for cell in missing(chosen.cells, Store(chosen.path))[0]:
             say(cell.name)
         return
-    _show(overview(Store(chosen.path), chosen.cells), jobs, as_json)
+    view = overview(Store(chosen.path), chosen.cells)
+    if as_json:
+        say(overview_as_json(view))
+    else:
+        show_overview(view, jobs, chosen.budget, by_method=True)
 
 
 @click.command()
@@ -265,9 +275,13 @@ def status(store: Path, jobs: int | None, as_json: bool) -> None:
     """
     from ..reading.overview import overview
     from ..store.store import Store
+    from .overview import overview_as_json, show_overview
 
     state = overview(Store.open(store))
-    _show(state, jobs or max(1, state.counts.get("running", 0)), as_json)
+    if as_json:
+        say(overview_as_json(state))
+    else:
+        show_overview(state, jobs or max(1, state.counts.get("running", 0)))
 
 
 @click.command(cls=Command)
@@ -290,7 +304,6 @@ def worker(
     from ..store.store import Store
     from .progress import shown
 
-    check_device(device)
     opened = Store.open(store)
     cells = [find_cell(opened, key) for key in keys] or asked_for(opened)
     todo, left = missing(cells, opened, retry_failed=bool(keys))
@@ -299,7 +312,7 @@ def worker(
     if todo:
         Local().prepare(todo, execution)
         opened = Store.create(store)  # so that an earlier lifegen doesn't work in it any more
-    with shown(todo) as show:
+    with shown(todo, store) as show:
         events = Local().run(todo, opened, execution, show)
     unfinished = [event for event in events if event.kind == "failed" or (keys and event.kind != "done")]
     return 1 if left or unfinished else 0
@@ -308,7 +321,8 @@ def worker(
 @click.command()
 @STORE
 @click.argument("cell", metavar="CELL")
-@click.option("--device", help="auto, cpu, cuda or cuda:N.  [default: the device of the first computation]")
+@click.option("--device", callback=checked_device,
+              help="auto, cpu, cuda or cuda:N.  [default: the device of the first computation]")  # fmt: skip
 @DATA_ROOT
 def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) -> int:
     """Compute CELL again and compare all its numbers.
@@ -319,7 +333,6 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
     from ..store.plans import find_cell
     from ..store.store import Store
 
-    check_device(device or "auto")
     opened = Store.open(store)
     chosen = find_cell(opened, cell)
     with tempfile.TemporaryDirectory() as scratch:
@@ -361,31 +374,6 @@ def doctor(data_root: Path | None, as_json: bool) -> None:
 COMMANDS = (run, plan, status, worker, rerun, doctor)
 
 
-def _show(view: Overview, jobs: int, as_json: bool) -> None:
-    from rich.filesize import decimal
-
-    if as_json:
-        names = ("counts", "hours_left", "bytes_now", "bytes_left", "state_bytes", "unreadable")
-        cells = [asdict(item) for item in view.items]
-        say(json.dumps({name: getattr(view, name) for name in names} | {"cells": cells}, indent=1))
-        return
-    say(f"{view.store.path}: {view.counts.get('done', 0)} of {len(view.items)} cells are done")
-    for name, number in view.counts.items():
-        say(f"{name:>13}  {number}")
-    for item in view.items:
-        if item.reason:
-            say(f"{item.status} {item.name}: {' '.join(item.reason.split())}")
-    for line in view.unreadable:
-        say(f"unreadable plan: {line}")
-    if any(item.left for item in view.items):
-        hours = view.hours_left
-        estimate = "" if hours is None else f"about {_duration(hours / jobs)}, {jobs} at a time"
-        say(f"time left: {estimate or 'unknown before a cell is done'}")
-    ending = f", about {decimal(view.bytes_now + round(view.bytes_left))} in the end" if view.bytes_left else ""
-    state = f"; an interrupted or running cell adds up to {decimal(view.state_bytes)}" if view.state_bytes else ""
-    say(f"on disk: {decimal(view.bytes_now)}{ending}{state}")
-
-
 def _left_alone(store: Store, left: Sequence[Cell], of: int) -> Iterator[str]:
     """Lines about cells that the command leaves alone."""
     from ..store.record import Status
@@ -415,18 +403,6 @@ def _set_aside(store: Store, todo: Sequence[Cell]) -> Iterator[str]:
     for why, number in stale.items():
         cells = "1 finished cell is stale" if number == 1 else f"{number} finished cells are stale"
         yield f"{cells} ({why}): set aside in {store.path / 'set-aside'}, and computed anew"
-
-
-def _duration(hours: float) -> str:
-    if hours >= 48:
-        return f"{hours / 24:.1f} days"
-    return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"
-
-
-def check_device(device: str) -> None:
-    """Check the form of a device's name."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise InputError(f"--device {device!r} isn't auto, cpu, cuda or cuda:N")
 
 
 def here(jobs: int | None, places: Sequence[str], device: str) -> Executor:

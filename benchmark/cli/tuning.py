@@ -61,9 +61,8 @@ def tune(
     from ..reading.current import current_of
     from ..running.executor import Execution
     from ..store.record import Status
-    from .running import check_device, here, run_cells
+    from .running import here, run_cells
 
-    check_device(device)
     asked = cells_of(suite_name, scenarios, methods, seeds=[_FINAL_SEED])
     if suite_name and suite(suite_name).tuned:
         raise InputError(f"suite {suite_name} names tuned options already; tune it without them")

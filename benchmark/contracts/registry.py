@@ -5,6 +5,7 @@ Nothing here imports torch or Avalanche.
 
 from __future__ import annotations
 
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -66,6 +67,12 @@ class Entry:
     def summary(self) -> str:
         """The first line of the docstring."""
         return str((self.target.__doc__ or "").strip().partition("\n")[0])
+
+    @property
+    def details(self) -> str:
+        """The rest of the docstring: paragraphs without line breaks."""
+        rest = inspect.cleandoc(self.target.__doc__ or "").partition("\n")[2]
+        return "\n".join(" ".join(paragraph.split()) for paragraph in rest.split("\n\n") if paragraph.strip())
 
     @property
     def origin(self) -> str:

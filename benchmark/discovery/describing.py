@@ -196,7 +196,7 @@ def _describe_entry(entry: Entry) -> IndexEntry:
     options = {} if entry.config is None else schemas_of(entry.config)
     return IndexEntry(
         entry.kind, entry.name, entry.version, entry.summary, entry.module, options, dict(entry.facts),
-        origin=entry.origin,
+        origin=entry.origin, details=entry.details,
     )  # fmt: skip
 
 

@@ -35,6 +35,8 @@ class IndexEntry:
     """The package's version, or the digest of the file's text."""
     file: PluginFile | None = None
     """Its file, if it isn't installed."""
+    details: str = ""
+    """The rest of its docstring, a paragraph a line."""
 
     def entry(self) -> Entry:
         """Import it, and return its entry in the registry.

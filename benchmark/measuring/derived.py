@@ -19,25 +19,37 @@ Matrix = Mapping[tuple[int, str], float]
 
 @register_metric("forgetting", version=1, unit="nats", better="lower", derived=True)
 def forgetting(R: Matrix, first: Mapping[str, int], T: int) -> float | None:
-    """Increase from the best to the last value: mean over j < T of R[T, j] − min_t R[t, j]."""
+    """Increase from the best to the last value: mean over j < T of R[T, j] − min_t R[t, j].
+
+    It misleads about methods that learn little: who has learned less has less to forget.
+    """
     return _mean(R[T, j] - min(R[t, j] for t in range(T + 1)) for j in first if first[j] < T)
 
 
 @register_metric("backward_transfer", version=1, unit="nats", better="higher", derived=True)
 def backward_transfer(R: Matrix, first: Mapping[str, int], T: int) -> float | None:
-    """Gain from later intervals: mean over j < T of R[j, j] − R[T, j]."""
+    """Gain from later intervals: mean over j < T of R[j, j] − R[T, j].
+
+    It misleads where a distribution was learned badly at first, and had much to gain.
+    """
     return _mean(R[first[j], j] - R[T, j] for j in first if first[j] < T)
 
 
 @register_metric("forward_transfer", version=1, unit="nats", better="higher", derived=True)
 def forward_transfer(R: Matrix, first: Mapping[str, int], T: int) -> float | None:
-    """Gain from earlier intervals: mean over j ≥ 1 of R[0, j] − R[j − 1, j]."""
+    """Gain from earlier intervals: mean over j ≥ 1 of R[0, j] − R[j − 1, j].
+
+    It misleads about slow starters: a model that is bad after interval 0 has much to gain.
+    """
     return _mean(R[0, j] - R[first[j] - 1, j] for j in first if first[j] >= 1)
 
 
 @register_metric("coverage_forgetting", version=1, better="lower", derived=True, of="coverage_of_each", of_samples=True)
 def coverage_forgetting(R: Matrix, first: Mapping[str, int], T: int) -> float | None:
-    """Loss of samples' coverage from its best to the last value: mean over j < T of max_t R[t, j] − R[T, j]."""
+    """Loss of samples' coverage from its best to the last value: mean over j < T of max_t R[t, j] − R[T, j].
+
+    It misleads as forgetting does: who never drew a class can't forget it.
+    """
     return _mean(max(R[t, j] for t in range(first[j], T + 1)) - R[T, j] for j in first if first[j] < T)
 
 

@@ -33,7 +33,8 @@ def _compares(name: str, better: Literal["lower", "higher"] | None = None) -> Ca
         COMPARISONS[name] = compare
         for ending, (images, compared) in _UNIONS.items():
             metric = _metric(compare, compared)
-            metric.__doc__ = f"{compare.__doc__} Images {images}."
+            summary, _, rest = (compare.__doc__ or "").partition("\n")
+            metric.__doc__ = f"{summary} Images {images}.\n{rest}"
             metric.__qualname__ = f"{name}{ending}"
             register_metric(f"{name}{ending}", version=1, better=better, of_samples=True)(metric)
         return compare
@@ -53,7 +54,13 @@ def _metric(
 
 @_compares("frechet_distance", "lower")
 def frechet_distance(images: Comparison) -> float | None:
-    """Fréchet distance between features of real images and samples."""
+    """Fréchet distance between features of real images and samples.
+
+    Formula: ‖μ − μ'‖² + tr(Σ + Σ' − 2 (Σ Σ')^½).
+
+    It misleads as one number for two faults: blurred samples and forgotten classes. Few images raise it, and it
+    prefers varied samples of one class to typical ones of ten.
+    """
     real, generated = images.features
     is_enough = min(len(real), len(generated)) >= quality.LEAST_PER_FEATURE * real.shape[1]
     return quality.frechet_distance(real, generated) if is_enough else None
@@ -61,49 +68,87 @@ def frechet_distance(images: Comparison) -> float | None:
 
 @_compares("kernel_distance", "lower")
 def kernel_distance(images: Comparison) -> float:
-    """Kernel distance (squared maximum mean discrepancy) between features of real images and samples."""
+    """Kernel distance (squared maximum mean discrepancy) between features of real images and samples.
+
+    Formula: mean over pairs of different images of the kernel (aᵀb / d + 1)³: within each set, minus twice between
+    them.
+
+    It misleads where its error is as large as the difference looked at; it may be negative.
+    """
     return images.kernel.value
 
 
 @_compares("kernel_distance_error")
 def kernel_distance_error(images: Comparison) -> float:
-    """Jackknife standard error of the kernel distance."""
+    """Jackknife standard error of the kernel distance.
+
+    Formula: jackknife over images.
+    """
     return images.kernel.error
 
 
 @_compares("density")
 def density(images: Comparison) -> float:
-    """Density of samples around real images; 1 for equal distributions."""
+    """Density of samples around real images; 1 for equal distributions.
+
+    Formula: mean number of balls around real images (up to the fifth nearest other one) that hold a sample, over
+    five.
+
+    It misleads as a virtue: it is above 1 for a model that draws only typical images.
+    """
     return images.neighbours.density
 
 
 @_compares("coverage", "higher")
 def coverage(images: Comparison) -> float:
-    """Share of real images with a sample nearby."""
+    """Share of real images with a sample nearby.
+
+    Formula: share of balls around real images (up to the fifth nearest other one) that hold a sample.
+
+    It misleads at different numbers of samples, with which it grows.
+    """
     return images.neighbours.coverage
 
 
 @_compares("precision", "higher")
 def precision(images: Comparison) -> float:
-    """Share of samples near a real image."""
+    """Share of samples near a real image.
+
+    Formula: share of samples inside a ball around a real image (up to the third nearest other one).
+
+    It misleads alone: a model that repeats one good image has 1.
+    """
     return images.neighbours.precision
 
 
 @_compares("recall", "higher")
 def recall(images: Comparison) -> float:
-    """Share of real images that lie between samples."""
+    """Share of real images that lie between samples.
+
+    Formula: share of real images inside a ball around a sample (up to the third nearest other one).
+
+    It misleads alone: a few wild samples have large balls.
+    """
     return images.neighbours.recall
 
 
 @_compares("class_distance", "lower")
 def class_distance(images: Comparison) -> float:
-    """Total variation between the expert's classes of real images and of samples."""
+    """Total variation between the expert's classes of real images and of samples.
+
+    Formula: ½ Σ |p − q| over the expert's classes.
+
+    It misleads about samples that are no images of any class: the expert must choose one.
+    """
     return quality.class_distance(*images.histograms)
 
 
 @_compares("classes_covered", "higher")
 def classes_covered(images: Comparison) -> float:
-    """Classes of which samples have more than a tenth of the real images' share."""
+    """Classes of which samples have more than a tenth of the real images' share.
+
+    It misleads about samples that are no images of any class: the expert must choose one.
+    """
     return quality.classes_covered(*images.histograms)
 
 
@@ -113,13 +158,18 @@ def coverage_of_each(m: Measurement) -> Iterator[Row]:
 
     For a distribution's n test images there are n samples for each distribution met: at a fixed number the coverage of
     each would fall without any forgetting.
+
+    It misleads as coverage does.
     """
     yield from _of_each(m, lambda near: near.coverage)
 
 
 @register_metric("recall_of_each", version=1, better="higher", of_samples=True)
 def recall_of_each(m: Measurement) -> Iterator[Row]:
-    """Recall of each distribution met so far by samples of the whole model, and its mean over them."""
+    """Recall of each distribution met so far by samples of the whole model, and its mean over them.
+
+    It misleads as recall does.
+    """
     yield from _of_each(m, lambda near: near.recall)
 
 
@@ -132,20 +182,35 @@ def _of_each(m: Measurement, number: Callable[[quality.Neighbours], float]) -> I
 
 @register_metric("prd_f8", version=2, better="higher", of_samples=True)
 def prd_f8(m: Measurement) -> Iterator[Row]:
-    """Recall of distributions, F8 of their precision-recall curve (Sajjadi et al. 2018), at the end."""
+    """Recall of distributions, F8 of their precision-recall curve (Sajjadi et al. 2018), at the end.
+
+    Formula: (1 + 64) P R / (64 P + R) at its largest on the curve of shares of 20 clusters, mean of ten
+    clusterings.
+
+    It misleads about details within a cluster.
+    """
     if m.samples and m.is_last:
         yield Row(m.samples.curve.f8)
 
 
 @register_metric("prd_f1_8", version=2, better="higher", of_samples=True)
 def prd_f1_8(m: Measurement) -> Iterator[Row]:
-    """Precision of distributions, F1/8 of their precision-recall curve (Sajjadi et al. 2018), at the end."""
+    """Precision of distributions, F1/8 of their precision-recall curve (Sajjadi et al. 2018), at the end.
+
+    Formula: (1 + 1/64) P R / (P/64 + R) at its largest on the curve of shares of 20 clusters, mean of ten
+    clusterings.
+
+    It misleads about details within a cluster.
+    """
     if m.samples and m.is_last:
         yield Row(m.samples.curve.f1_8)
 
 
 @register_metric("fitting_capacity", version=1, better="higher", of_samples=True)
 def fitting_capacity_of_samples(m: Measurement) -> Iterator[Row]:
-    """Accuracy on real test images of a classifier that was trained on samples (Lesort et al. 2019), at the end."""
+    """Accuracy on real test images of a classifier that was trained on samples (Lesort et al. 2019), at the end.
+
+    It misleads about diversity: a classifier can learn from a few typical images of each class.
+    """
     if m.samples and m.is_last:
         yield Row(m.samples.fitting_capacity)

@@ -13,31 +13,57 @@ from .rows import Row
 
 @register_metric("gradient_norm", version=1)
 def gradient_norm(m: Measurement) -> Iterator[Row]:
-    """Euclidean norm of the whole gradient, at about fifty steps an interval."""
+    """Euclidean norm of the whole gradient, at about fifty steps an interval.
+
+    Formula: ‖∇loss‖ as the optimiser gets it, penalties included.
+
+    It misleads as a sign of convergence: it also falls when replayed images are smooth.
+    """
     return _rows(m, "gradient_norm")
 
 
 @register_metric("loss", version=1, unit="nats")
 def loss(m: Measurement) -> Iterator[Row]:
-    """Training loss of a batch with all terms of plugins, at about fifty steps an interval."""
+    """Training loss of a batch with all terms of plugins, at about fifty steps an interval.
+
+    Formula: the sum of loss_reconstruction, loss_divergence and the terms, which stand as loss_TERM.
+
+    It misleads between methods: their batches hold other images, and their losses other terms. It is of relaxed codes,
+    and isn't negative_elbo.
+    """
     return _rows(m, "loss")
 
 
 @register_metric("loss_reconstruction", version=1, unit="nats")
 def loss_reconstruction(m: Measurement) -> Iterator[Row]:
-    """Part of the training loss: −log p(x | z), mean over a batch."""
+    """Part of the training loss that says how well the batch's images are decoded.
+
+    Formula: −log p(x | z) with one draw of z, mean over the batch, replayed images included.
+
+    It misleads as loss does.
+    """
     return _rows(m, "loss_reconstruction")
 
 
 @register_metric("loss_divergence", version=1, unit="nats")
 def loss_divergence(m: Measurement) -> Iterator[Row]:
-    """Part of the training loss: divergence of the code and style from their prior, mean over a batch."""
+    """Part of the training loss that says how far codes and styles are from their prior.
+
+    Formula: KL[q(z | x) ‖ p(z)], mean over the batch, replayed images included.
+
+    It misleads as loss does.
+    """
     return _rows(m, "loss_divergence")
 
 
 @register_metric("loss_other", version=1, unit="nats")
 def loss_other(m: Measurement) -> Iterator[Row]:
-    """Part of the training loss: everything that plugins added to it without a name."""
+    """Part of the training loss that plugins added without a name.
+
+    Formula: loss − reconstruction − divergence − named terms; no value where that is rounding alone.
+
+    It misleads where several plugins add something: it is their sum.
+    """
     return _rows(m, "loss_other")
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from ..discovery.index import describe
+from ..errors import InputError
 from ..store.cell_folder import StoredCell
-from ..store.record import DoneRecord, Scenario
-from .current import Current
+from ..store.plans import Plans, plans_of
+from ..store.record import DoneRecord, Scenario, Status
+from ..store.store import Store
+from .current import Current, current_from
 
 
 def on_other_data(cells: Iterable[StoredCell]) -> list[str]:
@@ -40,3 +44,23 @@ def no_longer_shown(part: Current, union: Current) -> list[str]:
     shown = {(cell.scenario, cell.method, cell.seed) for cell in union.cells}
     lost = [cell.name for cell in part.cells if (cell.scenario, cell.method, cell.seed) not in shown]
     return [f"{name}: {union.left_out[name]}" for name in lost]
+
+
+def union_of(paths: Sequence[Path | str]) -> Current:
+    """Read the state of several stores as if they were one. A cell of several comes once, finished if it is anywhere.
+
+    Raises:
+        InputError: there is no store at one of the paths, or cells of one scenario were computed on different images.
+    """
+    stores = [Store.open(path) for path in dict.fromkeys(paths)]
+    stored: dict[str, StoredCell] = {}
+    for store in stores:
+        for cell in store.cells():
+            if cell.name not in stored or stored[cell.name].status != Status.DONE:
+                stored[cell.name] = cell
+    plans = [plans_of(store) for store in stores]
+    readable = sorted((plan for one in plans for plan in one.readable), key=lambda plan: plan.order)
+    unreadable = tuple(line for one in plans for line in one.unreadable)
+    if problems := on_other_data(stored.values()):
+        raise InputError(f"{' and '.join(str(store.path) for store in stores)} can't be shown together: {problems[0]}")
+    return current_from(stores[0], [stored[name] for name in sorted(stored)], Plans(tuple(readable), unreadable))

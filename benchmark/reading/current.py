@@ -283,7 +283,11 @@ def current_of(source: Current | Store | Path | str) -> Current:
     if isinstance(source, Current):
         return source
     store = source if isinstance(source, Store) else Store.open(source)
-    stored, plans = store.cells(), plans_of(store)
+    return current_from(store, store.cells(), plans_of(store))
+
+
+def current_from(store: Store, stored: Sequence[StoredCell], plans: Plans) -> Current:
+    """Return the state of a store, as :func:`current_of`, from its cells and plans."""
     done = [(cell, cell.facts) for cell in stored if cell.status == Status.DONE and isinstance(cell.facts, DoneRecord)]
     # A text without a finished cell, such as a first try that failed, doesn't replace another one.
     texts = _newest_texts([facts for _, facts in done], plans)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
-from statistics import fmean
 
 from ..cells.cell import Cell
 from ..store.cell_folder import StoredCell
@@ -14,6 +13,7 @@ from ..store.record import DoneRecord, Status
 from ..store.staleness import installed_versions, outdated
 from ..store.store import Store
 from .current import Current, LeftOut, current_of
+from .expected import Expected, Timings, Work
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,10 @@ class Item:
     name: str
     status: Status
     reason: str
-    scenario: str = ""
-    """The scenario's label"""
-    method: str = ""
-    """The method's label"""
     left: float = 0.0
     """Share of the work that is left, from 0 to 1"""
+    seed: int | None = None
+    work: Work = field(default_factory=Work)
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,8 @@ class Overview:
 
     @cached_property
     def hours_left(self) -> float | None:
-        """Hours for all work left, one cell at a time, estimated from similar cells; None before a cell is done."""
-        return self._expected(_hours)
+        """Hours for all work left, one cell at a time; None if no cell was ever done."""
+        return self._sum(self.hours)
 
     @cached_property
     def bytes_now(self) -> int:
@@ -60,8 +58,8 @@ class Overview:
 
     @cached_property
     def bytes_left(self) -> float | None:
-        """Bytes that the cells left will add, estimated from similar cells; None before a cell is done."""
-        return self._expected(size_of)
+        """Bytes that the cells left will add; None before a cell is done."""
+        return self._sum(self._sizes.cost)
 
     @cached_property
     def state_bytes(self) -> int:
@@ -72,27 +70,34 @@ class Overview:
                 sizes.append(file.stat().st_size)
         return max(sizes)
 
-    def _expected(self, cost: Callable[[StoredCell], float]) -> float | None:
-        """Estimate the cost of all work left, each cell at the mean of similar finished cells: of the same scenario and
-        method, else of the method, the scenario, or all."""
-        costs: dict[tuple[str, ...], list[float]] = {}
+    def hours(self, work: Work) -> float | None:
+        """Hours that a cell may take; None if nothing like it was timed."""
+        seconds = self.timings.seconds(work)
+        return None if seconds is None else seconds / 3600
+
+    @cached_property
+    def timings(self) -> Timings:
+        """The time that the cells took, and those of the stores beside."""
+        timings = Timings(self.store.path)
+        for item in self.items:
+            if item.status == Status.DONE and isinstance(facts := self.stored[item.name].facts, DoneRecord):
+                timings.add(item.work, facts.work_seconds)
+        return timings
+
+    @cached_property
+    def _sizes(self) -> Expected:
+        sizes = Expected()
         for item in self.items:
             if item.status == Status.DONE:
-                value = cost(self.stored[item.name])
-                for key in _likeness(item):
-                    costs.setdefault(key, []).append(value)
-        if not costs:
+                sizes.add(item.work, size_of(self.stored[item.name]))
+        return sizes
+
+    def _sum(self, cost: Callable[[Work], float | None]) -> float | None:
+        """The cost of all work left; None if that of a cell isn't known."""
+        costs = [(item.left, cost(item.work)) for item in self.items if item.left]
+        if any(each is None for _, each in costs):
             return None
-        means = {key: fmean(values) for key, values in costs.items()}
-        return sum(item.left * next(means[key] for key in _likeness(item) if key in means) for item in self.items)
-
-
-def _likeness(item: Item) -> list[tuple[str, ...]]:
-    return [("both", item.scenario, item.method), ("method", item.method), ("scenario", item.scenario), ()]
-
-
-def _hours(cell: StoredCell) -> float:
-    return cell.facts.work_seconds / 3600 if isinstance(cell.facts, DoneRecord) else 0.0
+        return sum(left * (each or 0.0) for left, each in costs)
 
 
 def overview(source: Store | Current, cells: Iterable[Cell] | None = None) -> Overview:
@@ -108,26 +113,31 @@ def overview(source: Store | Current, cells: Iterable[Cell] | None = None) -> Ov
     if cells is None:
         unreadable = list(current.plans.unreadable)
         planned = current.plans.newest()
-        wanted = {name: (cell.facts.scenario.label, cell.facts.method.label) for name, cell in planned.items()}
-        wanted |= {name: _labels(cell) for name, cell in stored.items()}
+        wanted = {name: (Work.stored(cell.facts), cell.facts.seed) for name, cell in planned.items()}
+        wanted |= {name: _work(cell) for name, cell in stored.items()}
     else:
-        wanted = {cell.name: (cell.scenario.label, cell.method.label) for cell in cells}
+        wanted = {cell.name: (Work.of(cell), cell.seed) for cell in cells}
     installed = installed_versions() if current.left_out else {}
     items = [
-        _item(name, labels, stored.get(name), current.left_out.get(name), installed) for name, labels in wanted.items()
+        _item(name, *work, stored.get(name), current.left_out.get(name), installed) for name, work in wanted.items()
     ]
     return Overview(current.store, items, unreadable, stored)
 
 
-def _labels(cell: StoredCell) -> tuple[str, str]:
-    return (cell.facts.scenario.label, cell.facts.method.label) if cell.facts else ("", "")
+def _work(cell: StoredCell) -> tuple[Work, int | None]:
+    return (Work.stored(cell.facts), cell.facts.seed) if cell.facts else (Work(), None)
 
 
 def _item(
-    name: str, labels: tuple[str, str], cell: StoredCell | None, left_out: LeftOut | None, installed: Mapping[str, int]
+    name: str,
+    work: Work,
+    seed: int | None,
+    cell: StoredCell | None,
+    left_out: LeftOut | None,
+    installed: Mapping[str, int],
 ) -> Item:
     if cell is None:
-        return Item(name, Status.TO_DO, "", *labels, 1.0)
+        return Item(name, Status.TO_DO, "", 1.0, seed, work)
     status, reason = cell.judgement
     left = 0.0
     if status == Status.DONE and left_out:
@@ -138,7 +148,7 @@ def _item(
         left = 1 - min(cell.intervals_done() / (of or 1), 1.0)
     elif status == Status.DAMAGED:
         left = 1.0
-    return Item(name, status, reason, *labels, left)
+    return Item(name, status, reason, left, seed, work)
 
 
 def size_of(cell: StoredCell) -> int:

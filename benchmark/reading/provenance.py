@@ -137,13 +137,13 @@ def _line(scenarios: Sequence[str], seeds: Sequence[int], precision: str, method
     parts = ["lifegen run"]
     parts += [f"-s {shlex.quote(label)}" for label in scenarios]
     parts += [f"-m {shlex.quote(label)}" for label in methods]
-    parts.append(f"--seeds {_ranges(seeds)}")
+    parts.append(f"--seeds {ranges(seeds)}")
     if precision != "float32":
         parts.append(f"--precision {precision}")
     return " ".join(parts) + end
 
 
-def _ranges(numbers: Sequence[int]) -> str:
+def ranges(numbers: Sequence[int]) -> str:
     """Write 0, 1, 2, 5 as ``0-2,5``."""
     runs: list[list[int]] = []
     for number in sorted(numbers):

@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 
 from ..errors import InputError
 from ..processes import pool
+
+
+def check_device(name: str, what: str = "device ") -> None:
+    """Check the form of a device's name.
+
+    Args:
+        name: the name.
+        what: what the message begins with.
+
+    Raises:
+        InputError: it isn't "auto", "cpu", "cuda" or "cuda:N".
+    """
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise InputError(f"{what}{name!r} isn't auto, cpu, cuda or cuda:N")
 
 
 def slots(gpus: str, per_gpu: int = 1) -> list[str]:

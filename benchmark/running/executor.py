@@ -57,6 +57,10 @@ class Event:
     error: str = ""
     negative_elbo: float | None = None
     """On the full test after the last of these intervals, nats per image, where it is known."""
+    doing: str = ""
+    """What its worker does at the moment, in a few words; empty where that isn't known."""
+    share: float = 0.0
+    """Share of the next interval's training that is done."""
     notes: tuple[str, ...] = ()
     """Remarks about the cell for its user, in words."""
 

@@ -9,11 +9,12 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, TimeoutError, wait
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from time import monotonic
 from typing import Any
@@ -29,6 +30,7 @@ from ..store.record import Status
 from ..store.staleness import installed_versions, outdated
 from ..store.store import Store
 from .devices import see
+from .doing import Doing, Now, told
 from .executor import Event, Execution, Show, unseen
 
 _POLL_SECONDS = 0.3
@@ -144,19 +146,20 @@ def run(
     free: list[str | None] = list(gpus) or [None] * min(jobs, len(cells))
     running: dict[Future[str], tuple[Cell, str | None, float]] = {}
     last: list[Event] = []
-    with suppress(_FailedFastError), pool(min(len(free), len(cells))) as processes:
+    with _scratch() as scratch, suppress(_FailedFastError), pool(min(len(free), len(cells))) as processes:
         while waiting or running:
             while waiting and free:
                 cell, slot = waiting.popleft(), free.pop(0)
                 future = processes.schedule(
-                    _run_cell, slot, cell, store.path, execution.of(cell), timeout=execution.time_limit
+                    _run_cell, slot, cell, store.path, execution.of(cell), scratch, timeout=execution.time_limit
                 )
                 running[future] = cell, slot, monotonic()
                 show(Event(cell, "started"))
             done, others = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             ended = {future for future in others if processes.has_ended(future)}
             for future in others - ended:
-                show(_event(running[future][0], "interval", store, execution))
+                cell = running[future][0]
+                show(_event(cell, "interval", store, execution, now=told(_words_of(cell, scratch))))
             for future in done | ended:
                 cell, slot, began = running.pop(future)
                 free.append(slot)
@@ -165,6 +168,22 @@ def run(
             if execution.fail_fast and any(event.kind == "failed" for event in last):
                 raise _FailedFastError
     return last
+
+
+@contextmanager
+def _scratch() -> Iterator[Path | None]:
+    """A folder in which workers say what they do; None where there is no room for one."""
+    try:
+        folder = TemporaryDirectory(prefix="lifegen-", ignore_cleanup_errors=True)
+    except OSError:
+        yield None
+        return
+    with folder:
+        yield Path(folder.name)
+
+
+def _words_of(cell: Cell, scratch: Path | None) -> Path | None:
+    return scratch and scratch / f"{cell.name}.json"
 
 
 class _FailedFastError(Exception):
@@ -201,7 +220,15 @@ def _outcome(cell: Cell, future: Future[str], store: Store, execution: Execution
     return _event(cell, kind, store, execution, seconds, error)
 
 
-def _event(cell: Cell, kind: Any, store: Store, execution: Execution, seconds: float = 0.0, error: str = "") -> Event:
+def _event(
+    cell: Cell,
+    kind: Any,
+    store: Store,
+    execution: Execution,
+    seconds: float = 0.0,
+    error: str = "",
+    now: Now = Now(),  # noqa: B008  (it can't be changed)
+) -> Event:
     """An event of a cell, with its progress."""
     stored = store.cell(cell.name)
     if kind == "interval" and stored.status == Status.DONE:  # an older result, about to be set aside
@@ -213,7 +240,7 @@ def _event(cell: Cell, kind: Any, store: Store, execution: Execution, seconds: f
     if execution.keeps_model_of(cell) and (why := stored.record.get("no_model")):
         notes.append(f"no model is kept: {why}")
     value = stored.last_negative_elbo()
-    return Event(cell, kind, stored.intervals_done(), of, seconds, error, value, tuple(notes))
+    return Event(cell, kind, stored.intervals_done(), of, seconds, error, value, now.words, now.share, tuple(notes))
 
 
 def _death(code: int) -> str:
@@ -241,13 +268,16 @@ def _prepare(gpu: str | None, *arguments: Any) -> None:
     worker.prepare(*arguments)
 
 
-def _run_cell(gpu: str | None, cell: Cell, store: Path, execution: Execution) -> str:
+def _run_cell(gpu: str | None, cell: Cell, store: Path, execution: Execution, scratch: Path | None) -> str:
     Thread(target=_end_with_the_command, daemon=True).start()
+    doing = Doing()
+    if words := _words_of(cell, scratch):
+        Thread(target=doing.tell, args=(words,), daemon=True).start()
     see(gpu)
     from . import worker
 
     keep_model = execution.keeps_model_of(cell)
-    return worker.run_cell(cell, store, execution.data_root, execution.device, keep_model, execution.states)
+    return worker.run_cell(cell, store, execution.data_root, execution.device, keep_model, execution.states, doing)
 
 
 def _end_with_the_command() -> None:

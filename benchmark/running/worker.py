@@ -38,6 +38,7 @@ from ..store.store import Store
 from ..training.precision import products_in, resolve
 from .build import build_gallery, build_method, build_stream, data_of, find_device
 from .checkpoint import Checkpoint, Kept, kept_in
+from .doing import Doing
 from .executor import States
 from .machine import processor
 from .saved_model import save_model, unsavable
@@ -73,7 +74,13 @@ def prepare(
 
 
 def run_cell(
-    cell: Cell, store: Path, data_root: Path, device: str, keep_model: bool = False, states: States = "resume"
+    cell: Cell,
+    store: Path,
+    data_root: Path,
+    device: str,
+    keep_model: bool = False,
+    states: States = "resume",
+    doing: Doing | None = None,
 ) -> str:
     """Run one cell and write it to the store. An interrupted cell continues from its last interval boundary.
 
@@ -84,6 +91,7 @@ def run_cell(
         device: "auto", "cpu", "cuda" or "cuda:N".
         keep_model: whether to keep the final model.
         states: which saved states to keep when the cell is done.
+        doing: the place to say what is done at the moment.
 
     Returns:
         "done", also where it was done already; "failed", with the reason in the cell's record and the traceback in its
@@ -93,11 +101,12 @@ def run_cell(
         StoreGoneError: the store was moved or deleted.
     """
     torch.set_num_threads(1)
+    doing = doing or Doing()
     try:
         try:
-            return _attempt(cell, store, data_root, device, keep_model, states)
+            return _attempt(cell, store, data_root, device, keep_model, states, doing)
         except _OtherRunError as other:  # the state is deleted now, so this happens only once
-            return _attempt(cell, store, data_root, device, keep_model, states, problem=str(other))
+            return _attempt(cell, store, data_root, device, keep_model, states, doing, problem=str(other))
     except CellBusyError:  # whoever took the cell over may have finished it
         stored = Store(store).cell(cell.name)
         return "done" if stored.status == Status.DONE and stored.facts and not outdated(stored.facts) else "busy"
@@ -110,7 +119,14 @@ class _OtherRunError(Exception):
 
 
 def _attempt(
-    cell: Cell, store: Path, data_root: Path, device: str, keep_model: bool, states: States, problem: str = ""
+    cell: Cell,
+    store: Path,
+    data_root: Path,
+    device: str,
+    keep_model: bool,
+    states: States,
+    doing: Doing,
+    problem: str = "",
 ) -> str:
     """One attempt of :func:`run_cell`.
 
@@ -136,7 +152,7 @@ def _attempt(
                 print(f"{problem}; the cell begins anew", flush=True)
                 writer.note(begun_anew=problem)
             with products_in("float32", place := find_device(device)):  # training steps set the cell's precision
-                _run(cell, writer, data_root, place, keep_model, states, kept.state)
+                _run(cell, writer, data_root, place, keep_model, states, doing, kept.state)
             numbers, problems = registered_summary(writer.rows, writer.record["visits"])
             for metric, reason in problems.items():
                 print(f"the cell is done without a number of {metric}: {reason}", flush=True)
@@ -161,14 +177,17 @@ def _run(
     device: torch.device,
     keep_model: bool,
     states: States,
+    doing: Doing,
     state: State | None,
 ) -> None:
     seeds = cell.seeds
     seeds.seed_globals()
+    doing.now("building the stream")
     stream = build_stream(cell.scenario, seeds, data_root)
     data = data_digest(stream)
     if state is not None and writer.record.get("data", data) != data:
         raise _OtherRunError("the scenario's images aren't those that the cell was begun with")
+    doing.now("making the method")
     method = build_method(cell.method)
     view = method.view(stream)
     strategy = method.strategy(stream, seeds, device)
@@ -210,6 +229,7 @@ def _run(
     cant = cell.method.facts.get("restarts", "")
     circumstances = _arithmetic(cell, str(device))
     for interval, experience in list(enumerate(view))[done:]:
+        doing.now("training", lambda: strategy.optimizer_steps, experience.steps)
         began = perf_counter()
         strategy.train(experience, eval_streams=[])
         if device.type == "cuda":
@@ -218,6 +238,7 @@ def _run(
         if strategy.execution not in executions:
             executions.append(strategy.execution)
             writer.note(execution=executions)
+        doing.now("measuring")
         rows = evaluator.measure(strategy, interval, train_seconds=seconds)
         if problem := odd_row(rows, visits):
             raise ValueError(problem)
@@ -230,6 +251,7 @@ def _run(
             facts |= {"circumstances": circumstances}
             names = [f"state-{interval + 1}.safetensors", STATE] if states == "all" else [STATE]
             cant = _save(checkpoint, [writer.folder / name for name in names], facts, samples)
+    doing.now("measuring at the end")
     pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)
     content = BytesIO()
     np.savez_compressed(content, samples_over_intervals=np.stack(samples), **pictures)

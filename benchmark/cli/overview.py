@@ -1,0 +1,88 @@
+"""The progress of a store in words, for ``plan`` and ``status``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from ..reading.overview import Item, Overview
+from ..reading.provenance import ranges
+from .fitting import console, elided
+from .say import say
+
+
+def show_overview(view: Overview, jobs: int, budget: str = "", by_method: bool = False) -> None:
+    """Print how far the cells of a store are, and what is left.
+
+    Args:
+        view: the cells.
+        jobs: cells at a time, for the time left.
+        budget: the time that a suite's author states, for cells unlike any that was timed.
+        by_method: whether to print a row per scenario and method.
+    """
+    from rich.filesize import decimal
+
+    say(f"{view.store.path}: {view.counts.get('done', 0)} of {len(view.items)} cells are done")
+    for name, number in view.counts.items():
+        say(f"{name:>13}  {number}")
+    if by_method:
+        _show_methods(view)
+    for item in view.items:
+        if item.reason:
+            say(f"{item.status} {item.name}: {' '.join(item.reason.split())}")
+    for line in view.unreadable:
+        say(f"unreadable plan: {line}")
+    if any(item.left for item in view.items):
+        hours = view.hours_left
+        unknown = f"unknown before a cell is done; the suite says: {budget}" if budget else ""
+        estimate = unknown if hours is None else f"about {duration(hours / jobs)}, {jobs} at a time"
+        if any(item.left and view.timings.is_elsewhere(item.work) for item in view.items):
+            estimate += ", by the timings of other stores"
+        say(f"time left: {estimate or 'unknown before a cell is done'}")
+    ending = f", about {decimal(view.bytes_now + round(view.bytes_left))} in the end" if view.bytes_left else ""
+    state = f"; an interrupted or running cell adds up to {decimal(view.state_bytes)}" if view.state_bytes else ""
+    say(f"on disk: {decimal(view.bytes_now)}{ending}{state}")
+
+
+def _show_methods(view: Overview) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    terminal = console()
+    for scenario, of_scenario in groupby(view.items, lambda item: item.work.scenario):
+        table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+        for head in ("method", "seeds", "done", "to do", "time left"):
+            table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
+        by_method: dict[str, list[Item]] = {}
+        for item in of_scenario:
+            by_method.setdefault(item.work.method, []).append(item)
+        for method, items in by_method.items():
+            done = sum(not item.left for item in items)
+            hours = view.hours(items[0].work)
+            left = sum(item.left for item in items)
+            time = "–" if not left else "unknown" if hours is None else duration(left * hours)
+            seeds = ranges([item.seed for item in items if item.seed is not None])
+            texts = (elided(method, max(20, terminal.width - 42)), seeds, str(done), str(len(items) - done), time)
+            table.add_row(*map(Text, texts))
+        terminal.print(Text(scenario, "bold"), table, "", sep="\n")
+
+
+def overview_as_json(view: Overview) -> str:
+    """All details of an overview."""
+    names = ("counts", "hours_left", "bytes_now", "bytes_left", "state_bytes", "unreadable")
+    return json.dumps({name: getattr(view, name) for name in names} | {"cells": list(map(_flat, view.items))}, indent=1)
+
+
+def _flat(item: Item) -> dict[str, Any]:
+    flat = asdict(item)
+    work = flat.pop("work")
+    return flat | {"scenario": work["scenario"], "method": work["method"]}
+
+
+def duration(hours: float) -> str:
+    """A time in the unit that suits it, such as 40 s, 12 min, 3.4 h or 2.1 days."""
+    if hours >= 48:
+        return f"{hours / 24:.1f} days"
+    return f"{hours:.1f} h" if hours >= 1 else f"{hours * 60:.0f} min" if hours >= 1 / 60 else f"{hours * 3600:.0f} s"
