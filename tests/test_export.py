@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -123,10 +124,12 @@ def test_weights_and_biases_gets_offline_runs(store, tmp_path):
         [*LIFEGEN, "export", store.path, "--wandb", tmp_path / "w"], env=quiet, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    folders = sorted((tmp_path / "w" / "wandb").glob("offline-run-*"))
-    assert sorted(done.stdout.splitlines()) == list(map(str, folders))
-    assert len(folders) == 2
-    assert all(list(folder.glob("run-*.wandb")) for folder in folders)
+    folders = [Path(line) for line in done.stdout.splitlines()]
+    assert set(folders) == set((tmp_path / "w" / "wandb").glob("offline-run-*"))
+    for folder, name in zip(folders, (b"split-x good seed-0", b"rate-1e-3 seed-1"), strict=True):
+        (file,) = folder.glob("run-*.wandb")
+        assert name in (content := file.read_bytes())
+        assert b"negative_elbo/2" in content
 
 
 @pytest.mark.parametrize("library", ["tensorboard", "wandb"])

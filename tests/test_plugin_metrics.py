@@ -121,7 +121,7 @@ def test_avalanches_loggers_log_the_loss_with_its_terms(script, is_lifegens, tmp
             model=model,
             optimizer=torch.optim.Adam(model.parameters()),
             criterion=negative_elbo_loss,
-            train_mb_size=12,
+            train_mb_size=10,
             plugins=[TemperaturePlugin(), teacher, ConsistencyPlugin(teacher), Losses()],
             evaluator=evaluator,
         )

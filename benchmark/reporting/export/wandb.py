@@ -30,6 +30,7 @@ def export_wandb(cells: Sequence[CurrentCell], folder: Path) -> Iterator[Path | 
     """
     import wandb
 
+    folder.mkdir(parents=True, exist_ok=True)  # wandb would choose another one
     mode = None if "WANDB_MODE" in os.environ else "offline"
     quiet = wandb.Settings(console="off", silent=True, disable_git=True, x_disable_stats=True)
     for cell in cells:
@@ -51,5 +52,5 @@ def export_wandb(cells: Sequence[CurrentCell], folder: Path) -> Iterator[Path | 
             run.define_metric("training/*", step_metric="step")
             for (axis, at), values in by_place.items():
                 run.log({axis: at, **values})
-            place = Path(run.dir).parent if run.offline else run.url
+            place = (None if run.offline else run.url) or Path(run.dir).parent
         yield place
