@@ -47,7 +47,7 @@ check: install
 	$(BIN)/ruff format --check
 	rm -rf build/types build/lib build/bdist*
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target build/types .
-	MYPYPATH=build/types $(BIN)/mypy -p lifegen.benchmark -p lifegen.methods -p lifegen.scenarios
+	MYPYPATH=build/types $(BIN)/mypy -p lifegen
 
 docs: install
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs -d build/doctrees

@@ -16,6 +16,12 @@ _OWN = {"MPLBACKEND": "Agg"}
 """lifegen shows no windows, and a notebook's backend needn't be installed beside it."""
 _LEFT = ("PYTHONOPTIMIZE", "PYTHONINSPECT")
 """Variables to drop: the first strips docstrings, which are summaries; the second makes a finished process wait."""
+_INHERITED_BACKEND = os.environ.get("MPLBACKEND", "")
+
+
+def in_notebook() -> bool:
+    """Whether a notebook's kernel started this process: Jupyter names itself, others at least their backend."""
+    return "JPY_PARENT_PID" in os.environ or "inline" in _INHERITED_BACKEND
 
 
 def own_environment() -> dict[str, str]:

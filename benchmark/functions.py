@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from .folders import data_folder
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+    from .reporting.plots import Drawing
 
 
 def run(
@@ -151,4 +154,13 @@ def plot(
     if len(drawn) > 1:
         names = ", ".join(f"{one.name} of {one.scenario}" for one in drawn[:3])
         raise InputError(f"{kind!r} is {len(drawn)} figures ({names}, ...): name the scenario, or one method")
-    return drawn[0].figure
+    figure = drawn[0].figure
+    # Notebooks show figures of pyplot, which this one isn't.
+    figure.__dict__["_repr_png_"] = lambda: _png(drawn[0])
+    return figure
+
+
+def _png(drawing: Drawing) -> bytes:
+    buffer = io.BytesIO()
+    drawing.save(buffer, "png")
+    return buffer.getvalue()

@@ -48,7 +48,9 @@ def test_tables_are_the_commands(store):
 
 
 def test_a_figure_is_matplotlibs(store):
-    assert isinstance(plot(store, "final"), Figure)
+    figure = plot(store, "final")
+    assert isinstance(figure, Figure)
+    assert figure._repr_png_().startswith(b"\x89PNG")  # how a notebook shows it
     with pytest.raises(InputError, match="'samples' is 3 figures .*name the scenario, or one method"):
         plot(store, "samples")
     assert isinstance(plot(store, "samples", methods=["naive:width=8"]), Figure)

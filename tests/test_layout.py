@@ -25,7 +25,7 @@ FLOORS = (
     {"reading"},
     {"reporting", "running"},
     {"authoring", "functions"},
-    {"cli", "façade"},
+    {"cli", "façade", "package"},
 )
 """Packages of ``benchmark/``, from the ground up. Those of one floor don't import each other, but for the leaves."""
 HEAVY = {"contracts", "training", "measuring", "running", "authoring"}
@@ -160,3 +160,20 @@ def test_old_paths_are_the_same_modules():
 )
 def test_an_import_that_authors_have_written_works(line):
     exec(line, {})
+
+
+def test_names_complete_and_can_be_had():
+    """``dir`` is what Tab shows, in a process that has imported nothing else."""
+    code = """
+import lifegen
+assert dir(lifegen) == sorted(["__version__", "benchmark", "methods", "scenarios"]), dir(lifegen)
+assert lifegen.__version__[0].isdigit()
+assert dir(lifegen.benchmark) == sorted(lifegen.benchmark.__all__)
+assert {"lifelong_vae", "naive", "models"} <= set(dir(lifegen.methods))
+assert {"split", "data_sets"} <= set(dir(lifegen.scenarios))
+assert lifegen.methods.naive.Naive
+for package in (lifegen, lifegen.benchmark, lifegen.methods, lifegen.scenarios):
+    assert not hasattr(package, "no_such_name")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

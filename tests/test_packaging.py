@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ def test_the_wheel_has_every_file(wheel):
         for path in (ROOT / name).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
+    expected = {name.replace("/benchmark/package/", "/") for name in expected}
     assert expected <= packed
     assert not {name for name in packed if name.startswith("lifegen/")} - expected
     assert all(f"lifegen/{name}/py.typed" in packed for name in FOLDERS)
@@ -53,8 +55,11 @@ def listed(installed: Environment, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_the_wheel_works_when_installed_elsewhere(installed, listed, tmp_path):
-    where = "import lifegen.benchmark, lifegen.methods; print(lifegen.benchmark.__file__, lifegen.methods.__file__)"
-    for file in installed.run("python", "-c", where, cwd=tmp_path).stdout.split():
+    where = "import lifegen; print(lifegen.__version__, lifegen.benchmark.__file__, lifegen.methods.__file__)"
+    number, *files = installed.run("python", "-c", where, cwd=tmp_path).stdout.split()
+    assert number == metadata.version("lifegen")
+    assert len(files) == 2
+    for file in files:
         assert Path(file).is_relative_to(installed.libraries)
     assert "lifelong-vae" in listed["methods"]
     assert "split-digits" in listed["scenarios"]

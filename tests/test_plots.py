@@ -608,7 +608,7 @@ def test_what_cannot_be_drawn_is_one_line(store, tmp_path):
         drawings(store, ["matrx"])
     with pytest.raises(InputError, match="unknown style 'papr'.*mean 'paper'"):
         drawings(store, style="papr")
-    with pytest.raises(InputError, match="unknown scenario in this store 'split-y'; there are: split-x"):
+    with pytest.raises(InputError, match="unknown scenario in this store 'split-y'.*There are: split-x"):
         drawings(store, scenario="split-y")
     with pytest.raises(InputError, match="nothing to draw 'options' from: it needs two variants of a method that"):
         plot(store, tmp_path / "figures", ["thresholds"])

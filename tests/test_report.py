@@ -106,6 +106,23 @@ def test_it_has_every_scenario_method_and_command(page):
     assert "mean of the scenarios' scores" in page.text
 
 
+def test_it_begins_with_findings_and_the_final_figures(page):
+    places = [page.source.index(part) for part in ('id="findings"', 'id="figure-1"', 'id="figure-2"', 'id="what"')]
+    assert places == sorted(places)
+    assert 'download="final.csv"' in page.source[places[1] : places[2]]
+    assert page.source.count('download="final.csv"') == 2  # one a scenario, nowhere else
+    for sentence in ("better is first by negative ELBO, 28.0 ± 9.0 nats", "batch ▲ is at 20.3 ± 1.4 nats"):
+        assert page.text.count(sentence) == 2
+    contents = page.source[page.source.index("<nav") : page.source.index("</nav")]
+    assert contents.index("#findings-2") < contents.index("#what")
+
+
+def test_no_rank_makes_no_findings(few_figures, tmp_path):
+    store = Store.create(tmp_path / "store")
+    write(store, "naive", 0, 50, reference="lower")
+    assert "so nothing can be said about their order" in Page(report(with_facts(store)).read_text()).text
+
+
 def test_it_says_what_is_left_out_and_why(page):
     for text in ("failed", "ValueError: boom", "3 of 3 intervals",
                  "method fresh is version 1, not 9"):  # fmt: skip
@@ -279,6 +296,89 @@ def test_a_header_sorts_between_the_references(tab):
     assert column.get_attribute("aria-sort") == "descending"
     assert tab.rows() == [first, *middle[::-1], last, *custom[::-1]]
     assert tab.page.locator("table.board").first.locator("[aria-sort]").count() == 1
+
+
+def shown_rows(tab: Tab) -> list[str]:
+    labels = tab.page.locator("table.board").first.locator("tbody th:visible")
+    return [str(label.get_attribute("data-value")) for label in labels.all()]
+
+
+def test_methods_are_filtered_between_the_references(tab):
+    every = shown_rows(tab)
+    box = tab.page.locator(".tools input[type=search]").first
+    box.fill("GOOD, ewc")
+    assert shown_rows(tab) == ["batch", "good", "naive", "ewc:threshold=3"]
+    assert "2 of 6 methods" in tab.page.locator(".tools").first.inner_text()
+    box.fill("nothing is called so")
+    assert shown_rows(tab) == ["batch", "naive"]
+    box.fill("")
+    assert shown_rows(tab) == every
+
+
+def test_columns_are_chosen(tab):
+    tools = tab.page.locator(".tools").first
+    tools.get_by_text("Columns").click()
+    assert "method" not in tools.locator("label").all_inner_texts()
+    before = tab.page.locator("table.board").first.locator("th:visible, td:visible").count()
+    choice = tools.get_by_label("negative ELBO", exact=True)
+    choice.uncheck()
+    assert not tab.column("negative").is_visible()
+    rows = len(tab.rows()) + 1
+    assert tab.page.locator("table.board").first.locator("th:visible, td:visible").count() == before - rows
+    choice.check()
+    assert tab.column("negative").is_visible()
+
+
+def test_a_header_stays_when_its_table_is_scrolled(browser, file):
+    tab = Tab(browser.new_context(viewport={"width": 1300, "height": 200}), file)
+    box, head = tab.page.locator(".box.tall").first, tab.column("^method")
+    head.scroll_into_view_if_needed()
+    before = head.bounding_box()["y"] - box.bounding_box()["y"]
+    box.evaluate("box => box.scrollTo(0, box.scrollHeight)")
+    assert box.evaluate("box => box.scrollTop") > 20
+    assert head.bounding_box()["y"] - box.bounding_box()["y"] == pytest.approx(before, abs=2)
+    tab.page.context.close()
+
+
+def test_curves_say_their_method_and_value(tab):
+    svg = tab.page.locator("svg:has([data-points])").first
+    svg.scroll_into_view_if_needed()
+    curve = svg.locator("[data-points]").nth(1)
+    x, y = curve.evaluate(
+        "curve => { const [x, y] = curve.dataset.points.split(';')[1].split(' ').map(Number);"
+        " const at = new DOMPoint(x, y).matrixTransform(curve.closest('svg').getScreenCTM()); return [at.x, at.y]; }"
+    )
+    drawn = curve.evaluate("curve => [...curve.querySelectorAll('use')].map((one) => one.getBoundingClientRect())"
+                           ".map((box) => [box.x + box.width / 2, box.y + box.height / 2])")  # fmt: skip
+    assert min(abs(x - left) + abs(y - top) for left, top in drawn) < 2  # where the picture has its marker
+    tab.page.mouse.move(x, y)
+    tip = tab.page.locator(".tip")
+    assert re.fullmatch(r"better: 3\d(\.\d)? ± \d(\.\d)?, after interval 1", tip.inner_text())
+    assert curve.evaluate("curve => curve.classList.contains('near')")
+    tab.page.mouse.move(0, 0)
+    assert not tip.is_visible()
+
+
+def test_contents_are_folded_in_a_narrow_window(browser, file):
+    tab = Tab(browser.new_context(viewport={"width": 500, "height": 700}), file)
+    link = tab.page.locator("nav a[href='#provenance']")
+    assert not link.is_visible()
+    tab.page.locator("nav summary").click()
+    link.click()
+    assert not link.is_visible()
+    assert 0 <= tab.page.locator("#provenance").bounding_box()["y"] < 200
+    tab.page.set_viewport_size({"width": 1500, "height": 700})
+    link.wait_for(state="visible")
+    tab.page.context.close()
+
+
+def test_without_javascript_everything_can_be_read(browser, file):
+    tab = Tab(browser.new_context(viewport={"width": 500, "height": 700}, java_script_enabled=False), file)
+    for text in ("nav a[href='#provenance']", "#figure-1", "table.board >> nth=0"):
+        assert tab.page.locator(text).is_visible()
+    assert tab.page.locator("svg [data-points] title").first.text_content()
+    assert tab.page.locator(".tools").count() == 0
+    tab.page.context.close()
 
 
 def test_missing_values_come_last_both_ways(tab):

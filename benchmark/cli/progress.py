@@ -3,7 +3,6 @@ one for each cell."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..cells.cell import Cell
+from ..environment import in_notebook
 from ..errors import one_line, visible
 from ..reading.expected import Timings
 from ..running.executor import Event
@@ -34,16 +34,11 @@ def shown(cells: Sequence[Cell], store: Path) -> Iterator[Callable[[Event], None
         cells: the cells to run.
         store: the folder of the store, whose finished cells and neighbours tell the time left.
     """
-    if sys.stdout.isatty() and not _in_notebook():
+    if sys.stdout.isatty() and not in_notebook():  # which shows live rows as a heap of lines
         with Display(cells, Timings.of(store)) as display:
             yield display.show
     else:
-        yield _Lines(len(cells), not _in_notebook()).show
-
-
-def _in_notebook() -> bool:
-    """Whether a notebook's kernel runs this command: it shows a terminal's live rows as a heap of lines."""
-    return "JPY_PARENT_PID" in os.environ
+        yield _Lines(len(cells), not in_notebook()).show
 
 
 class _Lines:

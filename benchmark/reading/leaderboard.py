@@ -4,7 +4,7 @@ scenarios.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -17,7 +17,7 @@ from ..store.store import Store
 from .anchors import Anchored, anchored
 from .compare import held_fixed, over_scenarios
 from .current import Current, SeedCount
-from .ranking import Rank, mean_of_means, ranks
+from .ranking import Rank, mean_of_means, rank_correlation, ranks
 from .scores import Scores, scores_of
 from .statistics import Estimate, Scale, mean_interval, scale
 
@@ -59,8 +59,6 @@ COLUMNS = (
     Column("train_seconds", "train\nseconds", 0),
 )
 """The printed table, in this order; the first metric ranks. A new column is one entry here."""
-_FEWEST_TO_CORRELATE = 4
-"""Methods below which a rank correlation says nothing."""
 _MOST_PAIRS = 2
 """Pairs of methods that a note names."""
 
@@ -211,13 +209,8 @@ def _of_samples(scenario: str, found: Mapping[tuple[str, str], dict[str, Rank]])
     """Say how far the order by samples is that by likelihood, where enough methods have both."""
     likelihood, samples = (found.get((scenario, metric), {}) for metric in ("negative_elbo", "frechet_distance"))
     both = [method for method in likelihood if method in samples]
-    if len(both) < _FEWEST_TO_CORRELATE:
-        return ""
-    from scipy.stats import kendalltau  # slow to import
-
-    orders = ([places[method].rank for method in both] for places in (likelihood, samples))
-    tau = float(kendalltau(*orders).statistic)
-    if np.isnan(tau):  # all methods share one rank
+    tau = rank_correlation([likelihood[method].rank for method in both], [samples[method].rank for method in both])
+    if tau is None:
         return ""
     text = (
         f"{scenario}: the orders by negative ELBO and by Fréchet distance of samples have a rank correlation of "
@@ -257,7 +250,7 @@ def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[l
         scaled: dict[str, dict[str, pd.Series]] = {}
         for scenario, runs in group.groupby("scenario"):
             try:
-                scales[str(scenario)], scaled[str(scenario)] = _scaled(runs, scores, str(metric))
+                scales[str(scenario)], scaled[str(scenario)] = on_scale(runs, scores, str(metric))
             except ValueError as error:
                 notes.append(f"{metric} of {scenario} is left out: {error}.")
         if not scaled:
@@ -329,24 +322,39 @@ def _notes_on_ranks(rows: list[_Row]) -> list[str]:
     return notes
 
 
-def _scaled(values: pd.DataFrame, scores: Scores, metric: str) -> tuple[Scale, dict[str, pd.Series]]:
-    """Put each method's values in one scenario on the references' scale, by seed."""
+def on_scale(values: pd.DataFrame, scores: Scores, metric: str) -> tuple[Scale, dict[str, pd.Series]]:
+    """Put each method's values in one scenario on the references' scale, by seed.
+
+    Raises:
+        ValueError: there is no such scale; the message says why.
+    """
     better, most = scores.better(metric), scores.most(metric)
     if better is None:
         raise ValueError("neither lower nor higher is better")
     values = values.assign(value=values["value"].clip(upper=most))
     by_method = {str(method): runs.set_index("seed")["value"] for method, runs in values.groupby("method")}
-    references = {}
-    for which in ("lower", "upper"):
-        names = [method for method in by_method if scores.references.get(method) == which]
-        plain = [method for method in names if method == base_name(method)] or names
-        if len(plain) != 1:
-            raise ValueError(f"needs exactly one {which} reference; {len(plain)} have a value")
-        references[which] = by_method[plain[0]].to_numpy()
+    names = reference_names(by_method, scores)
+    references = {which: by_method[method].to_numpy() for which, method in names.items()}
     if (references["upper"].mean() > references["lower"].mean()) != (better == "higher"):
         raise ValueError("the upper reference isn't better than the lower one")
     own = scale(references["lower"], references["upper"])
     return own, {method: pd.Series(own.scores(runs.to_numpy()), runs.index) for method, runs in by_method.items()}
+
+
+def reference_names(methods: Iterable[str], scores: Scores) -> dict[str, str]:
+    """Find the "lower" and the "upper" reference among some methods, those without options first.
+
+    Raises:
+        ValueError: there isn't exactly one of each.
+    """
+    found = {}
+    for which in ("lower", "upper"):
+        names = [method for method in methods if scores.references.get(method) == which]
+        plain = [method for method in names if method == base_name(method)] or names
+        if len(plain) != 1:
+            raise ValueError(f"needs exactly one {which} reference; {len(plain)} have a value")
+        found[which] = plain[0]
+    return found
 
 
 def _ordered(

@@ -17,6 +17,8 @@ from .statistics import LEVEL, Estimate, holm
 
 _FEWEST = 10
 """Methods below which variances aren't moderated."""
+_FEWEST_TO_CORRELATE = 4
+"""Methods below which a rank correlation says nothing."""
 _MOST_FREE = 3.0
 """Limit of the degrees of freedom that methods give each other. With more, simulated errors exceed 5 %."""
 
@@ -126,6 +128,21 @@ def mean_of_means(groups: Groups, level: float = LEVEL, others: np.ndarray | Non
     variance, free = _summed(parts if others is None else np.concatenate([parts, others]))
     half = float(stdtrit(free, (1 + level) / 2) * np.sqrt(variance)) / len(groups) if variance else 0.0
     return Estimate(n, mean, mean - half, mean + half)
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """Compute Kendall's τ of two orders of the same methods; None of fewer than four, or where all share one rank.
+
+    Args:
+        first: ranks, one per method.
+        second: ranks by something else, in the same order.
+    """
+    if len(first) < _FEWEST_TO_CORRELATE:
+        return None
+    from scipy.stats import kendalltau  # slow to import
+
+    tau = float(kendalltau(first, second).statistic)
+    return None if np.isnan(tau) else tau
 
 
 def moderated(variances: np.ndarray, free: np.ndarray) -> tuple[np.ndarray, float]:

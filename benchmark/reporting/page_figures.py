@@ -13,6 +13,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from .figures.drawing import Drawing
+from .hover import describe_curves, named_curves
 
 _SVG_LIMIT, _CSV_LIMIT = 300_000, 150_000
 """Bytes. A larger drawing becomes a PNG, and a larger table isn't put into the page."""
@@ -66,8 +67,10 @@ def page_figure(drawing: Drawing, number: int, as_image: bool) -> PageFigure:
 def _svg(drawing: Drawing, prefix: str) -> str:
     """A drawing as SVG, without the parts that an HTML page doesn't need. Ids get a prefix; unused ids are left out."""
     buffer = io.BytesIO()
+    curves = named_curves(drawing)
     drawing.save(buffer, "svg")
     root = ElementTree.fromstring(buffer.getvalue())
+    describe_curves(root, drawing, curves)
     used_ids = set(re.findall(rb"#([^\"')]+)", buffer.getvalue()))
     for parent in root.iter():
         parent.tag = parent.tag.partition("}")[2]  # HTML's parser knows the namespaces

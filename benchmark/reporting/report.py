@@ -1,4 +1,4 @@
-"""One HTML page with all results of a store: tables, figures, tests, cells left out, and provenance.
+"""One HTML page with all results of a store: findings, tables, figures, tests, cells left out, and provenance.
 
 The page loads nothing, and its own content policy forbids it to. Equal stores give equal pages.
 """
@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..files import write_atomically
 from ..reading.compare import pairs
 from ..reading.current import Current, CurrentCell, current_of
+from ..reading.findings import findings
 from ..reading.leaderboard import Board, leaderboard
 from ..reading.metric_facts import MetricFacts
 from ..reading.provenance import circumstances, commands, versions
@@ -37,6 +38,8 @@ from .page_figures import PageFigure, page_figure
 from .plots import Drawing, drawings
 
 _RANKING = "negative_elbo"
+_FINAL = "final"
+"""The kind of figure that stands beside the findings."""
 _STATUSES = tuple(status for status in Status if status != Status.TO_DO)
 
 
@@ -99,7 +102,11 @@ def _content(current: Current, scores: Scores) -> dict[str, Any]:
     scenes = list(_scenes(current, scores))
     tests = list(_tests(scores, board))
     general = [("conclusions", "What can be concluded")]
+    found = [{"anchor": f"findings-{place}", "label": label, "sentences": findings(board, label),
+              "final": next((scene["final"] for scene in scenes if scene["label"] == label), [])}
+             for place, label in enumerate(scores.scenarios, 1)]  # fmt: skip
     contents = [
+        ("findings", "Findings", _parts(found)),
         ("what", "What was run", []),
         ("leaderboard", "Leaderboard", _parts(boards) + ([("across", "Across scenarios")] if across_notes else [])),
         ("figures", "Figures", _parts(scenes if len(scenes) > 1 else scenes[0]["kinds"])),
@@ -110,6 +117,7 @@ def _content(current: Current, scores: Scores) -> dict[str, Any]:
     return {
         "name": current.store.path.resolve().name,
         "contents": [{"anchor": anchor, "title": title, "parts": parts} for anchor, title, parts in contents],
+        "findings": found,
         "scenarios": list(cells.scenarios()),
         "counts": cells.counts(),
         "methods": cells.methods(scores),
@@ -257,13 +265,20 @@ def _across(scores: Scores) -> tuple[dict[str, Any] | None, Sequence[str]]:
 
 
 def _scenes(current: Current, scores: Scores) -> Iterator[dict[str, Any]]:
-    """The figures by scenario and kind, then those over scenarios or the reasons why there are none."""
-    numbers = count(1)
+    """The figures by scenario and kind, then those over scenarios or the reasons why there are none. The final figures
+    stand apart, and have the first numbers."""
+    numbers = count(1 + len(scores.scenarios))
     for place, label in enumerate(scores.scenarios, 1):
         notes: list[str] = []
         by_kind = groupby(drawings(current, scenario=label, note=notes.append), key=lambda drawing: drawing.kind)
-        kinds = [_kind(f"figures-{place}", kind, group, numbers, scores.metrics) for kind, group in by_kind]
-        yield {"anchor": f"figures-{place}", "label": label, "kinds": kinds, "reasons": notes}
+        final: list[PageFigure] = []
+        kinds = []
+        for kind, group in by_kind:
+            if kind == _FINAL:
+                final = [page_figure(drawing, place, as_image=False) for drawing in group]
+            else:
+                kinds.append(_kind(f"figures-{place}", kind, group, numbers, scores.metrics))
+        yield {"anchor": f"figures-{place}", "label": label, "final": final, "kinds": kinds, "reasons": notes}
     if len(scores.scenarios) > 1:
         kinds, reasons = [], []
         for kind in (name for name, kind in FIGURE_KINDS.items() if kind.over):
@@ -271,7 +286,7 @@ def _scenes(current: Current, scores: Scores) -> Iterator[dict[str, Any]]:
                 kinds.append(_kind("figures-across", kind, drawings(current, [kind]), numbers, scores.metrics))
             except InputError as refused:
                 reasons.append(f"{in_words(kind).capitalize()}: {refused}.")
-        yield {"anchor": "figures-across", "label": "Across scenarios", "kinds": kinds, "reasons": reasons}
+        yield {"anchor": "figures-across", "label": "Across scenarios", "final": [], "kinds": kinds, "reasons": reasons}
 
 
 def _kind(
