@@ -87,8 +87,9 @@ class EWCPlugin(SupervisedPlugin):
 
     def penalty(self, model: nn.Module) -> Tensor:
         """g/2 Σ_i H_i (θ_i − c_i)² at a model's weights, nats."""
-        each = zip(model.parameters(), self.importance, self.centre, strict=True)
-        return self.options.strength / 2 * sum((h * (weights - c).square()).sum() for weights, h, c in each)
+        of_all = zip(model.parameters(), self.importance, self.centre, strict=True)
+        each = [(importance * (weights - centre).square()).sum() for weights, importance, centre in of_all]
+        return self.options.strength / 2 * torch.stack(each).sum()
 
     @torch.no_grad()
     def after_backward(self, strategy: Any, **_: Any) -> None:

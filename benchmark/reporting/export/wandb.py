@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Literal
 
 from ...errors import InputError
 from ...files import digest
@@ -31,7 +32,7 @@ def export_wandb(cells: Sequence[CurrentCell], folder: Path) -> Iterator[Path | 
     import wandb
 
     folder.mkdir(parents=True, exist_ok=True)  # wandb would choose another one
-    mode = None if "WANDB_MODE" in os.environ else "offline"
+    mode: Literal["offline"] | None = None if "WANDB_MODE" in os.environ else "offline"
     quiet = wandb.Settings(console="off", silent=True, disable_git=True, x_disable_stats=True)
     for cell in cells:
         by_place: dict[tuple[str, int], dict[str, float]] = {}
