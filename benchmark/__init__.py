@@ -1,7 +1,7 @@
 """lifegen's harness. Import what you need from here: each name is loaded when it is first used.
 
 To add a method: ``Method``, ``register_method``, ``GenerativeModel``, ``GenerativeTemplate``, ``Seeds``,
-``images_of``, ``count_state``, ``interval_steps``, ``check``, ``check_method``.
+``images_of``, ``count_state``, ``interval_steps``, ``add_term``, ``trace_term``, ``check``, ``check_method``.
 To add a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``, ``source``.
 To add a data source: ``Source``, ``LabelledData``, ``register_source``.
 To add a metric: ``Measurement``, ``Row``, ``register_metric``, ``Evaluator``.
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .training.counting import count_state, interval_steps
     from .training.method import Method
     from .training.template import GenerativeTemplate, negative_elbo_loss
+    from .training.traces import add_term, trace_term
 
 _HOME = {
     "source": "discovery.index",
@@ -87,6 +88,8 @@ _HOME = {
     "count_state": "training.counting",
     "interval_steps": "training.counting",
     "negative_elbo_loss": "training.template",
+    "add_term": "training.traces",
+    "trace_term": "training.traces",
 }
 # A literal, which type checkers read: without it they refuse to import these names from here.
 __all__ = [
@@ -112,6 +115,7 @@ __all__ = [
     "Seeds",
     "Source",
     "Stream",
+    "add_term",
     "brief",
     "check",
     "check_method",
@@ -137,6 +141,7 @@ __all__ = [
     "searched",
     "source",
     "to_unit",
+    "trace_term",
     "unknown",
 ]
 

@@ -94,6 +94,7 @@ SPLIT: dict[str, Sequence[str]] = {
         "lifegen.benchmark.measuring.bounds",
         "lifegen.benchmark.measuring.codes",
         "lifegen.benchmark.measuring.costs",
+        "lifegen.benchmark.measuring.traces",
         "lifegen.benchmark.measuring.information",
     ],
     "lifegen.benchmark.planning": ["lifegen.benchmark.store.plans", "lifegen.benchmark.reading.overview"],

@@ -21,7 +21,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from lifegen.benchmark import Options, Seeds, Stream, images_of, register_method, searched, to_unit
+from lifegen.benchmark import Options, Seeds, Stream, images_of, register_method, searched, to_unit, trace_term
 
 from .models.method import VAEMethod, acts
 from .models.plugins import options_of
@@ -55,7 +55,7 @@ class EWCPlugin(SupervisedPlugin):
 
     The quadratics of all intervals add up to one, g/2 Σ_i H_i (θ_i − c_i)² + constant, with H = Σ_t F_t and c the mean
     of the θ_t weighted by F_t: neither cost nor memory grows with the stream. The loss that Avalanche reports lacks
-    the penalty, since its gradient is added directly.
+    the penalty, since its gradient is added directly; the trace ``loss_ewc`` has it, without the constant.
     """
 
     capturable = True
@@ -80,6 +80,16 @@ class EWCPlugin(SupervisedPlugin):
     def stored_parameters(self) -> int:
         """Floating-point numbers that importances and centres take."""
         return sum(tensor.numel() for tensor in (*self.importance, *self.centre))
+
+    def before_training_iteration(self, strategy: Any, **_: Any) -> None:
+        if self.importance:
+            trace_term(strategy, "ewc", lambda: self.penalty(strategy.model))
+
+    def penalty(self, model: nn.Module) -> Tensor:
+        """g/2 Σ_i H_i (θ_i − c_i)² at a model's weights, nats."""
+        of_all = zip(model.parameters(), self.importance, self.centre, strict=True)
+        each = [(importance * (weights - centre).square()).sum() for weights, importance, centre in of_all]
+        return self.options.strength / 2 * torch.stack(each).sum()
 
     @torch.no_grad()
     def after_backward(self, strategy: Any, **_: Any) -> None:

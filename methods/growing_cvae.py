@@ -20,7 +20,17 @@ from avalanche.core import SupervisedPlugin
 from pydantic import Field, NonNegativeFloat, model_validator
 from torch import Tensor
 
-from lifegen.benchmark import Seeds, Stream, count_state, images_of, interval_steps, register_method, searched, to_unit
+from lifegen.benchmark import (
+    Seeds,
+    Stream,
+    add_term,
+    count_state,
+    images_of,
+    interval_steps,
+    register_method,
+    searched,
+    to_unit,
+)
 
 from .models.conditional_vae import ConditionalVAE
 from .models.method import NetworkMethod, acts
@@ -253,12 +263,12 @@ class CirculationPlugin(SupervisedPlugin):
         model, output = strategy.model, strategy.mb_output
         if self._memory.style is not None:
             error = (output.mean - self._memory.style).square().mean(1)
-            strategy.loss = strategy.loss + self._code_weight * error.mean()
+            add_term(strategy, "code_error", self._code_weight * error.mean())
             return
         again = model.images_of(output.parameters.detach(), self._lap.on(output.x.device), self._draw)
         with norm_statistics_kept([model]):  # statistics are of images, not of reconstructions
             lap = model.forward_given(again, model.categories).negative_elbo().mean()
-        strategy.loss = strategy.loss + self._lap_weight * lap
+        add_term(strategy, "second_lap", self._lap_weight * lap)
 
 
 _FACTS: dict[str, Any] = {

@@ -16,7 +16,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 from torch import Tensor
 
-from lifegen.benchmark import GenerativeModel, LogWeights, Seeds, Stream, register_method
+from lifegen.benchmark import GenerativeModel, LogWeights, Seeds, Stream, add_term, register_method
 
 from .growing_mixture import GrowingMixture
 from .models.mixture import VAEMixture
@@ -113,7 +113,7 @@ class StudentPlugin(SupervisedPlugin):
             loss = model.student(batch).negative_elbo().mean()
         for module in trunk:
             module.requires_grad_(not mixture.trunk_frozen)
-        strategy.loss = strategy.loss + loss
+        add_term(strategy, "student", loss)
 
     def replayed(self, n: int, generator: torch.Generator) -> Tensor | None:
         """Return means of n images of the components but the active one, of each alike; None if it is the only one."""

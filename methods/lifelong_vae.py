@@ -19,7 +19,7 @@ from avalanche.core import SupervisedPlugin
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from lifegen.benchmark import Seeds, Stream, register_method, searched
+from lifegen.benchmark import Seeds, Stream, add_term, register_method, searched
 
 from .generative_replay import GenerativeReplay, TeacherPlugin
 from .models.divergences import entropy, gaussian, mutual_information, padded_forward_kl, padded_reverse_kl
@@ -34,6 +34,9 @@ Estimator = Literal["batch-marginal", "prior-entropy", "infogan", "none"]
 class _SyntheticTermPlugin(SupervisedPlugin):
     """Adds w/B Σ of a term over the batch's synthetic images. The sum is divided by the size B of the whole batch, to
     which real images contribute nothing."""
+
+    term: str
+    """The term's name."""
 
     def __init__(self, teacher: TeacherPlugin, weight: float) -> None:
         """Make the plugin.
@@ -52,7 +55,7 @@ class _SyntheticTermPlugin(SupervisedPlugin):
             return
         output: VAEOutput = strategy.mb_output
         each = self._term(strategy.model, self._teacher.teacher, output, slice(self._teacher.real, None))
-        strategy.loss = strategy.loss + self._weight * each.sum() / len(output.x)
+        add_term(strategy, self.term, self._weight * each.sum() / len(output.x))
 
     def _term(self, model: CodeStyleVAE, teacher: CodeStyleVAE, output: VAEOutput, synthetic: slice) -> Tensor:
         """The term of each synthetic image, (synthetic,)."""
@@ -64,6 +67,8 @@ class ConsistencyPlugin(_SyntheticTermPlugin):
 
     On the code zd it is equation 3, on the style zc the closed form that equations 6 and 7 stand for.
     """
+
+    term = "consistency"
 
     def __init__(
         self, teacher: TeacherPlugin, weight: float = 1.0, on: Target = "zd", direction: Direction = "reverse"
@@ -103,6 +108,8 @@ class LikelihoodConsistencyPlugin(_SyntheticTermPlugin):
     """Adds w/B Σ −log p_student(x' | z) over the synthetic images x̂, with x' the teacher's reconstruction of x̂ and z
     the student's latent draw for x̂. The term is in the authors' public PyTorch code, not in the paper."""
 
+    term = "likelihood_consistency"
+
     def _term(self, model: CodeStyleVAE, teacher: CodeStyleVAE, output: VAEOutput, synthetic: slice) -> Tensor:
         with torch.no_grad():
             target = teacher.reconstruct(output.x[synthetic]).flatten(1)
@@ -134,7 +141,7 @@ class MutualInformationPlugin(SupervisedPlugin):
         self._estimator = estimator
 
     def before_backward(self, strategy: Any, **_: Any) -> None:
-        strategy.loss = strategy.loss - self._weight * self._information(strategy.model, strategy.mb_output)
+        add_term(strategy, "information", -self._weight * self._information(strategy.model, strategy.mb_output))
 
     def _information(self, model: CodeStyleVAE, output: VAEOutput) -> Tensor:
         log_q = output.posterior.code_logits.log_softmax(1)

@@ -39,12 +39,8 @@ def differences(one: GenerativeTemplate, other: GenerativeTemplate) -> list[str]
     for name in ("real_samples", "synthetic_samples", "optimizer_steps", "stored_parameters"):
         if getattr(one, name) != getattr(other, name):
             found.append(name)
-    if (one.gradient_norms.steps, one.gradient_norms.values) != (
-        other.gradient_norms.steps,
-        other.gradient_norms.values,
-    ):
-        found.append("gradient_norms")
-    return found
+    names = one.traces.by_name.keys() | other.traces.by_name.keys()
+    return found + [name for name in names if one.traces.by_name.get(name) != other.traces.by_name.get(name)]
 
 
 @pytest.mark.parametrize(

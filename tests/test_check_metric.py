@@ -132,7 +132,7 @@ def doubled(m):
 
 def doubled_steps(m):
     """A trace that numbers its steps wrongly."""
-    yield from (Row(value, step=0) for value in m.strategy.gradient_norms.values)
+    yield from (Row(value, step=0) for value in m.strategy.traces.by_name["gradient_norm"].values())
 
 
 def draws(m):

@@ -79,7 +79,7 @@ def stream(visits: str = "ab") -> Stream:
 def strategy(model: GenerativeModel, **facts: Any) -> Any:
     known = {"real_samples": 12, "synthetic_samples": 34, "optimizer_steps": 5, "stored_parameters": 99,
              "stored_samples": 3, "plugins": [],
-             "gradient_norms": SimpleNamespace(steps=[0, 2], values=[1.5, 0.5])}  # fmt: skip
+             "traces": SimpleNamespace(by_name={"gradient_norm": {0: 1.5, 2: 0.5}, "loss_mine": {2: 7.0}})}  # fmt: skip
     return SimpleNamespace(model=model, device=torch.device("cpu"), **{**known, **facts})
 
 
@@ -119,6 +119,7 @@ def test_counts_and_costs():
                 "stored_samples": 3, "train_seconds": 2.5}  # fmt: skip
     assert {name: values(rows, name)[None] for name in expected} == expected
     assert values(rows, "gradient_norm") == {0: 1.5, 2: 0.5}
+    assert values(rows, "loss_mine") == {2: 7.0}
     assert 0 < values(rows, "eval_seconds")[None] < 10
     assert values(rows, "peak_memory_mb")[None] > 50
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
 import torch
-from avalanche.logging import BaseLogger
+from avalanche.core import SupervisedPlugin
+from avalanche.evaluation.metrics import loss_metrics
+from avalanche.logging import BaseLogger, InteractiveLogger, TensorboardLogger, TextLogger
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.templates import SupervisedTemplate
 
@@ -15,6 +19,7 @@ from lifegen.benchmark.measuring.avalanche_metrics import NegativeELBO, Posterio
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.training.template import negative_elbo_loss
 from lifegen.methods.generative_replay import TeacherPlugin
+from lifegen.methods.lifelong_vae import ConsistencyPlugin, LifelongVAE
 from lifegen.methods.models.plugins import TemperaturePlugin
 from lifegen.methods.models.vae import CodeStyleVAE
 
@@ -92,3 +97,41 @@ def test_consistency_is_the_share_of_equal_codes(script):
             codes.append(script.model.code_log_posterior(to_unit(stream.images("test", "b").x)).argmax(1))
     share = (codes[0] == codes[1]).double().mean().item()
     assert reported["PosteriorConsistency/eval_phase/test_stream/Exp001"] == pytest.approx(share)
+
+
+@pytest.mark.parametrize("is_lifegens", [False, True])
+def test_avalanches_loggers_log_the_loss_with_its_terms(script, is_lifegens, tmp_path, capsys):
+    """In a script with lifegen's plugins, and on the strategy of a method."""
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    stream, text, losses = tiny("ab"), io.StringIO(), []
+    loggers = [TextLogger(text), InteractiveLogger(), TensorboardLogger(tmp_path)]
+    evaluator = EvaluationPlugin(loss_metrics(minibatch=True), NegativeELBO(), loggers=loggers)
+
+    class Losses(SupervisedPlugin):
+        def after_training_iteration(self, strategy, **_):
+            losses.append(strategy.loss.item())
+
+    if is_lifegens:
+        strategy = LifelongVAE({"width": 8, "batch_size": 12, "style": 2}).strategy(stream, Seeds(0))
+        strategy.plugins += [evaluator, Losses()]
+    else:
+        teacher = TeacherPlugin(seeds := Seeds(0))
+        model = CodeStyleVAE(SHAPE, 1, style=2, width=8, init=seeds.generator("init"))
+        strategy = SupervisedTemplate(
+            model=model,
+            optimizer=torch.optim.Adam(model.parameters()),
+            criterion=negative_elbo_loss,
+            train_mb_size=10,
+            plugins=[TemperaturePlugin(), teacher, ConsistencyPlugin(teacher), Losses()],
+            evaluator=evaluator,
+        )
+    for experience in stream.train_stream:
+        strategy.train(experience, eval_streams=[])
+    assert "Loss_MB/train_phase/train_stream" in text.getvalue()
+    assert "Start of training phase" in capsys.readouterr().out
+    loggers[-1].writer.flush()
+    logged = accumulators.EventAccumulator(str(tmp_path), size_guidance={"scalars": 0})
+    logged.Reload()
+    values = [event.value for event in logged.Scalars("Loss_MB/train_phase/train_stream")]
+    assert values == pytest.approx(losses)
+    assert len(losses) == 8

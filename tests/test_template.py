@@ -140,9 +140,9 @@ def test_gradient_norms_are_those_of_the_whole_gradient():
     check = Check()
     trained = strategy(check)
     trained.train(tiny("a", steps=120).train_stream[0], eval_streams=[])
-    norms = trained.gradient_norms
-    assert norms.steps == list(range(0, 120, 2))
-    assert norms.values == pytest.approx(check.norms[::2], rel=1e-5)
+    norms = trained.traces.by_name["gradient_norm"]
+    assert list(norms) == list(range(0, 120, 2))
+    assert list(norms.values()) == pytest.approx(check.norms[::2], rel=1e-5)
 
 
 def test_stored_numbers_count_the_models_state():

@@ -6,7 +6,7 @@ import click
 
 _COMMANDS = {
     "Run": ("run", "plan", "status", "worker", "rerun", "tune"),
-    "Results": ("leaderboard", "compare", "plot", "report", "publish", "measure", "score"),
+    "Results": ("leaderboard", "compare", "plot", "report", "publish", "export", "measure", "score"),
     "Extend": ("new-method", "new-scenario", "new-metric", "check"),
     "Look up": ("list", "data", "doctor"),
 }

@@ -10,7 +10,7 @@ import click
 
 from ..environment import adopt_own_environment
 from ..errors import InputError
-from . import authoring, listing, measuring, results, running, scoring, tuning
+from . import authoring, exporting, listing, measuring, results, running, scoring, tuning
 from .help import Group
 from .say import say
 
@@ -21,7 +21,7 @@ def cli() -> None:
     """Compare lifelong generative methods on the same streams by the same valid bounds, over seeds, with intervals."""
 
 
-for group in (running, tuning, results, measuring, scoring, listing, authoring):
+for group in (running, tuning, results, exporting, measuring, scoring, listing, authoring):
     for command in group.COMMANDS:
         cli.add_command(command)
 

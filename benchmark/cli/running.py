@@ -17,6 +17,7 @@ import click
 from ..cells.cell import PRECISIONS, Cell
 from ..errors import InputError
 from ..folders import data_folder
+from .exporting import LOG, logged
 from .help import Command
 from .options import DATA_ROOT, DEVICE, STORE, checked_device
 from .say import say
@@ -118,6 +119,7 @@ def _chosen(
               help="Cells at a time on each of --gpus.")  # fmt: skip
 @click.option("--retry", type=click.Choice(["failed"]), help="Run failed cells again.")
 @click.option("--fail-fast", is_flag=True, help="Stop everything at the first failure.")
+@LOG
 @click.option(
     "--executor",
     type=click.Choice(["local", "ray"]),
@@ -146,6 +148,7 @@ def run(
     slots_per_gpu: int,
     retry: str | None,
     fail_fast: bool,
+    log: str | None,
     executor: str,
     address: str | None,
     cpus: float | None,
@@ -174,13 +177,18 @@ def run(
     keep_models = keep_models or chosen.keep_models
     execution = Execution(data_folder(data_root), device, time_limit, keep_models, states, fail_fast)
     runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else here(jobs, places, device)
-    code = run_cells(cells, path, runner, execution, retry_failed=retry == "failed")
+    code = run_cells(cells, path, runner, execution, retry_failed=retry == "failed", log=log)
     conclude(cells, path)
     return code
 
 
 def run_cells(
-    cells: Sequence[Cell], path: Path, runner: Executor, execution: Execution, retry_failed: bool = False
+    cells: Sequence[Cell],
+    path: Path,
+    runner: Executor,
+    execution: Execution,
+    retry_failed: bool = False,
+    log: str | None = None,
 ) -> int:
     """Run the missing ones of some cells into a store, and say so; return the exit code."""
     from ..running.local import missing
@@ -209,7 +217,7 @@ def run_cells(
     store = Store.create(path)
     save_plan(store, cells, line, bool(execution.keep_models))
     with shown(todo, path) as show:
-        events = runner.run(todo, store, execution, show)
+        events = runner.run(todo, store, execution, logged(show, store, log))
     for event in events:
         if event.kind == "failed":
             say(f"log: {store.cell(event.cell.name).folder / 'log.txt'}")

@@ -19,7 +19,8 @@ from pathlib import Path
 KINDS = {"lifegen.methods": "method", "lifegen.scenarios": "scenario", "lifegen.metrics": "metric"}
 """The kind of thing that each group of entry points registers."""
 _METRICS = tuple(
-    f"lifegen.benchmark.measuring.{name}" for name in ("bounds", "codes", "costs", "derived", "sample_metrics")
+    f"lifegen.benchmark.measuring.{name}"
+    for name in ("bounds", "codes", "costs", "derived", "sample_metrics", "traces")
 )
 
 

@@ -53,19 +53,6 @@ def optimizer_steps(m: Measurement) -> Iterator[Row]:
     yield Row(m.strategy.optimizer_steps)
 
 
-@register_metric("gradient_norm", version=1)
-def gradient_norm(m: Measurement) -> Iterator[Row]:
-    """Euclidean norm of the whole gradient, at about fifty steps an interval.
-
-    Formula: ‖∇loss‖ as the optimiser gets it, penalties included.
-
-    It misleads as a sign of convergence: it also falls when replayed images are smooth.
-    """
-    norms = m.strategy.gradient_norms
-    for step, value in zip(norms.steps, norms.values, strict=True):
-        yield Row(value, step=step)
-
-
 @register_metric("stored_parameters", version=1, unit="numbers", better="lower")
 def stored_parameters(m: Measurement) -> Iterator[Row]:
     """Floating-point numbers kept: the model's and those of teachers, frozen parts and the like.

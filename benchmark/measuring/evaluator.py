@@ -12,7 +12,7 @@ import torch
 
 from ..contracts.registry import METRICS, Entry
 from ..training.template import GenerativeTemplate
-from . import bounds, codes, costs, sample_metrics  # noqa: F401  (importing them registers lifegen's own metrics)
+from . import bounds, codes, costs, sample_metrics, traces  # noqa: F401  (importing registers lifegen's own metrics)
 from .fingerprint import Watch
 from .measurement import EvaluatorState, Measurement
 from .rows import Row, kept_rows
@@ -38,12 +38,15 @@ class Evaluator(EvaluatorState):
         """
         measurement = Measurement(strategy, self, interval, train_seconds)
         measured = [entry for entry in (*own_metrics(), *self.metrics) if not entry.facts["derived"]]
-        measured.sort(key=lambda entry: entry.name == "eval_seconds")  # last, to include the others' time
+        # Traces come first, since whoever watches a cell looks for bounds among its last rows; eval_seconds comes last,
+        # to include the others' time.
+        measured.sort(key=lambda entry: (entry.module != traces.__name__, entry.name == "eval_seconds"))
         training = strategy.model.training
         strategy.model.eval()
         with torch.inference_mode():
             values = _Values(measurement, is_watched=not all(map(_is_own, measured)))
-            rows = [
+            rows = list(traces.term_rows(measurement, {entry.name for entry in measured}))
+            rows += [
                 {"interval": interval, "metric": entry.name, **row._asdict()}
                 for entry in measured
                 for row in values.of(entry)

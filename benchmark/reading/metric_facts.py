@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..discovery.index import describe
 
+TERM = "loss_"
+"""Beginning of the names of traces that no metric is registered for: terms that plugins added to the loss."""
+
 
 class MetricFacts(BaseModel):
     """A metric's facts for tables and figures."""

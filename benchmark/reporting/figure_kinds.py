@@ -9,6 +9,7 @@ from typing import Literal
 from ..cells.suite import Suite
 from ..discovery.index import describe
 from ..errors import InputError, unknown
+from ..reading.metric_facts import TERM
 from ..reading.scores import Scores
 from .figures import budget, classes, comparisons, curves, grids, matrix, sweeps
 from .figures.critical_difference import critical_difference
@@ -161,7 +162,7 @@ def figure_name(name: str, metrics: Iterable[str]) -> str:
         InputError: neither a kind nor a metric has this name.
     """
     name = _EARLIER_NAMES.get(name, name)
-    if name not in FIGURE_KINDS and name not in (metrics := set(metrics)):
+    if name not in FIGURE_KINDS and name not in (metrics := set(metrics)) and not name.startswith(TERM):
         raise unknown("kind of figure, or metric,", name, {*FIGURE_KINDS, *metrics})
     return name
 

@@ -16,7 +16,7 @@ from ..contracts.registry import Entry
 from ..discovery.index import extension_metrics, source
 from ..discovery.index_entry import IndexEntry
 from ..errors import InputError
-from ..measuring import costs
+from ..measuring import costs, traces
 from ..measuring.evaluator import Evaluator, own_metrics
 from ..measuring.measurement import Measurement
 from ..measuring.rows import kept_rows
@@ -106,8 +106,9 @@ def measure_kept_models(store: Store, data_root: Path, device: str = "auto") -> 
 
 
 def _is_possible(entry: Entry) -> bool:
-    """Whether a metric may need no more than a model: costs, and what was replayed, end with the run."""
-    return not (entry.facts["derived"] or entry.module == costs.__name__ or entry.name.endswith("_replayed"))
+    """Whether a metric may need no more than a model: costs, traces, and what was replayed, end with the run."""
+    ends = entry.module in (costs.__name__, traces.__name__) or entry.name.endswith("_replayed")
+    return not (entry.facts["derived"] or ends)
 
 
 class _Measured(NamedTuple):

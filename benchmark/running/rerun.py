@@ -73,6 +73,8 @@ def rerun(store: Store, cell: Cell, scratch: Path, data_root: Path, device: str 
 def compare_cells(before: StoredCell, now: StoredCell) -> Comparison:
     """Compare two runs of one cell."""
     first, second = _numbers(before), _numbers(now)
+    measured = {*before.record.get("metrics", ()), *(key[-1] for key in first)}  # a newer lifegen measures more
+    second = {key: value for key, value in second.items() if key[-1] in measured}
     differing: dict[str, tuple[int, float]] = defaultdict(lambda: (0, 0.0))
     for key in first.keys() | second.keys():
         one, other = first.get(key), second.get(key)

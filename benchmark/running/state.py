@@ -38,6 +38,8 @@ from ..measuring.fingerprint import bytes_of
 
 FORMAT = 2
 """Raised when classes move: a state names them by their modules."""
+_RENAMED = {"lifegen.benchmark.training.counting:GradientNorms": "lifegen.benchmark.training.traces:Traces"}
+"""Classes of given objects that have another name in older states of this format."""
 _ACCELERATOR_ERRORS = (torch.OutOfMemoryError, torch.AcceleratorError)
 _MAPPINGS: dict[str, Any] = {"dict": dict, "ordered": OrderedDict, "defaultdict": defaultdict}
 _SEQUENCES: dict[str, Any] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset, "size": torch.Size}
@@ -383,7 +385,8 @@ class _Reader:
     def objects(self) -> dict[str, Any]:
         names = self._nodes[0]
         for name, value in self._given.items():  # first, since other objects refer to them
-            if self._nodes[names[name]["node"]]["class"] != _own_name(type(value)):
+            stated = self._nodes[names[name]["node"]]["class"]
+            if _RENAMED.get(stated, stated) != _own_name(type(value)):
                 raise TypeError(f"{name} is a {type(value).__qualname__} here")
             self._made[names[name]["node"]] = value
         for name in self._given:

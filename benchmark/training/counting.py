@@ -1,14 +1,11 @@
-"""Counts of a strategy in training: images, steps, gradient norms, and the numbers that it keeps."""
+"""Counts of a strategy in training: images, steps, and the numbers that it keeps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
-from avalanche.core import SupervisedPlugin
 from avalanche.training.templates import SupervisedTemplate
-from torch import Tensor
 
 
 def interval_steps(strategy: SupervisedTemplate) -> int:
@@ -36,33 +33,3 @@ def count_state(module: torch.nn.Module) -> int:
 
 def total(plugins: Iterable[object], attribute: str) -> int:
     return sum(getattr(plugin, attribute, 0) for plugin in plugins)
-
-
-class GradientNorms(SupervisedPlugin):
-    """Records the norm of the whole gradient before the optimiser's step, at about fifty steps an interval, without
-    waiting for the device."""
-
-    capturable = True
-    points = 50
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.steps: list[int] = []
-        self._norms: list[Tensor] = []
-        self._every = 1
-
-    @property
-    def values(self) -> list[float]:
-        """Euclidean norms at :attr:`steps` of the last interval, in nats per unit of weight."""
-        return [float(norm) for norm in self._norms]
-
-    def before_training_exp(self, strategy: Any, **_: Any) -> None:
-        self.steps, self._norms = [], []
-        self._every = max(1, interval_steps(strategy) // self.points)
-
-    def after_training_iteration(self, strategy: Any, **_: Any) -> None:
-        step = strategy.clock.train_exp_iterations
-        if step % self._every == 0:
-            gradients = [p.grad for p in strategy.model.parameters() if p.grad is not None]
-            self._norms.append(torch.nn.utils.get_total_norm(gradients))
-            self.steps.append(step)

@@ -17,11 +17,12 @@ from ..contracts.model import GenerativeModel, TrainingOutput
 from ..contracts.stream import is_redrawn, redraw, tensor_view
 from ..seeds import Seeds
 from .capture import CUDAGraph, Graph, captured_epoch, obstacle
-from .counting import GradientNorms, count_state, extra_rows, interval_steps, synthetic_samples, total  # noqa: F401
+from .counting import count_state, extra_rows, interval_steps, synthetic_samples, total  # noqa: F401
 from .early_stopping import EarlyStoppingPlugin
 from .finite_loss import FiniteLossPlugin
 from .loader import TensorLoader
 from .precision import denormals_flushed, products_in
+from .traces import Traces
 
 
 def negative_elbo_loss(output: TrainingOutput, _: Any = None) -> Tensor:
@@ -77,13 +78,13 @@ class GenerativeTemplate(SupervisedTemplate):
         self._synthetic_before = 0
         self._extra_before = 0
         self.seeds = seeds or Seeds(0)
-        self.gradient_norms = GradientNorms()
+        self.traces = Traces()
         super().__init__(
             model=model,
             optimizer=optimizer,
             criterion=negative_elbo_loss,
             # Early stopping comes first, so that the method's plugins see the best state at the end of an interval.
-            plugins=[EarlyStoppingPlugin(self.seeds), *plugins, self.gradient_norms, FiniteLossPlugin()],
+            plugins=[EarlyStoppingPlugin(self.seeds), *plugins, self.traces, FiniteLossPlugin()],
             train_mb_size=train_mb_size,
             train_epochs=train_epochs,
             eval_mb_size=eval_mb_size,
@@ -190,6 +191,12 @@ class GenerativeTemplate(SupervisedTemplate):
             rows, steps = self.counts
             self.counts = (rows + len(self.mb_x), steps)
         return super().forward()
+
+    def criterion(self) -> Tensor:
+        loss: Tensor = super().criterion()
+        if self.is_training:
+            self.traces.see(self.mb_output, loss)
+        return loss
 
     def optimizer_step(self) -> None:
         rows, steps = self.counts

@@ -14,7 +14,7 @@ import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import NonNegativeFloat
 
-from lifegen.benchmark import register_method
+from lifegen.benchmark import add_term, register_method
 from lifegen.methods.generative_replay import GenerativeReplay, TeacherPlugin
 
 
@@ -40,7 +40,7 @@ class StyleDistillationPlugin(SupervisedPlugin):
             old = self.replay.teacher.encode(output.x[replayed])
         new = output.posterior
         each = gaussian_kl(old.mean, old.std, new.mean[replayed], new.std[replayed])
-        strategy.loss = strategy.loss + self.weight * each.sum() / len(output.x)
+        add_term(strategy, "style", self.weight * each.sum() / len(output.x))
 
 
 @register_method("style-distillation", version=1, uses=("boundaries",))

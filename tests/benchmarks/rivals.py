@@ -69,8 +69,8 @@ def strategy_of(
 
 def template(strategy: GenerativeTemplate, steps: int = STEPS) -> Run:
     """lifegen's training loop on the last interval of a strategy, from its loader to its optimiser step."""
-    strategy.experience = SimpleNamespace(planned_steps=3000)  # the gradient's norm is recorded as often as by default
-    strategy.gradient_norms.before_training_exp(strategy)
+    strategy.experience = SimpleNamespace(planned_steps=3000)  # traces are recorded as often as by default
+    strategy.traces.before_training_exp(strategy)
     images = noise_images(6000, strategy.model.image_shape)
     loader = TensorLoader(images, strategy.train_mb_size, steps, SEEDS.generator("order"), strategy.device)
 

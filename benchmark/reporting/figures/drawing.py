@@ -22,7 +22,7 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from ...discovery.index import shown
 from ...errors import InputError
 from ...reading.current import Current, CurrentCell
-from ...reading.metric_facts import MetricFacts, installed_metrics
+from ...reading.metric_facts import TERM, MetricFacts, installed_metrics
 from ...reading.statistics import mean_interval
 from ...reading.table import rows_of
 from ...store.stored_pictures import stored_pictures
@@ -194,7 +194,8 @@ def axis_label(metric: str, metrics: Mapping[str, MetricFacts]) -> str:
         metric: its name.
         metrics: facts about metrics.
     """
-    unit = metrics[metric].unit if metric in metrics else ""
+    facts = metrics.get(metric) or (metrics.get("loss") if metric.startswith(TERM) else None)
+    unit = facts.unit if facts else ""
     return f"{in_words(metric)} ({unit})" if unit and unit != metric else in_words(metric)
 
 
