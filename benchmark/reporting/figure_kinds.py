@@ -13,7 +13,6 @@ from ..reading.scores import Scores
 from .figures import budget, classes, comparisons, curves, grids, matrix, sweeps
 from .figures.critical_difference import critical_difference
 from .figures.drawing import Drawing, Scene
-from .figures.style import Style
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class FigureKind:
     """The data that a store must have, as the end of a sentence that begins with "it needs"."""
     draw: Callable[[Scene], Iterator[Drawing]] | None = None
     """Draws the figures of this kind for one scenario; none if something needed is missing."""
-    over: Callable[[Scores, Style], Iterator[Drawing]] | None = None
+    over: Callable[[Scores, Scene], Iterator[Drawing]] | None = None
     """Draws the figures of all scenarios together; raises InputError if there are too few."""
     layout: Literal["open", "folded", "gallery"] = "open"
     """How a page shows it: open, folded away one by one, or folded away together, as images side by side."""
@@ -146,12 +145,16 @@ FIGURE_KINDS = {
     ),
 }
 """Every kind of figure by name, in the order of drawing. A new kind is a new entry."""
+ALL = "all"
+"""The name that stands for every kind."""
+USUAL = ("final", "negative_elbo", "matrix", "memory", "samples_by_method")
+"""The figures that matter: outcome, course, forgetting, cost, and what the models draw."""
 _EARLIER_NAMES = {"thresholds": "options"}
 """Old names that suites and commands may still use, with the new ones."""
 
 
 def figure_name(name: str, metrics: Iterable[str]) -> str:
-    """The name of a kind of figure, or of a metric whose curve is wanted. An old name of a kind gives the new one.
+    """The name of a kind of figure, or of a metric whose figure is wanted. An old name of a kind gives the new one.
 
     Args:
         name: the name as a user wrote it.
@@ -162,8 +165,19 @@ def figure_name(name: str, metrics: Iterable[str]) -> str:
     """
     name = _EARLIER_NAMES.get(name, name)
     if name not in FIGURE_KINDS and name not in (metrics := set(metrics)):
-        raise unknown("kind of figure, or metric,", name, {*FIGURE_KINDS, *metrics})
+        raise unknown("kind of figure, or metric,", name, {ALL, *FIGURE_KINDS, *metrics})
     return name
+
+
+def kind_of(name: str) -> FigureKind:
+    """A kind of figure by name, or that of a metric's own figure."""
+
+    def draw(scene: Scene) -> Iterator[Drawing]:
+        drawn = list(curves.curve(scene, name))
+        yield from drawn or comparisons.last_values(scene, name)
+
+    needs = f"a value of {name}, which no cell has"
+    return FIGURE_KINDS.get(name) or FigureKind(f"{name} against the interval.", needs, draw)
 
 
 def check_figures(suite: Suite) -> None:

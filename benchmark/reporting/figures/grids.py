@@ -10,11 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...reading.current import CurrentCell
-from .drawing import Drawing, Scene, canvas, seeds_in_words, text_width
+from .drawing import Drawing, Scene, seeds_in_words
+from .layout import canvas, text_width
 from .style import Style
 
 _MOST_INTERVALS, _MOST_ROWS = 12, 20
 """Rows of intervals, and of codes or distributions. Where there are more, an even choice of them is shown."""
+_NAMES = 0.38
+"""Share of a figure's width that the names of rows may take."""
 
 
 def samples(scene: Scene) -> Iterator[Drawing]:
@@ -45,7 +48,10 @@ def samples_by_method(scene: Scene) -> Iterator[Drawing]:
     originals = scene.pictures(cells[0][0])["originals"]
     chosen = spread(len(originals), n)
     tests = np.stack([originals[chosen[i % len(chosen)], i // len(chosen) % originals.shape[1]] for i in range(n)])
-    rows = [("test images", tests), *((scene.named(cell.method), images) for cell, images in cells)]
+    rows = [
+        ("test images", tests),
+        *((scene.named(cell.method, _NAMES * scene.style.wide), images) for cell, images in cells),
+    ]
     figure = image_rows(np.stack([images for _, images in rows]), [name for name, _ in rows], "", scene.style)
     data = pd.concat([_origin(cell, noise=["interval-samples"]) for cell, _ in cells])
     note = f"{seeds_in_words(cell for cell, _ in cells)}; best negative ELBO first"
