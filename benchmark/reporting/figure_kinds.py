@@ -173,8 +173,7 @@ def kind_of(name: str) -> FigureKind:
     """A kind of figure by name, or that of a metric's own figure."""
 
     def draw(scene: Scene) -> Iterator[Drawing]:
-        drawn = list(curves.curve(scene, name))
-        yield from drawn or comparisons.last_values(scene, name)
+        yield from list(curves.curve(scene, name)) or comparisons.last_values(scene, name)
 
     needs = f"a value of {name}, which no cell has"
     return FIGURE_KINDS.get(name) or FigureKind(f"{name} against the interval.", needs, draw)

@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 
 from .drawing import REFERENCES, Drawing, Scene, estimates, in_words, seeds_note
 from .heat_maps import heat_map, label_columns, labels_height
-from .layout import LINE, canvas, clipped, limits, line_handle, log_axis, point_handle, text_width
+from .layout import LINE, canvas, clipped, fit, limits, line_handle, log_axis, point_handle, text_width
 from .matrix import final_forgetting
+from .style import Style
 
 _QUALITY = "negative_elbo"
 _NAMES = 0.38
@@ -45,17 +46,18 @@ def _rows(scene: Scene, name: str, metrics: list[str]) -> Drawing:
     wide = len(metrics) > 1
     names = _row_names(scene, order, wide)
     figure, panels = canvas(scene, shape=(1, len(metrics)), wide=wide, height=_rows_height(scene, names), sharey=True)
-    is_cut = False
+    style, is_cut = scene.style, False
+    room = (figure.get_figwidth() - _width(names, style)) / len(metrics) - 0.2
     for panel, metric in zip(panels[0], metrics, strict=True):
         for reference, method in (
             scene.final[["reference", "method"]].dropna().drop_duplicates().itertuples(index=False)
         ):
             for mean in data[(data["metric"] == metric) & (data["method"] == method)]["mean"]:
-                panel.axvline(mean, **scene.look(method).line, linewidth=0.7 * scene.style.line, label=reference)
+                panel.axvline(mean, **scene.look(method).line, linewidth=0.7 * style.line, label=reference)
                 panel.annotate(REFERENCES[reference].strip(), (mean, 1), xycoords=("data", "axes fraction"),
                                color=scene.look(method).colour, ha="center", va="bottom",
                                fontsize=0.7 * scene.style.font)  # fmt: skip
-        panel.set(xlabel=scene.axis_label(metric), xlim=limits(scene.final[metric].dropna()))
+        panel.set(xlabel=fit(scene.axis_label(metric), room, style.font), xlim=limits(scene.final[metric].dropna()))
         is_cut |= _dots(panel, data[data["metric"] == metric], scene, metric, order)
     _name_rows(panels[0, 0], names)
     seeds = scene.final.melt(["method", "seed"], metrics, "metric").dropna(subset=["value"])
@@ -83,8 +85,8 @@ def forgetting(scene: Scene) -> Iterator[Drawing]:
     of_columns = [names[column] for column in grid.columns]
     of_rows = _row_names(scene, order, wide=True)
     style = scene.style
-    label_width = max(text_width(name, 0.9 * style.font) for name in of_rows)
-    cell = max(0.55 * style.wide - 0.7 * label_width, 0.3 * style.wide) / grid.shape[1]
+    side = (style.wide - _width(of_rows, style) - 6 * style.font / 72) / 2
+    cell = side / grid.shape[1]
     tall = _rows_height(scene, of_rows)
     figure, panels = canvas(scene, shape=(1, 2), wide=True, height=tall + labels_height(of_columns, cell, style),
                             sharey=True)  # fmt: skip
@@ -95,7 +97,8 @@ def forgetting(scene: Scene) -> Iterator[Drawing]:
     left.set(xlabel="distribution", aspect="auto")
     label_columns(left, of_columns, cell, style)
     right.axvline(0, color="0.35", linewidth=0.5 * style.line)
-    right.set(xlabel="mean over past distributions (nats)", xlim=limits([*scene.final["forgetting"].dropna(), 0]))
+    label = fit("mean over past distributions (nats)", side, style.font)
+    right.set(xlabel=label, xlim=limits([*scene.final["forgetting"].dropna(), 0]))
     is_cut = _dots(right, means, scene, "forgetting", order)
     _name_rows(left, of_rows)
     both = pd.concat([parts, means.assign(distribution="mean of the past")]).drop(columns="position")
@@ -130,6 +133,8 @@ def precision_recall(scene: Scene) -> Iterator[Drawing]:
         return
     precision, recall = _final(scene, "precision"), _final(scene, "recall")
     data = precision.merge(recall.drop(columns="n"), on="method", suffixes=("", "_recall"))
+    f1 = 2 / (1 / data["mean"].clip(lower=1e-9) + 1 / data["mean_recall"].clip(lower=1e-9))
+    data = data.loc[f1.sort_values(ascending=False, kind="stable").index]
     floor = next((cell.facts.samples.floor for cell in scene.cells if cell.facts.samples and not cell.hidden), {})
     figure, panels = canvas(scene, list(data["method"]), handle=point_handle)
     axes = panels[0, 0]
@@ -191,7 +196,7 @@ def _trade_off(
         return
     data["on_front"] = _on_front(data.where(data["reference"].isna())[["mean_cost", "mean"]].to_numpy())
     data = data.sort_values(["on_front", "mean"], ascending=[False, True])
-    front = data[data["on_front"]].sort_values("mean_cost")
+    shown, front = shown[data.index], data[data["on_front"]].sort_values("mean_cost")
     on_front = list(front["method"])
     style = scene.style
     ring = {"marker": "o", "markersize": 2.3 * style.marker, "markerfacecolor": "none", "markeredgecolor": "0.25"}
@@ -254,6 +259,11 @@ def _best_first(table: pd.DataFrame, better: str | None = "lower") -> list[str]:
 def _row_names(scene: Scene, methods: list[str], wide: bool) -> list[str]:
     """The names of rows, in a figure that has them at its left."""
     return [scene.named(method, _NAMES * (scene.style.wide if wide else scene.style.width)) for method in methods]
+
+
+def _width(names: list[str], style: Style) -> float:
+    """Inches of the names of rows."""
+    return max(text_width(name, 0.9 * style.font) for name in names)
 
 
 def _rows_height(scene: Scene, names: list[str]) -> float:

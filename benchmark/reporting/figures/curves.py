@@ -14,7 +14,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from .drawing import Drawing, Scene, estimates, in_words, seeds_note
 from .ends import Ends, curve_panels
-from .layout import FEW, canvas, limits, log_axis, panel_title
+from .layout import FEW, canvas, fit, limits, log_axis, panel_title, whole_numbers
 
 _OWN_KIND = ("components",)
 """Metrics with their own kind of figure, which are left out of the other curves."""
@@ -39,9 +39,9 @@ def curves(scene: Scene) -> Iterator[Drawing]:
 
 
 def curve(scene: Scene, metric: str) -> Iterator[Drawing]:
-    """One metric against the interval, whatever its values are."""
+    """One metric against the interval, whatever its values are; none where it is measured once."""
     rows = scene.unions[scene.unions["metric"] == metric].dropna(subset="value")
-    if not rows.empty:
+    if not rows.empty and rows.groupby("method")["interval"].nunique().max() > 1:
         yield _curve(scene, metric, rows, "curves")
 
 
@@ -71,7 +71,7 @@ def consistency(scene: Scene) -> Iterator[Drawing]:
         panel.set(xlabel="after interval", ylim=limits(parts[metric]["value"]))
         is_cut |= _lines(panel, ends, table, table["interval"])
         panel_title(panel, scene.axis_label(metric), width, scene.style)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(panel, 0.8 * width, scene.style)
     note = seeds_note(together["n"], is_cut)
     yield scene.drawing("consistency", figure, "do codes keep their meaning?", note, together)
 
@@ -90,7 +90,7 @@ def samples_needed(scene: Scene) -> Iterator[Drawing]:
         table = data[data["metric"] == metric]
         is_cut |= _lines(panel, ends, table, table["interval"])
         panel.set(xlabel="interval", title=in_words(metric))
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+        whole_numbers(panel, 0.35 * figure.get_figwidth(), scene.style)
     panels[0, 0].yaxis.set_major_formatter(EngFormatter(sep=""))
     note = seeds_note(data["n"], is_cut)
     yield scene.drawing("samples_needed", figure, "images that each interval took", note, data)
@@ -140,10 +140,11 @@ def _curve(scene: Scene, metric: str, rows: pd.DataFrame, kind: str) -> Drawing:
     data = estimates(rows, by)
     figure, panels, ends = curve_panels(scene, sorted(data["method"].unique()))
     axes = panels[0, 0]
-    axes.set(xlabel="after interval", ylabel=scene.axis_label(metric), ylim=limits(rows["value"]))
+    label = fit(scene.axis_label(metric), ends.height, scene.style.font)
+    axes.set(xlabel="after interval", ylabel=label, ylim=limits(rows["value"]))
     at = _between_intervals(data) if is_trace else data["interval"]
     is_cut = _lines(axes, ends, data, at, markers=not is_trace)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    whole_numbers(axes, 0.6 * scene.style.width, scene.style)
     if rows["value"].abs().max() >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 300k
     seeds = rows.groupby("method")["seed"].nunique()

@@ -88,8 +88,7 @@ class Ends:
                 ends[method], (x - 0.25 * self.size / 72 if self.numbered else start, y), panel.transData, beside,
                 color=own.colour, linewidth=0.35 * self.scene.style.line, alpha=0.7,
             )).set_in_layout(False)  # fmt: skip
-            panel.text(x, y, self.texts[method], transform=beside, va="center", fontsize=self.size,
-                       color=own.colour if self.numbered else "black")  # fmt: skip
+            panel.text(x, y, self.texts[method], transform=beside, va="center", fontsize=self.size)
 
 
 def curve_panels(

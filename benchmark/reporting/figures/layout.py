@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont
 from matplotlib.lines import Line2D
 from matplotlib.textpath import text_to_path
-from matplotlib.ticker import LogLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from .style import Style
 
@@ -43,6 +43,11 @@ def log_axis(axes: Axes, which: Literal["x", "y"], span: float) -> None:
     axis.set_major_locator(LogLocator(subs=(1, 2, 5) if 3 < span < 100 else (1,) if span >= 100 else range(1, 10)))
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(NullFormatter())
+
+
+def whole_numbers(axes: Axes, width: float, style: Style) -> None:
+    """Put ticks at whole numbers of the horizontal axis, as many as a panel of this width in inches has room for."""
+    axes.xaxis.set_major_locator(MaxNLocator(min(9, max(1, int(width * 72 / (2.2 * style.font)))), integer=True))
 
 
 def limits(values: Iterable[float], log: bool = False) -> tuple[float, float]:
