@@ -65,7 +65,7 @@ def consistency(scene: Scene) -> Iterator[Drawing]:
     data = {metric: estimates(part, ["method", "interval"]) for metric, part in parts.items()}
     together = pd.concat([table.assign(metric=metric) for metric, table in data.items()])
     figure, panels, ends = curve_panels(scene, _from_the_top(together), (1, len(parts)), wide=True)
-    width = 0.75 * figure.get_figwidth() / len(parts)
+    width = 0.62 * figure.get_figwidth() / len(parts)
     is_cut = False
     for panel, (metric, table) in zip(panels[0], data.items(), strict=True):
         panel.set(xlabel="after interval", ylim=limits(parts[metric]["value"]))

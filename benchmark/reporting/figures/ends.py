@@ -70,7 +70,7 @@ class Ends:
         """
         places = panel.transScale + panel.transLimits
         heights = {method: float(places.transform(ends[method])[1]) for method in ends}
-        order = sorted(ends, key=lambda method: (heights[method], method))
+        order = sorted(self.texts.keys() & ends, key=lambda method: (heights[method], method))
         lines = np.array([self.texts[method].count("\n") + 1 for method in order])
         room = LINE * self.size / 72 / self.height * lines
         beside = _beside(panel)
@@ -109,9 +109,10 @@ def curve_panels(
     style = scene.style
     if shape != (1, 1):
         size = 0.72 * style.font
-        texts = {method: str(number) for number, method in enumerate(methods, 1)}
+        named = methods if len(methods) > 1 else ()
+        texts = {method: str(number) for number, method in enumerate(named, 1)}
         tall = max(style.height, (LINE * len(methods) * size + AROUND * style.font) / 72)
-        figure, panels = canvas(scene, methods, shape, height=tall, marks=list(texts.values()), **options)
+        figure, panels = canvas(scene, named, shape, height=tall, marks=list(texts.values()), **options)
         return figure, panels, Ends(scene, texts, size, tall - AROUND * style.font / 72, numbered=True)
     size = 0.9 * style.font
     width = style.width if style.beside or len(methods) <= FEW else style.wide

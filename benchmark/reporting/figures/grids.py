@@ -100,12 +100,14 @@ def image_rows(images: np.ndarray, names: Sequence[str], label: str, style: Styl
     least = 1.4 * lines * 0.9 * style.font / 72 * n * width / height if lines > 1 else 0
     across = max(min((style.wide if n > 10 else style.width) - margin, 0.055 * style.font * n), least)
     tall = across * rows * height / (n * width)
-    title = (2.4 if lines == 1 else 4.4) * style.font / 72
-    figure = Figure(figsize=(across + margin, tall + title), layout="constrained")
-    axes = figure.subplots()
+    # Placed by hand: a layout engine may cut names where images keep their shape.
+    edge = 0.6 * style.font / 72
+    size = across + margin + edge, tall + 2 * edge
+    figure = Figure(figsize=size)
+    axes = figure.add_axes((margin / size[0], edge / size[1], across / size[0], tall / size[1]), anchor="SE")
     _show(axes, _tiled(images))
     axes.set_yticks((np.arange(rows) + 0.5) * height - 0.5, list(names))
-    axes.set(xticks=[], ylabel=label, anchor="E")
+    axes.set(xticks=[], ylabel=label)
     axes.tick_params("y", length=0)
     for row in range(1, rows):
         axes.axhline(row * height - 0.5, color="white", linewidth=0.6 * style.line)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 FEW = 8
 """Methods that may share a panel with strong bands, or a legend below it."""
-LINE = 1.25
+LINE = 1.3
 """Height of a line of text, in sizes of its letters."""
 _HANDLE = 3.7
 """Width of a legend's handle and of the gap to the next column, in sizes of letters."""
@@ -146,7 +146,7 @@ def _in_columns(labels: list[str], width: float, size: float) -> tuple[list[str]
 
 def _legend_height(columns: Sequence[Sequence[str]], size: float) -> float:
     """Inches of a legend with these columns of labels."""
-    return max(sum(1.45 + 1.2 * label.count("\n") for label in labels) for labels in columns) * size / 72
+    return max(sum(1.5 + 1.3 * label.count("\n") for label in labels) for labels in columns) * size / 72
 
 
 def _entry_width(labels: Iterable[str], size: float) -> float:
@@ -165,16 +165,27 @@ def panel_title(panel: Axes, text: str, width: float, style: Style) -> None:
 
 def set_title(figure: Figure, parts: Sequence[str], style: Style) -> None:
     """Write a title in one line if that fits, otherwise in lines for each part, in smaller letters if need be."""
-    available = figure.get_figwidth() - 0.2
-    joined = parts[0] + "".join(f" ({part})" for part in parts[1:])
-    if text_width(joined, style.font) <= available:
-        figure.suptitle(joined, fontsize=style.font)
-        return
-    lines = "\n".join(fit(part, available, 0.85 * style.font) for part in parts)
-    size = style.font * min(1, available / text_width(lines, style.font))
-    figure.suptitle(lines, fontsize=size)
-    if (more := lines.count("\n") - 1) > 0:
-        figure.set_figheight(figure.get_figheight() + more * LINE * size / 72)
+    available = 0.98 * (figure.get_figwidth() - 0.2)
+    text, size = parts[0] + "".join(f" ({part})" for part in parts[1:]), style.font
+    if text_width(text, size) > available:
+        text = "\n".join(fit(part, available, 0.85 * size) for part in parts)
+        size *= min(1, available / text_width(text, size))
+    figure.suptitle(text, fontsize=size)
+    lines = text.count("\n") + 1
+    if figure.get_layout_engine() is None:
+        _heighten(figure, (LINE * lines + 0.8) * size / 72)
+    elif lines > 2:  # of which there is room for two
+        figure.set_figheight(figure.get_figheight() + (lines - 2) * LINE * size / 72)
+
+
+def _heighten(figure: Figure, inches: float) -> None:
+    """Make a figure higher at its top; its panels stay where they are."""
+    before = figure.get_figheight()
+    figure.set_figheight(before + inches)
+    for axes in figure.axes:
+        x, y, width, height = axes.get_position(original=True).bounds
+        share = before / (before + inches)
+        axes.set_position((x, y * share, width, height * share))
 
 
 def fit(text: str, inches: float, size: float) -> str:
