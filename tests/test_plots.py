@@ -656,18 +656,6 @@ def overlapping(figure: Figure) -> list[str]:
     return [f"{a} {b}" for panel in boxes for a, b in combinations(panel, 2) if a.overlaps(b)]
 
 
-@pytest.mark.parametrize("style", STYLES)
-def test_nothing_sticks_out_however_many_methods_there_are(style, tmp_path):
-    """Every method that comes with lifegen, and a variant with a long name."""
-    store = Store.create(tmp_path)
-    for method in [*LOOKS, "lifelong-vae:mutual_information=none"]:
-        write(store, method, 0, 30 + len(method), components=2)
-    for drawing in drawings(store, ["final", "components", "forgetting", "memory"], style):
-        assert not boxes_outside(drawing)
-        if style in ("paper", "icml"):
-            assert drawing.figure.get_figwidth() in (STYLES[style].width, STYLES[style].wide)
-
-
 LONG = [
     "a",
     "growing-mixture:threshold=0,width=200,style=100,activation=tanh,norm=none,batch_size=64",
@@ -678,15 +666,23 @@ LONG = [
 """Labels that are varied by a number at their end."""
 
 
-@settings(max_examples=40, deadline=None, phases=set(Phase) - {Phase.shrink})  # an example takes seconds
+@settings(max_examples=8, deadline=None, phases=set(Phase) - {Phase.shrink})  # an example takes seconds
 @given(
-    n=st.integers(1, 30),
+    n=st.sampled_from([1, 2, 8, 9, 30]),
     first=st.integers(0, len(LONG) - 1),
     style=st.sampled_from([*STYLES, "narrow"]),
     distributions=st.sampled_from([["0", "1", "2"], ["T-shirt", "a long name of a distribution", "Ankle boot"]]),
+    kinds=st.sampled_from(
+        [
+            ["final", "negative_elbo"],
+            ["consistency", "memory"],
+            ["forgetting", "matrix"],
+            ["samples_by_method", "gradient_norm_steps"],
+        ]
+    ),
 )
 def test_nothing_is_cut_with_long_names_and_up_to_thirty_methods_in_every_style(
-    tmp_path_factory, n, first, style, distributions
+    tmp_path_factory, n, first, style, distributions, kinds
 ):
     """By the boxes that are drawn; and no name at the end of a curve lies on another one."""
     store = Store.create(tmp_path_factory.mktemp("store"))
@@ -696,7 +692,6 @@ def test_nothing_is_cut_with_long_names_and_up_to_thirty_methods_in_every_style(
         write(store, label, 0, 30 + i % 3, components=2, order=distributions)
     write(store, label, 1, 36, components=2, order=distributions)  # of two seeds the interval is long
     chosen = style_of("paper", width=3, font=8) if style == "narrow" else style_of(style)
-    kinds = ["final", "negative_elbo", "consistency", "forgetting", "memory", "matrix", "samples_by_method"]
     for drawing in drawings(store, kinds, chosen):
         assert not boxes_outside(drawing)
         assert not overlapping(drawing.figure) or drawing.kind in ("forgetting", "matrix")

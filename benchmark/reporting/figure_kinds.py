@@ -10,7 +10,7 @@ from ..cells.suite import Suite
 from ..discovery.index import describe
 from ..errors import InputError, unknown
 from ..reading.scores import Scores
-from .figures import budget, classes, comparisons, curves, grids, matrix, sweeps
+from .figures import across, budget, classes, comparisons, curves, grids, matrix, sweeps
 from .figures.critical_difference import critical_difference
 from .figures.drawing import Drawing, Scene
 
@@ -34,6 +34,7 @@ class FigureKind:
 
 
 _SEVERAL = "a method with several intervals"
+_SCALES = "two scenarios or more with an upper and a lower reference, of two seeds or more each"
 FIGURE_KINDS = {
     "final": FigureKind(
         "Negative ELBO and forgetting after the last interval, a row per method, best first.",
@@ -94,6 +95,19 @@ FIGURE_KINDS = {
         "Mean ranks over scenarios with groups that don't differ, and the p-value of every pair.",
         "enough scenarios for Wilcoxon's test",
         over=critical_difference,
+    ),
+    "mean_over_scenarios": FigureKind(
+        "Mean score over scenarios with its interval, a row per method, best first.",
+        _SCALES,
+        over=across.mean_over_scenarios,
+    ),
+    "performance_profile": FigureKind(
+        "Share of runs above a score, against the score, over scenarios.", _SCALES, over=across.performance_profile
+    ),
+    "probability_of_improvement": FigureKind(
+        "Probability that a run of one method is better than a run of another, over scenarios.",
+        "two methods in every one of two scenarios or more",
+        over=across.probability_of_improvement,
     ),
     "budget": FigureKind(
         "Negative ELBO at the end against the steps of an interval.",

@@ -60,7 +60,10 @@ def drawings(
     wanted = {name: kind_of(name) for name in named or FIGURE_KINDS}
     if scenario is not None:
         wanted = {name: kind for name, kind in wanted.items() if kind.draw}
-    over = Scene(ACROSS, current.cells, style, current.metrics, titles)
+    heading = {ACROSS: f"{len(every)} scenarios"}
+    over = Scene(
+        ACROSS, current.cells, style, current.metrics, replace(titles, scenarios={**titles.scenarios, **heading})
+    )
     return _drawn(current, over, chosen, wanted, bool(named) and must, note)
 
 

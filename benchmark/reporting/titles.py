@@ -39,15 +39,19 @@ class Titles:
         """Return a method's title."""
         return self.methods.get(label) or _made("method", [label])[label]
 
-    def told(self, scenario: str, methods: Iterable[str]) -> str:
+    def told(self, scenarios: Iterable[str], methods: Iterable[str]) -> str:
         """Say what titles stand for, as the end of a caption; nothing where names without options make them.
 
         Args:
-            scenario: its label.
+            scenarios: labels; several are listed.
             methods: labels.
         """
-        named = [(self.scenario(scenario), scenario), *((self.method(label), label) for label in sorted({*methods}))]
-        return "; ".join(f"{title} is {label}" for title, label in named if ":" in label or label in self.own)
+        several = sorted({*scenarios})
+        named = [(self.scenario(label), label) for label in several]
+        named += [(self.method(label), label) for label in sorted({*methods})]
+        parts = [f"Scenarios: {'; '.join(title for title, _ in named[: len(several)])}"] if len(several) > 1 else []
+        options = [f"{title} is {label}" for title, label in named if ":" in label or label in self.own]
+        return ". ".join([*parts, *(["; ".join(options)] if options else [])])
 
 
 def titles_of(scenarios: Iterable[str], methods: Iterable[str], own: Mapping[str, str]) -> Titles:

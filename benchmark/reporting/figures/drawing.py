@@ -201,7 +201,8 @@ class Scene:
         methods = {str(method) for column in ("method", "a", "b") if column in data for method in data[column]}
         return Drawing(
             kind or name, self.scenario, file_name(name), heading, f"{head} ({note})",
-            self.titles.told(self.scenario, methods), figure, data.reset_index(drop=True), self.style,
+            self.titles.told({cell.scenario for cell in self.cells}, methods), figure, data.reset_index(drop=True),
+            self.style,
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from .drawing import Scene
-from .layout import LINE, canvas, panel_title, text_width
+from .layout import LINE, canvas, fit, panel_title, text_width
 from .style import Style
 
 _MOST_NUMBERS = 10
@@ -69,7 +69,8 @@ def heat_maps(
             panels.flat[i].set_xlabel(what)
             panels.flat[i].tick_params(labelbottom=True)
     for line in panels:
-        line[0].set_ylabel("after interval")
+        line[0].set_ylabel(fit("after interval", 0.75 * side, style.font))
+    label = fit(label, (0.75 * side + titles) * lines, style.font)
     figure.colorbar(colours, ax=list(figure.axes), label=label, extend="max", aspect=14 * lines + 6)
     return figure, by_method
 

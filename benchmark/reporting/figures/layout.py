@@ -26,7 +26,7 @@ LINE = 1.3
 """Height of a line of text, in sizes of its letters."""
 _HANDLE = 3.7
 """Width of a legend's handle and of the gap to the next column, in sizes of letters."""
-AROUND = 6.2
+AROUND = 7.0
 """Height of a title of two lines, an axis label, tick labels and gaps, in sizes of letters."""
 
 
