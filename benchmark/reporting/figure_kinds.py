@@ -13,6 +13,7 @@ from ..reading.scores import Scores
 from .figures import across, budget, classes, comparisons, curves, grids, matrix, sweeps
 from .figures.critical_difference import critical_difference
 from .figures.drawing import Drawing, Scene
+from .titles import check_labels
 
 
 @dataclass(frozen=True)
@@ -194,11 +195,12 @@ def kind_of(name: str) -> FigureKind:
 
 
 def check_figures(suite: Suite) -> None:
-    """Check that the figures that a suite names exist.
+    """Check that the figures that a suite names exist, and what it gives titles to.
 
     Raises:
         InputError: one doesn't exist; the text has the suite's file and the key.
     """
+    check_labels(suite)
     for i, name in enumerate(suite.figures):
         with suite.at("figures", i):
             if figure_name(name, describe("metric")) == "curves":

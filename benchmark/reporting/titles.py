@@ -32,8 +32,8 @@ class Titles:
     """Labels whose titles a user chose."""
 
     def scenario(self, label: str) -> str:
-        """Return a scenario's title; what isn't a scenario's label stays as it is."""
-        return self.scenarios.get(label, label)
+        """Return a scenario's title."""
+        return self.scenarios.get(label) or _made("scenario", [label])[label]
 
     def method(self, label: str) -> str:
         """Return a method's title."""
