@@ -16,7 +16,8 @@ from ...reading.one_scale import OneScale, on_one_scale
 from ...reading.scores import Scores
 from .drawing import Drawing, Scene, seeds_note
 from .heat_maps import heat_map, label_columns, labels_height
-from .layout import LINE, canvas, line_handle
+from .layout import LINE
+from .panels import canvas, line_handle
 
 _QUALITY = "negative_elbo"
 _SCORE = "score: 0 is the lower reference, 1 the upper"

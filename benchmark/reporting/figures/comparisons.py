@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 
 from .drawing import REFERENCES, Drawing, Scene, estimates, in_words, seeds_note
 from .heat_maps import heat_map, label_columns, labels_height
-from .layout import LINE, canvas, clipped, fit, limits, line_handle, log_axis, point_handle, text_width
+from .layout import LINE, clipped, fit, limits, log_axis, text_width
 from .matrix import final_forgetting
+from .panels import canvas, line_handle, point_handle
 from .style import Style
 
 _QUALITY = "negative_elbo"

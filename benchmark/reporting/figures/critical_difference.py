@@ -13,7 +13,7 @@ from ...reading.compare import over_scenarios
 from ...reading.scores import Scores
 from ...reading.statistics import CriticalDifference
 from .drawing import Drawing, Scene
-from .layout import canvas
+from .panels import canvas
 
 
 def critical_difference(scores: Scores, scene: Scene) -> Iterator[Drawing]:

@@ -14,7 +14,8 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 
 from .drawing import Drawing, Scene, estimates, in_words, seeds_note
 from .ends import Ends, curve_panels
-from .layout import FEW, canvas, fit, limits, log_axis, panel_title, whole_numbers
+from .layout import fit, limits, log_axis, panel_title, whole_numbers
+from .panels import FEW, canvas
 
 _OWN_KIND = ("components",)
 """Metrics with their own kind of figure, which are left out of the other curves."""

@@ -15,7 +15,8 @@ from matplotlib.patches import ConnectionPatch
 from matplotlib.transforms import ScaledTranslation, Transform, blended_transform_factory
 
 from .drawing import Scene
-from .layout import AROUND, FEW, LINE, canvas, clipped, text_width
+from .layout import AROUND, LINE, clipped, text_width
+from .panels import FEW, canvas
 
 _HANDLE, _TEXT = (1.4, 3.7), 4.1
 """Where a handle and a name lie to the right of a panel, in sizes of letters."""

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 
 from ...reading.current import CurrentCell
 from .drawing import Drawing, Scene, seeds_in_words
-from .layout import canvas, text_width
+from .layout import text_width
+from .panels import canvas
 from .style import Style
 
 _MOST_INTERVALS, _MOST_ROWS = 12, 20

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from .drawing import Scene
-from .layout import LINE, canvas, fit, panel_title, text_width
+from .layout import LINE, fit, panel_title, text_width
+from .panels import canvas
 from .style import Style
 
 _MOST_NUMBERS = 10
