@@ -62,8 +62,11 @@ def titles_of(scenarios: Iterable[str], methods: Iterable[str], own: Mapping[str
         methods: labels.
         own: a user's titles, by label.
     """
-    made = _made("scenario", sorted({*scenarios})), _made("method", sorted({*methods}))
-    return Titles(*({label: own.get(label, title) for label, title in part.items()} for part in made), frozenset(own))
+    return Titles(
+        {label: own.get(label, made) for label, made in _made("scenario", sorted({*scenarios})).items()},
+        {label: own.get(label, made) for label, made in _made("method", sorted({*methods})).items()},
+        frozenset(own),
+    )
 
 
 def title(name: str) -> str:
@@ -79,7 +82,7 @@ def of_suite(suite: Suite, known: Iterable[str]) -> dict[str, str]:
         suite: the suite, which may write options in another order than labels.
         known: the store's labels.
     """
-    found = {}
+    found: dict[str, str] = {}
     known = set(known)
     for name, text in suite.labels.items():
         found |= dict.fromkeys({name, *_labels(suite, name)} & known, text)
@@ -140,7 +143,7 @@ def _made(kind: str, labels: Sequence[str]) -> dict[str, str]:
     by_name: dict[str, dict[str, list[str]]] = {}
     for label in labels:
         by_name.setdefault(base_name(label), {})[label] = _options(label)
-    made = {}
+    made: dict[str, str] = {}
     for name, options in by_name.items():
         head = _stated(kind, name)
         if any(len(", ".join([head, *parts])) > _LONG for parts in options.values()):

@@ -200,8 +200,13 @@ def _trade_off(
     shown, front = shown[data.index], data[data["on_front"]].sort_values("mean_cost")
     on_front = list(front["method"])
     style = scene.style
-    ring = {"marker": "o", "markersize": 2.3 * style.marker, "markerfacecolor": "none", "markeredgecolor": "0.25"}
-    line = {"color": "0.25", "linewidth": 0.8 * style.line, "markeredgewidth": 0.7 * style.line}
+    ring: dict[str, Any] = {
+        "marker": "o",
+        "markersize": 2.3 * style.marker,
+        "markerfacecolor": "none",
+        "markeredgecolor": "0.25",
+    }
+    line: dict[str, Any] = {"color": "0.25", "linewidth": 0.8 * style.line, "markeredgewidth": 0.7 * style.line}
     figure, panels = canvas(
         scene, list(data["method"]), bold=on_front,
         handle=lambda scene, method: (line_handle if references.get(method) in across else point_handle)(scene, method),

@@ -186,8 +186,8 @@ def _lines(axes: Axes, ends: Ends, data: pd.DataFrame, at: pd.Series, markers: b
             group = pd.concat([group, group.assign(at=last)])
             points[str(method)] = last, points[str(method)][1]
         elif markers:
-            every = range(int(group["at"].min()), int(group["at"].max()) + 1)
-            group = group.set_index("at").reindex(every).reset_index()
+            intervals = range(int(group["at"].min()), int(group["at"].max()) + 1)
+            group = group.set_index("at").reindex(intervals).reset_index()
         every = -(-len(group) // 15) if len(group) > 20 and group["mean"].notna().all() else 1
         is_cut |= ends.curve(axes, str(method), group["at"], group, alpha, every if markers else None)
     ends.label(axes, points)

@@ -147,5 +147,5 @@ def spread(wanted: Sequence[float], room: np.ndarray) -> np.ndarray:
 
 def _beside(panel: Axes) -> Transform:
     """Coordinates beside a panel: inches from its right end, and its height from 0 to 1."""
-    from_right = panel.figure.dpi_scale_trans + ScaledTranslation(1, 0, panel.transAxes)
+    from_right = panel.figure.dpi_scale_trans + ScaledTranslation(1, 0, panel.transAxes)  # type: ignore[arg-type]
     return blended_transform_factory(from_right, panel.transAxes)

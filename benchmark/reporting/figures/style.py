@@ -73,9 +73,8 @@ def look(label: str, reference: str | None = None) -> DrawnLook:
     of_name, of_label = (hashlib.sha256(f"{_SALT} {text}".encode()).digest() for text in (name, label))
     colour = stated["colour"] if stated else _OTHER_COLOURS[of_name[0] % len(_OTHER_COLOURS)]
     is_variant = label != name
-    markers, dashes = _HOLLOW_MARKERS if is_variant else _OTHER_MARKERS, tuple(_LINE_STYLES)
-    if reference:
-        markers, dashes = _OF_REFERENCES[reference]
+    others = _HOLLOW_MARKERS if is_variant else _OTHER_MARKERS, tuple(_LINE_STYLES)
+    markers, dashes = _OF_REFERENCES[reference] if reference else others
     marker, dash = markers[of_label[1] % len(markers)], dashes[of_label[2] % len(dashes)]
     return DrawnLook(colour, marker, dash, hollow=is_variant)
 
@@ -199,7 +198,9 @@ def _of_file(name: str) -> Style:
         settings = matplotlib.rc_params_from_file(file, fail_on_error=True, use_default_template=False)
     except (OSError, ValueError) as error:
         raise InputError(f"style {name} can't be read: {error}") from None
-    given = {key: settings[key] for key in settings if not key.startswith(("backend", "interactive", "toolbar"))}
+    given: dict[Any, Any] = {
+        key: settings[key] for key in settings if not key.startswith(("backend", "interactive", "toolbar"))
+    }
     screen = STYLES["screen"]
     width, height = given.pop("figure.figsize", (None, screen.height))
     dpi = given.pop("figure.dpi", screen.dpi), given.pop("savefig.dpi", "figure")
