@@ -666,7 +666,7 @@ LONG = [
 """Labels that are varied by a number at their end."""
 
 
-@settings(max_examples=8, deadline=None, phases=set(Phase) - {Phase.shrink})  # an example takes seconds
+@settings(max_examples=6, deadline=None, phases=set(Phase) - {Phase.shrink})  # an example takes seconds
 @given(
     n=st.sampled_from([1, 2, 8, 9, 30]),
     first=st.integers(0, len(LONG) - 1),

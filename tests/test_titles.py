@@ -56,9 +56,12 @@ def test_titles_are_names_in_words_with_the_options_that_differ():
     many = "width=400,codes=1,style=32,activation=relu"
     methods = ["avalanche-agem", "growing-cvae", "lifelong-vae:weight_transfer=false", "lifelong-vae (bfloat16)",
                f"batch:batch_size=10,{many}", f"batch:batch_size=50,{many}", f"naive:batch_size=10,{many}"]  # fmt: skip
-    titles = titles_of(["split-mnist:steps=1000", "celeba-attributes"], methods, {"growing-cvae": "Ours"})
+    titles = titles_of(
+        ["split-mnist:steps=1000", "split-mnist:passes=1", "celeba-attributes"], methods, {"growing-cvae": "Ours"}
+    )
     assert titles.scenarios == {
-        "split-mnist:steps=1000": "Split MNIST, 1,000 steps", "celeba-attributes": "CelebA attributes",
+        "split-mnist:steps=1000": "Split MNIST, 1,000 steps", "split-mnist:passes=1": "Split MNIST, 1 pass",
+        "celeba-attributes": "CelebA attributes",
     }  # fmt: skip
     assert [titles.method(label) for label in methods] == [
         "Avalanche A-GEM", "Ours", "Lifelong VAE, no weight transfer", "Lifelong VAE, bfloat16",

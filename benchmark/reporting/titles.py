@@ -17,7 +17,7 @@ _SPELLINGS = {
     "iclr": "(ICLR)", "kl": "KL", "lgm": "LGM", "mnist": "MNIST", "rgb": "RGB", "svhn": "SVHN", "vae": "VAE",
 }  # fmt: skip
 """Words of names that aren't written as they are registered."""
-_LONG = 40
+_LONG = 48
 """Characters of a title with its options; a longer one leaves those to the caption that don't tell methods apart."""
 _PRECISION = re.compile(r"(.*) \((\w+)\)", re.DOTALL)
 
@@ -176,6 +176,6 @@ def _in_words(option: str) -> str:
     words = name.replace("_", " ")
     if value in ("true", "false"):
         return words if value == "true" else f"no {words}"
-    if value.isdecimal() and name.endswith("s") and value != "1":
-        return f"{int(value):,} {words}"
+    if value.isdecimal() and name.endswith("s"):
+        return f"{int(value):,} {words if value != '1' else words.removesuffix('es' if name.endswith('sses') else 's')}"
     return f"{words} {value}"

@@ -25,8 +25,8 @@ _HOLLOW_MARKERS = ("o", "s", "^", "v", "<", ">", "D", "P", "X", "*")
 _SALT = 6222
 """The smallest number with which no two variants of a method in lifegen's suites get the same marker."""
 _OF_REFERENCES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "upper": (("^", "P", "*"), ("dash-dot", "solid")),
-    "lower": (("v", "X", "<"), ("dotted", "dashed")),
+    "upper": (("^", ">", "*"), ("dash-dot", "solid")),
+    "lower": (("v", "<", "h"), ("dotted", "dashed")),
 }
 """Markers and dashes of references that state no look, and of their variants: two ends of a scale share none."""
 _WIDTHS, _FONTS = (1.5, 40.0), (4.0, 48.0)
