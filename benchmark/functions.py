@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,23 +134,33 @@ def plot(
     scenario: str | None = None,
     methods: Sequence[str] = (),
     style: str = "screen",
+    labels: Mapping[str, str] | None = None,
+    width: float | None = None,
+    font: float | None = None,
+    title: bool = True,
 ) -> Figure:
     """Return a figure of a store or published folder, as ``lifegen plot`` draws it.
 
     Args:
         store: the folder.
-        kind: a kind of figure with one figure a scenario, or a metric for its curve.
+        kind: a kind of figure with one figure a scenario, or a metric for its own figure.
         scenario: the scenario's label, if there are several.
         methods: labels of the methods to draw; all by default.
-        style: "screen", "slides" or "paper".
+        style: "screen", "slides", "paper", "neurips", "icml", or the path of a file that ends in .mplstyle.
+        labels: names of scenarios and methods in the figure, by label.
+        width: inches; by default the style's.
+        font: points of letters; by default the style's.
+        title: whether the figure has a title.
 
     Raises:
         InputError: there is nothing to draw, or more than one figure.
     """
+    from .reporting.figures.style import style_of
     from .reporting.plots import drawings
     from .store.store import Store
 
-    drawn = list(drawings(Store.open(store), [kind], style, scenario, methods=methods))
+    sizes = style_of(style, width, font, title)
+    drawn = list(drawings(Store.open(store), [kind], sizes, scenario, methods=methods, labels=labels))
     if len(drawn) > 1:
         names = ", ".join(f"{one.name} of {one.scenario}" for one in drawn[:3])
         raise InputError(f"{kind!r} is {len(drawn)} figures ({names}, ...): name the scenario, or one method")

@@ -9,7 +9,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations, zip_longest
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy import stats
@@ -33,7 +35,7 @@ from lifegen.benchmark.reading.current import current_of
 from lifegen.benchmark.reporting.figures.comparisons import _on_front
 from lifegen.benchmark.reporting.figures.drawing import Drawing, Scene
 from lifegen.benchmark.reporting.figures.grids import image_rows, spread, style_panels
-from lifegen.benchmark.reporting.figures.style import STYLES, DrawnLook, look
+from lifegen.benchmark.reporting.figures.style import STYLES, DrawnLook, look, style_of
 from lifegen.benchmark.reporting.plots import drawings, plot
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.store import Store
@@ -48,7 +50,7 @@ LOOKS = {name: look(name) for name, one in describe("method").items() if one.pro
 
 def write(store: Store, label: str, seed: int, final: float, *, reference: str | None = None, intervals: int = 3,
           scenario: str = "split-x", images: int = 0, numbers: int = 10**6, seconds: float = 10, components: int = 1,
-          order: str = "012", far: float = 0, old: bool = False, threshold: float | str | None = None,
+          order: Sequence[str] = "012", far: float = 0, old: bool = False, threshold: float | str | None = None,
           config: dict[str, Any] | None = None, more: tuple[str, ...] = ()) -> None:  # fmt: skip
     """A cell whose negative ELBO falls by 10 an interval, to ``final``; a distribution that is still unknown lies
     ``far`` above."""
@@ -105,22 +107,27 @@ def lines(figure: Figure, panel: int = 0) -> dict[str, Any]:
     return {str(line.get_label()): line for line in figure.axes[panel].get_lines()}
 
 
+def names_at_ends(figure: Figure, panel: int = 0) -> list[str]:
+    """The names or numbers beside a panel, from the top."""
+    texts = [text for text in figure.axes[panel].texts if text.get_text()]
+    return [text.get_text() for text in sorted(texts, key=lambda text: -text.get_position()[1])]
+
+
 def test_every_kind_is_drawn_and_what_was_drawn_lies_beside_it(store, tmp_path, monkeypatch):
     monkeypatch.setattr(Drawing, "save", lambda self, file, form: file.write_text(f"{form} of {self.name}"))
     for threshold in (1.0, "inf"):
         write(store, f"growing:threshold={threshold}", 0, 40, threshold=threshold)
-    files = plot(store, tmp_path / "figures", formats=("png", "svg"))
+    files = plot(store, tmp_path / "figures", ["all"], formats=("png", "svg"))
     names = {file.relative_to(tmp_path / "figures").as_posix() for file in files}
-    methods = ["naive", "good", "batch", "growing_threshold=1.0", "growing_threshold=inf"]
-    figures = {
-        *("negative_elbo", "posterior_consistency_past", "real_samples", "gradient_norm", "synthetic_samples",
-          "stored_samples", "stored_parameters", "train_seconds", "code_retention", "code_perplexity"),
+    methods = ["naive", "good", "batch", "growing_threshold-1.0", "growing_threshold-inf"]
+    figures = {  # of the curves, those of what differs
+        *("negative_elbo", "posterior_consistency_past", "gradient_norm", "stored_parameters", "train_seconds"),
         *("final", "matrix", "forgetting", "consistency", "components", "memory", "compute", "samples_needed",
           "gradient_norm_steps", "options-threshold", "samples_by_method", "style_grid-good"),
         *(f"{kind}-{method}" for kind in ("samples", "samples_over_intervals", "reconstructions")
           for method in methods),
     }  # fmt: skip
-    assert names == {f"split-x/{name}.{ending}" for name in figures for ending in ("png", "svg", "csv")}
+    assert names == {f"split-x/{name}.{ending}" for name in figures for ending in ("png", "svg", "csv", "txt")}
     assert all(file.exists() for file in files)
 
 
@@ -134,7 +141,8 @@ def test_samples_have_one_curve_of_what_was_seen_and_likelihoods_have_all(tmp_pa
 
 
 def test_the_table_beside_a_figure_is_what_was_drawn(store, tmp_path):
-    figure, table_file = plot(store, tmp_path, ["components"], ("png",))
+    figure, table_file, caption = plot(store, tmp_path, ["components"], ("png",))
+    assert caption.read_text() == "Split x: components after each interval (mean of 3 seeds, 95 % interval).\n"
     assert figure.read_bytes().startswith(b"\x89PNG")
     table = pd.read_csv(table_file)
     shown = lines(drawn(store, "components").figure)
@@ -157,7 +165,7 @@ def test_a_curve_shows_means_and_intervals_and_one_interval_goes_across(store):
     assert axes.get_ylabel() == "negative ELBO (nats)"
     half = stats.t.ppf(0.975, 2) * np.std([30, 31, 35], ddof=1) / np.sqrt(3)
     assert axes.collections[1].get_paths()[0].vertices[:, 1].max() == pytest.approx(52 + half)
-    assert drawing.title == "split-x: negative ELBO after each interval (mean of 3 seeds, 95 % interval)"
+    assert drawing.title == "Split x: negative ELBO after each interval (mean of 3 seeds, 95 % interval)"
     assert drawing.figure.get_suptitle() == drawing.title
 
 
@@ -190,9 +198,11 @@ def test_one_seed_has_no_interval_and_the_axis_shows_every_seed(tmp_path):
 def test_final_has_the_best_first_with_its_seeds_and_the_references_across(store):
     drawing = drawn(store, "final")
     left, right = drawing.figure.axes
-    assert [text.get_text() for text in left.get_yticklabels()] == ["batch ▲", "good", "naive ▼"]
+    assert [text.get_text() for text in left.get_yticklabels()] == ["Batch ▲", "Good", "Naive ▼"]
     assert left.get_ylim() == (2.5, -0.5)
-    across = {line.get_label(): line.get_xdata()[0] for line in left.get_lines() if line.get_linestyle() == "--"}
+    across = {
+        line.get_label(): line.get_xdata()[0] for line in left.get_lines() if line.get_label() in ("upper", "lower")
+    }
     assert across == {"upper": pytest.approx(61 / 3), "lower": pytest.approx(52)}
     assert any(list(line.get_xdata()) == [30, 31, 35] for line in left.get_lines())  # the seeds
     good = drawing.data[(drawing.data["method"] == "good") & (drawing.data["metric"] == "negative_elbo")].iloc[0]
@@ -245,7 +255,7 @@ def test_forgetting_of_each_distribution_and_its_mean(tmp_path):
     table = drawing.data[drawing.data["method"] == "bad"].set_index("distribution")["mean"]
     assert table.to_dict() == {"0": 20, "1": 0, "2": 0, "mean of the past": 10}
     left, right = drawing.figure.axes[:2]
-    assert [text.get_text() for text in left.get_yticklabels()] == ["good", "bad"]
+    assert [text.get_text() for text in left.get_yticklabels()] == ["Good", "Bad"]
     assert np.asarray(left.get_images()[0].get_array()).tolist() == [[0, 0, 0], [20, 0, 0]]
     assert any(list(line.get_xdata()) == [10] for line in right.get_lines())
 
@@ -270,7 +280,7 @@ def test_gradient_norms_have_a_curve_per_interval_and_panels_in_rows(store):
         write(store, name, 0, 30)
     figure = drawn(store, "gradient_norm_steps").figure
     panels = figure.axes[:5]
-    assert [panel.get_title() for panel in panels] == ["a", "b", "c", "good", "naive ▼"]
+    assert [panel.get_title() for panel in panels] == ["A", "B", "C", "Good", "Naive ▼"]
     assert len({panel.get_subplotspec().rowspan.start for panel in panels}) == 2
     assert len(panels[0].get_lines()) == 3
     assert [list(data) for data in panels[0].get_lines()[0].get_data()] == [[5, 6], [1, 3]]
@@ -328,16 +338,16 @@ def test_components_and_quality_against_a_number_that_variants_differ_in(tmp_pat
             write(store, f"growing:threshold={threshold}", seed, 30.0 - components, threshold=threshold,
                   components=components)  # fmt: skip
     drawing = drawn(store, "thresholds")
-    left, right = drawing.figure.axes
-    (line,) = left.lines
+    left = drawing.figure.axes[0]
+    line = lines(drawing.figure)["growing"]
     assert line.get_xdata().tolist() == [0, 1, 2]
     assert line.get_ydata().tolist() == [10, 4.5, 1]
     assert [label.get_text() for label in left.get_xticklabels()] == ["0", "20", "∞"]
-    assert right.lines[0].get_ydata().tolist() == [20, 25.5, 29]
+    assert lines(drawing.figure, 1)["growing"].get_ydata().tolist() == [20, 25.5, 29]
     assert set(drawing.data["method"]) == {"growing"}
     assert (drawing.kind, drawing.name) == ("options", "options-threshold")
     assert drawing.data["threshold"].tolist() == [0, 20, np.inf] * 2
-    assert drawing.title.startswith("split-x: components and negative ELBO after the last interval, against threshold")
+    assert drawing.title.startswith("Split x: components and negative ELBO after the last interval, against threshold")
 
 
 def test_each_option_that_variants_differ_in_alone_is_a_figure(tmp_path):
@@ -357,8 +367,7 @@ def test_each_option_that_variants_differ_in_alone_is_a_figure(tmp_path):
         "options-width": {("ewc:strength=10", 0), ("ewc:strength=10", 1)},
     }
     assert [axes.get_ylabel() for axes in figures["options-strength"].figure.axes] == ["negative ELBO (nats)"]
-    legend = figures["options-strength"].figure.axes[0].get_legend()
-    assert [text.get_text() for text in legend.texts] == ["ewc:width=0", "list:width=0"]
+    assert set(names_at_ends(figures["options-strength"].figure)) == {"EWC, width 0", "List, width 0"}
 
 
 @pytest.mark.parametrize(
@@ -624,25 +633,68 @@ def test_one_scenario_can_be_drawn_alone(store):
     assert drawn(store, "final", scenario="split-y").data["mean"].tolist() == [300, 0]
 
 
-@pytest.mark.parametrize("style", STYLES)
-def test_nothing_sticks_out_however_many_methods_there_are(style, tmp_path):
-    """Every method that comes with lifegen, and a variant with a long name."""
-    store = Store.create(tmp_path)
-    for method in [*LOOKS, "lifelong-vae:mutual_information=none"]:
-        write(store, method, 0, 30 + len(method), components=2)
-    for drawing in drawings(store, ["final", "components", "forgetting", "memory"], style):
-        with drawing.style.context():
-            drawing.figure.draw_without_rendering()
-        width, height = drawing.figure.bbox.width, drawing.figure.bbox.height
-        legends = [*drawing.figure.legends, *(axes.get_legend() for axes in drawing.figure.axes)]
-        for artist in [*filter(None, legends), *drawing.figure.texts, *drawing.figure.axes]:
-            box = artist.get_tightbbox()
-            assert box.x0 >= -1, (drawing.name, artist)
-            assert box.y0 >= -1, (drawing.name, artist)
-            assert box.x1 <= width + 1, (drawing.name, artist)
-            assert box.y1 <= height + 1, (drawing.name, artist)
-        if style == "paper":
-            assert drawing.figure.get_figwidth() in (3.3, 6.9)
+def boxes_outside(drawing: Drawing) -> list[str]:
+    """The legends, titles, names and panels that reach beyond a figure."""
+    figure = drawing.figure
+    with drawing.style.context():
+        figure.draw_without_rendering()
+        texts = [text for axes in figure.axes for text in axes.texts if text.get_text()]
+        legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
+        artists = [*figure.texts, *figure.axes, *texts, *legends, *(text for one in legends for text in one.texts)]
+        boxes = {artist: artist.get_tightbbox() for artist in artists}
+    width, height = figure.bbox.width, figure.bbox.height
+    return [
+        f"{drawing.name}: {artist}: {box}"
+        for artist, box in boxes.items()
+        if box and not (box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1)
+    ]
+
+
+def overlapping(figure: Figure) -> list[str]:
+    """The names at the ends of curves that overlap."""
+    boxes = [[text.get_window_extent().padded(-1) for text in axes.texts if text.get_text()] for axes in figure.axes]
+    return [f"{a} {b}" for panel in boxes for a, b in combinations(panel, 2) if a.overlaps(b)]
+
+
+LONG = [
+    "a",
+    "growing-mixture:threshold=0,width=200,style=100,activation=tanh,norm=none,batch_size=64",
+    "an-unusually-long-name-of-a-method-of-sixty-characters-for-all",
+    "naive:batch_size=10,width=400",
+    "wwwwwwwwwwwwwwwwww",
+]
+"""Labels that are varied by a number at their end."""
+
+
+@settings(max_examples=6, deadline=None, phases=set(Phase) - {Phase.shrink})  # an example takes seconds
+@given(
+    n=st.sampled_from([1, 2, 8, 9, 30]),
+    first=st.integers(0, len(LONG) - 1),
+    style=st.sampled_from([*STYLES, "narrow"]),
+    distributions=st.sampled_from([["0", "1", "2"], ["T-shirt", "a long name of a distribution", "Ankle boot"]]),
+    kinds=st.sampled_from(
+        [
+            ["final", "negative_elbo"],
+            ["consistency", "memory"],
+            ["forgetting", "matrix"],
+            ["samples_by_method", "gradient_norm_steps"],
+        ]
+    ),
+)
+def test_nothing_is_cut_with_long_names_and_up_to_thirty_methods_in_every_style(
+    tmp_path_factory, n, first, style, distributions, kinds
+):
+    """By the boxes that are drawn; and no name at the end of a curve lies on another one."""
+    store = Store.create(tmp_path_factory.mktemp("store"))
+    for i in range(n):
+        name = LONG[(first + i) % len(LONG)]
+        label = f"{name},codes={i}" if ":" in name else f"{name}{i}"
+        write(store, label, 0, 30 + i % 3, components=2, order=distributions)
+    write(store, label, 1, 36, components=2, order=distributions)  # of two seeds the interval is long
+    chosen = style_of("paper", width=3, font=8) if style == "narrow" else style_of(style)
+    for drawing in drawings(store, kinds, chosen):
+        assert not boxes_outside(drawing)
+        assert not overlapping(drawing.figure) or drawing.kind in ("forgetting", "matrix")
 
 
 def test_a_figure_for_paper_says_how_many_seeds_and_leaves_the_rest_to_the_caption(store):
@@ -680,12 +732,16 @@ def test_matplotlibs_settings_stay_what_they_were(store):
             assert all(axes.xaxis.label.get_size() == 16 for axes in drawing.figure.axes[:1])
 
 
-def test_a_legend_names_a_reconstruction_as_one_and_marks_references(store):
+def test_a_legend_names_a_reconstruction_as_one_marks_references_and_says_who_is_on_the_front(store):
     write(store, "growing-cvae", 0, 30)
-    legend = drawn(store, "curves", "negative_elbo").figure.axes[0].get_legend()
-    assert [text.get_text() for text in legend.texts] == ["batch ▲", "good", "growing-cvae (reconstruction)", "naive ▼"]
-    assert [handle.get_color() for handle in legend.legend_handles] == [
-        look(method).colour for method in ("batch", "good", "growing-cvae", "naive")
+    figure = drawn(store, "memory").figure
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.texts] == [
+        "Pareto front", "Growing CVAE (reconstruction)", "Batch ▲", "Good", "Naive ▼",
+    ]  # fmt: skip
+    assert [text.get_fontweight() for text in legend.texts] == ["normal", "bold", "normal", "normal", "normal"]
+    assert [handle.get_markeredgecolor() for handle in legend.legend_handles[1:]] == [
+        look(method).colour for method in ("growing-cvae", "batch", "good", "naive")
     ]
 
 

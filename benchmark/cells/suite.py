@@ -72,7 +72,9 @@ class Suite(BaseModel):
     methods: list[str] = Field(min_length=1)
     seeds: list[Annotated[int, Field(ge=0, le=_LAST_SEED)]] = Field(min_length=1)
     figures: list[str] = []
-    """The most telling figures: names of metrics or of kinds of figure. ``lifegen plot`` draws all figures anyway."""
+    """The most telling figures, which ``lifegen plot`` draws: names of metrics or of kinds of figure."""
+    labels: dict[str, str] = {}
+    """Titles of scenarios and methods in figures, by their label; by default names and options make them."""
     options: dict[str, JsonValue] = {}
     """Conventions: options of all methods that have them, but for presets. A method's own options win."""
     not_ranked: dict[str, str] = {}

@@ -97,8 +97,14 @@ class _ListsFigures(click.Command):
 @click.command(cls=_ListsFigures)
 @STORE
 @click.argument("kinds", nargs=-1, metavar="[KIND]...")
-@click.option("--style", default="screen", show_default=True, metavar="screen|slides|paper",
-              help="Sizes for a screen, slides, or a paper of two columns.")  # fmt: skip
+@click.option("--style", default="screen", show_default=True, metavar="NAME|FILE.mplstyle",
+              help="Sizes for a screen or slides, a paper of two columns (paper, icml) or of one (neurips); or a style "
+                   "file of matplotlib.")  # fmt: skip
+@click.option("--width", type=float, metavar="INCHES", help="Width of every figure.  [default: the style's]")
+@click.option("--font", type=float, metavar="POINTS", help="Size of letters.  [default: the style's]")
+@click.option("--no-title", is_flag=True, help="Leave titles to the captions, which lie beside the figures.")
+@click.option("--label", "labels", multiple=True, metavar="LABEL=TITLE",
+              help="A scenario's or method's name in figures, in place of its own. May be repeated.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]), default=["png"],
               show_default=True, help="May be repeated.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: STORE/figures]")
@@ -107,20 +113,31 @@ def plot(
     store: Path,
     kinds: tuple[str, ...],
     style: str,
+    width: float | None,
+    font: float | None,
+    no_title: bool,
+    labels: tuple[str, ...],
     formats: tuple[str, ...],
     out: Path | None,
     methods: tuple[str, ...],
 ) -> None:
-    """Draw a store's figures and print their paths.
+    """Draw figures of a store or published folder, and print their paths.
 
-    NAME.csv beside each figure has its numbers. Without a KIND, draw every figure that the store has data for.
+    Without a KIND, draw those that its suite names, or the five that matter; with `all`, every figure that there is
+    data for. A metric's name is a kind, too. NAME.csv beside each figure has its numbers, and NAME.txt its caption.
     """
+    from ..reading.current import current_of
+    from ..reporting.figures.style import style_of
     from ..reporting.plots import plot as draw
+    from ..reporting.titles import read_labels
     from ..store.store import Store
 
+    current = current_of(Store.open(store))
+    own = read_labels(labels, {label for cell in current.cells for label in (cell.scenario, cell.method)})
     note = partial(say, error=True)
-    for file in draw(Store.open(store), out or store / "figures", kinds, formats, style, note, methods):
-        if file.suffix != ".csv":
+    sizes = style_of(style, width, font, not no_title)
+    for file in draw(current, out or store / "figures", kinds, formats, sizes, note, methods, own):
+        if file.suffix not in (".csv", ".txt"):
             say(file)
 
 

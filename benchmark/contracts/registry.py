@@ -187,6 +187,7 @@ def register_method(
     reconstruction: bool = False,
     restarts: str = "",
     look: Look | None = None,
+    title: str = "",
 ) -> Callable[[type[T]], type[T]]:
     """Register a :class:`~lifegen.benchmark.Method` under a name.
 
@@ -203,6 +204,7 @@ def register_method(
         restarts: why an interrupted cell begins anew, if the method's memory can't be written as tensors and JSON.
         look: its colour, marker and dash in figures, ``{"colour": "#0173b2", "marker": "o", "dash": "dashed"}``; by
             default figures choose them by a hash of its name.
+        title: its name in figures; by default the name's words, such as My method.
 
     Raises:
         InputError: the look can't be drawn.
@@ -219,6 +221,7 @@ def register_method(
             "reconstruction": reconstruction,
             "restarts": restarts,
             "look": stated,
+            "title": title,
         }
         METHODS.add(name, version, target, target.Config, **facts)  # type: ignore[attr-defined]
         return target
@@ -233,6 +236,7 @@ def register_scenario(
     config: type[Options],
     data: tuple[str, ...] | Callable[[Any], tuple[str, ...]] = (),
     expert: str | None = None,
+    title: str = "",
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
     """Register a function ``(config, seeds, data_root) -> Stream`` under a name.
 
@@ -244,10 +248,12 @@ def register_scenario(
             them.
         expert: name of the expert that looks at samples: its classes are the labels of the scenario's images, which it
             knows as they are. None: samples aren't measured.
+        title: its name in figures; by default the name's words, such as My scenario.
     """
 
     def decorate(target: Callable[..., T]) -> Callable[..., T]:
-        SCENARIOS.add(name, version, target, config, data if callable(data) else lambda _: data, expert=expert)
+        of_data = data if callable(data) else lambda _: data
+        SCENARIOS.add(name, version, target, config, of_data, expert=expert, title=title)
         return target
 
     return decorate

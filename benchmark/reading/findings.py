@@ -10,7 +10,8 @@ import pandas as pd
 
 from ..discovery.index import shown
 from .compare import pairs
-from .leaderboard import ACROSS, COLUMNS, Board, on_scale, reference_names
+from .leaderboard import ACROSS, COLUMNS, Board
+from .one_scale import on_scale, reference_names
 from .ranking import mean_of_means, rank_correlation, ranks
 from .scores import Scores
 from .statistics import Estimate, Scale

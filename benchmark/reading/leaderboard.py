@@ -4,22 +4,22 @@ scenarios.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from ..discovery.index import base_name
 from ..errors import InputError, unknown
 from ..store.store import Store
 from .anchors import Anchored, anchored
 from .compare import held_fixed, over_scenarios
 from .current import Current, SeedCount
+from .one_scale import on_one_scale
 from .ranking import Rank, mean_of_means, rank_correlation, ranks
 from .scores import Scores, scores_of
-from .statistics import Estimate, Scale, mean_interval, scale
+from .statistics import Estimate, mean_interval
 
 ACROSS = "across scenarios"
 """The scenario's label in a table across scenarios."""
@@ -246,38 +246,19 @@ def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[l
     notes: list[str] = []
     resting = unranked | scores.failing()
     for metric, group in values.groupby("metric"):
-        scales: dict[str, Scale] = {}
-        scaled: dict[str, dict[str, pd.Series]] = {}
-        for scenario, runs in group.groupby("scenario"):
-            try:
-                scales[str(scenario)], scaled[str(scenario)] = on_scale(runs, scores, str(metric))
-            except ValueError as error:
-                notes.append(f"{metric} of {scenario} is left out: {error}.")
-        if not scaled:
+        shared, more = on_one_scale(scores, str(metric), group)
+        notes += more
+        if shared is None:
             continue
-        everywhere = set.intersection(*map(set, scaled.values()))
-        if absent := sorted(set().union(*scaled.values()) - everywhere):
-            notes.append(f"{metric}: left out, since they aren't in every scenario: {', '.join(absent)}.")
-        by_method: dict[str, list[np.ndarray]] = {method: [] for method in sorted(everywhere)}
-        for scenario in sorted(scaled):
-            # Equal seeds for all, else a method with more seeds in its good scenarios would win.
-            runs = pd.DataFrame({method: scaled[scenario][method] for method in by_method})
-            common = runs.dropna()
-            if len(common) < len(runs):
-                notes.append(
-                    f"{metric} of {scenario} uses the {len(common)} of {len(runs)} seeds that all methods have."
-                )
-            for method, groups in by_method.items():
-                groups.append(common[method].to_numpy())
-        if min(len(runs) for groups in by_method.values() for runs in groups) == 0:
-            notes.append(f"{metric}: in one scenario no seed is common to all methods.")
-            continue
+        labels, scales, by_method = shared.scenarios, shared.scales, shared.runs
         competing = {method: groups for method, groups in by_method.items() if method not in resting}
-        spreads = np.stack([scales[label].spread for label in sorted(scaled)])
+        spreads = np.stack([one.spread for one in scales])
         places = ranks(competing, lower_is_better=False, scales=spreads)
         for method, groups in by_method.items():
-            means = {label: float(runs.mean()) for label, runs in zip(sorted(scaled), groups, strict=True)}
-            parts = np.concatenate([scales[label].variance_parts(mean) for label, mean in means.items()])
+            means = {label: float(runs.mean()) for label, runs in zip(labels, groups, strict=True)}
+            parts = np.concatenate(
+                [one.variance_parts(means[label]) for label, one in zip(labels, scales, strict=True)]
+            )
             estimate = mean_of_means(groups, others=parts)
             if method in scores.references:  # a point of the scale
                 estimate = estimate._replace(low=None, high=None)
@@ -285,7 +266,7 @@ def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[l
             for label, mean in means.items():
                 of_one = Estimate(estimate.n, mean, None, None)
                 rows.append(_row(ACROSS, method, in_scenario(str(metric), label), of_one, None))
-        notes.append(f"{metric}: {len(scaled)} scenarios, {', '.join(sorted(scaled))}.")
+        notes.append(f"{metric}: {len(labels)} scenarios, {', '.join(labels)}.")
     if not rows:
         return rows, notes
     try:
@@ -320,41 +301,6 @@ def _notes_on_ranks(rows: list[_Row]) -> list[str]:
     if any(row[7] is not None and row[8] is None for row in rows):
         notes.append("A method with one seed has no rank interval.")
     return notes
-
-
-def on_scale(values: pd.DataFrame, scores: Scores, metric: str) -> tuple[Scale, dict[str, pd.Series]]:
-    """Put each method's values in one scenario on the references' scale, by seed.
-
-    Raises:
-        ValueError: there is no such scale; the message says why.
-    """
-    better, most = scores.better(metric), scores.most(metric)
-    if better is None:
-        raise ValueError("neither lower nor higher is better")
-    values = values.assign(value=values["value"].clip(upper=most))
-    by_method = {str(method): runs.set_index("seed")["value"] for method, runs in values.groupby("method")}
-    names = reference_names(by_method, scores)
-    references = {which: by_method[method].to_numpy() for which, method in names.items()}
-    if (references["upper"].mean() > references["lower"].mean()) != (better == "higher"):
-        raise ValueError("the upper reference isn't better than the lower one")
-    own = scale(references["lower"], references["upper"])
-    return own, {method: pd.Series(own.scores(runs.to_numpy()), runs.index) for method, runs in by_method.items()}
-
-
-def reference_names(methods: Iterable[str], scores: Scores) -> dict[str, str]:
-    """Find the "lower" and the "upper" reference among some methods, those without options first.
-
-    Raises:
-        ValueError: there isn't exactly one of each.
-    """
-    found = {}
-    for which in ("lower", "upper"):
-        names = [method for method in methods if scores.references.get(method) == which]
-        plain = [method for method in names if method == base_name(method)] or names
-        if len(plain) != 1:
-            raise ValueError(f"needs exactly one {which} reference; {len(plain)} have a value")
-        found[which] = plain[0]
-    return found
 
 
 def _ordered(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import pandas as pd
 
-from ..cells.suite import cells_of, suites
+from ..cells.suite import Suite, cells_of, suite, suites
 from ..discovery.plugin_file import PluginFile, files_of
+from ..errors import InputError
 from ..store.cell_folder import StoredCell
 from ..store.record import Method, Record, Scenario, Status
 from ..store.store import Store
@@ -23,6 +25,19 @@ def suite_of(source: Current | Store) -> str | None:
     current = current_of(source)
     names = {cell.name for cell in current.stored} | current.plans.newest().keys()
     return next((name for name in suites() if _suite_cells(name) == names), None)
+
+
+def suites_of(source: Current | Store) -> list[Suite]:
+    """Return the suites that a store's cells were planned with, the newest first; those whose file isn't here are left
+    out."""
+    current = current_of(source)
+    plans = reversed(current.plans.readable)
+    names = dict.fromkeys(cell.facts.suite for plan in plans for cell in plan.cells.values() if cell.facts.suite)
+    found = []
+    for name in names or dict.fromkeys(filter(None, [suite_of(current)])):
+        with suppress(InputError):
+            found.append(suite(name))
+    return found
 
 
 def commands(source: Current | Store) -> list[str]:

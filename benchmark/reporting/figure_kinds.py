@@ -11,10 +11,10 @@ from ..discovery.index import describe
 from ..errors import InputError, unknown
 from ..reading.metric_facts import TERM
 from ..reading.scores import Scores
-from .figures import budget, classes, comparisons, curves, grids, matrix, sweeps
+from .figures import across, budget, classes, comparisons, curves, grids, matrix, sweeps
 from .figures.critical_difference import critical_difference
 from .figures.drawing import Drawing, Scene
-from .figures.style import Style
+from .titles import check_labels
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class FigureKind:
     """The data that a store must have, as the end of a sentence that begins with "it needs"."""
     draw: Callable[[Scene], Iterator[Drawing]] | None = None
     """Draws the figures of this kind for one scenario; none if something needed is missing."""
-    over: Callable[[Scores, Style], Iterator[Drawing]] | None = None
+    over: Callable[[Scores, Scene], Iterator[Drawing]] | None = None
     """Draws the figures of all scenarios together; raises InputError if there are too few."""
     layout: Literal["open", "folded", "gallery"] = "open"
     """How a page shows it: open, folded away one by one, or folded away together, as images side by side."""
@@ -36,6 +36,7 @@ class FigureKind:
 
 
 _SEVERAL = "a method with several intervals"
+_SCALES = "two scenarios or more with an upper and a lower reference, of two seeds or more each"
 FIGURE_KINDS = {
     "final": FigureKind(
         "Negative ELBO and forgetting after the last interval, a row per method, best first.",
@@ -97,6 +98,19 @@ FIGURE_KINDS = {
         "enough scenarios for Wilcoxon's test",
         over=critical_difference,
     ),
+    "mean_over_scenarios": FigureKind(
+        "Mean score over scenarios with its interval, a row per method, best first.",
+        _SCALES,
+        over=across.mean_over_scenarios,
+    ),
+    "performance_profile": FigureKind(
+        "Share of runs above a score, against the score, over scenarios.", _SCALES, over=across.performance_profile
+    ),
+    "probability_of_improvement": FigureKind(
+        "Probability that a run of one method is better than a run of another, over scenarios.",
+        "two methods in every one of two scenarios or more",
+        over=across.probability_of_improvement,
+    ),
     "budget": FigureKind(
         "Negative ELBO at the end against the steps of an interval.",
         "scenarios that differ in their steps alone, such as NAME:steps=100 and NAME:steps=1000",
@@ -147,12 +161,16 @@ FIGURE_KINDS = {
     ),
 }
 """Every kind of figure by name, in the order of drawing. A new kind is a new entry."""
+ALL = "all"
+"""The name that stands for every kind."""
+USUAL = ("final", "negative_elbo", "matrix", "memory", "samples_by_method")
+"""The figures that matter: outcome, course, forgetting, cost, and what the models draw."""
 _EARLIER_NAMES = {"thresholds": "options"}
 """Old names that suites and commands may still use, with the new ones."""
 
 
 def figure_name(name: str, metrics: Iterable[str]) -> str:
-    """The name of a kind of figure, or of a metric whose curve is wanted. An old name of a kind gives the new one.
+    """The name of a kind of figure, or of a metric whose figure is wanted. An old name of a kind gives the new one.
 
     Args:
         name: the name as a user wrote it.
@@ -163,16 +181,27 @@ def figure_name(name: str, metrics: Iterable[str]) -> str:
     """
     name = _EARLIER_NAMES.get(name, name)
     if name not in FIGURE_KINDS and name not in (metrics := set(metrics)) and not name.startswith(TERM):
-        raise unknown("kind of figure, or metric,", name, {*FIGURE_KINDS, *metrics})
+        raise unknown("kind of figure, or metric,", name, {ALL, *FIGURE_KINDS, *metrics})
     return name
 
 
+def kind_of(name: str) -> FigureKind:
+    """A kind of figure by name, or that of a metric's own figure."""
+
+    def draw(scene: Scene) -> Iterator[Drawing]:
+        yield from list(curves.curve(scene, name)) or comparisons.last_values(scene, name)
+
+    needs = f"a value of {name}, which no cell has"
+    return FIGURE_KINDS.get(name) or FigureKind(f"{name} against the interval.", needs, draw)
+
+
 def check_figures(suite: Suite) -> None:
-    """Check that the figures that a suite names exist.
+    """Check that the figures that a suite names exist, and what it gives titles to.
 
     Raises:
         InputError: one doesn't exist; the text has the suite's file and the key.
     """
+    check_labels(suite)
     for i, name in enumerate(suite.figures):
         with suite.at("figures", i):
             if figure_name(name, describe("metric")) == "curves":

@@ -60,7 +60,7 @@ def page_figure(drawing: Drawing, number: int, as_image: bool) -> PageFigure:
         content = _png(drawing)
     csv = drawing.data.to_csv(index=False, float_format="%.9g")
     link = f"data:text/csv;charset=utf-8,{quote(csv, safe=',:;()=')}" if len(csv) <= _CSV_LIMIT else None
-    caption = drawing.title.removeprefix(f"{drawing.scenario}: ")
+    caption = drawing.title.removeprefix(f"{drawing.heading}: ")
     return PageFigure(number, drawing.kind, drawing.name, caption, Markup(content), link)
 
 

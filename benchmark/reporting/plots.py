@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import InputError, unknown
 from ..reading.current import Current, current_of
+from ..reading.leaderboard import ACROSS
+from ..reading.provenance import suites_of
 from ..reading.scores import scores_of
 from ..store.store import Store
-from .figure_kinds import FIGURE_KINDS, FigureKind, figure_name
+from .figure_kinds import ALL, FIGURE_KINDS, USUAL, FigureKind, figure_name, kind_of
 from .figures.drawing import Drawing, Scene, file_name, scenes
 from .figures.style import Style, style_of
+from .titles import Titles, of_suite, titles_of
 
 __all__ = ["Drawing", "drawings", "plot"]
 
@@ -20,38 +23,64 @@ __all__ = ["Drawing", "drawings", "plot"]
 def drawings(
     source: Store | Current,
     kinds: Sequence[str] = (),
-    style: str = "screen",
+    style: str | Style = "screen",
     scenario: str | None = None,
     note: Callable[[str], None] = lambda line: None,
     methods: Collection[str] = (),
+    labels: Mapping[str, str] | None = None,
+    must: bool = True,
 ) -> Iterator[Drawing]:
     """Draw a store's figures, one at a time.
 
     Args:
         source: the store to draw.
-        kinds: names of :data:`~.figure_kinds.FIGURE_KINDS`, or of metrics for one curve each; by default every kind
-            that the store has the data for.
-        style: one of ``style.STYLES``.
+        kinds: names of :data:`~.figure_kinds.FIGURE_KINDS`, or of metrics for their own figure; by default, and for
+            "all", every kind that the store has the data for.
+        style: the name of a style, as for :func:`.style_of`, or a style.
         scenario: the label of the only one to draw; figures of all scenarios together are then left out.
         note: gets a line for each reason why figures lack a cell's rows or pictures.
         methods: labels of the only ones to draw.
+        labels: titles of scenarios and methods, by label, besides those that the store's suite gives.
+        must: whether the data of named kinds must be there.
 
     Raises:
         InputError: at once, if something doesn't exist; while drawing, if the store lacks the data of a wanted kind.
     """
     current = _only(current_of(source).readable(lambda cell: cell.numbers), methods)
-    names = list(dict.fromkeys(figure_name(name, current.metrics) for name in kinds))
-    every = scenes(current, style_of(style))
+    named = [] if ALL in kinds else list(dict.fromkeys(figure_name(name, current.metrics) for name in kinds))
+    style = style_of(style) if isinstance(style, str) else style
+    titles = _titles(current, labels or {})
+    every = scenes(current, style, titles)
     if not every:
         store = current.store
         raise InputError(f"{store.path} has no finished cell yet; finish it with `lifegen run ... --out {store.path}`")
-    if scenario is not None and scenario not in (labels := [scene.scenario for scene in every]):
-        raise unknown("scenario in this store", scenario, labels)
+    if scenario is not None and scenario not in (known := [scene.scenario for scene in every]):
+        raise unknown("scenario in this store", scenario, known)
     chosen = [scene for scene in every if scenario in (None, scene.scenario)]
-    wanted = {name: FIGURE_KINDS.get(name, FIGURE_KINDS["curves"]) for name in names or FIGURE_KINDS}
+    wanted = {name: kind_of(name) for name in named or FIGURE_KINDS}
     if scenario is not None:
         wanted = {name: kind for name, kind in wanted.items() if kind.draw}
-    return _drawn(current, chosen, wanted, bool(kinds), note)
+    heading = {ACROSS: f"{len(every)} scenarios"}
+    over = Scene(
+        ACROSS, current.cells, style, current.metrics, replace(titles, scenarios={**titles.scenarios, **heading})
+    )
+    return _drawn(current, over, chosen, wanted, bool(named) and must, note)
+
+
+def _titles(current: Current, own: Mapping[str, str]) -> Titles:
+    """The titles of a store: those that a user or a suite gives, or made from names.
+
+    Raises:
+        InputError: a user names what isn't there.
+    """
+    scenarios, methods = ({getattr(cell, kind) for cell in current.cells} for kind in ("scenario", "method"))
+    known = scenarios | methods
+    if known and (missing := [name for name in own if name not in known]):
+        raise unknown("scenario or method in this store", missing[0], known)
+    given: dict[str, str] = {}
+    for suite in reversed(suites_of(current)):
+        given |= of_suite(suite, known)
+    return titles_of(scenarios, methods, given | dict(own))
 
 
 def _only(current: Current, methods: Collection[str]) -> Current:
@@ -67,19 +96,23 @@ def _only(current: Current, methods: Collection[str]) -> Current:
 
 
 def _drawn(
-    current: Current, chosen: Sequence[Scene], kinds: dict[str, FigureKind], must: bool, note: Callable[[str], None]
+    current: Current,
+    over: Scene,
+    chosen: Sequence[Scene],
+    kinds: dict[str, FigureKind],
+    must: bool,
+    note: Callable[[str], None],
 ) -> Iterator[Drawing]:
-    """The figures of kinds by name; a metric's name stands for those curves that have it.
+    """The figures of kinds by name.
 
     Raises:
         InputError: there is nothing to draw a kind from, and it must be drawn.
     """
     for name, kind in kinds.items():
         is_empty = True
-        for drawing in _of_kind(current, chosen, kind, must):
-            if name in (drawing.kind, drawing.name):
-                is_empty = False
-                yield drawing
+        for drawing in _of_kind(current, over, chosen, kind, must):
+            is_empty = False
+            yield drawing
         if must and is_empty:
             reasons = "".join(f"; {line}" for scene in chosen for line in scene.notes)
             raise InputError(f"{current.store.path} has nothing to draw {name!r} from: it needs {kind.needs}{reasons}")
@@ -88,11 +121,11 @@ def _drawn(
             note(line)
 
 
-def _of_kind(current: Current, chosen: Sequence[Scene], kind: FigureKind, must: bool) -> Iterator[Drawing]:
-    style = chosen[0].style
+def _of_kind(current: Current, over: Scene, chosen: Sequence[Scene], kind: FigureKind, must: bool) -> Iterator[Drawing]:
+    style = over.style
     if kind.over:
         try:
-            yield from _in_style(kind.over(scores_of(current), style), style)
+            yield from _in_style(kind.over(scores_of(current), over), style)
         except InputError:
             if must:
                 raise
@@ -112,24 +145,27 @@ def _in_style(drawings: Iterator[Drawing], style: Style) -> Iterator[Drawing]:
 
 
 def plot(
-    store: Store,
+    source: Store | Current,
     folder: Path,
     kinds: Sequence[str] = (),
     formats: Sequence[str] = ("png",),
-    style: str = "screen",
+    style: str | Style = "screen",
     note: Callable[[str], None] = lambda line: None,
     methods: Collection[str] = (),
+    labels: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Write a store's figures, one folder per scenario, with each figure's numbers beside it as NAME.csv.
+    """Write a store's figures, one folder per scenario, with each figure's numbers beside it as NAME.csv, and its
+    caption as NAME.txt.
 
     Args:
-        store: the store to draw.
+        source: the store to draw.
         folder: the folder to write.
-        kinds: as for :func:`drawings`.
+        kinds: as for :func:`drawings`; by default those of the store's suite, or the usual ones.
         formats: of "png", "svg" and "pdf".
         style: as for :func:`drawings`.
         note: as for :func:`drawings`.
         methods: as for :func:`drawings`.
+        labels: as for :func:`drawings`.
 
     Returns:
         the files written.
@@ -138,18 +174,20 @@ def plot(
         InputError: as :func:`drawings` does; or the folder can't be written to.
     """
     files: list[Path] = []
-    current = current_of(store).readable(lambda cell: cell.numbers)
+    current = current_of(source).readable(lambda cell: cell.numbers)
     for name, why in current.damaged.items():
         note(f"left out: {name}: {why}")
-    for drawing in drawings(current, kinds, style, note=note, methods=methods):
+    chosen = kinds or list(dict.fromkeys(name for suite in suites_of(current) for name in suite.figures)) or USUAL
+    for drawing in drawings(current, chosen, style, None, note, methods, labels, must=bool(kinds)):
         target = folder / file_name(drawing.scenario)
         try:
             target.mkdir(parents=True, exist_ok=True)
             for form in formats:
                 files.append(target / f"{drawing.name}.{form}")
                 drawing.save(files[-1], form)
-            files.append(target / f"{drawing.name}.csv")
-            drawing.data.to_csv(files[-1], index=False)
+            files += [target / f"{drawing.name}.csv", target / f"{drawing.name}.txt"]
+            drawing.data.to_csv(files[-2], index=False)
+            files[-1].write_text(f"{drawing.caption}\n", encoding="utf-8")
         except OSError as error:
             raise InputError(f"{target} can't be written to: {error.strerror or error}") from None
     return files

@@ -48,6 +48,7 @@ _NOT_FOR_GIT = """# Cells that `lifegen run` computes here, until `lifegen publi
 # What `lifegen report` and `lifegen plot` write.
 /report.html
 /figures/**/*.csv
+/figures/**/*.txt
 /.unfinished-*
 """
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pandas as pd
 
 from ...cells.spec import parse_spec
 from ...errors import InputError
 from ...reading.scores import Scores
-from .drawing import Drawing, Scene, canvas, estimates, limits, log_axis, seeds_note
-from .style import Style, look
+from .drawing import Drawing, Scene, estimates, seeds_note
+from .ends import curve_panels
+from .layout import limits, log_axis
 
 _QUALITY = "negative_elbo"
 
 
-def budget(scores: Scores, style: Style) -> Iterator[Drawing]:
+def budget(scores: Scores, scene: Scene) -> Iterator[Drawing]:
     """Negative ELBO at the end against the steps of an interval, a line per method.
 
     Raises:
@@ -33,7 +35,8 @@ def budget(scores: Scores, style: Style) -> Iterator[Drawing]:
     if not families:
         raise InputError("no two scenarios differ in their steps alone")
     for i, (family, of) in enumerate(families):
-        yield _drawing(family.partition(" ")[0], f"budget-{i + 1}" if i else "budget", of, style)
+        of_family = replace(scene, scenario=family.partition(" ")[0])
+        yield _drawing(of_family, f"budget-{i + 1}" if i else "budget", of)
 
 
 def _length(label: str) -> tuple[str, int] | None:
@@ -49,17 +52,16 @@ def _length(label: str) -> tuple[str, int] | None:
     return f"{spec.name} {json.dumps(others, sort_keys=True)}", steps
 
 
-def _drawing(scenario: str, name: str, final: pd.DataFrame, style: Style) -> Drawing:
-    scene = Scene(scenario, [], style)
+def _drawing(scene: Scene, name: str, final: pd.DataFrame) -> Drawing:
     table = estimates(final, ["method", "steps"], "value")
-    methods = sorted(table["method"].unique())
-    figure, panels = canvas(scene, methods)
+    figure, panels, ends = curve_panels(scene, sorted(table["method"].unique()))
     panel = panels[0, 0]
-    for method, group in table.groupby("method"):
-        own = look(str(method))
-        panel.plot(group["steps"], group["mean"], **own.line, **own.point)
-        panel.fill_between(group["steps"], group["low"], group["high"], color=own.colour, alpha=0.2, linewidth=0)
     panel.set(xlabel="steps an interval", ylabel=scene.axis_label(_QUALITY), ylim=limits(table["mean"]))
     log_axis(panel, "x", table["steps"].max() / table["steps"].min())
+    is_cut, points = False, {}
+    for method, group in table.groupby("method"):
+        is_cut |= ends.curve(panel, str(method), group["steps"], group)
+        points[str(method)] = tuple(group[["steps", "mean"]].iloc[-1])
+    ends.label(panel, points)
     title = "negative ELBO after the last interval, against the steps of an interval"
-    return scene.drawing(name, figure, title, seeds_note(table["n"]), table, "budget")
+    return scene.drawing(name, figure, title, seeds_note(table["n"], is_cut), table, "budget")

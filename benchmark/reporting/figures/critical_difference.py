@@ -8,17 +8,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from ...discovery.index import shown
 from ...errors import InputError
 from ...reading.compare import over_scenarios
-from ...reading.leaderboard import ACROSS
 from ...reading.scores import Scores
 from ...reading.statistics import CriticalDifference
-from .drawing import Drawing, Scene, canvas
-from .style import Style, look
+from .drawing import Drawing, Scene
+from .panels import canvas
 
 
-def critical_difference(scores: Scores, style: Style) -> Iterator[Drawing]:
+def critical_difference(scores: Scores, scene: Scene) -> Iterator[Drawing]:
     """Mean ranks of the competitors over scenarios, with bars joining those that don't differ (Wilcoxon's test with
     Holm's correction; Demšar 2006, Benavoli et al. 2016), and the p-value of every pair.
 
@@ -29,14 +27,17 @@ def critical_difference(scores: Scores, style: Style) -> Iterator[Drawing]:
         methods, comparison = over_scenarios(scores)
     except ValueError as refused:
         raise InputError(str(refused)) from None
-    scene = Scene(ACROSS, [], style)
     order = np.argsort(comparison.mean_ranks, kind="stable")
     names = [methods[i] for i in order]
+    style = scene.style
+    shown = [scene.named(name, 0.25 * style.wide) for name in names]
+    lines = len(names) * max(name.count("\n") + 1 for name in shown)
     import seaborn as sns  # here, since it imports pyplot, which chooses a backend
 
-    figure, panels = canvas(scene, shape=(1, 2), wide=True, height=0.32 * style.font / 11 * (len(names) + 4))
-    _diagram(panels[0, 0], comparison, order, names, style)
-    p_values = pd.DataFrame(comparison.p_values[np.ix_(order, order)], names, names)
+    figure, panels = canvas(scene, shape=(1, 2), wide=True, height=0.32 * style.font / 11 * (lines + 4))
+    _diagram(panels[0, 0], comparison, order, names, scene)
+    panels[0, 0].set_yticks(range(len(names)), shown)
+    p_values = pd.DataFrame(comparison.p_values[np.ix_(order, order)], shown, shown)
     upper = np.triu(np.ones_like(p_values, dtype=bool))
     sns.heatmap(p_values, mask=upper, ax=panels[0, 1], vmin=0, vmax=0.1, cmap="viridis", annot=len(names) <= 10,
                 fmt=".3f", cbar_kws={"label": "p, corrected", "extend": "max"})  # fmt: skip
@@ -53,16 +54,14 @@ def critical_difference(scores: Scores, style: Style) -> Iterator[Drawing]:
     yield scene.drawing("critical_difference", figure, what, f"Friedman p = {comparison.friedman:.2g}", data)
 
 
-def _diagram(axes: Axes, comparison: CriticalDifference, order: np.ndarray, names: list[str], style: Style) -> None:
+def _diagram(axes: Axes, comparison: CriticalDifference, order: np.ndarray, names: list[str], scene: Scene) -> None:
     """A row per method, best on top; a bar beside the rows of each clique."""
-    rows = np.arange(len(names))
     for row, name in enumerate(names):
-        axes.plot(comparison.mean_ranks[order[row]], row, linestyle="none", **look(name).point)
+        axes.plot(comparison.mean_ranks[order[row]], row, linestyle="none", **scene.look(name).point)
     place = {int(method): row for row, method in enumerate(order)}
     widest = float(comparison.mean_ranks.max())
     for number, clique in enumerate(comparison.cliques, 1):
         ends = [place[method] for method in clique]
         x = widest + 0.25 * number
-        axes.plot([x, x], [min(ends) - 0.2, max(ends) + 0.2], color="0.35", linewidth=2 * style.line)
+        axes.plot([x, x], [min(ends) - 0.2, max(ends) + 0.2], color="0.35", linewidth=2 * scene.style.line)
     axes.set(xlabel="mean rank", ylim=(len(names) - 0.5, -0.5))
-    axes.set_yticks(rows, [shown(name) for name in names])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,19 +12,10 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from .drawing import (
-    FEW,
-    Drawing,
-    Scene,
-    canvas,
-    estimates,
-    in_words,
-    limits,
-    log_axis,
-    panel_title,
-    seeds_note,
-)
-from .style import look
+from .drawing import Drawing, Scene, estimates, in_words, seeds_note
+from .ends import Ends, curve_panels
+from .layout import fit, limits, log_axis, panel_title, whole_numbers
+from .panels import FEW, canvas
 
 _OWN_KIND = ("components",)
 """Metrics with their own kind of figure, which are left out of the other curves."""
@@ -44,8 +34,16 @@ def curves(scene: Scene) -> Iterator[Drawing]:
             metric not in _OWN_KIND
             and f"{metric}_seen" not in metrics
             and rows.groupby("method")["interval"].nunique().max() > 1
+            and rows["value"].min() < rows["value"].max()
         ):
             yield _curve(scene, str(metric), rows, "curves")
+
+
+def curve(scene: Scene, metric: str) -> Iterator[Drawing]:
+    """One metric against the interval, whatever its values are; none where it is measured once."""
+    rows = scene.unions[scene.unions["metric"] == metric].dropna(subset="value")
+    if not rows.empty and rows.groupby("method")["interval"].nunique().max() > 1:
+        yield _curve(scene, metric, rows, "curves")
 
 
 def components(scene: Scene) -> Iterator[Drawing]:
@@ -66,16 +64,17 @@ def consistency(scene: Scene) -> Iterator[Drawing]:
     if len(parts) < 2:
         return
     data = {metric: estimates(part, ["method", "interval"]) for metric, part in parts.items()}
-    methods = sorted({method for table in data.values() for method in table["method"]})
-    figure, panels = canvas(scene, methods, (1, len(parts)), wide=True)
-    width = 0.8 * figure.get_figwidth() / len(parts)
-    for panel, (metric, table) in zip(panels[0], data.items(), strict=True):
-        _lines(panel, table, table["interval"])
-        panel.set(xlabel="after interval", ylim=limits(parts[metric]["value"]))
-        panel_title(panel, scene.axis_label(metric), width, scene.style)
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     together = pd.concat([table.assign(metric=metric) for metric, table in data.items()])
-    yield scene.drawing("consistency", figure, "do codes keep their meaning?", seeds_note(together["n"]), together)
+    figure, panels, ends = curve_panels(scene, _from_the_top(together), (1, len(parts)), wide=True)
+    width = 0.62 * figure.get_figwidth() / len(parts)
+    is_cut = False
+    for panel, (metric, table) in zip(panels[0], data.items(), strict=True):
+        panel.set(xlabel="after interval", ylim=limits(parts[metric]["value"]))
+        is_cut |= _lines(panel, ends, table, table["interval"])
+        panel_title(panel, scene.axis_label(metric), width, scene.style)
+        whole_numbers(panel, 0.8 * width, scene.style)
+    note = seeds_note(together["n"], is_cut)
+    yield scene.drawing("consistency", figure, "do codes keep their meaning?", note, together)
 
 
 def samples_needed(scene: Scene) -> Iterator[Drawing]:
@@ -85,16 +84,17 @@ def samples_needed(scene: Scene) -> Iterator[Drawing]:
     if rows.empty:
         return
     data = estimates(rows, ["metric", "method", "interval"])
-    methods = sorted(data["method"].unique())
-    figure, panels = canvas(scene, methods, (1, 2), wide=True, sharey=True)
+    figure, panels, ends = curve_panels(scene, _from_the_top(data), (1, 2), wide=True, sharey=True)
+    panels[0, 0].set(ylabel="images in training", ylim=limits(rows["value"]))
+    is_cut = False
     for panel, metric in zip(panels[0], ("real_samples", "synthetic_samples"), strict=True):
         table = data[data["metric"] == metric]
-        _lines(panel, table, table["interval"])
+        is_cut |= _lines(panel, ends, table, table["interval"])
         panel.set(xlabel="interval", title=in_words(metric))
-        panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-    panels[0, 0].set(ylabel="images in training", ylim=limits(rows["value"]))
+        whole_numbers(panel, 0.35 * figure.get_figwidth(), scene.style)
     panels[0, 0].yaxis.set_major_formatter(EngFormatter(sep=""))
-    yield scene.drawing("samples_needed", figure, "images that each interval took", seeds_note(data["n"]), data)
+    note = seeds_note(data["n"], is_cut)
+    yield scene.drawing("samples_needed", figure, "images that each interval took", note, data)
 
 
 def gradient_norm_steps(scene: Scene) -> Iterator[Drawing]:
@@ -139,38 +139,59 @@ def _curve(scene: Scene, metric: str, rows: pd.DataFrame, kind: str) -> Drawing:
     is_trace = bool(rows["step"].notna().any())
     by = ["method", "interval", "step"] if is_trace else ["method", "interval"]
     data = estimates(rows, by)
-    figure, panels = canvas(scene, sorted(data["method"].unique()))
+    figure, panels, ends = curve_panels(scene, sorted(data["method"].unique()))
     axes = panels[0, 0]
-    _lines(axes, data, _between_intervals(data) if is_trace else data["interval"], markers=not is_trace)
-    axes.set(xlabel="after interval", ylabel=scene.axis_label(metric), ylim=limits(rows["value"]))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    label = fit(scene.axis_label(metric), ends.height, scene.style.font)
+    axes.set(xlabel="after interval", ylabel=label, ylim=limits(rows["value"]))
+    at = _between_intervals(data) if is_trace else data["interval"]
+    is_cut = _lines(axes, ends, data, at, markers=not is_trace)
+    whole_numbers(axes, 0.6 * scene.style.width, scene.style)
     if rows["value"].abs().max() >= 10_000:
         axes.yaxis.set_major_formatter(EngFormatter(sep=""))  # 300k
     seeds = rows.groupby("method")["seed"].nunique()
     what = f"{in_words(metric)} {'at the steps of' if is_trace else 'after'} each interval"
-    return scene.drawing(metric, figure, what, seeds_note(seeds), data, kind)
+    return scene.drawing(metric, figure, what, seeds_note(seeds, is_cut), data, kind)
 
 
-def _lines(axes: Axes, data: pd.DataFrame, at: pd.Series, markers: bool = True) -> None:
-    """Draw each method's means as a curve in a band of intervals; a method with a single interval is a horizontal line.
+def _from_the_top(data: pd.DataFrame) -> list[str]:
+    """The methods of a figure with several panels, by their last values in the first panel that has them."""
+    last = data.groupby(["metric", "method"], sort=False)["mean"].last()
+    first: dict[str, tuple[int, float]] = {}
+    for place, metric in enumerate(dict.fromkeys(data["metric"])):
+        for method, mean in last[metric].items():
+            first.setdefault(str(method), (place, -mean))
+    return sorted(first, key=lambda method: (first[method], method))
+
+
+def _lines(axes: Axes, ends: Ends, data: pd.DataFrame, at: pd.Series, markers: bool = True) -> bool:
+    """Draw each method's means as a curve in a band of intervals, with its name at its end; a method with a single
+    interval is a horizontal line. Where a method has no value there is a gap.
 
     Args:
-        axes: the panel.
-        data: a table with the columns method, mean, low and high.
+        axes: the panel, with its vertical limits.
+        ends: writes the names.
+        data: a table with the columns method, interval, mean, low and high.
         at: where each of its rows lies on the horizontal axis.
         markers: whether curves have markers.
+
+    Returns:
+        whether an interval goes on beyond the panel.
     """
-    last = at.max()
+    last, is_cut = at.max(), False
     alpha = 0.2 if data["method"].nunique() <= FEW else 0.07
+    points = {}
     for method, group in data.assign(at=at).groupby("method"):
-        own = look(str(method))
-        arguments: dict[str, Any] = {**own.line, **(own.point if markers else {}), "label": str(method)}
-        if markers and len(group) > 20:
-            arguments["markevery"] = -(-len(group) // 15)
+        points[str(method)] = tuple(group.dropna(subset="mean")[["at", "mean"]].iloc[-1])
         if group["at"].tolist() == [0] and last > 0:
             group = pd.concat([group, group.assign(at=last)])
-        axes.plot(group["at"], group["mean"], **arguments)
-        axes.fill_between(group["at"], group["low"], group["high"], color=own.colour, alpha=alpha, linewidth=0)
+            points[str(method)] = last, points[str(method)][1]
+        elif markers:
+            intervals = range(int(group["at"].min()), int(group["at"].max()) + 1)
+            group = group.set_index("at").reindex(intervals).reset_index()
+        every = -(-len(group) // 15) if len(group) > 20 and group["mean"].notna().all() else 1
+        is_cut |= ends.curve(axes, str(method), group["at"], group, alpha, every if markers else None)
+    ends.label(axes, points)
+    return is_cut
 
 
 def _between_intervals(data: pd.DataFrame) -> pd.Series:

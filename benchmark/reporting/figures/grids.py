@@ -10,11 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ...reading.current import CurrentCell
-from .drawing import Drawing, Scene, canvas, seeds_in_words, text_width
+from .drawing import Drawing, Scene, seeds_in_words
+from .layout import text_width
+from .panels import canvas
 from .style import Style
 
 _MOST_INTERVALS, _MOST_ROWS = 12, 20
 """Rows of intervals, and of codes or distributions. Where there are more, an even choice of them is shown."""
+_NAMES = 0.38
+"""Share of a figure's width that the names of rows may take."""
 
 
 def samples(scene: Scene) -> Iterator[Drawing]:
@@ -45,7 +49,10 @@ def samples_by_method(scene: Scene) -> Iterator[Drawing]:
     originals = scene.pictures(cells[0][0])["originals"]
     chosen = spread(len(originals), n)
     tests = np.stack([originals[chosen[i % len(chosen)], i // len(chosen) % originals.shape[1]] for i in range(n)])
-    rows = [("test images", tests), *((scene.named(cell.method), images) for cell, images in cells)]
+    rows = [
+        ("test images", tests),
+        *((scene.named(cell.method, _NAMES * scene.style.wide), images) for cell, images in cells),
+    ]
     figure = image_rows(np.stack([images for _, images in rows]), [name for name, _ in rows], "", scene.style)
     data = pd.concat([_origin(cell, noise=["interval-samples"]) for cell, _ in cells])
     note = f"{seeds_in_words(cell for cell, _ in cells)}; best negative ELBO first"
@@ -94,12 +101,14 @@ def image_rows(images: np.ndarray, names: Sequence[str], label: str, style: Styl
     least = 1.4 * lines * 0.9 * style.font / 72 * n * width / height if lines > 1 else 0
     across = max(min((style.wide if n > 10 else style.width) - margin, 0.055 * style.font * n), least)
     tall = across * rows * height / (n * width)
-    title = (2.4 if lines == 1 else 4.4) * style.font / 72
-    figure = Figure(figsize=(across + margin, tall + title), layout="constrained")
-    axes = figure.subplots()
+    # Placed by hand: a layout engine may cut names where images keep their shape.
+    edge = 0.6 * style.font / 72
+    size = across + margin + edge, tall + 2 * edge
+    figure = Figure(figsize=size)
+    axes = figure.add_axes((margin / size[0], edge / size[1], across / size[0], tall / size[1]), anchor="SE")
     _show(axes, _tiled(images))
     axes.set_yticks((np.arange(rows) + 0.5) * height - 0.5, list(names))
-    axes.set(xticks=[], ylabel=label, anchor="E")
+    axes.set(xticks=[], ylabel=label)
     axes.tick_params("y", length=0)
     for row in range(1, rows):
         axes.axhline(row * height - 0.5, color="white", linewidth=0.6 * style.line)

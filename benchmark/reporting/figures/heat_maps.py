@@ -10,11 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from .drawing import Scene, canvas, panel_title, text_width
+from .drawing import Scene
+from .layout import LINE, fit, panel_title, text_width
+from .panels import canvas
 from .style import Style
 
 _MOST_NUMBERS = 10
 """Columns of a heat map whose numbers are written into it."""
+_SMALLEST = 4.5
+"""Points of the labels of columns for which panels are made wider."""
 
 
 def heat_maps(
@@ -40,10 +44,16 @@ def heat_maps(
     """
     style, methods = scene.style, list(grids)
     columns = min(4, len(methods))
+    while columns > 1 and 0.8 * (style.wide - 0.9) / columns / len(names) < LINE * _SMALLEST / 72:
+        columns -= 1
+    wide = columns > 1 or 0.8 * (style.width - 0.9) / len(names) < LINE * _SMALLEST / 72
     lines = -(-len(methods) // columns)
-    side = (style.wide - 0.9) / columns if columns > 1 else style.width - 0.9
-    figure, panels = canvas(scene, shape=(lines, columns), wide=columns > 1, height=(0.85 * side + 0.2) * lines + 0.3,
-                            sharex=True, sharey=True)  # fmt: skip
+    side = (style.wide - 0.9) / columns if wide else style.width - 0.9
+    # Below the last line of panels, and below panels that have none below them.
+    labelled = labels_height(names, 0.8 * side / len(names), style) * (1 if len(methods) % columns == 0 else 2)
+    titles = max(_title_lines(scene, method, 0.9 * side) for method in methods) * LINE * 0.9 * style.font / 72
+    height = (0.75 * side + titles) * lines + 0.3 + 2 * style.font / 72 + labelled
+    figure, panels = canvas(scene, shape=(lines, columns), wide=wide, height=height, sharex=True, sharey=True)
     by_method = dict(zip(methods, panels.flat, strict=False))
     for method, panel in by_method.items():
         grid = grids[method]
@@ -51,8 +61,7 @@ def heat_maps(
         colours = heat_map(panel, grid, *ends, cell, style)
         panel.set_aspect("auto")
         panel_title(panel, scene.named(method), 0.9 * side, style)
-        ticks = spread_ticks(len(names), max(text_width(name, 0.9 * style.font) for name in names) + 0.06, cell[0])
-        panel.set_xticks(ticks, [names[i] for i in ticks])
+        label_columns(panel, names, cell[0], style)
         panel.set_yticks(spread_ticks(len(grid), 1.2 * style.font / 72, cell[1]))
     for panel in panels.flat[len(methods) :]:
         panel.remove()
@@ -61,7 +70,8 @@ def heat_maps(
             panels.flat[i].set_xlabel(what)
             panels.flat[i].tick_params(labelbottom=True)
     for line in panels:
-        line[0].set_ylabel("after interval")
+        line[0].set_ylabel(fit("after interval", 0.75 * side, style.font))
+    label = fit(label, (0.75 * side + titles) * lines, style.font)
     figure.colorbar(colours, ax=list(figure.axes), label=label, extend="max", aspect=14 * lines + 6)
     return figure, by_method
 
@@ -93,6 +103,37 @@ def heat_map(
                 axes.text(column, row, format(value, form), ha="center", va="center", fontsize=size,
                           color="white" if dark else "black")  # fmt: skip
     return image
+
+
+def _title_lines(scene: Scene, method: str, width: float) -> int:
+    """Lines of a panel's title: one, or two."""
+    return 1 if text_width(scene.named(method), 0.9 * scene.style.font) <= width else 2
+
+
+def label_columns(axes: Axes, names: Sequence[str], cell: float, style: Style) -> None:
+    """Label every column, upright and in smaller letters where the columns are narrow.
+
+    Args:
+        axes: the panel.
+        names: names of the columns.
+        cell: inches of a column.
+        style: decides the largest letters.
+    """
+    size, angle = _column_letters(names, cell, style)
+    axes.set_xticks(range(len(names)), names, fontsize=size, rotation=angle)
+
+
+def labels_height(names: Sequence[str], cell: float, style: Style) -> float:
+    """Inches that :func:`label_columns` takes below the height of a line."""
+    size, angle = _column_letters(names, cell, style)
+    return max(text_width(name, size) for name in names) if angle else 0
+
+
+def _column_letters(names: Sequence[str], cell: float, style: Style) -> tuple[float, int]:
+    size = 0.9 * style.font
+    if max(text_width(name, size) for name in names) + 0.06 <= cell:
+        return size, 0
+    return min(size, cell * 72 / LINE), 90
 
 
 def spread_ticks(n: int, need: float, cell: float) -> list[int]:

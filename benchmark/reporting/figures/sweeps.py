@@ -13,9 +13,10 @@ import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
 from ...reading.current import CurrentCell
-from .drawing import Drawing, Scene, canvas, estimates, in_words, limits, seeds_note, text_width
+from .drawing import Drawing, Scene, estimates, in_words, seeds_note
+from .ends import curve_panels
 from .heat_maps import spread_ticks
-from .style import look
+from .layout import limits, text_width
 
 _METRICS = ("components", "negative_elbo")
 _COMMA = re.compile(r",(?![^\[]*\])")  # not inside a list
@@ -94,15 +95,16 @@ def _drawing(scene: Scene, option: str, sweep: pd.DataFrame, metrics: list[str])
     levels = sorted(sweep["level"].unique())
     names = [f"{level:g}".replace("inf", "∞") for level in levels]
     methods = sorted(sweep["method"].unique())
-    legend = methods if len(methods) > 1 else ()
-    figure, panels = canvas(scene, legend, (1, len(metrics)), wide=len(metrics) > 1)
+    figure, panels, ends = curve_panels(scene, methods, (1, len(metrics)), wide=len(metrics) > 1)
+    is_cut = False
     for panel, (metric, table) in zip(panels[0], tables.items(), strict=True):
-        for method, group in table.groupby("method"):
-            own = look(str(method))
-            at = [levels.index(level) for level in group["level"]]
-            panel.plot(at, group["mean"], **own.line, **own.point)
-            panel.fill_between(at, group["low"], group["high"], color=own.colour, alpha=0.2, linewidth=0)
         panel.set(xlabel=in_words(option), ylabel=scene.axis_label(metric), ylim=limits(sweep[metric].dropna()))
+        points = {}
+        for method, group in table.groupby("method"):
+            at = [levels.index(level) for level in group["level"]]
+            is_cut |= ends.curve(panel, str(method), at, group)
+            points[str(method)] = at[-1], group["mean"].iloc[-1]
+        ends.label(panel, points)
         space = 0.8 * figure.get_figwidth() / len(metrics) / len(levels)
         ticks = spread_ticks(len(levels), max(text_width(name, scene.style.font) for name in names), space)
         panel.set_xticks(ticks, [names[i] for i in ticks])
@@ -110,4 +112,4 @@ def _drawing(scene: Scene, option: str, sweep: pd.DataFrame, metrics: list[str])
             panel.yaxis.set_major_locator(MaxNLocator(integer=True))
     data = pd.concat(tables.values()).rename(columns={"level": option})
     what = f"{' and '.join(map(in_words, metrics))} after the last interval, against {in_words(option)}"
-    return scene.drawing(f"options-{option}", figure, what, seeds_note(data["n"]), data, "options")
+    return scene.drawing(f"options-{option}", figure, what, seeds_note(data["n"], is_cut), data, "options")
