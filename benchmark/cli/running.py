@@ -89,6 +89,8 @@ def _chosen(
     """The cells that options ask for. Without a device the precision isn't resolved; each worker checks it."""
     from ..cells.suite import cells_of, suite
     from ..running.devices import resolve_precision
+    from ..store.known_texts import with_known_texts
+    from ..store.store import Store
 
     cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke,
                      metrics)  # fmt: skip
@@ -105,7 +107,7 @@ def _chosen(
             )
         cells = [replace(cell, precision=precision) for cell in cells]
     path = out or Path("runs", Path(suite_name or "default").stem + ("-smoke" if smoke else ""))
-    return _Chosen(cells, path, bool(suite_name and suite(suite_name).keep_models))
+    return _Chosen(with_known_texts(cells, Store(path)), path, bool(suite_name and suite(suite_name).keep_models))
 
 
 @click.command(cls=Command)

@@ -60,18 +60,20 @@ def tune(
     from ..cells.tuned import changes, kept, to_toml
     from ..reading.current import current_of
     from ..running.executor import Execution
+    from ..store.known_texts import with_known_texts
     from ..store.record import Status
+    from ..store.store import Store
     from .running import check_device, here, run_cells
 
     check_device(device)
-    asked = cells_of(suite_name, scenarios, methods, seeds=[_FINAL_SEED])
+    store = out or Path("runs", f"tune-{Path(suite_name or 'default').stem}")
+    asked = with_known_texts(cells_of(suite_name, scenarios, methods, seeds=[_FINAL_SEED]), Store(store))
     if suite_name and suite(suite_name).tuned:
         raise InputError(f"suite {suite_name} names tuned options already; tune it without them")
     finals = list({cell.scenario.label: cell.scenario for cell in asked}.values())
     if len(finals) > 1:
         raise InputError(f"options are tuned for one scenario, not {len(finals)}; name one with -s")
     defaults = list({cell.method.label: cell.method for cell in asked}.values())
-    store = out or Path("runs", f"tune-{Path(suite_name or 'default').stem}")
     final = _with(finals[0], _UNUSED)
     search = _with(final, {"steps": steps})
     execution = Execution(data_folder(data_root), device)

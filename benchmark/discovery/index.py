@@ -191,7 +191,7 @@ def _all_of(file: PluginFile) -> tuple[IndexEntry, ...]:
     """Return the entries of a file; those of the newest files are cached."""
     if file.is_loaded:
         return _of_file(file, describe_file_here(file))
-    key = f"{file.digest} {_digest()}"
+    key = f"{file.name} {file.digest} {_digest()}"  # their origins have the name
     cached = kept("files")
     with contextlib.suppress(LookupError, TypeError):
         return _of_file(file, cached[key])
