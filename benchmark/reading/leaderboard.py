@@ -56,6 +56,7 @@ COLUMNS = (
     Column("synthetic_samples", "synthetic\nsamples", 0, thousands=True),
     Column("stored_parameters", "stored\nnumbers", 0, thousands=True),
     Column("stored_samples", "stored\nimages", 0, thousands=True, zero=False),
+    Column("train_cpu_seconds", "CPU\nseconds", 0),
     Column("train_seconds", "train\nseconds", 0),
 )
 """The printed table, in this order; the first metric ranks. A new column is one entry here."""
@@ -73,7 +74,8 @@ class Board:
     """scenario, method, metric, n, mean, low, high, rank, rank_low, rank_high, ties (the methods that it isn't told
     apart from, joined by "; "); within a scenario: the upper reference, competitors from the best on, the lower
     reference, then methods without a rank: with a failed seed, or with custom options. References and metrics without a
-    better direction have no rank either."""
+    better direction have no rank either. Of metrics that depend on the machine's load, mean is the median, without
+    interval."""
     metrics: tuple[str, ...]
     """metrics in the given order; the first one ranks"""
     scores: Scores
@@ -133,7 +135,7 @@ def leaderboard(
     values = values[values["metric"].isin(chosen)]
     unranked = {*scores.references, *scores.not_ranked} | (set() if rank_custom else scores.custom)
     make = _across if across else _per_scenario
-    rows, notes = make(scores, values, unranked)
+    rows, notes = make(scores, values, unranked, chosen[0])
     if not rows:
         raise InputError(" ".join(notes) or f"no cell has a value of {', '.join(chosen)} in these scenarios")
     # Floats even where all intervals are missing, so that a missing one is always NaN.
@@ -172,26 +174,33 @@ def _row(scenario: object, method: str, metric: object, estimate: Estimate, plac
     return str(scenario), method, str(metric), *estimate, *places
 
 
-def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[list[_Row], list[str]]:
+def _per_scenario(
+    scores: Scores, values: pd.DataFrame, unranked: set[str], ranking: str
+) -> tuple[list[_Row], list[str]]:
     rows: list[_Row] = []
+    singles: list[str] = []
     found: dict[tuple[str, str], dict[str, Rank]] = {}
     for (scenario, metric), group in values.groupby(["scenario", "metric"]):
         by_method = {str(method): [runs.to_numpy()] for method, runs in group.groupby("method")["value"]}
         better, most = scores.better(metric), scores.most(metric)
+        estimates = {method: mean_interval(groups[0].tolist()) for method, groups in by_method.items()}
+        if scores.is_timed(str(metric)):
+            medians = {method: float(np.median(groups[0])) for method, groups in by_method.items()}
+            estimates = {method: Estimate(estimates[method].n, value, None, None) for method, value in medians.items()}
+            by_method = {method: [np.array([value])] for method, value in medians.items()}
         resting = unranked | scores.failing([scenario])
         places = {} if better is None else ranks(
             {method: [np.minimum(runs, most) for runs in groups] for method, groups in by_method.items()
              if method not in resting}, lower_is_better=better == "lower",
         )  # fmt: skip
         found[str(scenario), str(metric)] = places
-        rows += [
-            _row(scenario, method, metric, mean_interval(groups[0].tolist()), places.get(method))
-            for method, groups in by_method.items()
-        ]
+        rows += [_row(scenario, method, metric, one, places.get(method)) for method, one in estimates.items()]
+        if metric == ranking and better and (few := sorted(by_method.keys() - resting - places.keys())):
+            singles.append(f"{scenario}: {', '.join(few)}: not ranked, with one seed beside methods with several.")
     if not rows:
         return [], []
     what = "Intervals of means are Student's t over seeds; several seeds without one have equal values."
-    notes = [f"{what} {held_fixed(list(values['scenario'].unique()))}", *_notes_on_ranks(rows)]
+    notes = [f"{what} {held_fixed(list(values['scenario'].unique()))}", *_notes_on_ranks(rows), *singles]
     labels = sorted({label for label, _ in found})
     orders = (note(label, found) for label in labels for note in (_of_bounds, _of_samples))
     return rows, [*notes, *filter(None, orders)]
@@ -248,7 +257,7 @@ def _shows(places: Mapping[str, Rank], first: str, second: str) -> bool:
     return places[first].rank < places[second].rank and second not in places[first].ties
 
 
-def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[list[_Row], list[str]]:
+def _across(scores: Scores, values: pd.DataFrame, unranked: set[str], ranking: str) -> tuple[list[_Row], list[str]]:
     rows: list[_Row] = []
     notes: list[str] = []
     resting = unranked | scores.failing()
@@ -266,20 +275,25 @@ def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[l
         if absent := sorted(set().union(*scaled.values()) - everywhere):
             notes.append(f"{metric}: left out, since they aren't in every scenario: {', '.join(absent)}.")
         by_method: dict[str, list[np.ndarray]] = {method: [] for method in sorted(everywhere)}
+        fewer: set[str] = set()
         for scenario in sorted(scaled):
-            # Equal seeds for all, else a method with more seeds in its good scenarios would win.
+            # Equal seeds for all, else a method would gain by more seeds where it does well.
             runs = pd.DataFrame({method: scaled[scenario][method] for method in by_method})
-            common = runs.dropna()
-            if len(common) < len(runs):
+            usual = runs[runs.notna().mean(axis="columns") > 1 / 2]
+            if len(usual) < len(runs):
                 notes.append(
-                    f"{metric} of {scenario} uses the {len(common)} of {len(runs)} seeds that all methods have."
+                    f"{metric} of {scenario} uses the {len(usual)} of {len(runs)} seeds that most methods have."
                 )
+            fewer.update(usual.columns[usual.isna().any()])
             for method, groups in by_method.items():
-                groups.append(common[method].to_numpy())
-        if min(len(runs) for groups in by_method.values() for runs in groups) == 0:
-            notes.append(f"{metric}: in one scenario no seed is common to all methods.")
+                groups.append(usual[method].dropna().to_numpy())
+        by_method = {method: groups for method, groups in by_method.items() if min(map(len, groups))}
+        if few := sorted(fewer - scores.references.keys()):
+            notes.append(f"{metric}: {', '.join(few)}: not ranked, since they lack seeds that most methods have.")
+        if not by_method:
+            notes.append(f"{metric}: in one scenario no seed is common to most methods.")
             continue
-        competing = {method: groups for method, groups in by_method.items() if method not in resting}
+        competing = {method: groups for method, groups in by_method.items() if method not in resting | fewer}
         spreads = np.stack([scales[label].spread for label in sorted(scaled)])
         places = ranks(competing, lower_is_better=False, scales=spreads)
         for method, groups in by_method.items():
@@ -324,7 +338,7 @@ def _notes_on_ranks(rows: list[_Row]) -> list[str]:
             "tables say anything wrong about an order. Methods whose intervals overlap may still be told apart: CSV "
             "and JSON have each method's ties."
         )
-    if any(row[7] is not None and row[8] is None for row in rows):
+    if any(row[3] == 1 and row[7] is not None and row[8] is None for row in rows):
         notes.append("A method with one seed has no rank interval.")
     return notes
 
@@ -334,6 +348,8 @@ def _scaled(values: pd.DataFrame, scores: Scores, metric: str) -> tuple[Scale, d
     better, most = scores.better(metric), scores.most(metric)
     if better is None:
         raise ValueError("neither lower nor higher is better")
+    if scores.is_timed(metric):
+        raise ValueError("it depends on the machine's load")
     values = values.assign(value=values["value"].clip(upper=most))
     by_method = {str(method): runs.set_index("seed")["value"] for method, runs in values.groupby("method")}
     references = {}

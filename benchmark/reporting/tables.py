@@ -92,7 +92,11 @@ def tables_of(board: Board) -> Iterator[TextTable]:
         better = tuple(
             board.scores.better(column.metric) if column.metric and scenario != ACROSS else None for column in columns
         )
-        yield TextTable(str(scenario), tuple(column.title for column in columns), tuple(lines), better=better)
+        titles = tuple(
+            f"{_in_one_line(column.title)}\n(median)" if board.scores.is_timed(column.metric or "") else column.title
+            for column in columns
+        )
+        yield TextTable(str(scenario), titles, tuple(lines), better=better)
 
 
 def _floor(values: Mapping[str, float], columns: Sequence[Column]) -> Iterator[Line]:
