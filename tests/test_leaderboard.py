@@ -226,7 +226,7 @@ def test_a_method_with_one_seed_takes_nothing_from_the_others(store, capsys):
     for method in ("good", "other"):
         assert line(after, method) == line(before, method)
     assert np.isnan(line(after, "young")["rank"])
-    assert order(after) == ["batch", "good", "other", "young", "naive"]
+    assert order(after) == ["batch", "good", "other", "naive", "young"]
     print_board(after)
     text = capsys.readouterr().out
     assert re.search(r"^young +– +1 +25\.0 ", text, re.MULTILINE)

@@ -13,6 +13,7 @@ from ..cells.cell import Cell, product
 from ..errors import InputError
 from ..files import write_atomically
 from ..folders import data_folder
+from . import completion
 from .help import Command
 from .options import DATA_ROOT, DEVICE
 from .say import say
@@ -31,10 +32,17 @@ _UNUSED = {"test_images": 100, "importance_images": 1, "importance_draws": 1}
 
 
 @click.command(cls=Command)
-@click.option("--suite", "suite_name", help="Suite whose scenario, methods and conventions are taken; or a TOML file.")
+@click.option(
+    "--suite",
+    "suite_name",
+    shell_complete=completion.SUITES,
+    help="Suite whose scenario, methods and conventions are taken; or a TOML file.",
+)
 @click.option("-s", "--scenario", "scenarios", multiple=True, metavar="NAME[:OPTION=VALUE,...]",
+              shell_complete=completion.SCENARIOS,
               help="The scenario of the final comparison, in place of the suite's.")  # fmt: skip
 @click.option("-m", "--method", "methods", multiple=True, metavar="NAME|FILE",
+              shell_complete=completion.METHODS,
               help="A method, in place of the suite's. May be repeated; `all` is all but presets.")  # fmt: skip
 @click.option("--trials", type=click.IntRange(min=2), default=12, show_default=True,
               help="Trials of each method, its defaults included.")  # fmt: skip

@@ -73,9 +73,9 @@ class Board:
     table: pd.DataFrame
     """scenario, method, metric, n, mean, low, high, rank, rank_low, rank_high, ties (the methods that it isn't told
     apart from, joined by "; "); within a scenario: the upper reference, competitors from the best on, the lower
-    reference, then methods without a rank: with a failed seed, or with custom options. References and metrics without a
-    better direction have no rank either. Of metrics that depend on the machine's load, mean is the median, without
-    interval."""
+    reference, then methods without a rank: with a failed seed, custom options, or too few seeds. References and metrics
+    without a better direction have no rank either. Of metrics that depend on the machine's load, mean is the median,
+    without interval."""
     metrics: tuple[str, ...]
     """metrics in the given order; the first one ranks"""
     scores: Scores
@@ -373,13 +373,17 @@ def _ordered(
     pairs = [(str(scenario), str(method)) for scenario, method in zip(table["scenario"], table["method"], strict=True)]
     failing = {scenario: scores.failing(None if across else [scenario]) for scenario, _ in set(pairs)}
     first = table[table["metric"] == metrics[0]].set_index(["scenario", "method"])
+    has_ranks = first["rank"].notna().groupby("scenario").any()
     better = "higher" if across else scores.better(metrics[0])
     sign = {"lower": 1.0, "higher": -1.0}.get(str(better), 0.0)
 
     def block(scenario: str, method: str) -> int:
         if method in scores.references:
             return places[scores.references[method]]
-        return 3 if method in failing[scenario] else 4 if method in unranked else 1
+        if method in failing[scenario]:
+            return 3
+        few_seeds = has_ranks.get(scenario, False) and np.isnan(first["rank"].get((scenario, method), 0))
+        return 4 if method in unranked or few_seeds else 1
 
     columns = {
         "_block": [block(*pair) for pair in pairs],
