@@ -90,7 +90,7 @@ def test_names_are_completed(folder, line, expected):
 def test_every_suite_and_kind_of_figure_is_completed(folder):
     assert completed("lifegen plan --suite ", folder) == ["file,", *plain(suites())]
     metrics = {name for name, entry in describe("metric").items() if not entry.error}
-    assert completed("lifegen plot s ", folder) == [*plain(FIGURE_KINDS), *plain(metrics)]
+    assert completed("lifegen plot s ", folder) == [*dict.fromkeys([*plain(FIGURE_KINDS), *plain(metrics)])]
 
 
 def test_planned_cells_are_completed_too(folder):

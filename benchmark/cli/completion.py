@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from importlib.resources import files
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from ..store.store import Store
 
 Names = Callable[[click.Context], Iterable[str]]
 Completion = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
@@ -63,21 +66,21 @@ def _figures(_: click.Context) -> Iterable[str]:
 
 def _labels(part: str) -> Names:
     """The labels of a store's methods or scenarios."""
-
-    def names(context: click.Context) -> Iterable[str]:
-        from ..store.store import Store
-
-        return {cell.record[part]["label"] for cell in Store(Path(context.params["store"])).cells() if cell.record}
-
-    return names
+    return lambda context: {cell.record[part]["label"] for cell in _store(context).cells() if cell.record}
 
 
 def _cells(context: click.Context) -> Iterable[str]:
     from ..store.plans import planned
+
+    store = _store(context)
+    return {cell.name for cell in store.cells()} | planned(store)[0].keys()
+
+
+def _store(context: click.Context) -> Store:
+    """The store that the line names before; a line that ends in an option without a value isn't parsed."""
     from ..store.store import Store
 
-    store = Store(Path(context.params["store"]))
-    return {cell.name for cell in store.cells()} | planned(store)[0].keys()
+    return Store(context.params.get("store") or context.args[0])
 
 
 METHODS = _completing(_registered("method"), _literally("all"), or_file=True)
