@@ -57,12 +57,13 @@ def run(
     from .running.devices import check_device
     from .running.executor import Execution
     from .running.local import Local, default_jobs, missing
+    from .store.known_texts import with_known_texts
     from .store.plans import save_plan
     from .store.store import Store
 
     check_device(device)
-    cells = cells_of(suite, scenarios, methods, seeds, steps)
     path = Path(out or Path("runs", Path(suite or "default").stem))
+    cells = with_known_texts(cells_of(suite, scenarios, methods, seeds, steps), Store(path))
     keeps = keep_models or bool(suite and read_suite(suite).keep_models)
     execution = Execution(data_folder(Path(data_root) if data_root else None), device, keep_models=keeps)
     Store.check(path)

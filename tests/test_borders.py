@@ -130,9 +130,70 @@ def test_what_is_wrong_in_a_suite_is_said_with_its_place(tmp_path, old, new, pla
     assert len(found) < 1500
 
 
-def test_a_suite_says_what_it_lacks(tmp_path):
-    assert "key 'seeds' is missing; there must be: summary, budget" in refusal_of(tmp_path, SUITE.replace("seeds", "#"))
-    assert "'summary' is missing" in refusal_of(tmp_path, "")
+def test_a_suite_needs_scenarios_and_methods_only(tmp_path):
+    assert "key 'methods' is missing; there must be: scenarios, methods" in refusal_of(tmp_path, "scenarios = ['x']")
+    assert "'scenarios' is missing" in refusal_of(tmp_path, "")
+    file = tmp_path / "mine.toml"
+    file.write_text('scenarios = ["split-digits:steps=40", "split-mnist"]\nmethods = ["naive", "avalanche-gem"]')
+    assert {cell.seed for cell in cells_of(str(file))} == {0, 1, 2}
+    small = cells_of(str(file), smoke=True)
+    assert len(small) == 4
+    assert {cell.scenario.config["steps"] for cell in small} == {5}
+    assert {cell.method.config["width"] for cell in small} == {32}
+
+
+GRIDS = """
+scenarios = [{ name = "split-digits", steps = [10, 20] }]
+methods = [
+    "naive",
+    { name = "ewc", strength = [1, 0.5], width = 8, optimizer_state = ["keep", "reset"] },
+    { name = "batch" },
+    { name = "ewc:width=9", strength = 3 },
+]
+"""
+
+
+def test_a_grid_stands_for_every_combination_where_it_is_listed(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(GRIDS)
+    cells = asked_for(file, seeds=[0])
+    assert len({cell.name for cell in cells}) == len(cells) == 2 * 7
+    of_first = [cell.method for cell in cells if cell.scenario.config["steps"] == 10]
+    assert [spec.label for spec in of_first] == [
+        parse_spec("method", text).label
+        for text in (
+            "naive",
+            *(f"ewc:strength={a},width=8,optimizer_state={b}" for a in (1, 0.5) for b in ("keep", "reset")),
+            "batch",
+            "ewc:width=9,strength=3",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place", "message"),
+    [
+        ("[1, 0.5]", "[]", "methods[1]", "the list of strength is empty"),
+        ("[1, 0.5]", "[1, 'much']", "methods[1]", "option 'strength': 'much' doesn't fit; expected: number"),
+        ("strength = [", "strenth = [", "methods[1]", "unknown option of method 'ewc': 'strenth'.*mean 'strength'"),
+        ("strength = [", "'a,b' = [", "methods[1]", "'a,b' isn't the name of an option"),
+        ("[1, 0.5]", "1979-05-27", "methods[1]", "datetime.date.1979, 5, 27. can't be a value of strength"),
+        ("[1, 0.5]", f"{list(range(600))}", "methods[1]", "1,200 combinations; at most 1,000"),
+        ("[1, 0.5]", "[1, 1.0]", "methods[1]", "is the same as"),
+        ("[1, 0.5]", "[1, 1]", "methods[1]", "is listed twice"),
+        ('name = "batch"', "nam = 1", "methods[2]", "a table needs a name, such as"),
+        ('name = "batch"', 'name = "bath"', "methods[2]", "unknown method 'bath'.*mean 'batch'"),
+        ('"naive"', "3", "methods[0]", "valid string, not 3"),
+        ("methods = [", "methods = [\n'naive',", "methods[1]", "'naive' is listed twice"),
+        ('{ name = "batch" }', "3", "methods[2]", "valid string, not 3"),
+        ("steps = [10, 20]", "steps = [10, -1]", "scenarios[0]", "option 'steps': -1 doesn't fit"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_in_a_grid_is_said_with_its_place(tmp_path, old, new, place, message):
+    assert old in GRIDS
+    found = refusal_of(tmp_path, GRIDS.replace(old, new, 1))
+    assert found.startswith(f", {place}: "), found
+    assert re.search(message, found), found
 
 
 @pytest.mark.parametrize(
@@ -163,6 +224,10 @@ def test_a_suite_that_is_no_file(tmp_path, monkeypatch):
         ("é" * 120 + ".toml", "240 bytes"),
         (str(tmp_path), "isn't a TOML file"),
         ("quik", "unknown suite.*Did you mean 'quick'"),
+        (
+            "mine.yaml",
+            "suites are TOML, since YAML reads the number 1e-3 as a text and the word no as false.*new-suite",
+        ),
     ):
         with pytest.raises(InputError, match=message) as caught:
             suite(name)

@@ -81,7 +81,7 @@ def copy_of(store: Store, place: Path) -> Store:
 def rows(store: Store) -> list[Any]:
     """What a table says, by cell, without what is of time."""
     table = load(store.path)
-    table = table[~table["metric"].isin(["train_seconds", "eval_seconds", "peak_memory_mb"])]
+    table = table[~table["metric"].isin(["train_seconds", "train_cpu_seconds", "eval_seconds", "peak_memory_mb"])]
     return sorted(map(repr, table.astype(object).where(table.notna(), None).itertuples(index=False)))
 
 

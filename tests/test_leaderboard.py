@@ -218,6 +218,43 @@ def test_one_seed_has_no_interval_and_few_no_rank_interval(tmp_path, capsys):
     assert "A method with one seed has no rank interval" in text
 
 
+def test_a_method_with_one_seed_takes_nothing_from_the_others(store, capsys):
+    for seed in range(3):
+        write(store, "other", seed, 40 + seed)
+    before = leaderboard(store)
+    write(store, "young", 0, 25)
+    after = leaderboard(store)
+    for method in ("good", "other"):
+        assert line(after, method) == line(before, method)
+    assert np.isnan(line(after, "young")["rank"])
+    assert order(after) == ["batch", "good", "other", "naive", "young"]
+    print_board(after)
+    text = capsys.readouterr().out
+    assert re.search(r"^young +– +1 +25\.0 ", text, re.MULTILINE)
+    assert "split-x: young: not ranked, with one seed beside methods with several." in text
+
+
+@pytest.mark.parametrize("metric", ["train_seconds", "train_cpu_seconds"])
+def test_seconds_are_medians_without_intervals(store, metric):
+    """The load of a machine decides them as well as the seed."""
+    given(store, "good", [10, 20, 90], metric)
+    for seed in range(3):
+        write(store, "other", seed, 40 + seed)
+    given(store, "other", [30, 30, 31], metric)
+    board = leaderboard(store, [metric])
+    row = line(board, "good", metric)
+    assert (row["mean"], row["n"], row["rank"], row["ties"]) == (20, 3, 1, "")
+    assert all(np.isnan(row[key]) for key in ("low", "high", "rank_low", "rank_high"))
+    assert line(board, "other", metric)["rank"] == 2
+    (table,) = tables_of(board)
+    assert table.titles[-1] == f"{'CPU' if 'cpu' in metric else 'train'} seconds\n(median)"
+    assert not any("one seed" in note for note in board.notes)
+    given(store, "naive", [9, 8, 7], metric)
+    given(store, "batch", [1, 2, 3], metric)
+    with pytest.raises(InputError, match="depends on the machine's load"):
+        leaderboard(store, [metric], across=True)
+
+
 def test_a_method_with_options_of_ones_own_is_shown_below_and_not_ranked(store, capsys):
     for seed in range(3):
         write(store, "growing-mixture", seed, 10 + seed, threshold=7)
@@ -424,7 +461,26 @@ def test_across_a_method_gains_nothing_by_more_seeds_where_it_does_well(two):
         write(two, "good", seed, 20, scenario="split-x")
     board = leaderboard(two, across=True)
     assert line(board, "good")["n"] == 3
-    assert any("split-x uses the 3 of 9 seeds that all methods have" in note for note in board.notes)
+    assert any("split-x uses the 3 of 9 seeds that most methods have" in note for note in board.notes)
+
+
+@pytest.mark.parametrize("seeds", [0, 1, 2])
+def test_across_a_method_with_fewer_seeds_than_most_takes_nothing_from_the_others(two, seeds):
+    for scenario in ("split-x", "split-y"):
+        for seed in range(3):
+            write(two, "other", seed, 28 + seed / 10, scenario=scenario)
+    before = leaderboard(two, across=True)
+    for scenario, number in (("split-x", 3), ("split-y", seeds)):
+        for seed in range(number):
+            write(two, "young", seed, 25, scenario=scenario)
+    after = leaderboard(two, across=True)
+    for method in ("good", "other", "naive", "batch"):
+        assert line(after, method) == pytest.approx(line(before, method), nan_ok=True)
+    if seeds:
+        assert np.isnan(line(after, "young")["rank"])
+        assert line(after, "young")["n"] == seeds
+        note = "negative_elbo: young: not ranked, since they lack seeds that most methods have."
+        assert note in after.notes
 
 
 def test_across_a_method_that_failed_somewhere_is_not_ranked(two, capsys):
@@ -455,7 +511,7 @@ def test_one_seed_across_has_no_interval_and_no_word_of_one(tmp_path, capsys):
     print_board(leaderboard(store, across=True))
     text = " ".join(capsys.readouterr().out.split())
     assert "Rank intervals" not in text
-    assert "A method with one seed has no rank interval." in text
+    assert "good: not ranked, since they lack seeds that most methods have." in text
 
 
 # What is left out

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from lifegen.benchmark import check
-from lifegen.benchmark.authoring.scaffold import new
+from lifegen.benchmark.authoring.scaffold import new, new_suite
 from lifegen.benchmark.cells.cell import product
 from lifegen.benchmark.cells.spec import parse_spec
+from lifegen.benchmark.cells.suite import Suite, cells_of, suite
 from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.reporting.figure_kinds import check_figures
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.store import Store
 
+from .commands import lifegen
 from .stores import numbers_of
 
 NAMES = {"method": "my-method", "scenario": "my-scenario", "metric": "my_metric"}
@@ -82,6 +87,46 @@ def test_the_command_says_what_to_type_next(kind, folder, capsys):
     assert "    lifegen leaderboard runs/default" in said
     cli([f"new-{kind}", NAMES[kind], "--package"], standalone_mode=False)
     assert f"    pip install --editable lifegen-my-{kind}" in capsys.readouterr().out
+
+
+def test_a_suite_runs_as_it_is_written(folder):
+    said = lifegen("new-suite", "my-suite").stdout
+    assert said.startswith("wrote my-suite.toml\n")
+    assert "    lifegen run --suite my-suite.toml --smoke\n" in said
+    text = (folder / "my-suite.toml").read_text()
+    assert [cell.method.label for cell in cells_of("my-suite.toml", seeds=[0])] == [
+        "generative-replay",
+        "ewc",
+        "ewc:strength=100",
+        "batch",
+        "naive",
+    ]
+    done = lifegen("run", "--suite", "my-suite.toml", "--smoke", "-m", "naive", "--device", "cpu")
+    assert done.returncode == 0, done.stderr
+    # Every key that stands there as a comment can be used.
+    lines = [line.removeprefix("# ") for line in text.splitlines() if not line.startswith("# tuned")]
+    (folder / "all.toml").write_text("\n".join(line for line in lines if re.match(r"\w+ = |[ \]]", line)))
+    keys = tomllib.loads((folder / "all.toml").read_text()).keys()
+    assert keys == Suite.model_fields.keys() - {"tuned", "anchors", "budget"}
+    assert len(cells_of("all.toml")) == 15
+    check_figures(suite("all.toml"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("my-suite", "my-suite.toml exists already and isn't overwritten"),
+        ("my-suite.toml", "my-suite.toml exists already and isn't overwritten"),
+        ("quick", "there is a suite 'quick' already: `lifegen list quick` shows it"),
+        ("../mine", "has a path separator"),
+        ("", "is empty"),
+    ],
+)
+def test_a_suite_that_is_not_written(folder, name, message):
+    new_suite("my-suite", folder)
+    with pytest.raises(InputError, match=message):
+        new_suite(name, folder)
+    assert [file.name for file in folder.iterdir()] == ["my-suite.toml"]
 
 
 NOTHING = '''

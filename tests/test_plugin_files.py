@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -27,7 +28,7 @@ from lifegen.benchmark.discovery.describing import describe_safely
 from lifegen.benchmark.discovery.entry_points import SourceModule, provided
 from lifegen.benchmark.discovery.index import _all_of, describe_file, extension_metrics
 from lifegen.benchmark.discovery.index_entry import IndexEntry
-from lifegen.benchmark.discovery.plugin_file import PluginFile, file_in, files_of
+from lifegen.benchmark.discovery.plugin_file import PluginFile, code_digest, file_in, files_of
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.overview import overview
 from lifegen.benchmark.reading.scores import scores_of
@@ -187,7 +188,7 @@ def test_the_text_counts_and_not_where_it_lies(folder):
     (folder / "elsewhere").mkdir()
     (folder / "elsewhere" / "mine.py").write_text(METHOD)
     assert product([chosen()], [parse_spec("method", "elsewhere/mine.py")], [0])[0].name == before.name
-    (folder / "mine.py").write_text(METHOD + "\n# another thought\n")
+    (folder / "mine.py").write_text(METHOD + "\nanother = 1\n")
     after = product([chosen()], [parse_spec("method", "mine.py")], [0])[0]
     assert after.name != before.name
     assert str(after) == str(before)
@@ -234,7 +235,7 @@ def test_texts_of_one_file_are_never_mixed_whatever_the_clock_does(folder, monke
         return cells
 
     first = run(METHOD, 0, 1)
-    second = run(METHOD + "# edited\n", 0)
+    second = run(METHOD + "edited = True\n", 0)
     cells, left_out = shown(store)
     assert [cell.name for cell in cells] == [second[0].name]
     assert set(left_out) == {cell.name for cell in first}
@@ -244,6 +245,61 @@ def test_texts_of_one_file_are_never_mixed_whatever_the_clock_does(folder, monke
     cells, left_out = shown(store)
     assert {cell.name for cell in cells} == {cell.name for cell in first}
     assert all(cell.facts.work_seconds < 3600 for cell in cells)
+
+
+@pytest.mark.parametrize("file", sorted((DOCS / "examples").glob("*.py")), ids=lambda file: file.stem)
+def test_comments_docstrings_and_lines_are_no_code_and_everything_else_is(file):
+    text = file.read_text()
+    plain = code_digest(text)
+    assert plain == code_digest(ast.unparse(ast.parse(text)))  # without comments and blank lines
+    assert plain == code_digest(text.replace('"""', '"""Another word. ', 1) + "\n\n# A thought\n")
+    assert plain == code_digest(text.replace("\nclass ", "\n# A thought\n\n\nclass "))
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            node.value += 1
+            assert code_digest(ast.unparse(tree)) != plain
+            node.value -= 1
+    assert code_digest(text + "pass\n") != plain
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ('def f():\n    "It does."', 'def f():\n    """It did.\n\n    Once."""  # or not', True),
+        ("class A:\n    a: int = 1\n    'What a is.'", "class A:\n    a: int = 1\n    'Another.'", True),
+        ("x = 'a'  # why", "x = 'a'", True),
+        ("x = 'a'", "x = 'b'", False),
+        ("def f():\n    return 'a'", "def f():\n    return 'b'", False),
+        ("x = 1", "x = 1.0", False),
+        ("x = ", "x =  ", False),  # not Python: the characters count
+        ("x = 1\0", "x = 1 \0", False),
+        ("(" * 500 + ")" * 500, "(" * 500 + ")" * 501, False),
+    ],
+)
+def test_the_digest_of_code(one, other, same):
+    assert (code_digest(one) == code_digest(other)) == same
+
+
+def test_an_edited_comment_makes_no_cell_stale(folder):
+    """Also in a store that has both texts, as one of two machines has."""
+    asked = ["-s", "split-digits:steps=2,classes_per_interval=5", "-m", "mine.py:width=8"]
+    run = ["run", *asked, "--device", "cpu", "--out", "s"]
+    assert lifegen(*run, "--seeds", 0).returncode == 0
+    (folder / "mine.py").write_text("# A thought\n" + METHOD.replace('"""', '"""Better said: ', 1))
+    assert "1 cells, all done" in lifegen(*run, "--seeds", 0).stdout
+    assert "1 to run" in lifegen(*run, "--seeds", "0-1").stdout
+    (cell,) = {file.text for cell in Store("s").cells() for file in files_of(cell.record).values()}
+    assert cell == METHOD  # the text that ran first runs
+    elsewhere = cells_of(None, [asked[1]], [asked[3]], [2])  # by a machine without this store
+    save_plan(Store("s"), elsewhere, "lifegen run")
+    assert run_cell(elsewhere[0], Path("s"), folder, "cpu") == "done"
+    cells, left_out = shown(Store("s"))
+    assert ({cell.seed for cell in cells}, left_out) == ({0, 1, 2}, {})
+    (folder / "mine.py").write_text(METHOD + "# Again\n")
+    assert "3 cells, all done" in lifegen(*run, "--seeds", "0-2").stdout
+    (folder / "mine.py").write_text(METHOD.replace("0.01", "0.02"))
+    assert len(lifegen("plan", *run[1:], "--seeds", "0-2", "--keys").stdout.split()) == 3
 
 
 def test_cells_of_a_file_whose_method_is_now_installed_are_stale(folder, monkeypatch):

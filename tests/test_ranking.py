@@ -65,9 +65,14 @@ def test_equal_rows_are_one_competitor():
 
 
 def test_a_method_with_one_seed_takes_no_part():
-    found = ranks(groups_of(a=[1], b=[5, 6, 7], c=[50, 51, 52]))
-    assert found["a"] == Rank(1, None, None)
-    assert found["b"] == Rank(2, 1, 2, ("a",))
+    """It has no rank, and the others' are as without it."""
+    others = groups_of(b=[5, 6, 7], c=[50, 51, 52], d=[51, 51.5, 52])
+    assert ranks(groups_of(a=[1]) | others) == ranks(others)
+    assert ranks(groups_of(a=[1], b=[5], c=[5])) == {
+        "a": Rank(1, None, None),
+        "b": Rank(2, None, None),
+        "c": Rank(2, None, None),
+    }
     assert ranks({}) == {}
 
 

@@ -1,15 +1,17 @@
-"""Files of a new extension: one that runs as it is, or an installable package around it."""
+"""Files to start with: an extension that runs as it is, or an installable package around it; and a suite."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from ..cells.suite import suites
 from ..contracts.registry import REGISTRIES
 from ..discovery.index import describe
-from ..errors import InputError
+from ..errors import InputError, not_a_name
 
 Kind = Literal["method", "scenario", "metric"]
 
@@ -56,7 +58,38 @@ def new(kind: Kind, name: str, folder: Path, package: bool = False) -> list[Path
             home / words["file"]: f"new_{kind}.py",
             root / "tests" / f"test_{snake}.py": "new_test.py",
         }
-    for path in [root] if package else files:
+    _write(files, words, [root] if package else files)
+    return [root, *files] if package else list(files)
+
+
+def new_suite(name: str, folder: Path) -> Path:
+    """Write a suite that runs as it is.
+
+    Args:
+        name: its name, that of its store.
+        folder: the folder to write ``NAME.toml`` into.
+
+    Raises:
+        InputError: the name isn't valid or is taken, or a file is in the way.
+    """
+    name = name.removesuffix(".toml")
+    if problem := not_a_name(name):
+        raise InputError(f"suite {name!r}: the name {problem}")
+    if name in suites():
+        raise InputError(f"there is a suite {name!r} already: `lifegen list {name}` shows it; choose another name")
+    file = folder / f"{name}.toml"
+    title = name.replace("-", " ").replace("_", " ").replace('"', "").capitalize()
+    _write({file: "new_suite.toml"}, {"name": name, "title": title}, [file])
+    return file
+
+
+def _write(files: Mapping[Path, str], words: Mapping[str, str], absent: Iterable[Path]) -> None:
+    """Write files from templates.
+
+    Raises:
+        InputError: one that must be absent is there.
+    """
+    for path in absent:
         if path.exists():
             raise InputError(f"{path} exists already and isn't overwritten; choose another name, or move it away")
     templates = Environment(
@@ -68,4 +101,3 @@ def new(kind: Kind, name: str, folder: Path, package: bool = False) -> list[Path
     for path, template in files.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(templates.get_template(f"{template}.j2").render(words) if template else "", encoding="utf-8")
-    return [root, *files] if package else list(files)

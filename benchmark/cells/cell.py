@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..contracts.registry import DuplicateError
@@ -64,6 +64,25 @@ class Cell:
     @property
     def _entries(self) -> tuple[IndexEntry, ...]:
         return (self.scenario.description, self.method.description, *self.metrics)
+
+    @property
+    def files(self) -> tuple[PluginFile, ...]:
+        """The files of its scenario, method and metrics that aren't installed."""
+        return tuple(dict.fromkeys(entry.file for entry in self._entries if entry.file))
+
+    def with_files(self, files: Mapping[PluginFile, PluginFile]) -> Cell:
+        """Return the same cell with other files in place of its own, by its own.
+
+        Raises:
+            InputError: a file can't be run.
+        """
+
+        def of(entry: IndexEntry) -> IndexEntry:
+            file = files.get(entry.file) if entry.file else None
+            return entry if file in (None, entry.file) else describe_file(file, entry.kind, entry.name)
+
+        scenario, method = (replace(spec, description=of(spec.description)) for spec in (self.scenario, self.method))
+        return replace(self, scenario=scenario, method=method, metrics=tuple(map(of, self.metrics)))
 
     @property
     def packages(self) -> dict[str, str]:

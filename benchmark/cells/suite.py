@@ -20,6 +20,7 @@ from ..discovery.plugin_file import PluginFile, expanded, file_in
 from ..errors import InputError, brief, not_a_name, unknown
 from ..files import read_at_most
 from .cell import Cell, product
+from .grids import texts_of
 from .spec import Spec, configure, parse_spec
 from .tuned import Tuned, read_tuned
 
@@ -59,18 +60,25 @@ class Anchor(BaseModel):
     """What our protocol does otherwise."""
 
 
+SMALL = Smoke(
+    scenario={"steps": 5, "importance_draws": 10, "test_images": 100, "sample_images": "none"}, method={"width": 32}
+)
+"""The small size of a suite that says none, of those options that its scenarios and methods have."""
+
+
 class Suite(BaseModel):
-    """A set of cells to run. Scenarios and methods are written as on the command line, ``NAME:option=value,...``."""
+    """A set of cells to run. Scenarios and methods are written as on the command line, ``NAME:option=value,...``, or
+    as grids (see :mod:`.grids`), which are written out here."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    summary: str
-    budget: str
+    summary: str = ""
+    budget: str = ""
     """The time that it takes, and how to spend more."""
     scenarios: list[str] = Field(min_length=1)
     """Each with each of the methods; those of the anchors in a suite that has them."""
     methods: list[str] = Field(min_length=1)
-    seeds: list[Annotated[int, Field(ge=0, le=_LAST_SEED)]] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0, le=_LAST_SEED)]] = Field([0, 1, 2], min_length=1)
     figures: list[str] = []
     """The most telling figures, which ``lifegen plot`` draws: names of metrics or of kinds of figure."""
     labels: dict[str, str] = {}
@@ -84,7 +92,7 @@ class Suite(BaseModel):
     keep_models: bool = False
     anchors: list[Anchor] = []
     """Published numbers. A suite that has them consists of their cells; ``leaderboard`` prints lifegen's own beside."""
-    smoke: Smoke
+    smoke: Smoke = SMALL
 
     @model_validator(mode="before")
     @classmethod
@@ -100,6 +108,8 @@ class Suite(BaseModel):
 
     _name: str = PrivateAttr("")
     _folder: Path = PrivateAttr(Path())
+    _entries: dict[str, list[int]] = PrivateAttr({})
+    """The entry of the file's list that each scenario and method comes from."""
 
     def method(self, text: str, last: Mapping[str, JsonValue] | None = None) -> Spec:
         """Read a method with the suite's conventions; arguments and errors are those of :func:`parse_spec`."""
@@ -126,7 +136,7 @@ class Suite(BaseModel):
     def _place(self, kind: str, i: int) -> tuple[str | int, ...]:
         """Where the file names a scenario or method: in its list, or in an anchor."""
         if not self.anchors:
-            return f"{kind}s", i
+            return f"{kind}s", self._entries[f"{kind}s"][i]
         text = getattr(self, f"{kind}s")[i]
         return "anchors", next(n for n, one in enumerate(self.anchors) if getattr(one, kind) == text), kind
 
@@ -145,7 +155,7 @@ def suites() -> dict[str, Suite]:
     Raises:
         InputError: a file in their folder isn't a suite.
     """
-    return {name: _built_in(name) for name in _names()}
+    return {name: _built_in(name) for name in suite_names()}
 
 
 def suite(name: str) -> Suite:
@@ -157,7 +167,12 @@ def suite(name: str) -> Suite:
     """
     if name.endswith(".toml"):
         return _read(name, _content(name), expanded(name).parent)
-    if name not in (names := _names()):
+    if name.lower().endswith((".yaml", ".yml")):
+        raise InputError(
+            f"suite {name}: suites are TOML, since YAML reads the number 1e-3 as a text and the word no as false;"
+            " `lifegen new-suite NAME` writes one to start with"
+        )
+    if name not in (names := suite_names()):
         if Path(name).name != name:
             raise InputError(f"suite {name} isn't a TOML file, whose name ends in .toml")
         raise unknown("suite", name, names)
@@ -307,7 +322,7 @@ def _check_names(chosen: Suite, *kinds: str) -> None:
         for key in chosen.options if kind == "method" else ():
             with chosen.at("options", key):
                 _having(specs, key)
-        for key, value in getattr(chosen.smoke, kind).items():
+        for key, value in getattr(chosen.smoke, kind).items() if "smoke" in chosen.model_fields_set else ():
             with chosen.at("smoke", kind, key):
                 for spec in _having(specs, key):
                     configure(spec.description, {**spec.config, key: value})
@@ -330,7 +345,8 @@ def _folder() -> Traversable:
     return files("lifegen.benchmark.cells") / "suites"
 
 
-def _names() -> list[str]:
+def suite_names() -> list[str]:
+    """Return the names of the suites that come with lifegen."""
     return sorted(file.name.removesuffix(".toml") for file in _folder().iterdir() if file.name.endswith(".toml"))
 
 
@@ -370,6 +386,7 @@ def _read(name: str, content: bytes, folder: Path) -> Suite:
     try:
         text = content.decode()
         tree = tomllib.loads(text)
+        entries = _write_out(name, tree)
         checked = Suite.model_validate(tree)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
@@ -380,14 +397,16 @@ def _read(name: str, content: bytes, folder: Path) -> Suite:
         wrong = text.split("\n")[line - 1].strip()
         raise InputError(f"suite {name}, line {line}: {brief(wrong)} isn't valid TOML: {error}") from None
     except ValidationError as error:
-        raise _refusal(name, error) from None
+        raise _refusal(name, error, entries) from None
+    except InputError:
+        raise
     except (ValueError, RecursionError):
         raise InputError(
             f"suite {name} can't be read: a number in it is too long, or its lists lie too deep in each other"
         ) from None
     if checked.anchors and (beside := [key for key in ("scenarios", "methods") if key in tree]):
         raise InputError(f"{_where(name, beside[:1])}: a suite with anchors takes scenarios and methods from them")
-    checked._name, checked._folder = name, folder
+    checked._name, checked._folder, checked._entries = name, folder, entries
     for method in checked.not_ranked:
         with checked.at("not_ranked", method):
             if method not in checked.methods:
@@ -395,18 +414,39 @@ def _read(name: str, content: bytes, folder: Path) -> Suite:
     for key in ("scenarios", "methods", "seeds", "figures"):
         seen = set()
         for i, value in enumerate(getattr(checked, key)):
-            with checked.at(key, i):
+            with checked.at(key, entries[key][i] if key in entries else i):
                 if value in seen:
                     raise InputError(f"{brief(value)} is listed twice")
             seen.add(value)
     return checked
 
 
-def _refusal(name: str, refused: ValidationError) -> InputError:
+def _write_out(name: str, tree: dict[str, Any]) -> dict[str, list[int]]:
+    """Write out the grids of a suite's file in place; return the number of the entry that each text comes from.
+
+    Raises:
+        InputError: an entry is no grid.
+    """
+    entries = {}
+    for key in ("scenarios", "methods"):
+        if isinstance(listed := tree.get(key), list):
+            texts = []
+            for i, entry in enumerate(listed):
+                try:
+                    texts += [(text, i) for text in texts_of(entry)]
+                except InputError as error:
+                    raise InputError(f"{_where(name, (key, i))}: {error}") from None
+            tree[key], entries[key] = [text for text, _ in texts], [i for _, i in texts]
+    return entries
+
+
+def _refusal(name: str, refused: ValidationError, entries: Mapping[str, Sequence[int]]) -> InputError:
     """The error for a file that isn't a suite. An unknown key comes first, since it may be why another is missing."""
     errors = refused.errors(include_url=False)
     error = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     place = error["loc"]
+    if len(place) > 1 and place[0] in entries:
+        place = place[0], entries[place[0]][place[1]]
     if error["type"] == "missing":
         needed = [key for key, field in Suite.model_fields.items() if field.is_required()]
         return InputError(f"suite {name}: key {place[-1]!r} is missing; there must be: {', '.join(needed)}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from . import completion
 from .options import DATA_ROOT
 from .say import say
 
@@ -53,6 +54,21 @@ def new_metric(name: str, package: bool) -> None:
     _new("metric", name, package)
 
 
+@click.command("new-suite")
+@click.argument("name")
+def new_suite(name: str) -> None:
+    """Write NAME.toml, a suite that runs as it is."""
+    from ..authoring.scaffold import new_suite as new
+
+    file = new(name, Path())
+    lines = [
+        f"lifegen run --suite {file} --smoke",
+        f"lifegen run --suite {file}",
+        f"lifegen leaderboard runs/{file.stem}",
+    ]
+    say(f"wrote {file}\n\nEdit it, then run:\n" + "\n".join(f"    {line}" for line in lines))
+
+
 def _new(kind: Kind, name: str, package: bool) -> None:
     from ..authoring.scaffold import new
 
@@ -70,7 +86,7 @@ def _new(kind: Kind, name: str, package: bool) -> None:
 
 
 @click.command()
-@click.argument("thing", metavar="NAME|FILE[:CLASS]|FOLDER")
+@click.argument("thing", metavar="NAME|FILE[:CLASS]|FOLDER", shell_complete=completion.CHECKED)
 @DATA_ROOT
 def check(thing: str, data_root: Path | None) -> int:
     """Check that a method, scenario or metric keeps its promises, or results do.
@@ -119,4 +135,4 @@ def _lines(finding: Finding) -> str:
     return "\n".join([f"  BROKEN  {finding.promise}", *(f"          {line}" for line in lines)])
 
 
-COMMANDS: list[Any] = [new_method, new_scenario, new_metric, check]
+COMMANDS: list[Any] = [new_method, new_scenario, new_metric, new_suite, check]

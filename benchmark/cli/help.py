@@ -7,7 +7,7 @@ import click
 _COMMANDS = {
     "Run": ("run", "plan", "status", "worker", "rerun", "tune"),
     "Results": ("leaderboard", "compare", "plot", "report", "publish", "export", "measure", "score"),
-    "Extend": ("new-method", "new-scenario", "new-metric", "check"),
+    "Extend": ("new-method", "new-scenario", "new-metric", "new-suite", "check"),
     "Look up": ("list", "data", "doctor"),
 }
 _OPTIONS = {

@@ -13,6 +13,7 @@ import click
 from ..errors import InputError, unknown
 from ..files import write_atomically
 from ..folders import NOWHERE, data_folder
+from . import completion
 from .fitting import console
 from .options import DATA_ROOT
 from .say import say
@@ -24,7 +25,8 @@ KINDS = ("methods", "scenarios", "suites", "metrics")
 
 
 @click.command("list")
-@click.argument("what", required=False, metavar="[methods|scenarios|suites|metrics|NAME|FILE]")
+@click.argument("what", required=False, metavar="[methods|scenarios|suites|metrics|NAME|FILE]",
+                shell_complete=completion.THINGS)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print all details as JSON.")
 def list_command(what: str | None, as_json: bool) -> None:
     """List methods, scenarios, suites and metrics.
@@ -48,7 +50,7 @@ def list_command(what: str | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[NAME|FILE]...")
+@click.argument("names", nargs=-1, metavar="[NAME|FILE]...", shell_complete=completion.DATA)
 @DATA_ROOT
 @click.option("--expert", is_flag=True,
               help="Train an expert for metrics of samples on each NAME, too.")  # fmt: skip

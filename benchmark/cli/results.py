@@ -8,20 +8,29 @@ from pathlib import Path
 
 import click
 
+from . import completion
 from .options import STORE
 from .say import say
 
 _SCENARIOS = click.option("-s", "--scenario", "scenarios", multiple=True, metavar="LABEL",
+                          shell_complete=completion.SCENARIO_LABELS,
                           help="A scenario's label, as tables show it. May be repeated.  [default: all]")  # fmt: skip
 _METHODS = click.option("-m", "--method", "methods", multiple=True, metavar="LABEL",
+                        shell_complete=completion.METHOD_LABELS,
                         help="A method's label, as tables show it. May be repeated.  [default: all]")  # fmt: skip
 
 
 @click.command()
 @STORE
-@click.argument("a")
-@click.argument("b")
-@click.option("--metric", default="negative_elbo", show_default=True, help="The metric to compare.")
+@click.argument("a", shell_complete=completion.METHOD_LABELS)
+@click.argument("b", shell_complete=completion.METHOD_LABELS)
+@click.option(
+    "--metric",
+    shell_complete=completion.METRICS,
+    default="negative_elbo",
+    show_default=True,
+    help="The metric to compare.",
+)
 @_SCENARIOS
 @click.option("--format", "form", type=click.Choice(["text", "csv", "json"]), default="text", show_default=True)
 def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...], form: str) -> None:
@@ -44,10 +53,21 @@ def compare(store: Path, a: str, b: str, metric: str, scenarios: tuple[str, ...]
 
 @click.command()
 @click.argument("stores", nargs=-1, required=True, metavar="STORE...", type=click.Path(path_type=Path))
-@click.option("--metric", "metrics", multiple=True, help="A metric to show. May be repeated; the first one ranks.")
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    shell_complete=completion.METRICS,
+    help="A metric to show. May be repeated; the first one ranks.",
+)
 @_SCENARIOS
 @_METHODS
-@click.option("--sort", metavar="METRIC", help="Sort by this metric.  [default: ranks, framed by the references]")
+@click.option(
+    "--sort",
+    metavar="METRIC",
+    shell_complete=completion.METRICS,
+    help="Sort by this metric.  [default: ranks, framed by the references]",
+)
 @click.option("--wide", is_flag=True, help="Show all columns, however narrow the terminal is.")
 @click.option("--across", is_flag=True,
               help="Combine scenarios on one scale: 0 is the lower reference, 1 the upper.")  # fmt: skip
@@ -96,7 +116,7 @@ class _ListsFigures(click.Command):
 
 @click.command(cls=_ListsFigures)
 @STORE
-@click.argument("kinds", nargs=-1, metavar="[KIND]...")
+@click.argument("kinds", nargs=-1, metavar="[KIND]...", shell_complete=completion.FIGURES)
 @click.option("--style", default="screen", show_default=True, metavar="NAME|FILE.mplstyle",
               help="Sizes for a screen or slides, a paper of two columns (paper, icml) or of one (neurips); or a style "
                    "file of matplotlib.")  # fmt: skip

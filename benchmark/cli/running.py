@@ -17,6 +17,7 @@ import click
 from ..cells.cell import PRECISIONS, Cell
 from ..errors import InputError
 from ..folders import data_folder
+from . import completion
 from .exporting import LOG, logged
 from .help import Command
 from .options import DATA_ROOT, DEVICE, STORE, checked_device
@@ -35,17 +36,19 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print all details 
 def _selection(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that choose cells; their arguments are those of :func:`_chosen`."""
     options = [
-        click.option("--suite", "suite_name", help="Name of a suite, or a TOML file."),
+        click.option("--suite", "suite_name", shell_complete=completion.SUITES,
+                     help="Name of a suite, or a TOML file."),
         click.option("-s", "--scenario", "scenarios", multiple=True, metavar="NAME|FILE[:OPTION=VALUE,...]",
-                     help="A name, or a Python file. May be repeated."),
+                     shell_complete=completion.SCENARIOS, help="A name, or a Python file. May be repeated."),
         click.option("-m", "--method", "methods", multiple=True, metavar="NAME|FILE[:OPTION=VALUE,...]",
+                     shell_complete=completion.METHODS,
                      help="A name, or a Python file. May be repeated; `all` is every method that isn't a preset."),
         click.option("--seeds", help="Such as 0-4 or 0,3,7.  [default: 0-2, or the suite's]"),
         click.option("--steps", type=click.IntRange(min=1),
                      help="Optimiser steps per interval.  [default: the scenario's]"),
         click.option("--smoke", is_flag=True,
                      help="Run the suite's small size with one seed, to see that everything works."),
-        click.option("--metric", "metrics", multiple=True, metavar="FILE",
+        click.option("--metric", "metrics", multiple=True, metavar="FILE", shell_complete=completion.FILES,
                      help="A Python file whose metrics are measured, too. May be repeated."),
         click.option("--precision", type=click.Choice(["auto", *PRECISIONS]), default="float32", show_default=True,
                      help="Precision of matrix products in training; auto takes the fastest one that is known not to"
@@ -90,6 +93,8 @@ def _chosen(
     """The cells that options ask for. Without a device the precision isn't resolved; each worker checks it."""
     from ..cells.suite import cells_of, suite
     from ..running.devices import resolve_precision
+    from ..store.known_texts import with_known_texts
+    from ..store.store import Store
 
     cells = cells_of(suite_name, scenarios, methods, None if seeds is None else _seeds(seeds), steps, smoke,
                      metrics)  # fmt: skip
@@ -107,7 +112,8 @@ def _chosen(
         cells = [replace(cell, precision=precision) for cell in cells]
     path = out or Path("runs", Path(suite_name or "default").stem + ("-smoke" if smoke else ""))
     of_suite = suite(suite_name) if suite_name else None
-    return _Chosen(cells, path, bool(of_suite and of_suite.keep_models), of_suite.budget if of_suite else "")
+    keeps_models, budget = (of_suite.keep_models, of_suite.budget) if of_suite else (False, "")
+    return _Chosen(with_known_texts(cells, Store(path)), path, keeps_models, budget)
 
 
 @click.command(cls=Command)
@@ -286,7 +292,7 @@ def status(store: Path, jobs: int | None, as_json: bool) -> None:
 
 @click.command(cls=Command)
 @STORE
-@click.option("--cell", "keys", multiple=True, metavar="KEY",
+@click.option("--cell", "keys", multiple=True, metavar="KEY", shell_complete=completion.CELLS,
               help="Name or hash of a cell, or the first characters. May be repeated.  [default: all]")  # fmt: skip
 @_execution
 def worker(
@@ -320,7 +326,7 @@ def worker(
 
 @click.command()
 @STORE
-@click.argument("cell", metavar="CELL")
+@click.argument("cell", metavar="CELL", shell_complete=completion.CELLS)
 @click.option("--device", callback=checked_device,
               help="auto, cpu, cuda or cuda:N.  [default: the device of the first computation]")  # fmt: skip
 @DATA_ROOT

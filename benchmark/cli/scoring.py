@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ..folders import data_folder
+from . import completion
 from .options import DATA_ROOT
 from .say import say
 
@@ -16,6 +17,7 @@ from .say import say
 @click.command()
 @click.argument("images", type=click.Path(path_type=Path), metavar="FOLDER|FILE.npz")
 @click.option("-s", "--scenario", required=True, metavar="NAME[:OPTION=VALUE,...]",
+              shell_complete=completion.SCENARIOS,
               help="The scenario whose test images they are compared with.")  # fmt: skip
 @DATA_ROOT
 @click.option("--inception", type=click.Path(path_type=Path), metavar="FILE",

@@ -13,6 +13,7 @@ from ..cells.cell import Cell, product
 from ..errors import InputError
 from ..files import write_atomically
 from ..folders import data_folder
+from . import completion
 from .help import Command
 from .options import DATA_ROOT, DEVICE
 from .say import say
@@ -31,10 +32,17 @@ _UNUSED = {"test_images": 100, "importance_images": 1, "importance_draws": 1}
 
 
 @click.command(cls=Command)
-@click.option("--suite", "suite_name", help="Suite whose scenario, methods and conventions are taken; or a TOML file.")
+@click.option(
+    "--suite",
+    "suite_name",
+    shell_complete=completion.SUITES,
+    help="Suite whose scenario, methods and conventions are taken; or a TOML file.",
+)
 @click.option("-s", "--scenario", "scenarios", multiple=True, metavar="NAME[:OPTION=VALUE,...]",
+              shell_complete=completion.SCENARIOS,
               help="The scenario of the final comparison, in place of the suite's.")  # fmt: skip
 @click.option("-m", "--method", "methods", multiple=True, metavar="NAME|FILE",
+              shell_complete=completion.METHODS,
               help="A method, in place of the suite's. May be repeated; `all` is all but presets.")  # fmt: skip
 @click.option("--trials", type=click.IntRange(min=2), default=12, show_default=True,
               help="Trials of each method, its defaults included.")  # fmt: skip
@@ -60,17 +68,19 @@ def tune(
     from ..cells.tuned import changes, kept, to_toml
     from ..reading.current import current_of
     from ..running.executor import Execution
+    from ..store.known_texts import with_known_texts
     from ..store.record import Status
+    from ..store.store import Store
     from .running import here, run_cells
 
-    asked = cells_of(suite_name, scenarios, methods, seeds=[_FINAL_SEED])
+    store = out or Path("runs", f"tune-{Path(suite_name or 'default').stem}")
+    asked = with_known_texts(cells_of(suite_name, scenarios, methods, seeds=[_FINAL_SEED]), Store(store))
     if suite_name and suite(suite_name).tuned:
         raise InputError(f"suite {suite_name} names tuned options already; tune it without them")
     finals = list({cell.scenario.label: cell.scenario for cell in asked}.values())
     if len(finals) > 1:
         raise InputError(f"options are tuned for one scenario, not {len(finals)}; name one with -s")
     defaults = list({cell.method.label: cell.method for cell in asked}.values())
-    store = out or Path("runs", f"tune-{Path(suite_name or 'default').stem}")
     final = _with(finals[0], _UNUSED)
     search = _with(final, {"steps": steps})
     execution = Execution(data_folder(data_root), device)

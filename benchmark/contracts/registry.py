@@ -266,6 +266,7 @@ def register_metric(
     unit: str = "",
     better: Literal["lower", "higher"] | None = None,
     over_intervals: Literal["last", "sum", "max"] = "last",
+    over_seeds: Literal["mean", "median"] = "mean",
     derived: bool = False,
     of: str = "negative_elbo",
     most: float | None = None,
@@ -281,6 +282,8 @@ def register_metric(
         unit: the unit of its values.
         better: which direction is better, if any.
         over_intervals: how a cell's one number is made from the values per interval.
+        over_seeds: what tables show of a method's seeds: the mean with its interval; or the median without one, where
+            the machine's load decides as well as the seed.
         derived: whether it is computed from a stored matrix when the store is read.
         of: derived: the metric whose matrix it is computed from.
         most: the best value; higher ones rank as this one.
@@ -290,7 +293,7 @@ def register_metric(
 
     def decorate(target: Callable[..., T]) -> Callable[..., T]:
         facts = {"unit": unit, "better": better, "over_intervals": over_intervals, "derived": derived, "most": most}
-        facts |= {"of": of, "of_samples": of_samples}
+        facts |= {"of": of, "of_samples": of_samples, "over_seeds": over_seeds}
         METRICS.add(name, version, target, None, **facts)
         return target
 

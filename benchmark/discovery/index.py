@@ -55,6 +55,13 @@ def describe(kind: str) -> dict[str, IndexEntry]:
     return found
 
 
+def known_names(kind: str) -> list[str]:
+    """Return the names of the usable entries of one kind, as the last command found them: at once, without a look at
+    what is installed now."""
+    entries = kept("catalogue").get("entries", [])
+    return [entry["name"] for entry in entries if entry["kind"] == kind and not entry.get("error")]
+
+
 def base_name(label: str) -> str:
     """Strip options and precision from a method's label."""
     return label.partition(":")[0].partition(" ")[0]
@@ -191,7 +198,7 @@ def _all_of(file: PluginFile) -> tuple[IndexEntry, ...]:
     """Return the entries of a file; those of the newest files are cached."""
     if file.is_loaded:
         return _of_file(file, describe_file_here(file))
-    key = f"{file.digest} {_digest()}"
+    key = f"{file.name} {file.digest} {_digest()}"  # their origins have the name
     cached = kept("files")
     with contextlib.suppress(LookupError, TypeError):
         return _of_file(file, cached[key])

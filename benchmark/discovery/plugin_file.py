@@ -1,20 +1,24 @@
 """An extension in one file: a method, scenario or metric that isn't installed.
 
 Every process on every machine runs the file's text as it was first read, whatever happens to the file in the meantime.
-Cells keep the text, and their identity has its digest: an edited file makes other cells. An extension file can't import
-its neighbours, since the digest doesn't cover them.
+Cells keep the text, and their identity has its digest: an edited file makes other cells, unless a store has cells of a
+text that does the same (see :func:`code_digest`). An extension file can't import its neighbours, since the
+digest doesn't cover them.
 """
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import linecache
 import os
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,7 +75,12 @@ class PluginFile:
     @property
     def digest(self) -> str:
         """12 hexadecimal digits that identify the text."""
-        return hashlib.sha256(self.text.encode()).hexdigest()[:12]
+        return _digest(self.text)
+
+    @property
+    def code_digest(self) -> str:
+        """Equal for texts that do the same: see :func:`code_digest`."""
+        return code_digest(self.text)
 
     @property
     def module(self) -> str:
@@ -123,6 +132,35 @@ class PluginFile:
                 " (`lifegen new-method NAME --package`)"
             )
         return f"{where}: {type(error).__name__}: {what}{hint}"
+
+
+@lru_cache(maxsize=256)  # a store has the same few texts in all of its cells
+def code_digest(text: str) -> str:
+    """12 hexadecimal digits that identify what a text does: equal for texts that differ by comments, docstrings, blank
+    lines and the like, which is what Python's parser drops.
+
+    They aren't part of any name, since another version of Python may make another tree of the same text. A text that
+    can't be parsed has the digest of its characters.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as on escapes; running the text shows them
+            tree = _WithoutDocstrings().visit(ast.parse(text))
+        return _digest(ast.dump(tree))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return _digest(text)
+
+
+class _WithoutDocstrings(ast.NodeTransformer):
+    """Removes the texts that are statements, below definitions and below options."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if is_text else node
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def file_in(text: str) -> tuple[str, str | None, str] | None:

@@ -30,13 +30,21 @@ class Evaluator(EvaluatorState):
     _last: Measurement | None = field(default=None, init=False)
     """The measurement after the last interval."""
 
-    def measure(self, strategy: GenerativeTemplate, interval: int, train_seconds: float) -> list[dict[str, Any]]:
+    def measure(
+        self, strategy: GenerativeTemplate, interval: int, train_seconds: float, train_cpu_seconds: float | None = None
+    ) -> list[dict[str, Any]]:
         """Run all metrics that aren't derived.
+
+        Args:
+            strategy: the strategy, trained on the interval.
+            interval: the interval's number.
+            train_seconds: wall time of its training.
+            train_cpu_seconds: processor time of its training; None where another processor trained.
 
         Returns:
             rows as in the store: interval, distribution, step, metric, value. An undefined value has no row.
         """
-        measurement = Measurement(strategy, self, interval, train_seconds)
+        measurement = Measurement(strategy, self, interval, train_seconds, train_cpu_seconds)
         measured = [entry for entry in (*own_metrics(), *self.metrics) if not entry.facts["derived"]]
         # Traces come first, since whoever watches a cell looks for bounds among its last rows; eval_seconds comes last,
         # to include the others' time.

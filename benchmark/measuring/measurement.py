@@ -84,7 +84,12 @@ class Measurement:
     """One strategy after one interval, for metrics. Results that several metrics need are computed once."""
 
     def __init__(
-        self, strategy: GenerativeTemplate, state: EvaluatorState, interval: int, train_seconds: float
+        self,
+        strategy: GenerativeTemplate,
+        state: EvaluatorState,
+        interval: int,
+        train_seconds: float,
+        train_cpu_seconds: float | None = None,
     ) -> None:
         self.strategy = strategy
         self.model: GenerativeModel = strategy.model
@@ -93,6 +98,7 @@ class Measurement:
         self.is_last = interval == len(state.view) - 1
         self.previous_codes = state.previous_codes
         self.train_seconds = train_seconds
+        self.train_cpu_seconds = train_cpu_seconds
         self._passes: dict[tuple[str, str], Pass] = {}
         self._state = state
         self._started = perf_counter()
@@ -219,6 +225,6 @@ class Measurement:
         return values
 
 
-_SHARED = ("strategy", "model", "stream", "interval", "is_last", "seen", "past", "train_seconds", "previous_codes",
-           "codes", "drift", "codes_twice", "importance")  # fmt: skip
+_SHARED = ("strategy", "model", "stream", "interval", "is_last", "seen", "past", "train_seconds",
+           "train_cpu_seconds", "previous_codes", "codes", "drift", "codes_twice", "importance")  # fmt: skip
 """Attributes of a measurement that all metrics of an interval share; the last four exist once they are computed."""

@@ -82,6 +82,8 @@ def compare(
     """
     scores, of_methods, images_of = _opened(source, a, b)
     scores.check_metrics([metric])
+    if scores.is_timed(metric):
+        raise InputError(f"{metric} depends on the machine's load; `lifegen leaderboard` shows its medians over seeds")
     methods = set(scores.numbers["method"])
     for label in (a, b):
         if label not in methods:

@@ -207,7 +207,7 @@ class Current:
     newest: Mapping[str, int]
     """the newest version of protocol, scenarios, methods and measured metrics"""
     texts: Mapping[str, str | None]
-    """the digest of the shown file of each scenario, method and metric; None for installed ones"""
+    """the digest of the shown code of each scenario, method and metric; None for installed ones"""
     extensions: Mapping[str, ExtensionMetric]
     """extension metrics in the records"""
     metrics: Mapping[str, MetricFacts]
@@ -340,7 +340,7 @@ def _newest_texts(done: Sequence[DoneRecord], plans: Plans) -> dict[str, str | N
     planned: dict[str, dict[str | None, tuple[int, str]]] = {}
 
     def note(orders: dict[str, dict[str | None, tuple[int, str]]], facts: Asked, order: tuple[int, str]) -> None:
-        for part, text in facts.file_digests.items():
+        for part, text in facts.code_digests.items():
             of_part = orders.setdefault(part, {})
             of_part[text] = max(order, of_part.get(text, order))
 
@@ -364,7 +364,7 @@ def _newest_texts(done: Sequence[DoneRecord], plans: Plans) -> dict[str, str | N
 
 def _other_texts(facts: Asked, texts: Mapping[str, str | None]) -> list[str]:
     """List the parts of a cell whose text isn't the shown one."""
-    return [part for part, text in facts.file_digests.items() if texts.get(part, text) != text]
+    return [part for part, text in facts.code_digests.items() if texts.get(part, text) != text]
 
 
 def _metrics(records: Sequence[DoneRecord]) -> tuple[dict[str, ExtensionMetric], dict[str, MetricFacts]]:

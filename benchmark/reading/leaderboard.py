@@ -56,6 +56,7 @@ COLUMNS = (
     Column("synthetic_samples", "synthetic\nsamples", 0, thousands=True),
     Column("stored_parameters", "stored\nnumbers", 0, thousands=True),
     Column("stored_samples", "stored\nimages", 0, thousands=True, zero=False),
+    Column("train_cpu_seconds", "CPU\nseconds", 0),
     Column("train_seconds", "train\nseconds", 0),
 )
 """The printed table, in this order; the first metric ranks. A new column is one entry here."""
@@ -70,8 +71,9 @@ class Board:
     table: pd.DataFrame
     """scenario, method, metric, n, mean, low, high, rank, rank_low, rank_high, ties (the methods that it isn't told
     apart from, joined by "; "); within a scenario: the upper reference, competitors from the best on, the lower
-    reference, then methods without a rank: with a failed seed, or with custom options. References and metrics without a
-    better direction have no rank either."""
+    reference, then methods without a rank: with a failed seed, custom options, or too few seeds. References and metrics
+    without a better direction have no rank either. Of metrics that depend on the machine's load, mean is the median,
+    without interval."""
     metrics: tuple[str, ...]
     """metrics in the given order; the first one ranks"""
     scores: Scores
@@ -131,7 +133,7 @@ def leaderboard(
     values = values[values["metric"].isin(chosen)]
     unranked = {*scores.references, *scores.not_ranked} | (set() if rank_custom else scores.custom)
     make = _across if across else _per_scenario
-    rows, notes = make(scores, values, unranked)
+    rows, notes = make(scores, values, unranked, chosen[0])
     if not rows:
         raise InputError(" ".join(notes) or f"no cell has a value of {', '.join(chosen)} in these scenarios")
     # Floats even where all intervals are missing, so that a missing one is always NaN.
@@ -170,26 +172,33 @@ def _row(scenario: object, method: str, metric: object, estimate: Estimate, plac
     return str(scenario), method, str(metric), *estimate, *places
 
 
-def _per_scenario(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[list[_Row], list[str]]:
+def _per_scenario(
+    scores: Scores, values: pd.DataFrame, unranked: set[str], ranking: str
+) -> tuple[list[_Row], list[str]]:
     rows: list[_Row] = []
+    singles: list[str] = []
     found: dict[tuple[str, str], dict[str, Rank]] = {}
     for (scenario, metric), group in values.groupby(["scenario", "metric"]):
         by_method = {str(method): [runs.to_numpy()] for method, runs in group.groupby("method")["value"]}
         better, most = scores.better(metric), scores.most(metric)
+        estimates = {method: mean_interval(groups[0].tolist()) for method, groups in by_method.items()}
+        if scores.is_timed(str(metric)):
+            medians = {method: float(np.median(groups[0])) for method, groups in by_method.items()}
+            estimates = {method: Estimate(estimates[method].n, value, None, None) for method, value in medians.items()}
+            by_method = {method: [np.array([value])] for method, value in medians.items()}
         resting = unranked | scores.failing([scenario])
         places = {} if better is None else ranks(
             {method: [np.minimum(runs, most) for runs in groups] for method, groups in by_method.items()
              if method not in resting}, lower_is_better=better == "lower",
         )  # fmt: skip
         found[str(scenario), str(metric)] = places
-        rows += [
-            _row(scenario, method, metric, mean_interval(groups[0].tolist()), places.get(method))
-            for method, groups in by_method.items()
-        ]
+        rows += [_row(scenario, method, metric, one, places.get(method)) for method, one in estimates.items()]
+        if metric == ranking and better and (few := sorted(by_method.keys() - resting - places.keys())):
+            singles.append(f"{scenario}: {', '.join(few)}: not ranked, with one seed beside methods with several.")
     if not rows:
         return [], []
     what = "Intervals of means are Student's t over seeds; several seeds without one have equal values."
-    notes = [f"{what} {held_fixed(list(values['scenario'].unique()))}", *_notes_on_ranks(rows)]
+    notes = [f"{what} {held_fixed(list(values['scenario'].unique()))}", *_notes_on_ranks(rows), *singles]
     labels = sorted({label for label, _ in found})
     orders = (note(label, found) for label in labels for note in (_of_bounds, _of_samples))
     return rows, [*notes, *filter(None, orders)]
@@ -241,16 +250,16 @@ def _shows(places: Mapping[str, Rank], first: str, second: str) -> bool:
     return places[first].rank < places[second].rank and second not in places[first].ties
 
 
-def _across(scores: Scores, values: pd.DataFrame, unranked: set[str]) -> tuple[list[_Row], list[str]]:
+def _across(scores: Scores, values: pd.DataFrame, unranked: set[str], ranking: str) -> tuple[list[_Row], list[str]]:
     rows: list[_Row] = []
     notes: list[str] = []
-    resting = unranked | scores.failing()
     for metric, group in values.groupby("metric"):
         shared, more = on_one_scale(scores, str(metric), group)
         notes += more
         if shared is None:
             continue
         labels, scales, by_method = shared.scenarios, shared.scales, shared.runs
+        resting = unranked | scores.failing() | shared.fewer
         competing = {method: groups for method, groups in by_method.items() if method not in resting}
         spreads = np.stack([one.spread for one in scales])
         places = ranks(competing, lower_is_better=False, scales=spreads)
@@ -298,7 +307,7 @@ def _notes_on_ranks(rows: list[_Row]) -> list[str]:
             "tables say anything wrong about an order. Methods whose intervals overlap may still be told apart: CSV "
             "and JSON have each method's ties."
         )
-    if any(row[7] is not None and row[8] is None for row in rows):
+    if any(row[3] == 1 and row[7] is not None and row[8] is None for row in rows):
         notes.append("A method with one seed has no rank interval.")
     return notes
 
@@ -311,13 +320,17 @@ def _ordered(
     pairs = [(str(scenario), str(method)) for scenario, method in zip(table["scenario"], table["method"], strict=True)]
     failing = {scenario: scores.failing(None if across else [scenario]) for scenario, _ in set(pairs)}
     first = table[table["metric"] == metrics[0]].set_index(["scenario", "method"])
+    has_ranks = first["rank"].notna().groupby("scenario").any()
     better = "higher" if across else scores.better(metrics[0])
     sign = {"lower": 1.0, "higher": -1.0}.get(str(better), 0.0)
 
     def block(scenario: str, method: str) -> int:
         if method in scores.references:
             return places[scores.references[method]]
-        return 3 if method in failing[scenario] else 4 if method in unranked else 1
+        if method in failing[scenario]:
+            return 3
+        few_seeds = has_ranks.get(scenario, False) and np.isnan(first["rank"].get((scenario, method), 0))
+        return 4 if method in unranked or few_seeds else 1
 
     columns = {
         "_block": [block(*pair) for pair in pairs],

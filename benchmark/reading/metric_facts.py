@@ -22,6 +22,8 @@ class MetricFacts(BaseModel):
     better: Literal["lower", "higher"] | None = None
     over_intervals: Literal["last", "sum", "max"] = "last"
     """How a cell's one number is made from the values per interval."""
+    over_seeds: Literal["mean", "median"] = "mean"
+    """What tables show of a method's seeds: the mean with its interval, or the median without one."""
     derived: bool = False
     """Whether it is computed from the stored matrix."""
     most: Annotated[float, Field(allow_inf_nan=False)] | None = None

@@ -21,7 +21,9 @@ class OneScale:
     """Those that have a scale, by name."""
     scales: list[Scale]
     runs: dict[str, list[np.ndarray]]
-    """By method: an array per scenario, (seeds,), with equal seeds for all methods."""
+    """By method: an array per scenario, (seeds,), of the seeds that most methods have."""
+    fewer: frozenset[str]
+    """Methods that lack some of these seeds: they have no rank."""
 
 
 def on_one_scale(scores: Scores, metric: str, values: pd.DataFrame) -> tuple[OneScale | None, list[str]]:
@@ -49,17 +51,22 @@ def on_one_scale(scores: Scores, metric: str, values: pd.DataFrame) -> tuple[One
     if absent := sorted(set().union(*scaled.values()) - everywhere):
         notes.append(f"{metric}: left out, since they aren't in every scenario: {', '.join(absent)}.")
     by_method: dict[str, list[np.ndarray]] = {method: [] for method in sorted(everywhere)}
+    fewer: set[str] = set()
     for scenario in sorted(scaled):
-        # Equal seeds for all, else a method with more seeds in its good scenarios would win.
+        # Equal seeds for all, else a method would gain by more seeds where it does well.
         runs = pd.DataFrame({method: scaled[scenario][method] for method in by_method})
-        common = runs.dropna()
-        if len(common) < len(runs):
-            notes.append(f"{metric} of {scenario} uses the {len(common)} of {len(runs)} seeds that all methods have.")
+        usual = runs[runs.notna().mean(axis="columns") > 1 / 2]
+        if len(usual) < len(runs):
+            notes.append(f"{metric} of {scenario} uses the {len(usual)} of {len(runs)} seeds that most methods have.")
+        fewer.update(usual.columns[usual.isna().any()])
         for method, groups in by_method.items():
-            groups.append(common[method].to_numpy())
-    if min(len(runs) for groups in by_method.values() for runs in groups) == 0:
-        return None, [*notes, f"{metric}: in one scenario no seed is common to all methods."]
-    return OneScale(sorted(scaled), [scales[label] for label in sorted(scaled)], by_method), notes
+            groups.append(usual[method].dropna().to_numpy())
+    by_method = {method: groups for method, groups in by_method.items() if min(map(len, groups))}
+    if few := sorted(fewer - scores.references.keys()):
+        notes.append(f"{metric}: {', '.join(few)}: not ranked, since they lack seeds that most methods have.")
+    if not by_method:
+        return None, [*notes, f"{metric}: in one scenario no seed is common to most methods."]
+    return OneScale(sorted(scaled), [scales[label] for label in sorted(scaled)], by_method, frozenset(fewer)), notes
 
 
 def on_scale(values: pd.DataFrame, scores: Scores, metric: str) -> tuple[Scale, dict[str, pd.Series]]:
@@ -71,6 +78,8 @@ def on_scale(values: pd.DataFrame, scores: Scores, metric: str) -> tuple[Scale, 
     better, most = scores.better(metric), scores.most(metric)
     if better is None:
         raise ValueError("neither lower nor higher is better")
+    if scores.is_timed(metric):
+        raise ValueError("it depends on the machine's load")
     values = values.assign(value=values["value"].clip(upper=most))
     by_method = {str(method): runs.set_index("seed")["value"] for method, runs in values.groupby("method")}
     names = reference_names(by_method, scores)

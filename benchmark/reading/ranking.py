@@ -32,7 +32,7 @@ class Rank(NamedTuple):
     rank: int
     """1 is the best; equal means share the better rank."""
     low: int | None
-    """1 + the number of methods shown to be better. None for a method with one seed."""
+    """1 + the number of methods shown to be better. None where every method has one seed."""
     high: int | None
     """The number of competitors − the number of methods shown to be worse."""
     ties: tuple[str, ...] = ()
@@ -47,6 +47,8 @@ def ranks(
 ) -> dict[str, Rank]:
     """Compute ranks with intervals that hold for all methods at once, best first.
 
+    A method with one seed has no rank beside methods with several: one seed says nothing about another.
+
     Args:
         values: each method's runs by scenario; methods are compared by the mean of their means in the scenarios.
         lower_is_better: whether the lowest ranks first.
@@ -57,16 +59,17 @@ def ranks(
     for name in sorted(values):
         alike.setdefault(tuple(np.asarray(runs, float).tobytes() for runs in values[name]), []).append(name)
     groups = {names[0]: values[names[0]] for names in alike.values()}
+    several = {name: runs for name, runs in groups.items() if min(map(len, runs)) > 1}
+    groups = several or groups
     sign = 1 if lower_is_better else -1
     means = {name: sign * _mean(runs) for name, runs in groups.items()}
     order = sorted(groups, key=lambda name: (means[name], name))
     better = told_apart([groups[name] for name in order], level, scales)
-    tested = [min(map(len, groups[name])) > 1 for name in order]
     found: dict[str, Rank] = {}
     copies = {names[0]: names for names in alike.values()}
     for i, name in enumerate(order):
         place = 1 + sum(means[other] < means[name] for other in order)
-        if not tested[i]:
+        if not several:
             rank = Rank(place, None, None)
         else:
             ties = [other for j, other in enumerate(order) if j != i and not better[min(i, j), max(i, j)]]

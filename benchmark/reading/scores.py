@@ -79,6 +79,11 @@ class Scores:
         facts = self.metrics.get(metric)
         return float("inf") if facts is None or facts.most is None else facts.most
 
+    def is_timed(self, metric: str) -> bool:
+        """Return whether a metric depends on the machine's load: its median over seeds is shown, without interval."""
+        facts = self.metrics.get(metric)
+        return facts is not None and facts.over_seeds == "median"
+
     def failing(self, scenarios: Iterable[str] | None = None) -> frozenset[str]:
         """Return the methods with a failed seed in one of these scenarios. They aren't ranked, since the other seeds
         may be the easy ones.

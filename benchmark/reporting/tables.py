@@ -8,6 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -86,13 +87,19 @@ def tables_of(board: Board) -> Iterator[TextTable]:
             count = board.seeds(str(scenario), str(method))
             cells = [_cell(by_metric, column, board, n, count) for column in columns]
             name, kind = _named(str(method), board, has_failed=bool(count and count.failed))
+            if kind == "competitor" and ranked["rank"].notna().any() and np.isnan(ranked["rank"].get(method, 0)):
+                kind = "custom"  # it has too few seeds
             texts, values = tuple(text for text, _ in cells), tuple(value for _, value in cells)
             lines.append(Line(str(method), name, kind, texts, values))
         lines += _floor(board.scores.floors.get(str(scenario), {}), columns)
         better = tuple(
             board.scores.better(column.metric) if column.metric and scenario != ACROSS else None for column in columns
         )
-        yield TextTable(str(scenario), tuple(column.title for column in columns), tuple(lines), better=better)
+        titles = tuple(
+            f"{_in_one_line(column.title)}\n(median)" if board.scores.is_timed(column.metric or "") else column.title
+            for column in columns
+        )
+        yield TextTable(str(scenario), titles, tuple(lines), better=better)
 
 
 def _floor(values: Mapping[str, float], columns: Sequence[Column]) -> Iterator[Line]:

@@ -19,7 +19,7 @@ from ..store.stored_pictures import stored_pictures
 from .executor import Execution
 from .local import prepare, run
 
-TIMED = frozenset({"train_seconds", "eval_seconds", "peak_memory_mb"})
+TIMED = frozenset({"train_seconds", "train_cpu_seconds", "eval_seconds", "peak_memory_mb"})
 """Metrics that differ between equal runs."""
 _CIRCUMSTANCES = ("device", "execution", "data", "versions", "machine")
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import numpy as np
@@ -230,16 +230,18 @@ def _run(
     circumstances = _arithmetic(cell, str(device))
     for interval, experience in list(enumerate(view))[done:]:
         doing.now("training", lambda: strategy.optimizer_steps, experience.steps)
-        began = perf_counter()
+        began, cpu_began = perf_counter(), process_time()
         strategy.train(experience, eval_streams=[])
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        seconds = perf_counter() - began
+        seconds, cpu_seconds = perf_counter() - began, process_time() - cpu_began
         if strategy.execution not in executions:
             executions.append(strategy.execution)
             writer.note(execution=executions)
         doing.now("measuring")
-        rows = evaluator.measure(strategy, interval, train_seconds=seconds)
+        rows = evaluator.measure(
+            strategy, interval, train_seconds=seconds, train_cpu_seconds=cpu_seconds if device.type == "cpu" else None
+        )
         if problem := odd_row(rows, visits):
             raise ValueError(problem)
         writer.append(rows)

@@ -56,15 +56,15 @@ class Plans:
         return (cell for plan in self.readable for cell in plan.cells.values())
 
     def newest(self) -> dict[str, PlannedCell]:
-        """Return the cells by name; if a file was edited, only those of its last text."""
+        """Return the cells by name; if a file's code was edited, only those of its last text."""
         texts: dict[str, str | None] = {}
         for cell in self.cells:
-            texts |= cell.facts.file_digests
+            texts |= cell.facts.code_digests
         return {
             name: cell
             for plan in self.readable
             for name, cell in plan.cells.items()
-            if all(texts[part] == text for part, text in cell.facts.file_digests.items())
+            if all(texts[part] == text for part, text in cell.facts.code_digests.items())
         }
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..discovery.plugin_file import files_of
+from ..discovery.plugin_file import code_digest, files_of
 from ..files import digest
 
 _MOST = 1_000_000
@@ -125,6 +125,8 @@ class Asked(_Part):
     """The reason why its method has no rank."""
     metric_files: dict[str, str] = {}
     """Digests of the files of its metrics."""
+    files: dict[str, Any] = {}
+    """Name and text of each file, by digest."""
     extension_metrics: dict[str, ExtensionMetric] = Field({}, alias="plug-in metrics")
     keep_models: bool = False
 
@@ -144,6 +146,16 @@ class Asked(_Part):
         """Digests of the files of its scenario, method and metrics; None for installed ones."""
         parts = {f"{kind} {part.name}": part.file for kind, part in self._parts}
         return parts | {f"metric {name}": digest for name, digest in self.metric_files.items()}
+
+    @property
+    def code_digests(self) -> dict[str, str | None]:
+        """The same with digests that are equal for texts that do the same."""
+        return {part: of_text and self._code_of(of_text) for part, of_text in self.file_digests.items()}
+
+    def _code_of(self, of_text: str) -> str:
+        file = self.files.get(of_text)
+        text = file.get("text") if isinstance(file, Mapping) else None
+        return code_digest(text) if isinstance(text, str) else of_text
 
     @property
     def _parts(self) -> tuple[tuple[str, Scenario | Method], ...]:

@@ -18,7 +18,7 @@ import numpy as np
 from .checkout import Checkout, checked_out
 
 SMALL = "split-digits:steps=20,classes_per_interval=2,importance_draws=5,importance_images=5"
-TIMED = {"train_seconds", "eval_seconds", "peak_memory_mb"}
+TIMED = {"train_seconds", "train_cpu_seconds", "eval_seconds", "peak_memory_mb"}
 OTHERWISE = {"started", "finished", "seconds", "numbers", "bytes", "digest", "seal", "resumed"}
 """Parts of a record that say when it was made, or how many digits a time has."""
 NARROW = {"lgm-2019": "width=8"}
