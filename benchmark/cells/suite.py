@@ -445,8 +445,9 @@ def _refusal(name: str, refused: ValidationError, entries: Mapping[str, Sequence
     errors = refused.errors(include_url=False)
     error = next((error for error in errors if error["type"] == "extra_forbidden"), errors[0])
     place = error["loc"]
-    if len(place) > 1 and place[0] in entries:
-        place = place[0], entries[place[0]][place[1]]
+    match place:
+        case (str(key), int(i), *_) if key in entries:
+            place = key, entries[key][i]
     if error["type"] == "missing":
         needed = [key for key, field in Suite.model_fields.items() if field.is_required()]
         return InputError(f"suite {name}: key {place[-1]!r} is missing; there must be: {', '.join(needed)}")

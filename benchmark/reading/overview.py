@@ -113,7 +113,9 @@ def overview(source: Store | Current, cells: Iterable[Cell] | None = None) -> Ov
     if cells is None:
         unreadable = list(current.plans.unreadable)
         planned = current.plans.newest()
-        wanted = {name: (Work.stored(cell.facts), cell.facts.seed) for name, cell in planned.items()}
+        wanted: dict[str, tuple[Work, int | None]] = {
+            name: (Work.stored(cell.facts), cell.facts.seed) for name, cell in planned.items()
+        }
         wanted |= {name: _work(cell) for name, cell in stored.items()}
     else:
         wanted = {cell.name: (Work.of(cell), cell.seed) for cell in cells}
