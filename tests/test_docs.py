@@ -23,7 +23,7 @@ from lifegen.benchmark.cli.main import cli
 from lifegen.benchmark.contracts.registry import REGISTRIES
 from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.measuring.sample_metrics import COMPARISONS
-from lifegen.benchmark.reporting.figure_kinds import FIGURE_KINDS
+from lifegen.benchmark.reporting.figure_kinds import figure_name
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -137,8 +137,7 @@ def check_command(arguments: list[str], own: set[str]) -> None:
         if not (text.isupper() or text.endswith(".py") or text.replace("_", "-") in own or text in describe("metric")):
             raise ValueError(f"no metric {text}")
     for kind in given.get("kinds", ()):
-        if kind not in FIGURE_KINDS and kind not in describe("metric"):
-            raise ValueError(f"no kind of figure {kind}")
+        figure_name(kind, describe("metric"))
     if name == "data" and not set(given["names"]) <= {*describe("data source"), "NAME", "FILE"}:
         raise ValueError(f"no such data: {given['names']}")
     if name == "list" and (what := given["what"]) and not what.isupper():
