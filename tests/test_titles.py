@@ -113,6 +113,8 @@ def test_a_label_on_the_command_line_names_a_method_and_the_caption_says_which(s
     caption = (folder / "negative_elbo.txt").read_text()
     assert caption.startswith("MNIST: negative ELBO after each interval (one seed). ")
     assert "Ours = best is lifelong-vae:consistency_weight=0.0" in caption
+    alone = drawn(store, "negative_elbo", methods=["naive"], labels={"lifelong-vae": "Ours"})
+    assert names_at_ends(alone.figure) == ["Naive ▼"]  # a title of what isn't drawn does no harm
     done = lifegen("plot", store.path, "--label", "lifelong-vea=Ours", "--out", out)
     assert (done.returncode, done.stdout) == (2, "")
     assert "mean 'lifelong-vae'" in done.stderr

@@ -46,10 +46,11 @@ def drawings(
     Raises:
         InputError: at once, if something doesn't exist; while drawing, if the store lacks the data of a wanted kind.
     """
-    current = _only(current_of(source).readable(lambda cell: cell.numbers), methods)
+    all_methods = current_of(source).readable(lambda cell: cell.numbers)
+    titles = _titles(all_methods, labels or {})  # a method has one title, whatever is beside it
+    current = _only(all_methods, methods)
     named = [] if ALL in kinds else list(dict.fromkeys(figure_name(name, current.metrics) for name in kinds))
     style = style_of(style) if isinstance(style, str) else style
-    titles = _titles(current, labels or {})
     every = scenes(current, style, titles)
     if not every:
         store = current.store
@@ -190,4 +191,7 @@ def plot(
             files[-1].write_text(f"{drawing.caption}\n", encoding="utf-8")
         except OSError as error:
             raise InputError(f"{target} can't be written to: {error.strerror or error}") from None
+    if not files:
+        raise InputError(f"{current.store.path} has no data for {', '.join(chosen)}; `lifegen plot "
+                         f"{current.store.path} all` draws what it has data for")  # fmt: skip
     return files
