@@ -19,6 +19,7 @@ from lifegen.benchmark.reading.table import load
 from lifegen.benchmark.reporting.export import tensorboard, wandb
 from lifegen.benchmark.reporting.export.points import Point, folder_of, options_of, points
 from lifegen.benchmark.running.executor import Event
+from lifegen.benchmark.running.rerun import TIMED
 from lifegen.benchmark.store.record import Record
 from lifegen.benchmark.store.store import Store
 
@@ -192,8 +193,7 @@ def test_a_run_that_is_logged_has_the_numbers_of_one_that_is_not(tmp_path):
     for name, more in (("plain", []), ("logged", ["--log", "tensorboard"])):
         assert lifegen(*asked, *more, "--out", tmp_path / name).returncode == 0
         (file,) = (tmp_path / name / "cells").glob("*/metrics.jsonl")
-        timed = {"train_seconds", "eval_seconds", "peak_memory_mb"}
-        rows[name] = [row for row in map(json.loads, file.read_text().splitlines()) if row["metric"] not in timed]
+        rows[name] = [row for row in map(json.loads, file.read_text().splitlines()) if row["metric"] not in TIMED]
     assert rows["plain"] == rows["logged"]
     assert not (tmp_path / "plain" / "tensorboard").exists()
     (folder,) = (tmp_path / "logged" / "tensorboard").glob("*/*/seed-0")

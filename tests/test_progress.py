@@ -26,7 +26,7 @@ from .test_run import TINY, tiny_cells
 
 def test_the_live_display_shows_texts_with_brackets(tmp_path, capsys):
     cell = Cell(parse_spec("scenario", "split-digits:class_order=[1,0]"), parse_spec("method", "naive"), 0)
-    with progress.Display([cell], Timings(tmp_path)) as live:
+    with progress.Display([cell], Timings(tmp_path / "s")) as live:
         live.show(Event(cell, "started"))
         live.show(Event(cell, "interval", 1, 2))
         live.show(Event(cell, "failed", 1, 2, error="RuntimeError: [enforce fail] in [/tmp/x]"))
@@ -47,7 +47,7 @@ def test_the_live_display_keeps_its_columns_at_any_width(width, height, seeds, t
     scenarios, methods = ([parse_spec(kind, text) for text in texts] for kind, texts in
                           (("scenario", SCENARIOS), ("method", LONG)))  # fmt: skip
     cells = product(scenarios, methods, seeds)
-    display = progress.Display(cells, Timings(tmp_path), console)
+    display = progress.Display(cells, Timings(tmp_path / "s"), console)
     for i, cell in enumerate(cells):
         display.show(Event(cell, "interval", 9 * i % 71, 70, doing="step 12,345 of 99,999", share=0.5))
     console.print(display.rows())
@@ -65,7 +65,7 @@ def test_the_time_left_follows_from_progress_and_from_similar_cells(tmp_path, mo
     monkeypatch.chdir(tmp_path)  # away from published stores, whose timings would help
     now = 0.0
     cells = product([parse_spec("scenario", TINY)], [parse_spec("method", "naive")], range(4))
-    left = TimeLeft(cells, Timings(tmp_path), clock=lambda: now)
+    left = TimeLeft(cells, Timings(tmp_path / "s"), clock=lambda: now)
     left.see(Event(cells[0], "started"))
     assert left.of_all() is None
     left.see(Event(cells[0], "interval", 0, 10))
@@ -96,7 +96,7 @@ def test_without_a_terminal_each_interval_and_cell_has_a_line_with_its_time_and_
     for notebook in (False, True):
         if notebook:
             monkeypatch.setenv("JPY_PARENT_PID", "1")
-        with progress.shown([cell], tmp_path) as show:
+        with progress.shown([cell], tmp_path / "s") as show:
             for event in events:
                 show(event)
         lines = capsys.readouterr().out.splitlines()

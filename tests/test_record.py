@@ -45,7 +45,10 @@ def test_an_example_says_to_the_letter_what_it_said_when_it_was_stored(schema, t
     store = Store.open(example(schema, tmp_path / "s"))
     golden = json.loads((EXAMPLES / f"schema-{schema}-golden.json").read_text())
     current, scores = current_of(store), scores_of(store)
-    items = {one.name: [one.status, one.reason, one.scenario, one.method, one.left] for one in overview(current).items}
+    items = {
+        one.name: [one.status, one.reason, one.work.scenario, one.work.method, one.left]
+        for one in overview(current).items
+    }
     assert items == golden["items"]
     assert {cell.name: cell.numbers for cell in current.cells} == golden["numbers"]
     assert {cell.name: cell.facts.work_seconds for cell in current.cells} == golden["seconds"]

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 from avalanche.core import SupervisedPlugin
 
+from lifegen.benchmark.cells.cell import product
 from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.measuring.evaluator import Evaluator
 from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.running.rerun import compare_cells
 from lifegen.benchmark.running.state import State, read_state, restore, write_state
+from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.store.store import Store
 from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.benchmark.training.traces import Traces, add_term, trace_term
 
 from .conftest import tiny
+from .test_run import TINY
 
 SMALL = "width=8,batch_size=12,style=2"
 pytestmark = pytest.mark.filterwarnings(
@@ -174,3 +179,14 @@ def test_an_older_cell_is_computed_again_without_traces_that_it_lacks():
     assert compare_cells(cell(a=1), cell(a=1, loss=2, loss_mine=3)).equal
     assert compare_cells(cell(a=1), cell(a=1, b=2)).differing.keys() == {"b"}  # it was measured, and had no value
     assert compare_cells(cell(a=1, loss_mine=3), cell(a=1)).differing.keys() == {"loss_mine"}
+
+
+def test_a_cell_with_named_terms_keeps_its_numbers_in_its_record(tmp_path):
+    """Else every table would have to read its rows."""
+    (cell,) = product([parse_spec("scenario", TINY)], [parse_spec("method", "lifelong-vae:width=8")], [0])
+    assert run_cell(cell, Store.create(tmp_path / "s").path, tmp_path, "cpu") == "done"
+    stored = Store(tmp_path / "s").cell(cell.name)
+    rows = map(json.loads, stored.content("metrics.jsonl").splitlines())
+    assert "loss_consistency" in {row["metric"] for row in rows}
+    assert stored.record["numbers"]["negative_elbo"] > 0
+    assert not [name for name in stored.record["numbers"] if name.startswith("loss")]

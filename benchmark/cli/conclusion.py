@@ -41,6 +41,7 @@ def conclude(cells: Sequence[Cell], path: Path) -> None:
     say("Next:")
     say(f"  lifegen plot {store}    figures into {path / 'figures'}")
     say(f"  lifegen report {store}    one page with everything, {path / 'report.html'}")
-    if len(methods) > 1:
-        first, second = (shlex.quote(name) for name in methods[:2])
+    by_rank = list(dict.fromkeys([*board.table.sort_values("rank")["method"], *methods]))  # without a rank: last
+    if len(by_rank) > 1:
+        first, second = map(shlex.quote, by_rank[:2])
         say(f"  lifegen compare {store} {first} {second}")

@@ -70,7 +70,10 @@ def stored_samples(m: Measurement) -> Iterator[Row]:
 
 @register_metric("train_cpu_seconds", version=1, unit="s", better="lower", over_intervals="sum", over_seeds="median")
 def train_cpu_seconds(m: Measurement) -> Iterator[Row]:
-    """Processor time of training in the interval; none on a GPU."""
+    """Processor time of training in the interval; none on a GPU.
+
+    It misleads between kinds of processors, and grows on cores that share caches with other work.
+    """
     if m.train_cpu_seconds is not None:
         yield Row(m.train_cpu_seconds)
 

@@ -22,7 +22,7 @@ _OTHER_MARKERS = ("<", ">", "d", "p")
 """Markers of methods that state no look; none of lifegen's own methods uses them."""
 _HOLLOW_MARKERS = ("o", "s", "^", "v", "<", ">", "D", "P", "X", "*")
 """Markers of variants."""
-_SALT = 6222
+_SALT = 1_379_400
 """The smallest number with which no two variants of a method in lifegen's suites get the same marker."""
 _OF_REFERENCES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "upper": (("^", ">", "*"), ("dash-dot", "solid")),
