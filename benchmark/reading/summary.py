@@ -42,8 +42,8 @@ def registered_summary(
     """Summarise a finished cell by the metrics registered in this process.
 
     Returns:
-        the numbers, or None if a metric with a number isn't registered or a derived metric fails: then readers make them, since
-        they can show the reason; and why derived metrics fail, by metric.
+        the numbers, or None if a metric with a number isn't registered or a derived metric fails: then readers make
+        them, since they can show the reason; and why derived metrics fail, by metric.
     """
     how = {entry.name: entry.facts["over_intervals"] for entry in METRICS}
     if not all(row["metric"] in how or row["step"] is not None for row in rows):
