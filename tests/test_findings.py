@@ -96,7 +96,7 @@ def test_equal_methods_are_first_together():
 
 def test_one_seed_shows_nothing():
     assert said({"top": [20], "a": [25], "b": [26], "bottom": [40]}) == [
-        "a is first by negative ELBO, 25.0 nats, with one seed, which shows no order.",
+        "a is first by negative ELBO, 25.0 nats; most methods have one seed, which shows no order.",
         "top ▲ is at 20.0 nats, bottom ▼ at 40.0 nats, without an interval.",
     ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -107,6 +107,7 @@ def test_moderation_stops_at_three_and_needs_ten():
 
 
 @settings(max_examples=40)
+@example([[0.0, float(i)] for i in range(1, 12)] + [[0.0, 4.5e-175]])  # whose square is 0
 @given(st.lists(st.lists(numbers, min_size=2, max_size=4), min_size=1, max_size=12))
 def test_a_rank_lies_in_its_interval_and_ties_are_mutual(runs):
     found = ranks({str(i): [np.array(one)] for i, one in enumerate(runs)})

@@ -80,7 +80,7 @@ def _first(ranked: pd.DataFrame, metric: str, scores: Scores) -> Iterator[str]:
     if not others:
         yield f"{value}."
     elif pd.isna(best["rank_low"]):
-        yield f"{value}, with one seed, which shows no order."
+        yield f"{value}; most methods have one seed, which shows no order."
     elif tied:
         pronoun = "it" if len(first) == 1 else "them"
         yield f"{value}; these seeds don't tell {pronoun} apart from {_names(tied)}."

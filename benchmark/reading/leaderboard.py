@@ -194,7 +194,7 @@ def _per_scenario(
         found[str(scenario), str(metric)] = places
         rows += [_row(scenario, method, metric, one, places.get(method)) for method, one in estimates.items()]
         if metric == ranking and better and (few := sorted(by_method.keys() - resting - places.keys())):
-            singles.append(f"{scenario}: {', '.join(few)}: not ranked, with one seed beside methods with several.")
+            singles.append(f"{scenario}: {', '.join(few)}: not ranked, with one seed where most have several.")
     if not rows:
         return [], []
     what = "Intervals of means are Student's t over seeds; several seeds without one have equal values."
@@ -308,7 +308,7 @@ def _notes_on_ranks(rows: list[_Row]) -> list[str]:
             "and JSON have each method's ties."
         )
     if any(row[3] == 1 and row[7] is not None and row[8] is None for row in rows):
-        notes.append("A method with one seed has no rank interval.")
+        notes.append("Most methods have one seed, which says nothing about another: ranks are by means alone.")
     return notes
 
 

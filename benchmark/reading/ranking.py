@@ -32,7 +32,7 @@ class Rank(NamedTuple):
     rank: int
     """1 is the best; equal means share the better rank."""
     low: int | None
-    """1 + the number of methods shown to be better. None where every method has one seed."""
+    """1 + the number of methods shown to be better. None where most methods have one seed."""
     high: int | None
     """The number of competitors − the number of methods shown to be worse."""
     ties: tuple[str, ...] = ()
@@ -47,7 +47,8 @@ def ranks(
 ) -> dict[str, Rank]:
     """Compute ranks with intervals that hold for all methods at once, best first.
 
-    A method with one seed has no rank beside methods with several: one seed says nothing about another.
+    A method with one seed has no rank where most methods have several: one seed says nothing about another. Where most
+    have one, all have ranks, by their means alone.
 
     Args:
         values: each method's runs by scenario; methods are compared by the mean of their means in the scenarios.
@@ -60,7 +61,8 @@ def ranks(
         alike.setdefault(tuple(np.asarray(runs, float).tobytes() for runs in values[name]), []).append(name)
     groups = {names[0]: values[names[0]] for names in alike.values()}
     several = {name: runs for name, runs in groups.items() if min(map(len, runs)) > 1}
-    groups = several or groups
+    has_intervals = 2 * len(several) > len(groups)
+    groups = several if has_intervals else groups
     sign = 1 if lower_is_better else -1
     means = {name: sign * _mean(runs) for name, runs in groups.items()}
     order = sorted(groups, key=lambda name: (means[name], name))
@@ -69,7 +71,7 @@ def ranks(
     copies = {names[0]: names for names in alike.values()}
     for i, name in enumerate(order):
         place = 1 + sum(means[other] < means[name] for other in order)
-        if not several:
+        if not has_intervals:
             rank = Rank(place, None, None)
         else:
             ties = [other for j, other in enumerate(order) if j != i and not better[min(i, j), max(i, j)]]
@@ -178,7 +180,8 @@ def _variance_parts(runs: Sequence[np.ndarray]) -> np.ndarray:
     spread, such as a count, has none and gives none to others."""
     numbers = np.array([len(one) for one in runs], dtype=float)
     variances, free = np.array([np.var(one, ddof=1) for one in runs]), numbers - 1
-    varies = np.array([np.ptp(one) > 0 for one in runs])  # equal values needn't have a variance of exactly 0
+    # Equal values needn't have a variance of exactly 0, and the squares of tiny differences are 0.
+    varies = np.array([np.ptp(one) > 0 for one in runs]) & (variances > 0)
     variances[~varies] = 0
     variances[varies], prior_free = moderated(variances[varies], free[varies])
     free[varies] += prior_free / 4  # with all of d₀, simulated errors exceed 5 % at three seeds
