@@ -75,7 +75,8 @@ def svhn_to_mnist(config: CrossDomainRGBConfig, seeds: Seeds, data_root: Path) -
     return _sequence(config, seeds, data_root, _rgb32)
 
 
-@register_scenario("fashion-to-mnist", version=1, config=FashionToMNISTConfig, data=_data)
+@register_scenario("fashion-to-mnist", version=1, config=FashionToMNISTConfig, data=_data,
+                   title="Fashion-MNIST to MNIST")  # fmt: skip
 def fashion_to_mnist(config: CrossDomainRGBConfig, seeds: Seeds, data_root: Path) -> Stream:
     """Fashion-MNIST, then MNIST, both at 32x32 RGB."""
     return _sequence(config, seeds, data_root, _rgb32)

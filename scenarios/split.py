@@ -39,8 +39,9 @@ def split_mnist(config: SplitConfig, seeds: Seeds, data_root: Path) -> Stream:
 
 
 @register_scenario(
-    "split-fashion-mnist", version=1, config=SplitConfig, data=("fashion-mnist",), expert="fashion-mnist"
-)
+    "split-fashion-mnist", version=1, config=SplitConfig, data=("fashion-mnist",), expert="fashion-mnist",
+    title="Split Fashion-MNIST",
+)  # fmt: skip
 def split_fashion_mnist(config: SplitConfig, seeds: Seeds, data_root: Path) -> Stream:
     """Fashion-MNIST, one garment after another."""
     return _split(source("fashion-mnist").load(data_root), config, seeds)
