@@ -33,11 +33,13 @@ def run(
 ) -> Path:
     """Run the missing cells of scenarios × methods × seeds, as ``lifegen run`` does, and print nothing.
 
+    A script calls it below ``if __name__ == "__main__":``, since the processes of cells import the script.
+
     Args:
         scenarios: ``NAME`` or ``NAME:option=value,...`` each, or Python files; in place of the suite's.
         methods: likewise; "all" is every method that isn't a preset.
         suite: a suite's name, or its TOML file.
-        seeds: seeds; by default the suite's, or 0, 1 and 2.
+        seeds: numbers; by default the suite's, or 0, 1 and 2.
         steps: optimiser steps an interval; by default the scenario's.
         out: folder of the store; by default ``runs/SUITE``, or ``runs/default``.
         jobs: cells at a time; by default one per core.
@@ -62,6 +64,10 @@ def run(
     from .store.store import Store
 
     check_device(device)
+    scenarios, methods = _listed(scenarios), _listed(methods)
+    seeds = [seeds] if isinstance(seeds, int) else seeds
+    if isinstance(seeds, str) or not all(isinstance(seed, int) for seed in seeds or ()):
+        raise InputError(f"seeds={seeds!r} isn't a list of numbers, such as [0, 1, 2] or range(5)")
     path = Path(out or Path("runs", Path(suite or "default").stem))
     cells = with_known_texts(cells_of(suite, scenarios, methods, seeds, steps), Store(path))
     keeps = keep_models or bool(suite and read_suite(suite).keep_models)
@@ -79,6 +85,15 @@ def run(
     if failed:
         raise RuntimeError(f"{len(failed)} of {len(cells)} cells aren't done, the first, {failed[0]}")
     return path
+
+
+def _listed(names: Sequence[str]) -> list[str]:
+    """Names of a list, or one name."""
+    listed = [names] if isinstance(names, str) else list(names)
+    for name in listed:
+        if not isinstance(name, str):
+            raise InputError(f"{name!r} isn't a name, such as 'naive'")
+    return listed
 
 
 def _command(
@@ -126,7 +141,8 @@ def leaderboard(
     from .reading.scores import scores_of
 
     source = store if isinstance(store, Path | str) else union_of(store)
-    return make(scores_of(source), metrics, scenarios, across, rank_custom, methods).table
+    metrics = None if metrics is None else _listed(metrics)
+    return make(scores_of(source), metrics, _listed(scenarios), across, rank_custom, _listed(methods)).table
 
 
 def plot(

@@ -34,6 +34,7 @@ def rows_of(*intervals):
         yield {"interval": i, "distribution": None, "step": None, "metric": "negative_elbo", "value": value}
         yield {"interval": i, "distribution": "0", "step": None, "metric": "negative_elbo", "value": value + 1}
         yield {"interval": i, "distribution": None, "step": None, "metric": "optimizer_steps", "value": steps}
+        yield {"interval": i, "distribution": None, "step": None, "metric": "eval_seconds", "value": 1.0}
 
 
 @pytest.fixture

@@ -82,3 +82,17 @@ def test_an_unknown_device_is_refused_before_anything_is_made(tmp_path):
     with pytest.raises(InputError, match="device 'gpu' isn't auto, cpu, cuda or cuda:N"):
         run(["split-digits"], ["naive"], out=tmp_path / "s", device="gpu")
     assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("seeds", ["0-2", [0.5], ["0"]])
+def test_seeds_that_are_no_numbers_are_refused(tmp_path, seeds):
+    with pytest.raises(InputError, match="isn't a list of numbers"):
+        run("split-digits", "naive", seeds=seeds, out=tmp_path / "s")
+    with pytest.raises(InputError, match="3 isn't a name"):
+        run("split-digits", [3], out=tmp_path / "s")
+
+
+def test_one_name_may_stand_for_a_list(store):
+    one = leaderboard(store, metrics="negative_elbo", methods="naive:width=8")
+    assert set(one["metric"]) == {"negative_elbo"}
+    assert set(one["method"]) == {"naive:width=8"}

@@ -920,3 +920,16 @@ def test_stores_of_different_images_are_not_ranked_together(tmp_path):
         write_record(cell.folder, cell.record | {"data": data})
     with pytest.raises(InputError, match="can't be shown together: .* were computed on different images"):
         union_of([tmp_path / "a", tmp_path / "b"])
+
+
+def test_of_several_stores_the_newest_metrics_are_shown_in_any_order(tmp_path):
+    """A cell's name says nothing about the versions of its metrics."""
+    for name, version in (("old", 0), ("new", 1)):
+        store = Store.create(tmp_path / name)
+        write(store, "good", 0, 90.0)
+        (cell,) = store.cells()
+        write_record(cell.folder, cell.record | {"metrics": {"negative_elbo": version}})
+    for order in (["old", "new"], ["new", "old"]):
+        assert len(union_of([tmp_path / name for name in order]).cells) == 1
+    with pytest.raises(InputError, match="no store is named"):
+        union_of([])

@@ -15,7 +15,7 @@ from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cli import progress
 from lifegen.benchmark.cli.fitting import elided
 from lifegen.benchmark.cli.time_left import TimeLeft
-from lifegen.benchmark.reading.expected import Timings
+from lifegen.benchmark.reading.expected import Timings, Work
 from lifegen.benchmark.running.doing import Doing, Now, told
 from lifegen.benchmark.running.executor import Event, Execution
 from lifegen.benchmark.running.local import run
@@ -124,6 +124,8 @@ def test_a_worker_says_what_it_does(tmp_path):
     assert doing.at_present == Now("starting")
     doing.now("building the stream")
     assert doing.at_present == Now("building the stream")
+    doing.now("measuring", share=1.0)
+    assert doing.at_present == Now("measuring", 1.0)
     doing.now("training", lambda: 1500, 2000)
     assert doing.at_present == Now("step 1,500 of 2,000", 0.75)
     doing.now("training", lambda: 1500)  # passes, whose steps aren't known before
@@ -142,3 +144,12 @@ def test_a_run_shows_what_its_workers_do(tmp_path):
     assert "measuring" in words
     assert "step n of 400" in words or "building the stream" in words
     assert all(0 <= event.share <= 1 for event in events)
+
+
+def test_a_neighbour_that_cannot_be_read_is_no_matter_of_a_store(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Store.create(tmp_path / "beside")
+    (tmp_path / "beside" / "cells").rmdir()
+    (tmp_path / "beside" / "cells").write_text("no folder")
+    (cell,) = tiny_cells("naive")
+    assert Timings.of(tmp_path / "s").seconds(Work.of(cell)) is None

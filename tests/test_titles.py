@@ -120,6 +120,12 @@ def test_a_label_on_the_command_line_names_a_method_and_the_caption_says_which(s
     assert "mean 'lifelong-vae'" in done.stderr
     with pytest.raises(InputError, match="NAME=TITLE"):
         read_labels(["Ours"], ["naive"])
+    with pytest.raises(InputError, match="characters that can't be printed"):
+        read_labels(["naive=a\x01b"], ["naive"])
+    with pytest.raises(InputError, match="batch and naive can't both be called 'Ours'|naive and batch can't both"):
+        read_labels(["naive=Ours", "batch=Ours"], ["naive", "batch"])
+    with pytest.raises(InputError, match="a title is empty"):
+        read_labels(["naive="], ["naive"])
 
 
 def test_a_suite_says_what_is_drawn_and_what_it_is_called(tmp_path):

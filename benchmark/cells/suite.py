@@ -175,6 +175,8 @@ def suite(name: str) -> Suite:
     if name not in (names := suite_names()):
         if Path(name).name != name:
             raise InputError(f"suite {name} isn't a TOML file, whose name ends in .toml")
+        if Path(f"{name}.toml").is_file():
+            raise InputError(f"unknown suite {name!r}; the file of this name is --suite {name}.toml")
         raise unknown("suite", name, names)
     return _built_in(name)
 

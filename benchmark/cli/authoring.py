@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Iterable
@@ -61,10 +62,11 @@ def new_suite(name: str) -> None:
     from ..authoring.scaffold import new_suite as new
 
     file = new(name, Path())
+    named = shlex.quote(str(file))
     lines = [
-        f"lifegen run --suite {file} --smoke",
-        f"lifegen run --suite {file}",
-        f"lifegen leaderboard runs/{file.stem}",
+        f"lifegen run --suite {named} --smoke",
+        f"lifegen run --suite {named}",
+        f"lifegen leaderboard {shlex.quote(f'runs/{file.stem}')}",
     ]
     say(f"wrote {file}\n\nEdit it, then run:\n" + "\n".join(f"    {line}" for line in lines))
 

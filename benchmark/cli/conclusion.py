@@ -39,7 +39,7 @@ def conclude(cells: Sequence[Cell], path: Path) -> None:
     store = shlex.quote(str(path))
     say("")
     say("Next:")
-    say(f"  lifegen plot {store}    figures into {path / 'figures'}")
+    say(f"  lifegen plot {store}      figures into {path / 'figures'}")
     say(f"  lifegen report {store}    one page with everything, {path / 'report.html'}")
     by_rank = list(dict.fromkeys([*board.table.sort_values("rank")["method"], *methods]))  # without a rank: last
     if len(by_rank) > 1:

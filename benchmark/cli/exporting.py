@@ -115,9 +115,11 @@ class _Live:
                 rows = [json.loads(line) for line in cell.content("metrics.jsonl").splitlines()]
                 if cell.facts and (run is None or event.intervals < logged):
                     run, logged = TensorBoardRun(self._store.path / "tensorboard", cell.facts), 0
-                if run:
-                    run.add(points(rows, since=logged))
-                    self._runs[name] = run, rows[-1]["interval"] + 1
+                # An interval's rows may be being written; its last one is that of eval_seconds.
+                whole = 1 + max((row["interval"] for row in rows if row["metric"] == "eval_seconds"), default=-1)
+                if run and whole > logged:
+                    run.add(points([row for row in rows if row["interval"] < whole], since=logged))
+                    self._runs[name] = run, whole
         if run and is_over:
             run.close()
             del self._runs[name]

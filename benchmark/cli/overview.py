@@ -36,11 +36,11 @@ def show_overview(view: Overview, jobs: int, budget: str = "", by_method: bool =
         say(f"unreadable plan: {line}")
     if any(item.left for item in view.items):
         hours = view.hours_left
-        unknown = f"unknown before a cell is done; the suite says: {budget}" if budget else ""
+        unknown = f"unknown before a cell of each method is done; the suite says: {budget}" if budget else ""
         estimate = unknown if hours is None else f"about {duration(hours / jobs)}, {jobs} at a time"
-        if any(item.left and view.timings.is_elsewhere(item.work) for item in view.items):
+        if hours is not None and any(item.left and view.timings.is_elsewhere(item.work) for item in view.items):
             estimate += ", by the timings of other stores"
-        say(f"time left: {estimate or 'unknown before a cell is done'}")
+        say(f"time left: {estimate or 'unknown before a cell of each method is done'}")
     ending = f", about {decimal(view.bytes_now + round(view.bytes_left))} in the end" if view.bytes_left else ""
     state = f"; an interrupted or running cell adds up to {decimal(view.state_bytes)}" if view.state_bytes else ""
     say(f"on disk: {decimal(view.bytes_now)}{ending}{state}")

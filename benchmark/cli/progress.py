@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
+from threading import RLock
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -72,6 +73,7 @@ class Display:
         self._began = self._left.clock()
         self._running: dict[str, Event] = {}
         self._notes = _Notes()
+        self._lock = RLock()  # rows are drawn in another thread
         self._console = console or Console(highlight=False)
         self._live = Live(console=self._console, get_renderable=self.rows, refresh_per_second=4)
 
@@ -85,19 +87,26 @@ class Display:
     def show(self, event: Event) -> None:
         for line in self._notes.new(event):
             self._print(line)
-        self._left.see(event)
-        if event.kind in ("started", "interval"):
-            self._running[event.cell.name] = event
-            return
-        self._running.pop(event.cell.name, None)
-        self._finished += 1
-        self._print(summary(event))
+        is_over = event.kind not in ("started", "interval")
+        with self._lock:
+            self._left.see(event)
+            if is_over:
+                self._running.pop(event.cell.name, None)
+                self._finished += 1
+            else:
+                self._running[event.cell.name] = event
+        if is_over:
+            self._print(summary(event))
 
     def _print(self, line: str) -> None:
         self._console.print(Text(visible(line)))
 
     def rows(self) -> RenderableType:
         """The rows as they are now."""
+        with self._lock:
+            return self._rows()
+
+    def _rows(self) -> RenderableType:
         width = self._console.width
         shape = _Shape.fitting(width, self._total)
         events = sorted(self._running.values(), key=lambda event: event.cell.scenario.label)

@@ -227,6 +227,8 @@ def run_cells(
     for event in events:
         if event.kind == "failed":
             say(f"log: {store.cell(event.cell.name).folder / 'log.txt'}")
+    if any(event.kind == "failed" for event in events):
+        say("--retry failed runs failed cells again")
     if len(events) < len(todo):
         say(
             f"stopped at the first failure: {len(todo) - len(events)} cells aren't finished; the same command"

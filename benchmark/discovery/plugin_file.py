@@ -134,14 +134,21 @@ class PluginFile:
         return f"{where}: {type(error).__name__}: {what}{hint}"
 
 
+_LOOKS_AT_ITSELF = ("__doc__", "getsource", "getdoc", "torch.jit", "__file__", "__code__")
+"""Words of texts whose docstrings, comments or lines may matter."""
+
+
 @lru_cache(maxsize=256)  # a store has the same few texts in all of its cells
 def code_digest(text: str) -> str:
     """12 hexadecimal digits that identify what a text does: equal for texts that differ by comments, docstrings, blank
-    lines and the like, which is what Python's parser drops.
+    lines and the like, which is what Python's parser drops. A text that may look at itself has the digest of its
+    characters.
 
     They aren't part of any name, since another version of Python may make another tree of the same text. A text that
     can't be parsed has the digest of its characters.
     """
+    if any(word in text for word in _LOOKS_AT_ITSELF):
+        return _digest(text)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as on escapes; running the text shows them

@@ -24,9 +24,10 @@ def gradient_norm(m: Measurement) -> Iterator[Row]:
 
 @register_metric("loss", version=1, unit="nats")
 def loss(m: Measurement) -> Iterator[Row]:
-    """Training loss of a batch with all terms of plugins, at about fifty steps an interval.
+    """Training loss of a batch with the terms that plugins add to it, at about fifty steps an interval.
 
-    Formula: the sum of loss_reconstruction, loss_divergence and the terms, which stand as loss_TERM.
+    Formula: the sum of loss_reconstruction, loss_divergence and the terms, which stand as loss_TERM. Terms whose
+    gradient a plugin adds by itself, such as loss_ewc, aren't in it.
 
     It misleads between methods: their batches hold other images, and their losses other terms. It is of relaxed codes,
     and isn't negative_elbo.

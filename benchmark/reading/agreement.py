@@ -10,6 +10,7 @@ from ..errors import InputError
 from ..store.cell_folder import StoredCell
 from ..store.plans import Plans, plans_of
 from ..store.record import DoneRecord, Scenario, Status
+from ..store.staleness import installed_versions, outdated
 from ..store.store import Store
 from .current import Current, current_from
 
@@ -47,16 +48,30 @@ def no_longer_shown(part: Current, union: Current) -> list[str]:
 
 
 def union_of(paths: Sequence[Path | str]) -> Current:
-    """Read the state of several stores as if they were one. A cell of several comes once, finished if it is anywhere.
+    """Read the state of several stores as if they were one. A cell of several comes once: finished, and by the newest
+    metrics, if it is so anywhere.
 
     Raises:
-        InputError: there is no store at one of the paths, or cells of one scenario were computed on different images.
+        InputError: there is no path, or no store at one of them, or cells of one scenario were computed on different
+            images.
     """
+    if not paths:
+        raise InputError("no store is named")
     stores = [Store.open(path) for path in dict.fromkeys(paths)]
+    installed = installed_versions()
+
+    def worth(cell: StoredCell) -> tuple[bool, bool, int]:
+        facts = cell.facts if cell.status == Status.DONE else None
+        return (
+            facts is not None,
+            facts is not None and not outdated(facts, installed),
+            len(facts.metrics) if facts else 0,
+        )
+
     stored: dict[str, StoredCell] = {}
     for store in stores:
         for cell in store.cells():
-            if cell.name not in stored or stored[cell.name].status != Status.DONE:
+            if cell.name not in stored or worth(cell) > worth(stored[cell.name]):
                 stored[cell.name] = cell
     plans = [plans_of(store) for store in stores]
     readable = sorted((plan for one in plans for plan in one.readable), key=lambda plan: plan.order)

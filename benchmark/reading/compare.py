@@ -85,6 +85,8 @@ def compare(
     if scores.is_timed(metric):
         raise InputError(f"{metric} depends on the machine's load; `lifegen leaderboard` shows its medians over seeds")
     methods = set(scores.numbers["method"])
+    if a == b:
+        raise InputError(f"{a} can't be compared with itself; {scores.name} has {', '.join(sorted(methods))}")
     for label in (a, b):
         if label not in methods:
             raise unknown(f"method in {scores.name}:", label, methods)

@@ -11,6 +11,7 @@ from statistics import fmean, linear_regression
 from typing import Any
 
 from ..cells.cell import Cell
+from ..errors import InputError
 from ..store.record import Asked, DoneRecord
 from ..store.store import MARK, Store
 
@@ -135,7 +136,10 @@ class Timings:
         return self._closest(work) != self._own.closest(work)
 
     def _closest(self, work: Work) -> tuple[int, float] | None:
-        own, other = self._own.closest(work), self._beside.closest(work)
+        own = self._own.closest(work)
+        if own and own[0] == 0:
+            return own
+        other = self._beside.closest(work)
         if other is None or other[0] > _SAME_METHOD:
             return own
         return other if own is None or other[0] < own[0] else own
@@ -144,8 +148,9 @@ class Timings:
     def _beside(self) -> Expected:
         timings = Expected(grows=True)
         for store in _stores_beside(self._path):
-            for work, seconds in _finished(store):
-                timings.add(work, seconds)
+            with suppress(InputError):  # it can't be read, which is no matter of this store's
+                for work, seconds in _finished(store):
+                    timings.add(work, seconds)
         return timings
 
 

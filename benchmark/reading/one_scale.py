@@ -101,6 +101,7 @@ def reference_names(methods: Iterable[str], scores: Scores) -> dict[str, str]:
         names = [method for method in methods if scores.references.get(method) == which]
         plain = [method for method in names if method == base_name(method)] or names
         if len(plain) != 1:
-            raise ValueError(f"needs exactly one {which} reference; {len(plain)} have a value")
+            name = {"lower": "naive", "upper": "batch"}[which]
+            raise ValueError(f"needs exactly one {which} reference, such as {name}; {len(plain)} have a value")
         found[which] = plain[0]
     return found

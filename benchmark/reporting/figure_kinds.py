@@ -180,7 +180,7 @@ def figure_name(name: str, metrics: Iterable[str]) -> str:
         InputError: neither a kind nor a metric has this name.
     """
     name = _EARLIER_NAMES.get(name, name)
-    if name not in FIGURE_KINDS and name not in (metrics := set(metrics)) and not name.startswith(TERM):
+    if name not in {ALL, *FIGURE_KINDS} and name not in (metrics := set(metrics)) and not name.startswith(TERM):
         raise unknown("kind of figure, or metric,", name, {ALL, *FIGURE_KINDS, *metrics})
     return name
 

@@ -66,12 +66,15 @@ def describe_curves(root: ElementTree.Element, drawing: Drawing, curves: Mapping
 
 
 def _halves(drawing: Drawing) -> dict[tuple[str, float], float]:
-    """Half of the interval of each mean drawn, by method and mean."""
+    """Half of the interval of each mean drawn, by method and mean; none of a mean that has several."""
     if not {"mean", "low", "high"} <= set(drawing.data):
         return {}
-    table = drawing.data.dropna(subset=["low", "high"])
-    halves = (table["high"] - table["low"]) / 2
-    return dict(zip(zip(table["method"].map(str), table["mean"], strict=True), halves, strict=True))
+    table = drawing.data.assign(half=(drawing.data["high"] - drawing.data["low"]) / 2).dropna(subset="mean")
+    found = table.groupby([table["method"].map(str), "mean"])["half"].agg(
+        ["first", lambda halves: halves.nunique(False)]
+    )
+    unique = found[found.iloc[:, 1] == 1].iloc[:, 0].dropna()
+    return {(str(method), float(mean)): float(half) for (method, mean), half in unique.items()}
 
 
 def _points(curve: Curve, drawing: Drawing, height: float, halves: Mapping[tuple[str, float], float]) -> Iterator[str]:

@@ -49,7 +49,7 @@ def drawings(
     all_methods = current_of(source).readable(lambda cell: cell.numbers)
     titles = _titles(all_methods, labels or {})  # a method has one title, whatever is beside it
     current = _only(all_methods, methods)
-    named = [] if ALL in kinds else list(dict.fromkeys(figure_name(name, current.metrics) for name in kinds))
+    named = list(dict.fromkeys(figure_name(name, current.metrics) for name in kinds))
     style = style_of(style) if isinstance(style, str) else style
     every = scenes(current, style, titles)
     if not every:
@@ -58,14 +58,16 @@ def drawings(
     if scenario is not None and scenario not in (known := [scene.scenario for scene in every]):
         raise unknown("scenario in this store", scenario, known)
     chosen = [scene for scene in every if scenario in (None, scene.scenario)]
-    wanted = {name: kind_of(name) for name in named or FIGURE_KINDS}
+    every_kind = FIGURE_KINDS if ALL in named or not named else ()
+    named = [name for name in named if name != ALL]
+    wanted = {name: kind_of(name) for name in dict.fromkeys([*every_kind, *named])}
     if scenario is not None:
         wanted = {name: kind for name, kind in wanted.items() if kind.draw}
     heading = {ACROSS: f"{len(every)} scenarios"}
     over = Scene(
         ACROSS, current.cells, style, current.metrics, replace(titles, scenarios={**titles.scenarios, **heading})
     )
-    return _drawn(current, over, chosen, wanted, bool(named) and must, note)
+    return _drawn(current, over, chosen, wanted, set(named) if must else set(), note)
 
 
 def _titles(current: Current, own: Mapping[str, str]) -> Titles:
@@ -101,20 +103,20 @@ def _drawn(
     over: Scene,
     chosen: Sequence[Scene],
     kinds: dict[str, FigureKind],
-    must: bool,
+    must: Collection[str],
     note: Callable[[str], None],
 ) -> Iterator[Drawing]:
     """The figures of kinds by name.
 
     Raises:
-        InputError: there is nothing to draw a kind from, and it must be drawn.
+        InputError: there is nothing to draw a kind from that must be drawn.
     """
     for name, kind in kinds.items():
         is_empty = True
-        for drawing in _of_kind(current, over, chosen, kind, must):
+        for drawing in _of_kind(current, over, chosen, kind, name in must):
             is_empty = False
             yield drawing
-        if must and is_empty:
+        if name in must and is_empty:
             reasons = "".join(f"; {line}" for scene in chosen for line in scene.notes)
             raise InputError(f"{current.store.path} has nothing to draw {name!r} from: it needs {kind.needs}{reasons}")
     for scene in chosen:

@@ -10,6 +10,7 @@ from ..cells.spec import parse_spec
 from ..cells.suite import Suite
 from ..cells.values import split
 from ..discovery.index import base_name, describe
+from ..discovery.plugin_file import file_in
 from ..errors import InputError, unknown
 
 _SPELLINGS = {
@@ -85,7 +86,10 @@ def of_suite(suite: Suite, known: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     known = set(known)
     for name, text in suite.labels.items():
-        found |= dict.fromkeys({name, *_labels(suite, name)} & known, text)
+        # A file isn't run to know its label: the suite may be a stranger's.
+        labels = {name} if file_in(name) else {name, *_labels(suite, name)}
+        if text.isprintable():
+            found |= dict.fromkeys(labels & known, text)
     return found
 
 
@@ -97,8 +101,9 @@ def check_labels(suite: Suite) -> None:
     """
     names = {"scenarios": suite.scenarios, "methods": suite.methods}
     known = {label for texts in names.values() for text in texts for label in (text, *_labels(suite, text))}
-    for name in suite.labels:
+    for name, own in suite.labels.items():
         with suite.at("labels", name):
+            _check_title(own)
             if "all" not in suite.methods and known.isdisjoint((name, *_labels(suite, name))):
                 raise unknown("scenario or method of this suite", name, known)
 
@@ -123,7 +128,18 @@ def read_labels(texts: Sequence[str], known: Iterable[str]) -> dict[str, str]:
                 raise InputError(f"--label {text!r} isn't of the form NAME=TITLE")
             raise unknown("scenario or method in this store", name, known)
         own[label] = text[len(label) + 1 :]
+        _check_title(own[label])
+    for label, text in own.items():
+        if same := [other for other in own if other != label and own[other] == text]:
+            raise InputError(f"{label} and {same[0]} can't both be called {text!r}")
     return own
+
+
+def _check_title(text: str) -> None:
+    if not text.strip():
+        raise InputError("a title is empty")
+    if not text.isprintable():  # an SVG can't hold all others
+        raise InputError(f"the title {text!r} has characters that can't be printed")
 
 
 def _labels(suite: Suite, text: str) -> set[str]:

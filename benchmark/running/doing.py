@@ -26,36 +26,36 @@ class Doing:
     """Where a worker says what it does."""
 
     def __init__(self) -> None:
-        self._words = "starting"
-        self._step: Callable[[], int] | None = None
-        self._of: int | None = None
+        # One attribute, since a thread reads it meanwhile.
+        self._now: tuple[Now, Callable[[], int] | None, int | None] = Now("starting"), None, None
 
-    def now(self, words: str, step: Callable[[], int] | None = None, of: int | None = None) -> None:
+    def now(self, words: str, step: Callable[[], int] | None = None, of: int | None = None, share: float = 0.0) -> None:
         """Say what begins.
 
         Args:
             words: in a few words, such as "measuring".
             step: returns the optimiser steps that are done.
             of: their number, or upper limit, if it is known.
+            share: the share of the interval's steps that is done, where ``step`` doesn't say it.
         """
-        self._words, self._step, self._of = words, step, of
+        self._now = Now(words, share), step, of
 
     @property
     def at_present(self) -> Now:
-        if self._step is None:
-            return Now(self._words)
-        done = self._step()
-        if self._of is None:
-            return Now(f"step {done:,}")
-        return Now(f"step {done:,} of {self._of:,}", min(1.0, done / max(1, self._of)))
+        now, step, of = self._now
+        if step is None:
+            return now
+        done = step()
+        return Now(f"step {done:,}") if of is None else Now(f"step {done:,} of {of:,}", min(1.0, done / max(1, of)))
 
     def tell(self, file: Path) -> None:
         """Keep a file up to date as long as this process lives; the target of a thread."""
         before = None
         while True:
-            if (now := self.at_present) != before:
-                before = now
-                with suppress(OSError):  # the command has ended, or the disk is full
+            # The command has ended, the disk is full, or a plug-in's strategy can't say its steps.
+            with suppress(Exception):
+                if (now := self.at_present) != before:
+                    before = now
                     fresh = file.with_suffix(".new")
                     fresh.write_text(json.dumps(now))
                     os.replace(fresh, file)

@@ -238,13 +238,14 @@ def _run(
         if strategy.execution not in executions:
             executions.append(strategy.execution)
             writer.note(execution=executions)
-        doing.now("measuring")
+        doing.now("measuring", share=1.0)
         rows = evaluator.measure(
             strategy, interval, train_seconds=seconds, train_cpu_seconds=cpu_seconds if device.type == "cpu" else None
         )
         if problem := odd_row(rows, visits):
             raise ValueError(problem)
         writer.append(rows)
+        doing.now("saving")
         if gallery:
             writer.note(samples=evaluator.facts_of_samples())
         samples.append(take_samples(strategy.model, seeds, device))

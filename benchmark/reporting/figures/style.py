@@ -144,7 +144,7 @@ class Style:
             "svg.hashsalt": "lifegen",  # equal data give an equal file
         }
         # Letters are measured before they are drawn, so not by TeX; and "tight" would change the width.
-        own = {**self.settings, "text.usetex": False, "savefig.bbox": None}
+        own = {**self.settings, "text.usetex": False, "text.parse_math": False, "savefig.bbox": None}
         if "font.family" in own:  # another font may lack the marks of references
             own["font.family"] = [*own["font.family"], "DejaVu Sans"]
         return matplotlib.style.context(["default", settings, own])
