@@ -65,6 +65,7 @@ def test_a_traces_steps_count_on_through_the_intervals():
         Point("negative_elbo", 1, 8.0),
         Point("negative_elbo/0", 1, 9.0),
         Point("optimizer_steps", 1, 5),
+        Point("eval_seconds", 1, 1.0),
     ]
 
 

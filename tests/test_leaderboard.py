@@ -451,7 +451,7 @@ def test_overlapping_references_are_refused_with_the_reason(two, capsys):
 def test_without_references_there_is_nothing_across(tmp_path):
     store = Store.create(tmp_path)
     write(store, "good", 0, 30)
-    with pytest.raises(InputError, match="needs exactly one lower reference; 0 have a value"):
+    with pytest.raises(InputError, match="needs exactly one lower reference, such as naive; 0 have a value"):
         leaderboard(store, across=True)
 
 
