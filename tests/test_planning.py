@@ -504,3 +504,13 @@ def test_each_cell_sees_its_slot_and_no_other_process_touches_cuda(tmp_path):
         "visible 7, CUDA initialised: False", "visible GPU-x, CUDA initialised: False",
     }  # fmt: skip
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == kept
+
+
+def test_a_plan_has_one_table_a_scenario_and_one_row_a_method(tmp_path):
+    scenarios = ("split-digits:steps=2", "split-digits:steps=3")
+    asked = [word for name in scenarios for word in ("-s", name)]
+    told = lifegen("plan", *asked, "-m", "naive", "-m", "batch", "--seeds", "0-2", "--out", tmp_path / "s").stdout
+    lines = [line.split() for line in told.splitlines()]
+    assert [line[0] for line in lines if line and line[0] in scenarios] == list(scenarios)
+    rows = [line[:4] for line in lines if line and line[0] in ("naive", "batch")]
+    assert rows == [["naive", "0-2", "0", "3"], ["batch", "0-2", "0", "3"]] * 2

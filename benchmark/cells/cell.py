@@ -14,7 +14,7 @@ from ..discovery.index_entry import IndexEntry
 from ..discovery.plugin_file import PluginFile, files_of
 from ..errors import InputError
 from ..seeds import Seeds
-from .spec import Spec, configure
+from .spec import Spec, configure, with_precision
 from .values import equal
 
 PROTOCOL = 1
@@ -97,8 +97,8 @@ class Cell:
 
     @property
     def method_label(self) -> str:
-        """The method's name in tables and figures: with its precision, if that isn't float32."""
-        return f"{self.method.label} ({self.precision})" if self.precision != "float32" else self.method.label
+        """The method's name in tables and figures."""
+        return with_precision(self.method.label, self.precision)
 
     @property
     def _hash(self) -> str:

@@ -51,6 +51,11 @@ class Spec:
         return self.description.entry()
 
 
+def with_precision(label: str, precision: str) -> str:
+    """A method's name in tables and figures: its label, with the precision of its cell if that isn't float32."""
+    return f"{label} ({precision})" if precision != "float32" else label
+
+
 def parse_spec(
     kind: str,
     text: str,

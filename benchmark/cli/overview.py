@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from itertools import groupby
 from typing import Any
 
 from ..reading.overview import Item, Overview
@@ -51,13 +50,13 @@ def _show_methods(view: Overview) -> None:
     from rich.text import Text
 
     terminal = console()
-    for scenario, of_scenario in groupby(view.items, lambda item: item.work.scenario):
+    by_scenario: dict[str, dict[str, list[Item]]] = {}  # seeds vary slowest, so that neighbours needn't belong together
+    for item in view.items:
+        by_scenario.setdefault(item.work.scenario, {}).setdefault(item.work.method, []).append(item)
+    for scenario, by_method in by_scenario.items():
         table = Table(box=None, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
         for head in ("method", "seeds", "done", "to do", "time left"):
             table.add_column(head, justify="left" if head == "method" else "right", no_wrap=True)
-        by_method: dict[str, list[Item]] = {}
-        for item in of_scenario:
-            by_method.setdefault(item.work.method, []).append(item)
         for method, items in by_method.items():
             done = sum(not item.left for item in items)
             hours = view.hours(items[0].work)

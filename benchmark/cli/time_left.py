@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -77,13 +78,13 @@ class TimeLeft:
             self.elapsed(name) + left for name, left in zip(self._running, running, strict=True) if left is not None
         ]
         total = 0.0
-        for work in self._waiting.values():
+        for work, number in Counter(self._waiting.values()).items():  # seeds are alike
             expected = self._timings.seconds(work)
             if expected is None:  # no cell is like it: as those that run
                 if not usual:
                     return None
                 expected = sum(usual) / len(usual)
-            total += expected
+            total += number * expected
         if len(sure) < len(running) and not (sure or self._waiting):
             return None
         return max([*sure, (total + sum(sure)) / self._slots])

@@ -48,7 +48,7 @@ class Overview:
 
     @cached_property
     def hours_left(self) -> float | None:
-        """Hours for all work left, one cell at a time; None if no cell was ever done."""
+        """Hours for all work left, one cell at a time; None if nothing like one of its cells was timed."""
         return self._sum(self.hours)
 
     @cached_property

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ..cells.spec import with_precision
 from ..discovery.plugin_file import code_digest, files_of
 from ..files import digest
 
@@ -132,8 +133,8 @@ class Asked(_Part):
 
     @property
     def method_label(self) -> str:
-        """The method's name in tables and figures: with its precision, if that isn't float32."""
-        return f"{self.method.label} ({self.precision})" if self.precision != "float32" else self.method.label
+        """The method's name in tables and figures."""
+        return with_precision(self.method.label, self.precision)
 
     @property
     def versions(self) -> dict[str, int]:

@@ -24,7 +24,7 @@ class Point(NamedTuple):
 def folder_of(facts: Record) -> Path:
     """The folder of a cell's run: scenario, method, seed, without characters that shells or file systems mind."""
     names = facts.scenario.label, facts.method_label, f"seed-{facts.seed}"
-    return Path(*(file_name(name).replace("=", "-") for name in names))
+    return Path(*map(file_name, names))
 
 
 def options_of(facts: Record) -> dict[str, str | int | float | bool]:
