@@ -21,10 +21,11 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from lifegen.benchmark import Options, Seeds, Stream, images_of, register_method, searched, to_unit, trace_term
+from lifegen.benchmark import Options, Seeds, Stream, images_of, register_method, searched, to_unit
 
 from .models.method import VAEMethod, acts
 from .models.plugins import options_of
+from .models.quadratic_penalty import QuadraticPenalty
 from .models.vae import CodeStyleVAE, TrainingNoise
 
 _GRADIENTS = {"cpu": 2**24, "cuda": 2**28}
@@ -50,15 +51,14 @@ class EWCOptions(Options):
         return acts(self, self.mode == "online", "mode=online", "decay")
 
 
-class EWCPlugin(SupervisedPlugin):
+class EWCPlugin(QuadraticPenalty):
     """Adds the gradient of g/2 Σ_t Σ_i F_ti (θ_i − θ_ti)², with θ_t the weights at the end of interval t.
 
     The quadratics of all intervals add up to one, g/2 Σ_i H_i (θ_i − c_i)² + constant, with H = Σ_t F_t and c the mean
-    of the θ_t weighted by F_t: neither cost nor memory grows with the stream. The loss that Avalanche reports lacks
-    the penalty, since its gradient is added directly; the trace ``loss_ewc`` has it, without the constant.
+    of the θ_t weighted by F_t: neither cost nor memory grows with the stream. The trace ``loss_ewc`` has no constant.
     """
 
-    capturable = True
+    name = "ewc"
 
     def __init__(self, seeds: Seeds, options: EWCOptions | None = None, **named: Any) -> None:
         """Make the plugin.
@@ -68,36 +68,9 @@ class EWCPlugin(SupervisedPlugin):
             options: all options, such as a method's ``Config``.
             named: single options by their names, instead; the others have their defaults.
         """
-        super().__init__()
         self.options = options_of(EWCOptions, options, named)
-        self.importance: list[Tensor] = []
-        """H of each parameter."""
-        self.centre: list[Tensor] = []
-        """c of each parameter."""
+        super().__init__(self.options.strength)
         self._seeds = seeds
-
-    @property
-    def stored_parameters(self) -> int:
-        """Floating-point numbers that importances and centres take."""
-        return sum(tensor.numel() for tensor in (*self.importance, *self.centre))
-
-    def before_training_iteration(self, strategy: Any, **_: Any) -> None:
-        if self.importance:
-            trace_term(strategy, "ewc", lambda: self.penalty(strategy.model))
-
-    def penalty(self, model: nn.Module) -> Tensor:
-        """g/2 Σ_i H_i (θ_i − c_i)² at a model's weights, nats."""
-        of_all = zip(model.parameters(), self.importance, self.centre, strict=True)
-        each = [(importance * (weights - centre).square()).sum() for weights, importance, centre in of_all]
-        return self.options.strength / 2 * torch.stack(each).sum()
-
-    @torch.no_grad()
-    def after_backward(self, strategy: Any, **_: Any) -> None:
-        if not self.importance:
-            return
-        parameters = strategy.model.parameters()
-        for parameter, importance, centre in zip(parameters, self.importance, self.centre, strict=True):
-            parameter.grad.addcmul_(importance, parameter - centre, value=self.options.strength)
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
         interval = strategy.clock.train_exp_counter

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from avalanche.training.plugins import EWCPlugin, SynapticIntelligencePlugin
+from avalanche.training.plugins import EWCPlugin
 from scipy.optimize import minimize
 
 from lifegen.benchmark.contracts.registry import METHODS
@@ -16,14 +16,12 @@ from lifegen.methods.avalanche_ewc import AvalancheEWC
 from lifegen.methods.avalanche_gem import _GEM, AvalancheGEM
 from lifegen.methods.avalanche_generative_replay import AvalancheGenerativeReplay
 from lifegen.methods.avalanche_replay import AvalancheReplay
-from lifegen.methods.synaptic_intelligence import SynapticIntelligence
 
 from .conftest import tiny
-from .test_methods import SMALL, Spy, begin, train
+from .test_methods import SMALL, begin, train
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Call to deprecated function update:DeprecationWarning",  # Avalanche's own, in ReplayPlugin
-    "ignore:__array_wrap__ must accept context:DeprecationWarning",  # Avalanche's own, in SynapticIntelligencePlugin
 )
 
 
@@ -44,7 +42,6 @@ def trained(method, visits="abc", steps=5, **options) -> tuple[GenerativeTemplat
     ("method", "options", "counts", "images"),
     [
         (AvalancheEWC, {}, [(60, 0)] * 3, 0),
-        (SynapticIntelligence, {}, [(60, 0)] * 3, 0),
         # the memory goes through the network beside the batch: 12 images a step, then 2 × 6
         (AvalancheAGEM, {"images_per_interval": 24, "sample_size": 12}, [(60, 0), (120, 0), (120, 0)], 72),
         (AvalancheGEM, {"images_per_interval": 5}, [(60, 0), (85, 0), (110, 0)], 15),
@@ -72,8 +69,6 @@ def test_numbers_that_plugins_keep_are_counted():
     assert strategy.stored_parameters == count_state(strategy.model) + 3 * 2 * weights  # three anchors
     strategy, _ = trained(AvalancheGenerativeReplay)
     assert strategy.stored_parameters == 2 * count_state(strategy.model)
-    strategy, _ = trained(SynapticIntelligence)
-    assert strategy.stored_parameters > count_state(strategy.model) + 6 * weights
 
 
 def test_the_generator_is_the_model_of_the_interval_before_and_gets_no_gradient():
@@ -81,41 +76,6 @@ def test_the_generator_is_the_model_of_the_interval_before_and_gets_no_gradient(
     plugin = next(one for one in strategy.plugins if hasattr(one, "old_generator"))
     assert all(p.grad is None or not p.grad.any() for p in plugin.old_generator.parameters())
     assert not plugin.old_generator.generate(2).requires_grad
-
-
-def test_synaptic_intelligence_keeps_copies_of_the_weights():
-    """The repair: distances are those of the step and of the interval, as the paper has them."""
-    stream = tiny("ab", steps=6)
-    strategy = begin(SynapticIntelligence, stream, strength=1.0)
-    plugin = next(one for one in strategy.plugins if isinstance(one, SynapticIntelligencePlugin))
-    expected: dict[str, torch.Tensor] = {}
-    before: dict[str, torch.Tensor] = {}
-
-    def remember(strategy):
-        before.update({name: p.detach().clone() for name, p in strategy.model.named_parameters()})
-
-    def add(strategy):
-        for name, p in strategy.model.named_parameters():
-            step = (p.grad * (p.detach() - before[name])).flatten()
-            expected[name] = expected.get(name, torch.zeros_like(step)) + step
-
-    begun = {name: p.detach().clone().flatten() for name, p in strategy.model.named_parameters()}
-    anchors: dict[str, torch.Tensor] = {}
-
-    def look(strategy):
-        anchors.update({name: value.data.clone() for name, value in plugin.ewc_data[0].items()})
-
-    hooks = {"before_training_iteration": remember, "after_training_iteration": add, "after_training_epoch": look}
-    strategy.plugins.insert(0, Spy(**hooks))
-    strategy.train(stream.train_stream[0], eval_streams=[])
-    assert anchors
-    for name, value in anchors.items():  # of the interval's beginning, still, at its end
-        assert torch.equal(value, begun[name])
-    trajectory = plugin.syn_data["trajectory"]
-    assert any(value.data.any() for value in trajectory.values())
-    for name, value in trajectory.items():
-        torch.testing.assert_close(value.data, expected[name])
-    assert any(value.data.max() > 0 for value in plugin.ewc_data[1].values())  # importances
 
 
 def test_gems_projection_is_the_closest_gradient_that_lowers_no_constraint():

@@ -51,6 +51,7 @@ def differences(one: GenerativeTemplate, other: GenerativeTemplate) -> list[str]
         f"generative-replay:{SMALL},mixing=bernoulli",
         f"lifelong-vae:{SMALL},consistency_on=both,mutual_information=infogan",
         f"ewc:{SMALL}",
+        f"synaptic-intelligence:{SMALL},strength=1",
         f"growing-mixture:{SMALL}",
         f"experts:{SMALL}",
         f"exact-replay:{SMALL}",

@@ -21,14 +21,12 @@ from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.store.store import Store
 from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.benchmark.training.traces import Traces, add_term, trace_term
+from lifegen.methods.models.quadratic_penalty import QuadraticPenalty
 
 from .conftest import tiny
 from .test_run import TINY
 
 SMALL = "width=8,batch_size=12,style=2"
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:__array_wrap__ must accept context:DeprecationWarning",  # Avalanche's own, in SynapticIntelligencePlugin
-)
 
 
 def trained(
@@ -55,7 +53,6 @@ def trained(
         ("growing-cvae", {"second_lap", "code_error"}),
         ("growing-mixture-student", {"student"}),
         ("avalanche-ewc", {"other"}),
-        ("synaptic-intelligence", {"other"}),
     ],
 )
 def test_the_loss_is_the_sum_of_its_parts_at_the_steps_of_the_gradients_norm(method, terms):
@@ -75,19 +72,20 @@ def test_how_many_steps_are_recorded_changes_no_number():
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_the_penalty_of_ewc_is_that_of_the_weights_that_the_step_sees():
+@pytest.mark.parametrize("method", ["ewc", "synaptic-intelligence"])
+def test_a_penalty_on_weights_is_that_of_the_weights_that_the_step_sees(method):
     class Formula(SupervisedPlugin):
         values: list[float] = []  # noqa: RUF012
 
         def before_forward(self, strategy, **_):
-            (ewc,) = (plugin for plugin in strategy.plugins if hasattr(plugin, "importance"))
-            if ewc.importance:
-                pairs = zip(strategy.model.parameters(), ewc.importance, ewc.centre, strict=True)
+            (plugin,) = (one for one in strategy.plugins if isinstance(one, QuadraticPenalty))
+            if plugin.importance:
+                pairs = zip(strategy.model.parameters(), plugin.importance, plugin.centre, strict=True)
                 squares = [h.double() * (weights.double() - c).square() for weights, h, c in pairs]
-                self.values.append(ewc.options.strength / 2 * sum(one.sum().item() for one in squares))
+                self.values.append(plugin.strength / 2 * sum(one.sum().item() for one in squares))
 
     formula = Formula()
-    trace = trained("ewc", formula).traces.by_name["loss_ewc"]
+    trace = trained(method, formula).traces.by_name[f"loss_{method.replace('-', '_')}"]
     assert list(trace.values()) == pytest.approx(formula.values, rel=1e-4)
     assert trace[0] == 0
     assert trace[8] > 0

@@ -44,7 +44,7 @@ _REFUSED: Mapping[type, tuple[str, str]] = {
     ),
     stock.SynapticIntelligencePlugin: (
         "on a CPU, what it takes for copies of the weights are the weights, so that it does nothing",
-        "synaptic-intelligence, which is the same plugin repaired",
+        "synaptic-intelligence",
     ),
     stock.EarlyStoppingPlugin: (
         "it waits for a metric of Avalanche's evaluator, which doesn't run in lifegen's loop",
