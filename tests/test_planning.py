@@ -22,10 +22,11 @@ from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.leaderboard import leaderboard
 from lifegen.benchmark.reading.overview import overview
 from lifegen.benchmark.reading.scores import scores_of
-from lifegen.benchmark.running.devices import slots
+from lifegen.benchmark.running.devices import chosen_gpus
 from lifegen.benchmark.running.executor import Execution
 from lifegen.benchmark.running.local import missing, run
 from lifegen.benchmark.running.rerun import compare_cells
+from lifegen.benchmark.running.sharing import Sharing
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.cell_folder import StoredCell
 from lifegen.benchmark.store.cell_writer import write_record
@@ -456,20 +457,20 @@ def test_the_first_failure_stops_all_if_it_is_to(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("visible", "gpus", "per_gpu", "expected"),
+    ("visible", "gpus", "expected"),
     [
-        (None, "0", 1, ["0"]),
-        (None, "0,3", 2, ["0", "3", "0", "3"]),
-        ("4, 6", "1", 1, ["6"]),
-        ("GPU-aa,GPU-bb", "0,1", 1, ["GPU-aa", "GPU-bb"]),
-        (None, "GPU-cc", 2, ["GPU-cc", "GPU-cc"]),
+        (None, "0", ["0"]),
+        (None, "0,3", ["0", "3"]),
+        ("4, 6", "1", ["6"]),
+        ("GPU-aa,GPU-bb", "0,1", ["GPU-aa", "GPU-bb"]),
+        (None, "GPU-cc", ["GPU-cc"]),
     ],
 )
-def test_slots_take_turns_over_the_devices(monkeypatch, visible, gpus, per_gpu, expected):
+def test_gpus_are_those_among_the_visible_ones(monkeypatch, visible, gpus, expected):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert slots(gpus, per_gpu) == expected
+    assert chosen_gpus(gpus) == expected
 
 
 @pytest.mark.parametrize(
@@ -479,7 +480,9 @@ def test_slots_take_turns_over_the_devices(monkeypatch, visible, gpus, per_gpu, 
         (["--gpus", "0,0"], "names a device twice"),
         (["--gpus", "0", "--jobs", "2"], "--slots-per-gpu sets the cells at a time"),
         (["--gpus", "0", "--device", "cpu"], "--slots-per-gpu sets the cells at a time"),
-        (["--slots-per-gpu", "2"], "needs --gpus"),
+        (["--slots-per-gpu", "2"], "--slots-per-gpu needs --gpus"),
+        (["--no-mps"], "--mps needs --gpus"),
+        (["--gpus", "0", "--slots-per-gpu", "some"], "'some' isn't auto or a number from 1 on"),
         (["--gpus", "99"], "CUDA shows no device 99"),
         (["--share", "ray"], "are for --executor ray"),
         (["--device", "3"], "isn't auto, cpu, cuda or cuda:N"),
@@ -497,11 +500,13 @@ def test_each_cell_sees_its_slot_and_no_other_process_touches_cuda(tmp_path):
     store = Store.create(tmp_path / "s")
     cells = [Cell(parse_spec("scenario", TINY), bad("visible"), seed) for seed in range(4)]
     kept = os.environ.get("CUDA_VISIBLE_DEVICES")
-    last = run(cells, store, Execution(tmp_path, device="cpu"), jobs=1, gpus=["7", "GPU-x"])
+    last = run(
+        cells, store, Execution(tmp_path, device="cpu"), jobs=1, sharing=Sharing(["7", "GPU-x"], {"PIPES": "here"})
+    )
     assert [event.kind for event in last] == ["done"] * 4
     logs = [Path(store.cell(cell.name).folder, "log.txt").read_text() for cell in cells]
     assert {line for log in logs for line in log.splitlines() if line.startswith("visible")} == {
-        "visible 7, CUDA initialised: False", "visible GPU-x, CUDA initialised: False",
+        "visible 7 here, CUDA initialised: False", "visible GPU-x here, CUDA initialised: False",
     }  # fmt: skip
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == kept
 

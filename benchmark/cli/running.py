@@ -77,6 +77,15 @@ def _execution(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _number_or_auto(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    """A number of at least 1, or None for auto."""
+    if value == "auto":
+        return None
+    if not value.isdecimal() or not int(value):
+        raise InputError(f"--slots-per-gpu {value!r} isn't auto or a number from 1 on")
+    return int(value)
+
+
 @dataclass(frozen=True)
 class _Chosen:
     cells: list[Cell]
@@ -120,9 +129,17 @@ def _chosen(
 @_selection
 @_JOBS
 @_execution
-@click.option("--gpus", help="CUDA devices to use, such as 0,1, one cell at a time on each.")
-@click.option("--slots-per-gpu", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Cells at a time on each of --gpus.")  # fmt: skip
+@click.option("--gpus", help="CUDA devices to use, such as 0,1.")
+@click.option(
+    "--slots-per-gpu",
+    callback=_number_or_auto,
+    metavar="auto|INTEGER",
+    default="auto",
+    show_default=True,
+    help="Cells at a time on each of --gpus; auto: as many as memory and cores allow, up to 14.",
+)
+@click.option("--mps/--no-mps", default=None,
+              help="Share a GPU under CUDA's multi-process service.  [default: where it is installed]")  # fmt: skip
 @click.option("--retry", type=click.Choice(["failed"]), help="Run failed cells again.")
 @click.option("--fail-fast", is_flag=True, help="Stop everything at the first failure.")
 @LOG
@@ -151,7 +168,8 @@ def run(
     states: States,
     data_root: Path | None,
     gpus: str | None,
-    slots_per_gpu: int,
+    slots_per_gpu: int | None,
+    mps: bool | None,
     retry: str | None,
     fail_fast: bool,
     log: str | None,
@@ -171,10 +189,10 @@ def run(
     from ..running.executor import Execution
     from .conclusion import conclude
 
-    places = _places(gpus, slots_per_gpu, device, jobs)
-    device = "cuda" if places else device
+    chosen_ones = _gpus(gpus, slots_per_gpu, mps, device, jobs)
+    device = "cuda" if chosen_ones else device
     on_ray = executor == "ray"
-    if on_ray and (places or jobs):
+    if on_ray and (chosen_ones or jobs):
         raise InputError("--jobs and --gpus are for this machine's processes; with Ray: --cpus, --gpu-share, --memory")
     if not on_ray and any(option is not None for option in (address, cpus, gpu_share, memory, share)):
         raise InputError("--address, --cpus, --gpu-share, --memory and --share are for --executor ray")
@@ -182,7 +200,8 @@ def run(
     cells, path = chosen.cells, chosen.path
     keep_models = keep_models or chosen.keep_models
     execution = Execution(data_folder(data_root), device, time_limit, keep_models, states, fail_fast)
-    runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else here(jobs, places, device)
+    on_gpus = {"gpus": chosen_ones, "per_gpu": slots_per_gpu, "service": mps}
+    runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else here(jobs, device, **on_gpus)
     code = run_cells(cells, path, runner, execution, retry_failed=retry == "failed", log=log)
     conclude(cells, path)
     return code
@@ -413,10 +432,10 @@ def _set_aside(store: Store, todo: Sequence[Cell]) -> Iterator[str]:
         yield f"{cells} ({why}): set aside in {store.path / 'set-aside'}, and computed anew"
 
 
-def here(jobs: int | None, places: Sequence[str], device: str) -> Executor:
+def here(jobs: int | None, device: str, **on_gpus: Any) -> Executor:
     from ..running.local import Local, default_jobs
 
-    return Local(jobs or default_jobs(device), places)
+    return Local(jobs or default_jobs(device), say=say, **on_gpus)
 
 
 def _on_ray(
@@ -434,17 +453,17 @@ def _without_model(store: Store, cells: Sequence[Cell]) -> int:
     return sum(folder.status == "done" and not folder.model and not folder.record.get("no_model") for folder in folders)
 
 
-def _places(gpus: str | None, per_gpu: int, device: str, jobs: int | None) -> list[str]:
-    from ..running.devices import slots
+def _gpus(gpus: str | None, per_gpu: int | None, mps: bool | None, device: str, jobs: int | None) -> list[str]:
+    from ..running.devices import chosen_gpus
 
     if gpus is None:
-        if per_gpu > 1:
-            raise InputError("--slots-per-gpu needs --gpus, such as --gpus 0,1")
+        if per_gpu or mps is not None:
+            raise InputError(f"{'--slots-per-gpu' if per_gpu else '--mps'} needs --gpus, such as --gpus 0,1")
         return []
     if device not in ("auto", "cuda") or jobs is not None:
         raise InputError("--gpus can't be combined with --device or --jobs; --slots-per-gpu sets the cells at a time on"
                          " each GPU")  # fmt: skip
-    return slots(gpus, per_gpu)
+    return chosen_gpus(gpus)
 
 
 def _seeds(text: str) -> list[int]:
