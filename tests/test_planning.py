@@ -511,6 +511,27 @@ def test_each_cell_sees_its_slot_and_no_other_process_touches_cuda(tmp_path):
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == kept
 
 
+def test_a_plan_says_what_fits_into_some_minutes(tmp_path):
+    """Cells begin in order wherever a place is free; the first seed comes first, of every method."""
+    stored = Store.create(tmp_path / "timed")
+    cells = [Cell(parse_spec("scenario", TINY), parse_spec("method", name), 0) for name in ("naive", "batch")]
+    for cell, seconds in zip(cells, (60.0, 150.0), strict=True):
+        finished(stored, cell, seconds)
+    asked = ["-s", TINY, "-m", "naive", "-m", "batch", "--seeds", "5-7", "--device", "cpu", "--out", tmp_path / "s"]
+    told = lifegen("plan", *asked, "--minutes", "4", "--jobs", "2").stdout
+    assert "in 4 minutes: 4 of 6 cells\n  seed 5: all 2\n  seed 6: 1 of 2, without batch\n" in told
+    assert "seed 7: 1 of 2, without batch" in told
+    keys = lifegen("plan", *asked, "--minutes", "4", "--jobs", "2", "--keys").stdout.split()
+    content = json.loads(lifegen("plan", *asked, "--minutes", "4", "--jobs", "2", "--json").stdout)
+    assert keys == content["fitting"]
+    fit = [(cell["method"], cell["seed"]) for cell in content["cells"] if cell["name"] in keys]
+    assert fit == [("naive", 5), ("batch", 5), ("naive", 6), ("naive", 7)]
+    assert "in 60 minutes: all of them" in lifegen("plan", *asked, "--minutes", "60").stdout
+    other = lifegen("plan", *asked[:-4], "--device", "cuda", "--out", tmp_path / "s", "--minutes", "4")
+    assert other.returncode == 2
+    assert "no time is known of 'batch, naive'" in other.stderr
+
+
 def test_a_plan_has_one_table_a_scenario_and_one_row_a_method(tmp_path):
     scenarios = ("split-digits:steps=2", "split-digits:steps=3")
     asked = [word for name in scenarios for word in ("-s", name)]

@@ -261,33 +261,57 @@ def run_cells(
 @DEVICE
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time.")
 @click.option("--save", is_flag=True, help="Write the plan into the store, for `lifegen worker` and `status`.")
-@click.option("--keys", is_flag=True, help="Print only the names of the cells to run, one a line.")
+@click.option(
+    "--keys",
+    is_flag=True,
+    help="Print only the names of the cells to run, one a line; with --minutes, of those that fit.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Say which cells come to their end in so many minutes.",
+)
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A further store whose cells' times are used, such as one of the same GPU; for other methods their mean.",
+)
 @_JSON
-def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **selection: Any) -> None:
+def plan(
+    device: str, jobs: int, save: bool, keys: bool, minutes: float | None, like: Path | None, as_json: bool,
+    **selection: Any,
+) -> None:  # fmt: skip
     """Show what `run` would do with the same options.
 
-    It shows the cells to run and the time they take, and runs nothing.
+    It shows the cells to run and the time they take, and runs nothing. Times are those of finished cells in this store
+    and those beside it, on GPUs or processors as --device says. `run` takes the cells in the order of seeds, so that an
+    end at any moment leaves whole tables.
     """
     from ..reading.overview import overview
+    from ..running.devices import may_have_gpu
     from ..running.local import missing
     from ..store.plans import save_plan
     from ..store.store import Store
-    from .overview import overview_as_json, show_overview
+    from .overview import overview_as_json, show_fitting, show_overview
 
     chosen = _chosen(**selection, device=device)
     Store.check(chosen.path)
     if save:
         line = shlex.join(["lifegen", *sys.argv[1:]])
         save_plan(Store.create(chosen.path), chosen.cells, line, chosen.keep_models)
+    gpu = device.startswith("cuda") or (device == "auto" and may_have_gpu())
+    view = overview(Store(chosen.path), chosen.cells, gpu, like and Store.open(like).path)
+    fitting = None if minutes is None else view.fitting(minutes / 60, jobs)
     if keys:
-        for cell in missing(chosen.cells, Store(chosen.path))[0]:
+        todo = missing(chosen.cells, Store(chosen.path))[0] if fitting is None else fitting
+        for cell in todo:
             say(cell.name)
-        return
-    view = overview(Store(chosen.path), chosen.cells)
-    if as_json:
-        say(overview_as_json(view))
+    elif as_json:
+        say(overview_as_json(view, fitting))
     else:
         show_overview(view, jobs, chosen.budget, by_method=True)
+        if fitting is not None:
+            show_fitting(view, fitting, minutes or 0)
 
 
 @click.command()

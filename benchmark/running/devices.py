@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import InputError
@@ -23,6 +24,16 @@ def check_device(name: str, what: str = "device ") -> None:
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
         raise InputError(f"{what}{name!r} isn't auto, cpu, cuda or cuda:N")
+
+
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def may_have_gpu() -> bool:
+    """Whether this machine seems to have a GPU of NVIDIA's; asking torch would initialise CUDA here."""
+    return Path("/dev/nvidia0").exists()
 
 
 def chosen_gpus(gpus: str) -> list[str]:

@@ -29,7 +29,7 @@ from ..store.lock import CellUnreadableError, StoreGoneError
 from ..store.record import Status
 from ..store.staleness import installed_versions, outdated
 from ..store.store import Store
-from .devices import see
+from .devices import cores, may_have_gpu, see
 from .doing import Doing, Now, told
 from .executor import Event, Execution, Show, unseen
 from .sharing import Sharing, shared
@@ -44,9 +44,7 @@ def default_data_root() -> Path:
 
 def default_jobs(device: str) -> int:
     """Cells at a time: one a core; at most four where they may share a GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    may_have_gpu = device != "cpu" and Path("/dev/nvidia0").exists()  # asking torch would initialise CUDA here
-    return min(cores, 4) if may_have_gpu else cores
+    return min(cores(), 4) if device != "cpu" and may_have_gpu() else cores()
 
 
 def missing(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> tuple[list[Cell], list[Cell]]:

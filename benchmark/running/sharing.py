@@ -7,7 +7,6 @@ numbers only under the service.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from pebble import ProcessExpired
 
 from ..errors import InputError
 from ..processes import pool
-from .devices import see
+from .devices import cores, see
 from .mps import MPSError, multi_process_service
 
 _MOST = 14
@@ -89,9 +88,8 @@ def shared(
 
 def _fitting(gpus: Sequence[GPU], service: bool) -> int:
     """The number of cells at a time on each GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     memory = min(gpu.free for gpu in gpus) // _BYTES
-    return max(1, min(_MOST if service else _IN_TURNS, cores // len(gpus), memory))
+    return max(1, min(_MOST if service else _IN_TURNS, cores() // len(gpus), memory))
 
 
 @contextmanager
