@@ -293,7 +293,7 @@ class CodeStyleVAE(GenerativeModel):
 
 
 def one_hot(code: Tensor, style: Tensor, codes: int) -> Tensor:
-    """Codes, (n,), as rows of 0 and 1 of the style's kind, (n, codes). torch's own function looks at the numbers, which a
+    """Codes, (n,), as one-hot rows of the style's kind, (n, codes). torch's own function looks at their values, which a
     captured step mustn't."""
     return style.new_zeros(len(code), codes).scatter_(1, code[:, None], 1.0)
 
