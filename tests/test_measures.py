@@ -61,7 +61,7 @@ def one_pixel(*values: int) -> Images:
     )
 
 
-def stream(visits: str = "ab") -> Stream:
+def stream(visits: str = "ab", tested: str = "") -> Stream:
     """Test images: a = {1, 3}, b = {5}, c = {7, 7, 10}. Validation: ten times those."""
     tests = {"a": (1, 3), "b": (5,), "c": (7, 7, 10)}
     return make_stream(
@@ -73,6 +73,7 @@ def stream(visits: str = "ab") -> Stream:
         visits,
         ScenarioConfig(steps=1),
         Seeds(0),
+        {k: one_pixel(*tests[k]) for k in tested},
     )
 
 
@@ -104,6 +105,24 @@ def test_bounds_on_the_full_test_the_seen_test_the_validation_part_and_each_dist
     assert values(rows, "reconstruction") == pytest.approx({None: 3.0})
     assert values(rows, "divergence") == pytest.approx({None: 0.5})
     assert values(rows, "iwae_nll") == {}  # not the last interval
+
+
+def test_the_full_test_set_may_have_distributions_that_never_come_and_lack_others():
+    of, model = stream("ab", tested="ac"), Table({v: [0.9, 0.1] if v < 6 else [0.1, 0.9] for v in FLAT})
+    watcher = evaluator(of)
+    first, last = (watcher.measure(strategy(model), interval, train_seconds=1.0) for interval in (0, 1))
+    full = (1.5 + 3.5 + 7.5 + 7.5 + 10.5) / 5
+    assert values(first, "negative_elbo") == pytest.approx({None: full, "a": 2.5, "b": 5.5})
+    assert values(first, "reconstruction") == pytest.approx({None: full - 0.5})
+    assert values(first, "negative_elbo_seen") == pytest.approx({None: 2.5})
+    assert values(last, "negative_elbo_seen") == pytest.approx({None: 10.5 / 3})
+    assert values(last, "iwae_nll") == pytest.approx({None: full, "a": 2.5, "b": 5.5})
+    assert values(last, "posterior_consistency") == {None: 1.0}
+    assert values(last, "code_perplexity") == pytest.approx(
+        {None: math.exp(-0.4 * math.log(0.4) - 0.6 * math.log(0.6))}
+    )
+    assert values(last, "code_perplexity_past") == {None: 1.0}
+    assert watcher.final_values(strategy(model)) == {}
 
 
 def test_bounds_after_the_last_interval():

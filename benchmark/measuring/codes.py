@@ -26,7 +26,7 @@ def posterior_consistency(m: Measurement) -> Iterator[Row]:
     It misleads where the posterior is nearly flat, and where two codes exchange their names: nothing is lost, and
     it falls to 0.
     """
-    yield from _consistency(m, m.stream.distributions)
+    yield from _consistency(m, m.tested)
 
 
 @register_metric("posterior_consistency_past", version=2, better="higher")
@@ -48,7 +48,7 @@ def code_perplexity(m: Measurement) -> Iterator[Row]:
 
     It misleads as a measure of meaning: a high value doesn't say that codes mean anything.
     """
-    yield Row(perplexity(torch.cat([m.codes[name] for name in m.stream.distributions])))
+    yield Row(perplexity(torch.cat([m.codes[name] for name in m.tested])))
 
 
 @register_metric("code_perplexity_past", version=1, unit="codes")
