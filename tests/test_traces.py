@@ -17,8 +17,8 @@ from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.contracts.registry import METRICS
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.measuring.evaluator import Evaluator
-from lifegen.benchmark.measuring.traces import steps_to_plateau
 from lifegen.benchmark.measuring.rows import Row
+from lifegen.benchmark.measuring.traces import steps_to_plateau
 from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.running.rerun import compare_cells
 from lifegen.benchmark.running.state import State, read_state, restore, write_state

@@ -35,7 +35,10 @@ class ScenarioConfig(Options):
     patience: PositiveInt = 500
     """early-stopping: steps without a lower validation value after which an interval ends; the best state is kept."""
     check_every: PositiveInt = 50
-    """early-stopping: steps between two evaluations of the current interval's validation part."""
+    """early-stopping: steps between two evaluations of the validation part."""
+    stopping_on: Annotated[Literal["current", "seen"], later()] = "current"
+    """early-stopping: validation images that decide: the current distribution's; or those of all distributions met so
+    far, which no method could keep, so that an interval ends by what all of them gain."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of each distribution's training images that is held out; the last images are."""
     test_images: PositiveInt | None = None
@@ -80,6 +83,7 @@ class ScenarioConfig(Options):
             ("extra_steps", "random"),
             ("patience", "early-stopping"),
             ("check_every", "early-stopping"),
+            ("stopping_on", "early-stopping"),
         ):
             if self.interval_length != kind and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} has an effect with interval_length={kind} only")
@@ -101,9 +105,10 @@ class Parts(NamedTuple):
 
 
 class EarlyStopping(NamedTuple):
-    """The rule by which an interval ends early, on its own validation part."""
+    """The rule by which an interval ends early."""
 
     valid: Images
+    """Validation images of its distribution, or of all distributions met"""
     patience: int
     """Steps without a lower value"""
     check_every: int
@@ -284,8 +289,7 @@ class Stream(CLScenario):
         """Return the whole stream as one interval, number 0, with all its steps and the union of its distributions."""
 
         def union(part: str) -> Images:
-            parts = [self.images(part, name) for name in self.distributions]
-            return Images(torch.cat([images.x for images in parts]), torch.cat([images.y for images in parts]))
+            return _union([self.images(part, name) for name in self.distributions])
 
         experiences: list[Interval] = list(self.train_stream)
         first = experiences[0]
@@ -346,7 +350,9 @@ def make_stream(
     def experience(part: str, name: str, interval: int, steps: int) -> Interval:
         """Make a fresh experience for each visit: Avalanche writes the index on the object, so an experience listed
         twice would carry the last index. The tensors are shared."""
-        stopping = EarlyStopping(used[name].valid, config.patience, config.check_every)
+        met = list(dict.fromkeys(visits[: interval + 1])) if config.stopping_on == "seen" else [name]
+        valid = _union([used[one].valid for one in met])
+        stopping = EarlyStopping(valid, config.patience, config.check_every)
         return Interval(
             getattr(used[name], part),
             interval=interval,
@@ -426,6 +432,12 @@ def _pixels(x: Tensor) -> str:
     between = f", {finite.min():g} to {finite.max():g}" if len(finite) else ""
     wrong = x.numel() - len(finite)
     return kind + between + (f", {wrong:,} pixels that aren't finite" if wrong else "")
+
+
+def _union(parts: Sequence[Images]) -> Images:
+    """Put images together; one part stays as it is, in its memory."""
+    first, *others = parts
+    return Images(*map(torch.cat, zip(*parts, strict=True))) if others else first
 
 
 def _sampled(
