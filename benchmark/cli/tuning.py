@@ -84,7 +84,7 @@ def tune(
     final = _with(finals[0], _UNUSED)
     search = _with(final, {"steps": steps})
     execution = Execution(data_folder(data_root), device)
-    runner = here(jobs, [], device)
+    runner = here(jobs, device)
     of_method = {one.label: trials_of(one, trials) for one in defaults}
 
     def done(cells: Sequence[Cell]) -> dict[str, float]:
