@@ -179,7 +179,7 @@ def fitted(posteriors: Memory, components: int, generator: torch.Generator) -> M
     return Memory(mean.to(like), scale.to(like), code.to(like.device), weight.to(like))
 
 
-@register_method("remembered-posteriors", version=1, uses=("boundaries",), look={"colour": "#ca3542", "marker": "o"})
+@register_method("remembered-posteriors", version=1, uses=("boundaries",), look={"colour": "#de8f05", "marker": "o"})
 class RememberedPosteriors(GenerativeReplay):
     """Teacher and student, with replay from the teacher's aggregate posterior instead of its prior."""
 

@@ -273,7 +273,7 @@ def run_cells(
 )
 @click.option(
     "--like",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=click.Path(path_type=Path),
     help="A further store whose cells' times are used, such as one of the same GPU; for other methods their mean.",
 )
 @_JSON

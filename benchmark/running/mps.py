@@ -58,13 +58,13 @@ def multi_process_service(gpus: Sequence[str]) -> Iterator[dict[str, str]]:
             env=own_environment() | clients | {"CUDA_VISIBLE_DEVICES": ",".join(gpus)},
             start_new_session=True,  # Ctrl-C stops the cells, and the service after them
         )
+        assert keeper.stdin is not None
+        assert keeper.stdout is not None
         try:
-            assert keeper.stdout is not None
             if (answer := keeper.stdout.readline().strip()) != _READY:
                 raise MPSError(answer or "its keeper has ended without a word")
             yield clients
         finally:
-            assert keeper.stdin is not None
             keeper.stdin.close()
             with suppress(subprocess.TimeoutExpired):
                 keeper.wait(2 * _SECONDS)
