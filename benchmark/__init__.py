@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .contracts.data_sources import LabelledData, Source
     from .contracts.images import Images, to_unit
     from .contracts.model import Bound, GenerativeModel, LogWeights, importance_bound, negative_elbo, responsibilities
-    from .contracts.options import Options, searched
+    from .contracts.options import Options, later, searched
     from .contracts.registry import register_method, register_metric, register_scenario, register_source
     from .contracts.stream import Interval, Parts, ScenarioConfig, Stream, images_of, make_stream
     from .discovery.index import source
@@ -57,6 +57,7 @@ _HOME = {
     "negative_elbo": "contracts.model",
     "responsibilities": "contracts.model",
     "Options": "contracts.options",
+    "later": "contracts.options",
     "searched": "contracts.options",
     "NegativeELBO": "measuring.avalanche_metrics",
     "PosteriorConsistency": "measuring.avalanche_metrics",
@@ -124,6 +125,7 @@ __all__ = [
     "images_of",
     "importance_bound",
     "interval_steps",
+    "later",
     "leaderboard",
     "load",
     "load_model",

@@ -10,14 +10,14 @@ Memory: the student's state and the teacher's; no real image of the past.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from avalanche.core import SupervisedPlugin
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor
 
-from lifegen.benchmark import Options, Seeds, Stream, count_state, register_method
+from lifegen.benchmark import Options, Seeds, Stream, count_state, later, register_method
 
 from .models.method import VAEMethod, acts
 from .models.plugins import RealShare, hand_back, mixed, options_of, parts_of, real_parts
@@ -33,6 +33,9 @@ class ReplayOptions(Options):
     """Whether growth starts the layers on either side of the latent variables anew or only adds to them."""
     weight_transfer: bool = True
     """Whether a student starts from its teacher's weights."""
+    first_layer: Annotated[Literal["keep", "reinitialise"], later()] = "keep"
+    """Whether a new distribution starts the encoder's first layer anew, so that a student is free to see other features
+    than its teacher."""
     norm_reset: Literal["stats", "all", "none"] = "stats"
     """Parts of normalisation that a transition resets: running statistics, scales and shifts as well, or none. With
     batch norm at 1,000 steps no difference was seen."""
@@ -41,6 +44,9 @@ class ReplayOptions(Options):
     real_share: RealShare | Literal["none"] = "equal"
     """Real images of a batch: one part in K, the number of distributions met (the paper's rule); half of it; all of
     it, with as many replayed images added; or none from the second interval on."""
+    real_rounding: Annotated[Literal["down", "dithered"], later()] = "down"
+    """How a share of B/K images becomes a number: rounded down, at least one (the authors' code: the current
+    distribution gets 68 % of its share at K = 34 of B = 100); or down and up in turn, so that the mean is B/K."""
     replay_images: Literal["mean", "draw"] = "draw"
     """Images that the teacher replays: its decoder's means, or draws from its likelihood (the paper's text)."""
     replay_prior: Literal["uniform", "aggregate"] = "uniform"
@@ -53,7 +59,8 @@ class TeacherPlugin(SupervisedPlugin):
     With K distributions met, the current one included, a batch of B images holds max(1, ⌊B/K⌋) real ones, the first of
     those drawn, and fresh samples of the teacher for the rest: each distribution has about the same share. With
     ``real_share=half``, half of it is real; with ``added``, B samples come beside B real images; with
-    ``none``, all are samples.
+    ``none``, all are samples. With ``real_rounding=dithered``, the first n batches of an interval hold ⌊nB/K⌋ real
+    images: the number changes from step to step, so that a term over the synthetic images alone can't be captured.
     """
 
     def __init__(self, seeds: Seeds, options: ReplayOptions | None = None, **named: Any) -> None:
@@ -75,7 +82,7 @@ class TeacherPlugin(SupervisedPlugin):
         ``has_fixed_counts``."""
         self.synthetic_samples = 0
         """Images drawn from teachers so far."""
-        self.has_fixed_counts = self.options.mixing == "fixed"
+        self.has_fixed_counts = self.options.mixing == "fixed" and self.options.real_rounding == "down"
         """Whether every batch has the same number of real images."""
         self.capturable = self.options.replay_prior != "aggregate"  # it counts steps
         self._init = seeds.generator("growth")
@@ -85,6 +92,7 @@ class TeacherPlugin(SupervisedPlugin):
         self._usage: Tensor | None = None
         self._steps = 0
         self._replayed = 0
+        self._batches = 0
 
     @property
     def stored_parameters(self) -> int:
@@ -100,11 +108,13 @@ class TeacherPlugin(SupervisedPlugin):
             return
         # The teacher shares no tensor with the student, never learns, and normalises by its running statistics.
         self.teacher = deepcopy(strategy.model).eval().requires_grad_(False)
-        self._prior, self._usage, self._steps = self._usage, None, 0
+        self._prior, self._usage, self._steps, self._batches = self._usage, None, 0, 0
         student: CodeStyleVAE = strategy.model
         options = self.options
         if is_new and options.growth:
             student.grow(options.growth, self._init, options.latent_layers == "preserve")
+        if is_new and options.first_layer == "reinitialise":
+            student.reinitialise_first_layer(self._init)
         if not options.weight_transfer:
             student.reinitialise(self._init)
         if options.norm_reset != "none":
@@ -151,7 +161,12 @@ class TeacherPlugin(SupervisedPlugin):
             return 0, batch
         if self.has_fixed_counts:
             return parts_of(batch, self.distributions, share)
-        real = int((torch.rand(batch, generator=self._mixture) * real_parts(self.distributions, share) < 1).sum())
+        parts = real_parts(self.distributions, share)
+        if self.options.mixing == "bernoulli":
+            real = int((torch.rand(batch, generator=self._mixture) * parts < 1).sum())
+        else:
+            before, self._batches = self._batches, self._batches + 1
+            real = self._batches * batch // parts - before * batch // parts
         return real, batch - real
 
     @torch.no_grad()
@@ -176,6 +191,9 @@ class GenerativeReplay(VAEMethod):
         @model_validator(mode="after")
         def _resets(self) -> Self:
             acts(self, self.real_share != "none", "real images in batches: real_share=equal, half or added", "mixing")
+            is_rounded = self.mixing == "fixed" and self.real_share in ("equal", "half")
+            acts(self, is_rounded, "mixing=fixed and real_share=equal or half", "real_rounding")
+            acts(self, self.weight_transfer, "weight_transfer=true", "first_layer")
             return acts(self, self.norm != "none", "norm=batch or norm=group", "norm_reset")
 
     restarts_temperature = True

@@ -24,7 +24,24 @@ from .models.networks import Activation, Norm
     look={"colour": "#0173b2", "marker": "P", "dash": "dashed"},
 )
 class LGMICLR(LifelongVAE):
-    """The lifelong VAE as the ICLR 2018 paper has it, with its authors' TensorFlow code where it is silent."""
+    """The lifelong VAE as the ICLR 2018 paper has it, with its authors' code, or our choice, where it is silent.
+
+    The paper says: two hidden layers of 512 units each way, ELU, batch norm beside neither latent variables nor output;
+    Adam with 1e-4, reset with batch norm's statistics when weights are transferred (page 13); the layers around the
+    latent variables start anew with a new distribution, all others keep their weights (page 14); one code more for each
+    distribution; equal shares of all distributions in a batch (page 5); x̂ drawn from P(x | z) (pages 4 and 5);
+    consistency on zd with weight 1, student first (page 6), the teacher's probabilities padded with zeros (page 14); an
+    information term of weight λ (page 6).
+
+    The TensorFlow code says: a style of 14 (its README), batches of 100, a real share rounded down, a temperature that
+    falls from 1 to 0.5 at 3e-5 a step, in each interval anew, Bernoulli likelihood on grey levels, 1e-6 added to padded
+    probabilities. It replays the decoder's means (``replay_images=mean``), and its λ never acts.
+
+    The PyTorch code has one number here, λ = 0.3, from its scripts of 2019; the others are ``lgm-2019``'s.
+
+    Ours: to take that λ, since the paper states none (suite ``information`` tries others); the estimator of the
+    information; a diagonal posterior, where page 5 writes σ²I.
+    """
 
     class Config(LifelongVAE.Config):
         learning_rate: PositiveFloat = 1e-4
@@ -39,6 +56,16 @@ class LGMICLR(LifelongVAE):
         """Units per hidden layer."""
         temperature_rate: NonNegativeFloat | None = 3e-5
         """Decay of the temperature per step (TensorFlow code)."""
+        replay_images: Literal["mean", "draw"] = "draw"
+        """Images that the teacher replays: means (authors' code), or draws from its likelihood (paper)."""
+        style: PositiveInt = 14
+        """Size F of the style (TensorFlow code)."""
+        batch_size: Annotated[int, Field(ge=2)] = 100
+        """Images per optimiser step, real and synthetic together (TensorFlow code)."""
+        consistency_weight: NonNegativeFloat = 1.0
+        """γ, weight of the consistency term (paper)."""
+        mutual_information_weight: NonNegativeFloat = 0.3
+        """λ, weight of the mutual information: ours, since the paper states none (PyTorch code: 0.3)."""
 
 
 @register_method(

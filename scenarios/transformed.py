@@ -6,7 +6,7 @@ Each distribution is transformed once, as a whole tensor, when the stream is bui
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -22,6 +22,7 @@ from lifegen.benchmark import (
     ScenarioConfig,
     Seeds,
     Stream,
+    later,
     make_stream,
     register_scenario,
 )
@@ -38,6 +39,9 @@ class RotatedConfig(ScenarioConfig):
     test_images: PositiveInt | None = 10_000
     """Most test images: a fixed sample in which distributions have equal shares, but for those that have fewer images;
     of validation images likewise. null: all."""
+    test_on: Annotated[Literal["drawn", "all", "unrotated"], later()] = "drawn"
+    """Distributions of the full test set: those that the intervals draw; each class at each angle, 60 by default; or
+    the images as they are, as in the authors' code. Values of a single distribution are of those drawn in any case."""
 
 
 class RotatedDigitsConfig(RotatedConfig):
@@ -98,7 +102,12 @@ def _rotated(data: LabelledData, config: RotatedConfig, seeds: Seeds) -> Stream:
         names[label, angle]: Parts(*(_turned(part, angle) for part in class_parts(data, [label], config.validation)))
         for label, angle in sorted({kinds[i] for i in drawn})
     }
-    return make_stream(distributions, [names[kinds[i]] for i in drawn], config, seeds)
+    upright = [(label, 0.0) for label in range(len(data.classes))]
+    tests = {
+        f"{data.classes[label]}@{angle:g}": _turned(data.test.select(data.test.y == label), angle)
+        for label, angle in {"drawn": [], "all": kinds, "unrotated": upright}[config.test_on]
+    }
+    return make_stream(distributions, [names[kinds[i]] for i in drawn], config, seeds, tests)
 
 
 def _turned(images: Images, angle: float) -> Images:

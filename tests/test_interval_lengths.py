@@ -141,6 +141,14 @@ def test_only_the_current_intervals_validation_part_is_looked_at():
         torch.testing.assert_close(x, stream.images("valid", name).x / 255)
 
 
+def test_an_interval_may_end_by_all_distributions_met():
+    stream = tiny("abac", interval_length="early-stopping", steps=4, check_every=1, patience=50, stopping_on="seen")
+    for met, experience in zip(("a", "ab", "ab", "abc"), stream.train_stream, strict=True):
+        assert torch.equal(experience.stopping.valid.x, torch.cat([stream.images("valid", name).x for name in met]))
+    (joint,) = stream.joint()
+    assert torch.equal(joint.stopping.valid.x, stream.train_stream[-1].stopping.valid.x)
+
+
 def test_looking_changes_nothing_but_the_length():
     """Same weights with and without looks: they take no noise of training and leave no statistics."""
     states = []
@@ -183,8 +191,10 @@ def test_the_joint_interval_has_the_sum_of_random_lengths():
     assert joint.planned_steps == 15
 
 
-@pytest.mark.parametrize("option", ["patience", "check_every", "extra_steps"])
-def test_an_option_without_effect_is_refused(option):
+@pytest.mark.parametrize(
+    ("option", "value"), [("patience", 7), ("check_every", 7), ("extra_steps", 7), ("stopping_on", "seen")]
+)
+def test_an_option_without_effect_is_refused(option, value):
     """It would make a cell of its own with the same numbers."""
     with pytest.raises(ValidationError, match=f"{option} has an effect with interval_length="):
-        ScenarioConfig(**{option: 7})
+        ScenarioConfig(**{option: value})

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from lifegen.benchmark.contracts.images import Images
@@ -15,6 +17,7 @@ from lifegen.benchmark.contracts.model import GenerativeModel, LogWeights
 from lifegen.benchmark.contracts.registry import METRICS
 from lifegen.benchmark.contracts.stream import Parts, ScenarioConfig, Stream, make_stream
 from lifegen.benchmark.measuring.evaluator import Evaluator
+from lifegen.benchmark.measuring.information import information_on_distributions
 from lifegen.benchmark.seeds import Seeds
 from lifegen.methods.batch import Batch
 from lifegen.methods.growing_mixture import GrowingMixture
@@ -61,7 +64,7 @@ def one_pixel(*values: int) -> Images:
     )
 
 
-def stream(visits: str = "ab") -> Stream:
+def stream(visits: str = "ab", tested: str = "") -> Stream:
     """Test images: a = {1, 3}, b = {5}, c = {7, 7, 10}. Validation: ten times those."""
     tests = {"a": (1, 3), "b": (5,), "c": (7, 7, 10)}
     return make_stream(
@@ -73,6 +76,7 @@ def stream(visits: str = "ab") -> Stream:
         visits,
         ScenarioConfig(steps=1),
         Seeds(0),
+        {k: one_pixel(*tests[k]) for k in tested},
     )
 
 
@@ -104,6 +108,24 @@ def test_bounds_on_the_full_test_the_seen_test_the_validation_part_and_each_dist
     assert values(rows, "reconstruction") == pytest.approx({None: 3.0})
     assert values(rows, "divergence") == pytest.approx({None: 0.5})
     assert values(rows, "iwae_nll") == {}  # not the last interval
+
+
+def test_the_full_test_set_may_have_distributions_that_never_come_and_lack_others():
+    of, model = stream("ab", tested="ac"), Table({v: [0.9, 0.1] if v < 6 else [0.1, 0.9] for v in FLAT})
+    watcher = evaluator(of)
+    first, last = (watcher.measure(strategy(model), interval, train_seconds=1.0) for interval in (0, 1))
+    full = (1.5 + 3.5 + 7.5 + 7.5 + 10.5) / 5
+    assert values(first, "negative_elbo") == pytest.approx({None: full, "a": 2.5, "b": 5.5})
+    assert values(first, "reconstruction") == pytest.approx({None: full - 0.5})
+    assert values(first, "negative_elbo_seen") == pytest.approx({None: 2.5})
+    assert values(last, "negative_elbo_seen") == pytest.approx({None: 10.5 / 3})
+    assert values(last, "iwae_nll") == pytest.approx({None: full, "a": 2.5, "b": 5.5})
+    assert values(last, "posterior_consistency") == {None: 1.0}
+    assert values(last, "code_perplexity") == pytest.approx(
+        {None: math.exp(-0.4 * math.log(0.4) - 0.6 * math.log(0.6))}
+    )
+    assert values(last, "code_perplexity_past") == {None: 1.0}
+    assert watcher.final_values(strategy(model)) == {}
 
 
 def test_bounds_after_the_last_interval():
@@ -304,6 +326,35 @@ def test_retained_information_is_the_mutual_information_of_two_tables():
     assert values(rows, "code_retained") == pytest.approx({None: expected}, abs=1e-6)
     own = values(rows, "code_information")[None]
     assert values(rows, "code_retention") == pytest.approx({None: expected / own}, abs=1e-5)
+
+
+def test_what_a_code_says_about_the_distribution_of_its_image():
+    """Perfect under any naming and however fine; nothing for a flat or a shared code; in between by the formula."""
+
+    def measured(codes, visits="abc"):
+        watcher = evaluator(stream(visits))
+        every = [watcher.measure(strategy(Table(codes)), i, train_seconds=1.0) for i in range(len(visits))]
+        return [values(rows, "code_distribution_information").get(None) for rows in every]
+
+    one = {1: [0, 0, 1.0, 0], 3: [0, 0, 0, 1.0], 5: [0, 1.0, 0, 0], 7: [1.0, 0, 0, 0], 10: [1.0, 0, 0, 0]}
+    assert measured(one) == [None, pytest.approx(1.0), pytest.approx(1.0)]
+    assert measured(FLAT)[1:] == pytest.approx([0, 0])
+    assert measured({v: [1.0] for v in FLAT})[1:] == pytest.approx([0, 0])
+    two = {1: [0.8, 0.2], 3: [0.6, 0.4], 5: [0.1, 0.9], 7: [0.5, 0.5], 10: [0.5, 0.5]}
+    joint = torch.tensor([[0.7, 0.3], [0.1, 0.9], [0.5, 0.5]], dtype=torch.float64) / 3
+    independent = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
+    assert measured(two)[2] == pytest.approx(float((joint * (joint / independent).log()).sum()) / math.log(3), rel=1e-5)
+
+
+@given(st.integers(0, 1000), st.integers(2, 6), st.integers(1, 7))
+def test_information_on_distributions_lies_between_nothing_and_everything(seed, distributions, codes):
+    generator = Seeds(seed).generator("codes")
+    log_q = {str(k): (3 * torch.randn(5 + k, codes, generator=generator)).log_softmax(1) for k in range(distributions)}
+    found = information_on_distributions(log_q, tuple(log_q))
+    assert -1e-9 <= found <= math.log(min(distributions, codes)) + 1e-9
+    order = torch.randperm(codes, generator=generator)
+    renamed = {name: table[:, order] for name, table in log_q.items()}
+    assert information_on_distributions(renamed, tuple(log_q)) == pytest.approx(found, abs=1e-12)
 
 
 def test_the_final_values_of_images_are_those_behind_the_means():

@@ -56,6 +56,42 @@ def test_rotated_intervals_are_drawn_with_replacement_and_by_seed():
     assert {name.partition("@")[2] for name in visits} == {"0", "30", "70", "130", "200", "250"}
 
 
+def test_the_full_test_set_of_rotated_digits_is_what_was_drawn_or_everything_or_the_images_as_they_are():
+    plain, everything, upright = (rotated(intervals=12, test_on=on) for on in ("drawn", "all", "unrotated"))
+    assert plain.tested == plain.distributions
+    assert set(everything.tested) == {f"{k}@{a}" for k in range(10) for a in (0, 30, 70, 130, 200, 250)}
+    assert upright.tested == tuple(f"{k}@0" for k in range(10))
+    for stream in (everything, upright):
+        assert stream.distributions == plain.distributions
+        for part in ("train", "valid", "test"):
+            for name in stream.distributions:
+                assert all(map(torch.equal, stream.images(part, name), plain.images(part, name)))
+    test = source("digits").load(NOWHERE).test
+    assert torch.equal(torch.cat([upright.images("test", name).y for name in upright.tested]), test.y.sort().values)
+    for k in range(10):
+        assert torch.equal(upright.images("test", f"{k}@0").x, test.x[test.y == k])
+    assert len(plain.distributions) < 13 < len(everything.tested)
+
+
+@pytest.mark.parametrize("on", ["all", "unrotated"])
+def test_a_test_sample_has_equal_shares_of_what_is_tested_too_and_validation_does_not_change(on):
+    plain, stream = (rotated(intervals=6, test_images=120, test_on=one) for one in ("drawn", on))
+    every = set(stream.distributions) | set(stream.tested)
+    assert len(every) == {"all": 60}.get(on, len(every))
+    sizes = [len(stream.images("test", name).x) for name in every]
+    assert (sum(sizes), max(sizes) - min(sizes) <= 1) == (120, True)
+    for name in plain.distributions:
+        assert torch.equal(stream.images("valid", name).x, plain.images("valid", name).x)
+
+
+def test_binarised_tests_are_the_same_whether_their_distribution_comes_or_not():
+    one, other = (rotated(seed, intervals=3, test_on="unrotated", track="bernoulli-binarised") for seed in (0, 1))
+    assert one.distributions != other.distributions
+    for name in one.tested:
+        assert set(one.images("test", name).x.unique().tolist()) == {0, 255}
+        assert torch.equal(one.images("test", name).x, other.images("test", name).x)
+
+
 def test_a_quarter_turn_is_exact_and_counter_clockwise():
     stream = rotated(angles=(0, 90), intervals=40, validation=0.2)
     digits = split_digits(SplitDigitsConfig(validation=0.2), Seeds(0), NOWHERE)

@@ -19,7 +19,7 @@ from .small_data import small_data
 
 __all__ = ["small_data"]
 PAPER = {"fashion", "mnist", "rotated", "svhn-to-mnist", "kl-direction", "sample-need", "ablation", "permuted",
-         "celeba"}  # fmt: skip
+         "celeba", "motivation", "fashion-random"}  # fmt: skip
 
 
 def test_every_experiment_of_the_paper_is_a_suite():
@@ -48,12 +48,33 @@ def test_a_suites_cells_exist_and_its_figures_too(name):
 
 
 def test_the_arms_of_the_paper_share_their_model():
-    """With and without differ in the terms of the loss alone."""
-    for name in PAPER - {"kl-direction"}:
-        arms = {cell.method.name: cell.method.config for cell in cells_of(name)}
-        shared = arms["generative-replay"]
-        full = next(c.method.config for c in cells_of(name) if c.method.name == "lifelong-vae")
-        assert {key: full[key] for key in shared} == shared
+    """With and without differ in the terms of the loss alone: each arm without has one with."""
+    for name in PAPER:
+        arms = [(cell.method.name, cell.method.config) for cell in cells_of(name, seeds=[0])]
+        full = [config for method, config in arms if method == "lifelong-vae"]
+        without = [config for method, config in arms if method == "generative-replay"]
+        assert without
+        for shared in without:
+            assert any({key: config[key] for key in shared} == shared for config in full)
+
+
+def test_every_experiment_of_the_paper_runs_its_preset_beside_our_conventions():
+    for name in PAPER - {"ablation"}:
+        methods = {cell.method.name for cell in cells_of(name)}
+        assert {"lifelong-vae", "generative-replay"} < methods
+        assert methods & {"lgm-iclr", "lgm-2019"}
+
+
+def test_the_information_terms_weights_are_tried_with_and_without_consistency():
+    arms = {tuple(cell.method.config[key] for key in ("mutual_information_weight", "consistency_weight"))
+            for cell in cells_of("information")}  # fmt: skip
+    assert arms == {(weight, gamma) for weight in (0, 0.1, 0.3, 1) for gamma in (0, 1)}
+
+
+def test_the_papers_patience_meets_no_limit_of_steps_that_it_could_reach_soon():
+    lengths = [(c.scenario.config["patience"], c.scenario.config["stopping_on"], c.scenario.config["steps"])
+               for c in cells_of("sample-need", seeds=[0])]  # fmt: skip
+    assert {(50, "current", 20_000), (50, "seen", 20_000)} < set(lengths)
 
 
 def test_the_small_size_runs_and_leaves_the_suites_store_alone(tmp_path):

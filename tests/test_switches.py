@@ -174,6 +174,28 @@ def test_fixed_mixing_has_so_many_real_images(real_share, parts):
         assert (strategy.real_samples, strategy.synthetic_samples) == (36 // part, 36 - 36 // part)
 
 
+@pytest.mark.parametrize(("batch", "visits"), [(12, "abcdefa"), (5, "abcabc"), (2, "abcd")])
+def test_dithered_batches_give_each_distribution_its_share_to_within_one_image(batch, visits):
+    """After every n batches ⌊nB/K⌋ images were real, also where K is more than B; in each interval anew."""
+    stream = tiny(visits, steps=11)
+    strategy = begin(GenerativeReplay, stream, real_rounding="dithered", batch_size=batch)
+    real: list[int] = []
+    strategy.plugins.insert(-1, Spy(after_forward=lambda s: real.append(int((s.mb_y >= 0).sum()))))
+    for interval, experience in enumerate(stream.train_stream):
+        real.clear()
+        strategy.train(experience, eval_streams=[])
+        met = len(set(visits[: interval + 1]))
+        assert [sum(real[:n]) for n in range(12)] == [n * batch // met for n in range(12)]
+        assert set(real) <= {batch // met, -(-batch // met)}
+        assert (strategy.real_samples, strategy.synthetic_samples) == (sum(real), 11 * batch - sum(real))
+
+
+@pytest.mark.parametrize("other", [{"mixing": "bernoulli"}, {"real_share": "added"}, {"real_share": "none"}])
+def test_dithering_has_no_effect_where_nothing_is_rounded(other):
+    with pytest.raises(ValidationError, match="real_rounding has an effect with mixing=fixed and real_share=equal"):
+        GenerativeReplay.Config(real_rounding="dithered", **other)
+
+
 def test_a_student_may_see_replay_alone():
     """Also of a distribution that comes back, where one part in K would be all of the batch."""
     stream = tiny("aab", steps=3)
@@ -307,6 +329,24 @@ def test_without_weight_transfer_nothing_is(architecture):
         if value.is_floating_point():
             assert value.shape == teacher[key].shape
             assert not torch.equal(value, teacher[key]), key
+
+
+@pytest.mark.parametrize("architecture", ["mlp", "conv"])
+def test_a_free_first_layer_starts_anew_and_nothing_else_does(architecture):
+    student, teacher = at_the_second_interval(first_layer="reinitialise", architecture=architecture, width=4, growth=0)
+    anew = {key for key in student if not torch.equal(student[key], teacher[key])}
+    assert anew == {"encoder.1.weight", "encoder.1.bias"}
+    assert not student["encoder.1.bias"].any()
+
+
+def test_a_distribution_that_comes_back_keeps_the_first_layer():
+    stream = tiny("aa")
+    strategy = begin(LifelongVAE, stream, first_layer="reinitialise")
+    states = []
+    strategy.plugins.insert(-1, Spy(before_training_exp=lambda s: states.append(copy.deepcopy(s.model.state_dict()))))
+    train(strategy, stream)
+    teacher = teacher_of(strategy).teacher.state_dict()
+    assert all(torch.equal(states[1][key], teacher[key]) for key in teacher)
 
 
 @pytest.mark.parametrize(("reset", "running", "scales"), [("stats", 0, 1), ("all", 0, 0), ("none", 1, 1)])

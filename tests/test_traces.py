@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
 import torch
 from avalanche.core import SupervisedPlugin
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lifegen.benchmark.cells.cell import product
 from lifegen.benchmark.cells.spec import parse_spec
+from lifegen.benchmark.contracts.registry import METRICS
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.measuring.evaluator import Evaluator
+from lifegen.benchmark.measuring.rows import Row
+from lifegen.benchmark.measuring.traces import steps_to_plateau
 from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.running.rerun import compare_cells
 from lifegen.benchmark.running.state import State, read_state, restore, write_state
@@ -188,3 +194,51 @@ def test_a_cell_with_named_terms_keeps_its_numbers_in_its_record(tmp_path):
     assert "loss_consistency" in {row["metric"] for row in rows}
     assert stored.record["numbers"]["negative_elbo"] > 0
     assert not [name for name in stored.record["numbers"] if name.startswith("loss")]
+
+
+def trace_of(*values: float) -> dict[int, float]:
+    """A trace that is recorded every twenty steps."""
+    return {20 * i: value for i, value in enumerate(values)}
+
+
+def test_a_plateau_begins_where_the_moving_mean_stays_near_the_final_level():
+    fallen = [100.0] * 7 + [0.0] * 43
+    assert steps_to_plateau(trace_of(*fallen)) == 20 * 9  # the first window of five without a 100
+    bumped = [*fallen[:30], 40.0, *fallen[31:]]
+    assert steps_to_plateau(trace_of(*bumped)) == 20 * 33  # 40 / 5 is more than 5 % of the fall
+    small = [*fallen[:30], 20.0, *fallen[31:]]
+    assert steps_to_plateau(trace_of(*small)) == 20 * 9
+    late = [100.0] * 45 + [0.0] * 5
+    assert steps_to_plateau(trace_of(*late)) is None  # its level isn't one
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [100.0] * 3 + [0.0] * 7,  # too few
+        [0.0] * 20 + [100.0] * 30,  # it rises
+        [5.0] * 50,
+        [100.0] * 7 + [0.0, 30.0] * 21 + [0.0],  # the noise is larger than 5 % of the fall
+        [math.inf] + [0.0] * 49,
+    ],
+)
+def test_a_trace_without_a_plateau_has_no_steps_to_it(values):
+    assert steps_to_plateau(trace_of(*values)) is None
+
+
+@given(st.floats(1, 300), st.floats(0.1, 50), st.integers(-3, 3))
+def test_units_and_level_do_not_matter_to_a_plateau_and_a_slower_fall_is_later(rate, scale, level):
+    def steps(rate: float, scale: float = 1.0, level: float = 0.0) -> float:
+        found = steps_to_plateau({20 * i: level + scale * math.exp(-20 * i / rate) for i in range(50)})
+        return math.inf if found is None else found
+
+    assert steps(rate, scale, level) == steps(rate)
+    assert steps(rate) <= steps(1.5 * rate)
+    assert steps(rate) <= 3 * rate + 60 or steps(rate) == math.inf  # log 20 = 3.0, and the window's width
+
+
+def test_an_interval_has_a_row_for_each_trace_with_a_plateau():
+    traces = SimpleNamespace(by_name={"loss": trace_of(*[100.0] * 7, *[0.0] * 43), "gradient_norm": trace_of(1.0)})
+    interval = SimpleNamespace(strategy=SimpleNamespace(traces=traces))
+    found = {name: list(METRICS[f"steps_to_plateau_{name}"].target(interval)) for name in traces.by_name}
+    assert found == {"loss": [Row(180.0)], "gradient_norm": []}

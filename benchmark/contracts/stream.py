@@ -35,7 +35,10 @@ class ScenarioConfig(Options):
     patience: PositiveInt = 500
     """early-stopping: steps without a lower validation value after which an interval ends; the best state is kept."""
     check_every: PositiveInt = 50
-    """early-stopping: steps between two evaluations of the current interval's validation part."""
+    """early-stopping: steps between two evaluations of the validation part."""
+    stopping_on: Annotated[Literal["current", "seen"], later()] = "current"
+    """early-stopping: validation images that decide: the current distribution's; or those of all distributions met so
+    far, which no method could keep, so that an interval ends by what all of them gain."""
     validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of each distribution's training images that is held out; the last images are."""
     test_images: PositiveInt | None = None
@@ -80,6 +83,7 @@ class ScenarioConfig(Options):
             ("extra_steps", "random"),
             ("patience", "early-stopping"),
             ("check_every", "early-stopping"),
+            ("stopping_on", "early-stopping"),
         ):
             if self.interval_length != kind and getattr(self, name) != type(self).model_fields[name].default:
                 raise ValueError(f"{name} has an effect with interval_length={kind} only")
@@ -101,9 +105,10 @@ class Parts(NamedTuple):
 
 
 class EarlyStopping(NamedTuple):
-    """The rule by which an interval ends early, on its own validation part."""
+    """The rule by which an interval ends early."""
 
     valid: Images
+    """Validation images of its distribution, or of all distributions met"""
     patience: int
     """Steps without a lower value"""
     check_every: int
@@ -243,6 +248,7 @@ class Stream(CLScenario):
         test: list[Interval],
         config: ScenarioConfig,
         whole_test: Mapping[str, Images] | None = None,
+        tested: Mapping[str, Images] | None = None,
     ) -> None:
         super().__init__([EagerCLStream("train", train), EagerCLStream("valid", valid), EagerCLStream("test", test)])
         self.config = config
@@ -252,6 +258,10 @@ class Stream(CLScenario):
         """Names of the distributions that occur, in the order in which they are first met."""
         self.whole_test = whole_test or {name: self.images("test", name) for name in self.distributions}
         """Test images of each distribution before ``test_images`` limits them: samples are compared with these."""
+        self._tested = tested or {}
+        self.tested = tuple(self._tested) or self.distributions
+        """Names of the distributions whose test images are the full test set. Some of them may never come; by default
+        they are :attr:`distributions`."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -264,21 +274,22 @@ class Stream(CLScenario):
 
         Args:
             part: "train", "valid" or "test".
-            distribution: one of :attr:`distributions`.
+            distribution: one of :attr:`distributions`; for "test" also one of :attr:`tested`.
         """
         for experience in self.streams[part]:
             if experience.distribution == distribution:
                 images = tensor_view(experience.dataset)
                 assert images is not None  # make_stream built it
                 return images
+        if part == "test":
+            return self._tested[distribution]
         raise KeyError(distribution)
 
     def joint(self) -> list[Interval]:
         """Return the whole stream as one interval, number 0, with all its steps and the union of its distributions."""
 
         def union(part: str) -> Images:
-            parts = [self.images(part, name) for name in self.distributions]
-            return Images(torch.cat([images.x for images in parts]), torch.cat([images.y for images in parts]))
+            return _union([self.images(part, name) for name in self.distributions])
 
         experiences: list[Interval] = list(self.train_stream)
         first = experiences[0]
@@ -300,7 +311,11 @@ class Stream(CLScenario):
 
 
 def make_stream(
-    distributions: Mapping[str, Parts], visits: Sequence[str], config: ScenarioConfig, seeds: Seeds
+    distributions: Mapping[str, Parts],
+    visits: Sequence[str],
+    config: ScenarioConfig,
+    seeds: Seeds,
+    tested: Mapping[str, Images] | None = None,
 ) -> Stream:
     """Build a stream.
 
@@ -309,6 +324,8 @@ def make_stream(
         visits: the distribution of each interval; a distribution may come back.
         config: lengths of the intervals, test sample and track.
         seeds: the source of random lengths.
+        tested: test images of the full test set by distribution, some of which may never come; by default the full
+            test set has those of all visits. One that is visited has its own test images here.
 
     Raises:
         InputError: there is no interval, a distribution's name or images can't be used, or the test sample would leave
@@ -321,17 +338,21 @@ def make_stream(
         if name not in distributions:
             raise unknown("distribution", name, distributions)
     used = {name: distributions[name] for name in names}
-    _check(used)
+    never = {name: images for name, images in (tested or {}).items() if name not in used}
+    _check(used, never)
     whole_test = {name: parts.test for name, parts in used.items()}
     if config.test_images is not None:
-        used = _sampled(used, config.test_images)
+        used, never = _sampled(used, never, config.test_images)
     if config.track == "bernoulli-binarised":
         used = {name: Parts(*(_binarised(part, name, i) for i, part in enumerate(used[name]))) for name in names}
+        never = {name: _binarised(images, name, Parts._fields.index("test")) for name, images in never.items()}
 
     def experience(part: str, name: str, interval: int, steps: int) -> Interval:
         """Make a fresh experience for each visit: Avalanche writes the index on the object, so an experience listed
         twice would carry the last index. The tensors are shared."""
-        stopping = EarlyStopping(used[name].valid, config.patience, config.check_every)
+        met = list(dict.fromkeys(visits[: interval + 1])) if config.stopping_on == "seen" else [name]
+        valid = _union([used[one].valid for one in met])
+        stopping = EarlyStopping(valid, config.patience, config.check_every)
         return Interval(
             getattr(used[name], part),
             interval=interval,
@@ -351,20 +372,23 @@ def make_stream(
         [experience(part, name, i, n) for i, (name, n) in visited if part == "train" or name not in visits[:i]]
         for part in ("train", "valid", "test")
     )
-    return Stream(train, valid, test, config, whole_test)
+    full_test = {name: used[name].test if name in used else never[name] for name in tested or ()}
+    return Stream(train, valid, test, config, whole_test, full_test)
 
 
-def _check(distributions: Mapping[str, Parts]) -> None:
-    """Check that distributions can be trained on. Pixels of uint8 tensors aren't read, so this takes no time.
+def _check(distributions: Mapping[str, Parts], tested: Mapping[str, Images]) -> None:
+    """Check that distributions can be trained on, and others tested. Pixels of uint8 tensors aren't read, so this takes
+    no time.
 
     Raises:
         InputError: a distribution can't be used; the text has its name, the part, what was found and what is expected.
     """
     shapes: dict[tuple[int, ...], str] = {}
-    for name, parts in distributions.items():
+    named = {name: parts._asdict() for name, parts in distributions.items()}
+    for name, parts in (named | {name: {"test": images} for name, images in tested.items()}).items():
         if problem := not_a_name(name):
             raise InputError(f"distribution {brief(name)}: its name {problem}")
-        for part, (x, y) in zip(Parts._fields, parts, strict=True):
+        for part, (x, y) in parts.items():
             of = f"distribution {name!r}, {part} part"
             if not (isinstance(x, Tensor) and isinstance(y, Tensor)):
                 raise InputError(
@@ -410,16 +434,26 @@ def _pixels(x: Tensor) -> str:
     return kind + between + (f", {wrong:,} pixels that aren't finite" if wrong else "")
 
 
-def _sampled(distributions: Mapping[str, Parts], n: int) -> dict[str, Parts]:
+def _union(parts: Sequence[Images]) -> Images:
+    """Put images together; one part stays as it is, in its memory."""
+    first, *others = parts
+    return Images(*map(torch.cat, zip(*parts, strict=True))) if others else first
+
+
+def _sampled(
+    distributions: Mapping[str, Parts], tested: Mapping[str, Images], n: int
+) -> tuple[dict[str, Parts], dict[str, Images]]:
     """Keep n test images and n validation images in all, or as many as there are."""
-    if n < len(distributions):
-        raise InputError(f"test_images={n} is less than one for each of {len(distributions)} distributions")
+    tests = {name: parts.test for name, parts in distributions.items()} | dict(tested)
+    if n < len(tests):
+        raise InputError(f"test_images={n} is less than one for each of {len(tests)} distributions")
     valid = _shares(n, [len(parts.valid.x) for parts in distributions.values()])
-    test = _shares(n, [len(parts.test.x) for parts in distributions.values()])
+    shares = _shares(n, [len(images.x) for images in tests.values()])
+    tests = {name: images.spread(share) for (name, images), share in zip(tests.items(), shares, strict=True)}
     return {
-        name: Parts(parts.train, parts.valid.spread(v), parts.test.spread(t))
-        for (name, parts), v, t in zip(distributions.items(), valid, test, strict=True)
-    }
+        name: Parts(parts.train, parts.valid.spread(v), tests[name])
+        for (name, parts), v in zip(distributions.items(), valid, strict=True)
+    }, {name: tests[name] for name in tested}
 
 
 def _shares(n: int, sizes: Sequence[int]) -> list[int]:

@@ -21,7 +21,7 @@ def negative_elbo_test(m: Measurement) -> Iterator[Row]:
     It misleads before the end of the stream, since it counts distributions still to come. It is a bound: a weak
     encoder looks like a weak decoder, and a lower value doesn't mean better samples.
     """
-    yield Row(m.union("test", m.stream.distributions).value)
+    yield Row(m.union("test", m.tested).value)
     for name in m.stream.distributions:
         yield Row(m.bound("test", name).value, name)
 
@@ -56,7 +56,7 @@ def reconstruction(m: Measurement) -> Iterator[Row]:
 
     It misleads alone: replay that blurs raises it and lowers the divergence.
     """
-    yield Row(m.union("test", m.stream.distributions).reconstruction)
+    yield Row(m.union("test", m.tested).reconstruction)
 
 
 @register_metric("divergence", version=1, unit="nats")
@@ -67,7 +67,7 @@ def divergence(m: Measurement) -> Iterator[Row]:
 
     It misleads as a measure of quality: it is 0 for a model that ignores its latent variables.
     """
-    yield Row(m.union("test", m.stream.distributions).divergence)
+    yield Row(m.union("test", m.tested).divergence)
 
 
 @register_metric("negative_elbo_group", version=1, unit="nats")
@@ -98,9 +98,9 @@ def iwae_nll(m: Measurement) -> Iterator[Row]:
     It misleads where it lies far below negative_elbo: then S draws aren't enough either.
     """
     if m.is_last:
-        yield Row(float(torch.cat([bounds for bounds, _ in m.importance.values()]).mean()))
-        for name, (bounds, _) in m.importance.items():
-            yield Row(float(bounds.mean()), name)
+        yield Row(float(torch.cat([m.importance[name][0] for name in m.tested]).mean()))
+        for name in m.stream.distributions:
+            yield Row(float(m.importance[name][0].mean()), name)
 
 
 @register_metric("iwae_nll_group", version=1, unit="nats")
@@ -112,7 +112,7 @@ def iwae_nll_group(m: Measurement) -> Iterator[Row]:
     It misleads as a bound: the component is chosen at no cost.
     """
     if m.is_last:
-        values = {name: float(alone.mean(0).min()) for name, (_, alone) in m.importance.items()}
+        values = {name: float(m.importance[name][1].mean(0).min()) for name in m.stream.distributions}
         yield Row(math.fsum(values.values()) / len(values))
         for name, value in values.items():
             yield Row(value, name)
@@ -128,4 +128,4 @@ def bits_per_dimension(m: Measurement) -> Iterator[Row]:
     """
     if m.stream.track == "discretised-logistic":
         dimensions = math.prod(m.stream.image_shape)
-        yield Row(m.union("test", m.stream.distributions).value / (dimensions * math.log(2)))
+        yield Row(m.union("test", m.tested).value / (dimensions * math.log(2)))

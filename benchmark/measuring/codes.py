@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 
 from ..contracts.registry import register_metric
-from .information import drift, information, perplexity
+from .information import drift, information, information_on_distributions, perplexity
 from .measurement import Measurement
 from .rows import Row
 
@@ -26,7 +27,7 @@ def posterior_consistency(m: Measurement) -> Iterator[Row]:
     It misleads where the posterior is nearly flat, and where two codes exchange their names: nothing is lost, and
     it falls to 0.
     """
-    yield from _consistency(m, m.stream.distributions)
+    yield from _consistency(m, m.tested)
 
 
 @register_metric("posterior_consistency_past", version=2, better="higher")
@@ -48,7 +49,7 @@ def code_perplexity(m: Measurement) -> Iterator[Row]:
 
     It misleads as a measure of meaning: a high value doesn't say that codes mean anything.
     """
-    yield Row(perplexity(torch.cat([m.codes[name] for name in m.stream.distributions])))
+    yield Row(perplexity(torch.cat([m.codes[name] for name in m.tested])))
 
 
 @register_metric("code_perplexity_past", version=1, unit="codes")
@@ -73,6 +74,22 @@ def code_information(m: Measurement) -> Iterator[Row]:
     """
     if m.previous_codes:
         yield Row(information(m.previous_codes, m.previous_codes, m.past))
+
+
+@register_metric("code_distribution_information", version=1, better="higher")
+def code_distribution_information(m: Measurement) -> Iterator[Row]:
+    """Share of what there is to know about an image's distribution that its code says: 0 to 1, on distributions met.
+
+    There is no row while one distribution is met: there is nothing to know.
+
+    Formula: I(code; distribution) / log K on test images of the K distributions met so far, with the same weight for
+    each; I = mean over distributions of KL[q(code|distribution) ‖ q(code)], q(code|distribution) the mean of P(code|x).
+
+    It misleads about a code that is finer than the distributions, which isn't punished, and about one that groups like
+    with like, such as shoes with sandals, which is. A model with fewer codes than distributions can't reach 1.
+    """
+    if len(m.seen) > 1:
+        yield Row(information_on_distributions(m.codes, m.seen) / math.log(len(m.seen)))
 
 
 @register_metric("code_retained", version=1, unit="nats", better="higher")

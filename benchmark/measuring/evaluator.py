@@ -74,8 +74,11 @@ class Evaluator(EvaluatorState):
         """Return the negative ELBO of every test image after the last interval, nats.
 
         Returns:
-            float32, (images,) by the number of the distribution in the stream's order.
+            float32, (images,) by the number of the distribution in the stream's order; nothing where the full test set
+            is that of other distributions.
         """
+        if self.stream.tested != self.stream.distributions:
+            return {}
         # None where the run was interrupted after this measurement.
         last = self._last or Measurement(strategy, self, len(self.view) - 1, 0.0)
         strategy.model.eval()

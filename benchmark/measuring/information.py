@@ -23,6 +23,13 @@ def information(before: dict[str, Tensor], after: dict[str, Tensor], distributio
     return float((torch.special.xlogy(joint, joint) - torch.special.xlogy(joint, product)).sum())
 
 
+def information_on_distributions(log_q: dict[str, Tensor], distributions: tuple[str, ...]) -> float:
+    """Mutual information of an image's code and its distribution, nats, from log q(code | x), (n, codes), of images of
+    each distribution, with the same weight for each: the mean of KL[q(code | distribution) ‖ q(code)]."""
+    shares = torch.stack([log_q[name].double().exp().mean(0) for name in distributions])
+    return float((torch.special.xlogy(shares, shares) - torch.special.xlogy(shares, shares.mean(0))).sum(1).mean())
+
+
 class Drift(NamedTuple):
     """Means over images, with the same weight for each distribution."""
 

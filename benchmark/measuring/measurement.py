@@ -107,6 +107,8 @@ class Measurement:
         """Distributions met so far."""
         self.past = self._in_order(set().union(*met[:interval]))
         """Distributions met before this interval."""
+        self.tested = state.stream.tested
+        """Distributions of the full test set; by default all of the stream's."""
         self.samples = self._samples(state) if state.gallery else None
         """Samples of the model, and their comparisons with real images; None where they aren't measured."""
 
@@ -114,6 +116,11 @@ class Measurement:
         assert state.gallery is not None
         replays = next((found for one in self.strategy.plugins if (found := getattr(one, "replayed", None))), None)
         return Samples(self.model, state.gallery, state.seeds, self.seen, self.past, replays)
+
+    @property
+    def _all(self) -> tuple[str, ...]:
+        """The stream's distributions, and others that are tested."""
+        return tuple(dict.fromkeys((*self.stream.distributions, *self.tested)))
 
     def _in_order(self, distributions: set[str]) -> tuple[str, ...]:
         return tuple(name for name in self.stream.distributions if name in distributions)
@@ -185,7 +192,7 @@ class Measurement:
     @cached_property
     def codes(self) -> dict[str, Tensor]:
         """log q(code | x) of each distribution's test images, (n, codes)."""
-        passes = {name: self.evaluate("test", name) for name in self.stream.distributions}
+        passes = {name: self.evaluate("test", name) for name in self._all}
         return {name: result.codes for name, result in passes.items() if result.codes is not None}
 
     @cached_property
@@ -214,7 +221,7 @@ class Measurement:
         config = self.stream.config
         log_prior = self.model.log_prior
         values = {}
-        for name in self.stream.distributions:
+        for name in self._all:
             generator = self._generator("importance", name)
             bounds, alone = [], []
             for x in self.batches(self.images("test", name)[: config.importance_images], config.importance_draws):
@@ -225,6 +232,6 @@ class Measurement:
         return values
 
 
-_SHARED = ("strategy", "model", "stream", "interval", "is_last", "seen", "past", "train_seconds",
+_SHARED = ("strategy", "model", "stream", "interval", "is_last", "seen", "past", "tested", "train_seconds",
            "train_cpu_seconds", "previous_codes", "codes", "drift", "codes_twice", "importance")  # fmt: skip
 """Attributes of a measurement that all metrics of an interval share; the last four exist once they are computed."""

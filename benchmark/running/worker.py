@@ -322,6 +322,9 @@ def data_digest(stream: Stream) -> str:
             digest.update(f"{part} {name} {list(images.x.shape)}".encode())
             for tensor in images:
                 digest.update(tensor.contiguous().numpy().data)
+    for name in stream.tested if stream.tested != stream.distributions else ():
+        digest.update(f"tested {name}".encode())
+        digest.update(stream.images("test", name).x.contiguous().numpy().data)
     return digest.hexdigest()
 
 

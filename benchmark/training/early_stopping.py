@@ -1,4 +1,4 @@
-"""Intervals that end when the validation value of the current distribution no longer falls."""
+"""Intervals that end when a validation value no longer falls."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _ROWS = 500
 class EarlyStoppingPlugin(SupervisedPlugin):
     """Ends an experience that carries an :class:`EarlyStopping` and brings back the model's best state.
 
-    The value is the negative ELBO of the experience's own validation part, one draw per image and the same noise each
-    time. Older validation parts would be memory of the past and are never used.
+    The value is the negative ELBO of the rule's validation images, one draw per image and the same noise each time. By
+    default they are of the current distribution alone: older ones are memory of the past, which a method can't have.
     """
 
     capturable = True

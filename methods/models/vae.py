@@ -283,6 +283,10 @@ class CodeStyleVAE(GenerativeModel):
         """Start every layer anew."""
         reinitialise(self, init)
 
+    def reinitialise_first_layer(self, init: torch.Generator | None = None) -> None:
+        """Start the encoder's first layer anew."""
+        reinitialise(self.encoder[:2], init)  # it stands behind the reshaping
+
     def reset_norm(self, affine: bool = False) -> None:
         """Forget batch norm's running means and variances and, if asked to, every normalisation's scales and shifts."""
         for module in self.modules():
