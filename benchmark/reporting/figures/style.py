@@ -31,6 +31,8 @@ _OF_REFERENCES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Markers and dashes of references that state no look, and of their variants: two ends of a scale share none."""
 _WIDTHS, _FONTS = (1.5, 40.0), (4.0, 48.0)
 """Inches and points that one may ask for."""
+_LEAST_HEIGHT = 20.0
+"""Height of a panel at least, in sizes of letters: beside it stands the name of its axis."""
 
 
 @dataclass(frozen=True)
@@ -185,10 +187,11 @@ def style_of(name: str, width: float | None = None, font: float | None = None, t
     for what, size, (least, most), unit in (("width", width, _WIDTHS, "inches"), ("font", font, _FONTS, "points")):
         if size is not None and not least <= size <= most:
             raise InputError(f"--{what} {size:g}: a figure's {what} is between {least:g} and {most:g} {unit}")
+    font, height = font or style.font, style.height
     if width is not None:
-        height = style.height * min(1, width / style.width)
-        style = replace(style, width=width, wide=width, height=height, beside=False)
-    return replace(style, font=font or style.font, headed=title)
+        height *= min(1, width / style.width)
+        style = replace(style, width=width, wide=width, beside=False)
+    return replace(style, font=font, height=max(height, _LEAST_HEIGHT * font / 72), headed=title)
 
 
 def _of_file(name: str) -> Style:
