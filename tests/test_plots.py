@@ -707,6 +707,14 @@ def test_nothing_is_cut_or_wider_than_asked_for_in_sizes_of_ones_own(store, size
         assert not boxes_outside(drawing)
 
 
+@pytest.mark.filterwarnings("error")
+def test_letters_that_the_font_lacks_are_one_line(store, tmp_path):
+    notes: list[str] = []
+    plot(store, tmp_path, ["memory", "matrix"], note=notes.append, labels={"good": "我 们", "naive": "é"})
+    (note,) = notes
+    assert note.startswith("the figures' font has no 们 我 (")
+
+
 def test_a_figure_for_paper_says_how_many_seeds_and_leaves_the_rest_to_the_caption(store):
     drawing = drawn(store, "curves", "negative_elbo", style="paper")
     assert drawing.figure.get_suptitle() == "mean of 3 seeds, 95 % interval"

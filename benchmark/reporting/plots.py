@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from .figures.style import Style, style_of
 from .titles import Titles, of_suite, titles_of
 
 __all__ = ["Drawing", "drawings", "plot"]
+_FEW = 10
+"""Characters without a glyph that a note names."""
 
 
 def drawings(
@@ -38,7 +40,8 @@ def drawings(
             "all", every kind that the store has the data for.
         style: the name of a style, as for :func:`.style_of`, or a style.
         scenario: the label of the only one to draw; figures of all scenarios together are then left out.
-        note: gets a line for each reason why figures lack a cell's rows or pictures.
+        note: gets a line for each reason why figures lack a cell's rows or pictures, and one for names that the
+            font can't write.
         methods: labels of the only ones to draw.
         labels: titles of scenarios and methods, by label, besides those that the store's suite gives.
         must: whether the data of named kinds must be there.
@@ -111,6 +114,10 @@ def _drawn(
     Raises:
         InputError: there is nothing to draw a kind from that must be drawn.
     """
+    if lacking := over.style.lacking(_names(chosen)):
+        few = " ".join(lacking[:_FEW]) + (" …" if len(lacking) > _FEW else "")
+        note(f"the figures' font has no {few} (boxes stand for them); a file of matplotlib's settings with a line "
+             '"font.family: NAME" gives another font: --style FILE.mplstyle')  # fmt: skip
     for name, kind in kinds.items():
         is_empty = True
         for drawing in _of_kind(current, over, chosen, kind, name in must):
@@ -122,6 +129,14 @@ def _drawn(
     for scene in chosen:
         for line in scene.notes:
             note(line)
+
+
+def _names(scenes: Iterable[Scene]) -> Iterator[str]:
+    """The names that figures of scenarios show: theirs, their methods' and their distributions'."""
+    for scene in scenes:
+        yield scene.titles.scenario(scene.scenario)
+        for cell in scene.cells:
+            yield from (scene.titles.method(cell.method), *cell.distributions)
 
 
 def _of_kind(current: Current, over: Scene, chosen: Sequence[Scene], kind: FigureKind, must: bool) -> Iterator[Drawing]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import matplotlib.style
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from ...discovery.index import base_name, describe
 from ...errors import InputError, unknown
@@ -108,7 +110,8 @@ class Style:
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """A user's own settings of matplotlib, which win over those below."""
 
-    def context(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def context(self) -> Iterator[None]:
         """A context with matplotlib's settings of this style, whatever the user's own are."""
         small = 0.9 * self.font
         settings = {
@@ -149,7 +152,17 @@ class Style:
         own = {**self.settings, "text.usetex": False, "text.parse_math": False, "savefig.bbox": None}
         if "font.family" in own:  # another font may lack the marks of references
             own["font.family"] = [*own["font.family"], "DejaVu Sans"]
-        return matplotlib.style.context(["default", settings, own])
+        with warnings.catch_warnings(), matplotlib.style.context(["default", settings, own]):
+            warnings.filterwarnings("ignore", "Glyph .* missing from")  # at each letter; `lacking` says it once
+            yield
+
+    def lacking(self, texts: Iterable[str]) -> list[str]:
+        """The characters of texts that the style's fonts don't have, so that figures show boxes."""
+        with self.context():
+            families = matplotlib.rcParams["font.family"]
+            fonts = [get_font(findfont(FontProperties(family=[family]))) for family in families]  # type: ignore[list-item]
+        characters = sorted({character for text in texts for character in text if not character.isspace()})
+        return [one for one in characters if not any(font.get_char_index(ord(one)) for font in fonts)]
 
 
 STYLES = {
