@@ -13,8 +13,9 @@ from ..reading.provenance import suites_of
 from ..reading.scores import scores_of
 from ..store.store import Store
 from .figure_kinds import ALL, FIGURE_KINDS, USUAL, FigureKind, figure_name, kind_of
-from .figures.drawing import Drawing, Scene, file_name, scenes
+from .figures.drawing import Drawing, Scene, scenes
 from .figures.style import Style, style_of
+from .file_names import file_names
 from .titles import Titles, of_suite, titles_of
 
 __all__ = ["Drawing", "drawings", "plot"]
@@ -196,8 +197,9 @@ def plot(
     for name, why in current.damaged.items():
         note(f"left out: {name}: {why}")
     chosen = kinds or list(dict.fromkeys(name for suite in suites_of(current) for name in suite.figures)) or USUAL
+    folders = file_names([ACROSS, *(cell.scenario for cell in current.cells)])
     for drawing in drawings(current, chosen, style, None, note, methods, labels, must=bool(kinds)):
-        target = folder / file_name(drawing.scenario)
+        target = folder / folders[drawing.scenario]
         try:
             target.mkdir(parents=True, exist_ok=True)
             for form in formats:

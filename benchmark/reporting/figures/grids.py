@@ -154,7 +154,7 @@ def _origin(cell: CurrentCell, **rows: Sequence[object]) -> pd.DataFrame:
 
 
 def _drawing(scene: Scene, kind: str, cell: CurrentCell, figure: Figure, what: str, data: pd.DataFrame) -> Drawing:
-    name = f"{kind}-{cell.method}"
+    name = f"{kind}-{scene.file_names[cell.method]}"
     who = scene.named(cell.method)
     note = f"seed {cell.record['seed']}" if scene.style.titled else f"{who}, seed {cell.record['seed']}"
     return scene.drawing(name, figure, f"{who}, {what}", note, data, kind)
