@@ -13,8 +13,8 @@ import click
 from ..errors import InputError, unknown
 from ..files import write_atomically
 from ..folders import NOWHERE, data_folder
+from ..reporting.terminal import console
 from . import completion
-from .fitting import console
 from .options import DATA_ROOT
 from .say import say
 

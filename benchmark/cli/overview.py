@@ -8,7 +8,7 @@ from typing import Any
 
 from ..reading.overview import Item, Overview
 from ..reading.provenance import ranges
-from .fitting import console, elided
+from ..reporting.terminal import console, elided
 from .say import say
 
 
