@@ -69,6 +69,13 @@ def brief(value: object) -> str:
     return text if len(text) <= 120 else f"{text[:80]} … {text[-20:]}"
 
 
+def counted(number: int, noun: str, verb: str = "") -> str:
+    """Write a number of things, such as ``1 cell`` and ``2 cells``; with the verb "is", ``1 cell is`` and ``2 cells
+    are``."""
+    verbs = verb if number == 1 else {"is": "are", "has": "have"}.get(verb, verb)
+    return f"{number:,} {noun}{'' if number == 1 else 's'}{f' {verbs}' if verb else ''}"
+
+
 def not_a_name(name: object) -> str | None:
     """Say why something can't be a name in tables and of files, such as a distribution's; None if it can."""
     if not isinstance(name, str):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import InputError
+from .errors import InputError, counted
 from .folders import data_folder
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def run(
     failed = [f"{event.cell}: {event.error or event.kind}" for event in events if event.kind != "done"]
     failed += [str(cell) for cell in left]
     if failed:
-        raise RuntimeError(f"{len(failed)} of {len(cells)} cells aren't done, the first, {failed[0]}")
+        raise RuntimeError(f"{len(failed)} of {counted(len(cells), 'cell')} not done, the first, {failed[0]}")
     return path
 
 

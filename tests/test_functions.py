@@ -67,7 +67,7 @@ def test_failures_are_raised_when_everything_else_is_done(tmp_path):
         '        raise RuntimeError("boom")\n'
     )
     out = tmp_path / "store"
-    with pytest.raises(RuntimeError, match="1 of 2 cells aren't done, the first, .*broken.*RuntimeError: boom"):
+    with pytest.raises(RuntimeError, match="1 of 2 cells not done, the first, .*broken.*RuntimeError: boom"):
         run(["split-digits:steps=1,class_order=[0]"], [f"{tmp_path}/broken.py", "naive:width=8"], seeds=[0], out=out)
     assert set(load(out)["method"]) == {"naive:width=8"}
 

@@ -424,7 +424,7 @@ def test_failed_cells_are_left_until_they_are_to_be_tried_again(tmp_path):
         writer.fail("OSError: the disk was full")
     first = lifegen("run", *asked)
     assert first.returncode == 1
-    assert "1 of 2 cells have failed; --retry failed" in first.stdout
+    assert "1 of 2 cells failed; --retry failed" in first.stdout
     assert "the disk was full" in first.stdout
     assert of(store)[cell.name] == "failed"
     again = lifegen("run", *asked, "--retry", "failed")

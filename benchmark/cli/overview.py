@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from ..errors import counted
 from ..reading.overview import Item, Overview
 from ..reading.provenance import ranges
 from ..reporting.terminal import console, elided
@@ -23,7 +24,7 @@ def show_overview(view: Overview, jobs: int, budget: str = "", by_method: bool =
     """
     from rich.filesize import decimal
 
-    say(f"{view.store.path}: {view.counts.get('done', 0)} of {len(view.items)} cells are done")
+    say(f"{view.store.path}: {view.counts.get('done', 0)} of {counted(len(view.items), 'cell', 'is')} done")
     for name, number in view.counts.items():
         say(f"{name:>13}  {number}")
     if by_method:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..cells.cell import Cell, product
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..files import write_atomically
 from ..folders import data_folder
 from . import completion
@@ -92,9 +92,8 @@ def tune(
         current = current_of(store)
         statuses = {cell.name: cell.status for cell in current.stored}
         if left := [cell for cell in cells if statuses.get(cell.name) not in (Status.DONE, Status.FAILED)]:
-            raise InputError(
-                f"{len(left)} trials are still being computed, the first, {left[0]}; repeat the command then"
-            )
+            trials_are = counted(len(left), "trial", "is")
+            raise InputError(f"{trials_are} still being computed, the first, {left[0]}; repeat the command then")
         return _values(current, cells)
 
     searched = done(product([search], [spec for specs in of_method.values() for spec in specs], [_SEARCH_SEED]))

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..cells.suite import suites
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..files import read, write_atomically
 from ..reading import provenance
 from ..reading.agreement import no_longer_shown, on_other_data
@@ -73,7 +73,8 @@ def publish(source: Store | Current, folder: Path) -> list[Path]:
     if unreadable := [name for name, why in added.damaged.items() if why.status == Status.UNREADABLE]:
         why = added.damaged[unreadable[0]]
         raise InputError(
-            f"{len(unreadable)} cells can't be read now, the first, {unreadable[0]}: {why}; publish again later"
+            f"{counted(len(unreadable), 'cell')} can't be read now, the first, {unreadable[0]}: {why}; publish again "
+            "later"
         )
     try:
         for name in ("cells", "plans", "figures"):

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..discovery.index import shown
-from ..errors import one_line, visible
+from ..errors import counted, one_line, visible
 from ..reading.compare import Comparison
 from ..reading.current import SeedCount
 from ..reading.leaderboard import ACROSS, COLUMNS, Board, Column
@@ -171,7 +171,7 @@ def _on_options(tuned: Mapping[str, int], methods: Set[str]) -> str:
     by_number: dict[int, list[str]] = {}
     for method in sorted(methods & tuned.keys()):
         by_number.setdefault(tuned[method], []).append(method)
-    parts = [f"tuned by {number} trials: {', '.join(names)}" for number, names in sorted(by_number.items())]
+    parts = [f"tuned by {counted(number, 'trial')}: {', '.join(names)}" for number, names in sorted(by_number.items())]
     others = "all others defaults, or named by a suite" if parts else "defaults, or named by a suite; none was tuned"
     return f"options: {'; '.join([*parts, others])}"
 

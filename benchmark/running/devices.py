@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..processes import pool
 
 
@@ -43,7 +43,7 @@ def slots(gpus: str, per_gpu: int = 1) -> list[str]:
         if name.isdecimal() and visible is not None:
             if int(name) >= len(visible):
                 raise InputError(
-                    f"--gpus {gpus!r}: CUDA_VISIBLE_DEVICES={setting!r} leaves {len(visible)} devices here"
+                    f"--gpus {gpus!r}: CUDA_VISIBLE_DEVICES={setting!r} leaves {counted(len(visible), 'device')} here"
                 )
             name = visible[int(name)]
         devices.append(name)
