@@ -427,6 +427,12 @@ def test_failed_cells_are_left_until_they_are_to_be_tried_again(tmp_path):
     assert "1 of 2 cells failed; --retry failed" in first.stdout
     assert "the disk was full" in first.stdout
     assert of(store)[cell.name] == "failed"
+    (log := store.cell(cell.name).folder / "log.txt").write_text("its words")
+    told = lifegen("status", out).stdout.splitlines()
+    at = told.index(f"failed {cell.name}: OSError: the disk was full")
+    assert told[at + 1 : at + 3] == [
+        f"  log: {log}", f"failed cells run again with `lifegen run ... --out {out} --retry failed`",
+    ]  # fmt: skip
     again = lifegen("run", *asked, "--retry", "failed")
     assert again.returncode == 0
     assert set(of(store).values()) == {"done"}

@@ -10,6 +10,7 @@ from ..errors import counted
 from ..reading.overview import Item, Overview
 from ..reading.provenance import ranges
 from ..reporting.terminal import console, elided
+from ..store.record import Status
 from .say import say
 
 
@@ -32,6 +33,10 @@ def show_overview(view: Overview, jobs: int, budget: str = "", by_method: bool =
     for item in view.items:
         if item.reason:
             say(f"{item.status} {item.name}: {' '.join(item.reason.split())}")
+        if item.status == Status.FAILED and (log := view.stored[item.name].folder / "log.txt").exists():
+            say(f"  log: {log}")
+    if Status.FAILED in view.counts:
+        say(f"failed cells run again with `lifegen run ... --out {view.store.path} --retry failed`")
     for line in view.unreadable:
         say(f"unreadable plan: {line}")
     if any(item.left for item in view.items):
