@@ -141,7 +141,7 @@ def test_a_suites_tuned_options_are_its_methods_and_tables_say_so(tmp_path):
     line = "options: tuned by 12 trials: ewc:norm=group,strength=250, naive; all others defaults, or named by a suite"
     assert line in " ".join(told.stdout.split())
     (tmp_path / "tuned.toml").write_text("trials = 12\n[methods]\n")
-    with pytest.raises(InputError, match=r"mine\.toml, tuned: tuned options .*tuned\.toml, scenario: Field required"):
+    with pytest.raises(InputError, match=r"^suite \S*mine\.toml, tuned: tuned options \S*, scenario: it is missing"):
         cells_of(str(suite))
     (tmp_path / "tuned.toml").unlink()
     with pytest.raises(InputError, match=r"tuned options .*: No such file or directory; `lifegen tune` writes"):

@@ -21,6 +21,7 @@ from ..errors import InputError, brief, not_a_name, unknown
 from ..files import read_at_most
 from .cell import Cell, product
 from .grids import texts_of
+from .misfits import misfit
 from .spec import Spec, configure, parse_spec
 from .tuned import Tuned, read_tuned
 
@@ -28,6 +29,21 @@ _LARGEST = 100_000
 """Most bytes of a suite's file."""
 _LONGEST_KEY = 40
 """Characters of a key that a message shows."""
+_EXAMPLES = {
+    "summary": 'summary = "My methods on digits"',
+    "budget": 'budget = "ten minutes on two cores"',
+    "scenarios": 'scenarios = ["split-digits"]',
+    "methods": 'methods = ["naive", "batch"]',
+    "seeds": "seeds = [0, 1, 2]",
+    "figures": 'figures = ["final", "matrix"]',
+    "labels": 'labels = { ewc = "EWC" }',
+    "options": "options = { width = 200 }",
+    "not_ranked": 'not_ranked = { ewc = "its strength isn\'t tuned" }',
+    "tuned": 'tuned = "tuned.toml"',
+    "keep_models": "keep_models = true",
+    "smoke": "smoke = { scenario = { steps = 5 }, method = { width = 32 } }",
+}
+"""Keys as they may be written, for messages."""
 _LAST_SEED = 2**63 - 1
 """Seeds are part of cells' names, and whole numbers in TOML have 64 bits."""
 
@@ -146,6 +162,8 @@ class Suite(BaseModel):
         try:
             yield
         except InputError as error:
+            if str(error).startswith(f"suite {self._name}, "):  # it has a place, within this one
+                raise
             raise InputError(f"{_where(self._name, place)}: {error}") from None
 
 
@@ -456,12 +474,8 @@ def _refusal(name: str, refused: ValidationError, entries: Mapping[str, Sequence
     if error["type"] == "extra_forbidden":
         kind, model = ("key of smoke", Smoke) if len(place) > 1 else ("key", Suite)
         return InputError(f"{_where(name, place)}: {unknown(kind, str(place[-1]), model.model_fields)}")
-    if error["type"] == "too_short":
-        return InputError(f"{_where(name, place)}: the list is empty")
-    expected = error["msg"]
-    if error["type"] == "invalid-json-value":
-        expected = "Input should be a number, a string, true, false, or a list or table of these"
-    return InputError(f"{_where(name, place)}: {expected}, not {brief(error['input'])}")
+    example = _EXAMPLES.get(str(place[0]))
+    return InputError(f"{_where(name, place)}: {misfit(error)}{f', such as {example}' if example else ''}")
 
 
 def _where(name: str, place: Sequence[str | int]) -> str:
