@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from .reading.current import Current
     from .reporting.plots import Drawing
 
 
@@ -136,13 +137,33 @@ def leaderboard(
     Raises:
         InputError: there is nothing to show, or a name doesn't exist.
     """
-    from .reading.agreement import union_of
     from .reading.leaderboard import leaderboard as make
     from .reading.scores import scores_of
 
-    source = store if isinstance(store, Path | str) else union_of(store)
     metrics = None if metrics is None else _listed(metrics)
-    return make(scores_of(source), metrics, _listed(scenarios), across, rank_custom, _listed(methods)).table
+    return make(scores_of(_source(store)), metrics, _listed(scenarios), across, rank_custom, _listed(methods)).table
+
+
+def _source(store: Path | str | Sequence[Path | str]) -> Path | str | Current:
+    from .reading.agreement import union_of
+
+    return store if isinstance(store, Path | str) else union_of(store)
+
+
+def findings(store: Path | str | Sequence[Path | str]) -> list[str]:
+    """Return the sentences that a leaderboard's numbers allow, as ``lifegen report`` begins with them.
+
+    Args:
+        store: the folder, or several, whose cells are ranked together.
+
+    Raises:
+        InputError: there is nothing to show.
+    """
+    from .reading.findings import findings as found
+    from .reading.leaderboard import leaderboard as make
+    from .reading.scores import scores_of
+
+    return found(make(scores_of(_source(store))))
 
 
 def plot(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from lifegen.benchmark import InputError, compare, leaderboard, load, plot, run
+from lifegen.benchmark import InputError, compare, findings, leaderboard, load, plot, run
 
 from .commands import lifegen
 
@@ -45,6 +45,11 @@ def test_tables_are_the_commands(store):
     assert set(leaderboard(store, methods=["naive:width=8"])["method"]) == {"naive:width=8"}
     words = compare(store, "naive:width=8", "batch:width=8").words
     assert list(words) == ["split-digits:steps=3,class_order=[0,1]"]
+
+
+def test_findings_are_sentences_of_one_store_or_several(store):
+    assert "batch:width=8 ▲" in findings(store)[0]
+    assert findings([store, store]) == findings(store)
 
 
 def test_a_figure_is_matplotlibs(store):
