@@ -88,7 +88,8 @@ def forgetting(scene: Scene) -> Iterator[Drawing]:
     style = scene.style
     side = (style.wide - _width(of_rows, style) - 6 * style.font / 72) / 2
     cell = side / grid.shape[1]
-    label = fit("mean over past distributions (nats)", side, style.font)
+    longest = text_width("distributions", style.font)  # a word isn't broken
+    label = fit("mean over past distributions (nats)", max(side, longest), style.font)
     below = max(labels_height(of_columns, cell, style), LINE * label.count("\n") * style.font / 72)
     figure, panels = canvas(scene, shape=(1, 2), wide=True, height=_rows_height(scene, of_rows) + below, sharey=True)
     left, right = panels[0]
