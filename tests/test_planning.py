@@ -363,10 +363,10 @@ def test_a_finished_cell_that_cannot_be_read_now_is_left_alone(tmp_path, monkeyp
             pass
         Store(out).fail(cell.name, {}, "its worker is gone")
     assert again.returncode == 1
-    assert f"1 of 1 cells can't be read now:\n  {TINY} naive:width=8 seed 0: {name} can't be read now" in again.stdout
+    assert f"1 of 1 cell can't be read now:\n  {TINY} naive:width=8 seed 0: {name} can't be read now" in again.stdout
     assert "unreadable  1" in told.stdout
     assert {file.name: file.read_bytes() for file in cell.folder.iterdir()} == before
-    assert lifegen("run", *asked).stdout.startswith(f"1 cells, all done: {out}\n")
+    assert lifegen("run", *asked).stdout.startswith(f"1 cell, all done: {out}\n")
 
 
 def test_pictures_that_cannot_be_compared_are_said_and_models_that_have_changed_refused(tmp_path):

@@ -160,7 +160,7 @@ class Style:
         """The characters of texts that the style's fonts don't have, so that figures show boxes."""
         with self.context():
             families = matplotlib.rcParams["font.family"]
-            fonts = [get_font(findfont(FontProperties(family=[family]))) for family in families]  # type: ignore[list-item]
+            fonts = [get_font(findfont(FontProperties(family=[family]))) for family in families]
         characters = sorted({character for text in texts for character in text if not character.isspace()})
         return [one for one in characters if not any(font.get_char_index(ord(one)) for font in fonts)]
 
