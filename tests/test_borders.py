@@ -120,6 +120,8 @@ def test_a_suite_of_ones_own(tmp_path):
         ("samples", "curves", "figures[1]", "a figure of each metric: name the metrics"),
         ("false", "'no'", "keep_models", "'no' doesn't fit; expected: true or false"),
         ("[smoke]", "a\0", "line 12", "isn't valid TOML"),
+        ("[smoke]", "[[anchors]]\nrow = 'x'\n[smoke]", "anchors[0]", "'scenario' is missing; there must be: row, s"),
+        ("[smoke]", "[[anchors]]\nrwo = 'x'\n[smoke]", "anchors[0].rwo", "unknown key of anchors 'rwo'"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_in_a_suite_is_said_with_its_place(tmp_path, old, new, place, message):

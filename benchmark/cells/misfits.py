@@ -29,5 +29,6 @@ def misfit(error: ErrorDetails) -> str:
         return "it is unknown"
     if error["type"] == "too_short":
         return "the list is empty"
-    expected = _EXPECTED.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    known = _EXPECTED.get(error["type"])
+    expected = known.format(**error.get("ctx", {})) if known else error["msg"]
     return f"{brief(error['input'])} doesn't fit; expected: {expected}"

@@ -468,11 +468,14 @@ def _refusal(name: str, refused: ValidationError, entries: Mapping[str, Sequence
     match place:
         case (str(key), int(i), *_) if key in entries:
             place = key, entries[key][i]
+    parts: dict[Any, type[BaseModel]] = {"smoke": Smoke, "anchors": Anchor}
+    model = parts[place[0]] if len(place) > 1 and place[0] in parts else Suite
     if error["type"] == "missing":
-        needed = [key for key, field in Suite.model_fields.items() if field.is_required()]
-        return InputError(f"suite {name}: key {place[-1]!r} is missing; there must be: {', '.join(needed)}")
+        needed = [key for key, field in model.model_fields.items() if field.is_required()]
+        where = f"suite {name}" if model is Suite else _where(name, place[:-1])
+        return InputError(f"{where}: key {place[-1]!r} is missing; there must be: {', '.join(needed)}")
     if error["type"] == "extra_forbidden":
-        kind, model = ("key of smoke", Smoke) if len(place) > 1 else ("key", Suite)
+        kind = "key" if model is Suite else f"key of {place[0]}"
         return InputError(f"{_where(name, place)}: {unknown(kind, str(place[-1]), model.model_fields)}")
     example = _EXAMPLES.get(str(place[0]))
     return InputError(f"{_where(name, place)}: {misfit(error)}{f', such as {example}' if example else ''}")
