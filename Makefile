@@ -5,7 +5,7 @@ PYTHONS ?= python3.11 python3.12 python3.13
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: install leaderboard test test-all faults check docs benchmark
+.PHONY: install leaderboard test test-all faults check docs benchmark benchmark-gpu
 
 install: $(VENV)/installed
 
@@ -57,3 +57,7 @@ docs: install
 benchmark: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -o python_files='bench_*.py' -o python_functions='bench_*' \
 		--benchmark-columns=median,rounds -q -s
+
+# At most eight minutes: what one would look at first when a GPU is lent for a short time.
+benchmark-gpu: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.gpu

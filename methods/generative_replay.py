@@ -115,14 +115,18 @@ class TeacherPlugin(SupervisedPlugin):
             return
         x = strategy.mb_x
         self.real, replayed = self._parts(len(x))
-        noise, draw = self._replay.on(x.device), self.options.replay_images == "draw"
-        synthetic = self.teacher.sample(replayed, generator=noise, prior=self._prior, draw=draw)
+        synthetic = self._images(replayed, self._replay.on(x.device), self.options.replay_images == "draw")
         strategy.mbatch = with_replay(strategy, synthetic, self.real)
         self.synthetic_samples += len(synthetic)
 
     def replayed(self, n: int, generator: torch.Generator) -> Tensor | None:
         """Return means of n images that the teacher replayed in this interval; None in the first."""
-        return None if self.teacher is None else self.teacher.sample(n, generator=generator, prior=self._prior)
+        return None if self.teacher is None else self._images(n, generator, draw=False)
+
+    def _images(self, n: int, generator: torch.Generator, draw: bool) -> Tensor:
+        """Images of the teacher, draws from p(x | z) or its means."""
+        assert self.teacher is not None
+        return self.teacher.sample(n, generator=generator, prior=self._prior, draw=draw)
 
     def _parts(self, batch: int) -> tuple[int, int]:
         share = self.options.real_share

@@ -39,7 +39,8 @@ class Trouble(SupervisedPlugin):
             until(lambda: glob(self.waits_for))
         print("about to go wrong", flush=True)
         if self.kind == "visible":
-            print(f"visible {os.environ.get('CUDA_VISIBLE_DEVICES')}, CUDA initialised: {torch.cuda.is_initialized()}")
+            seen = f"{os.environ.get('CUDA_VISIBLE_DEVICES')} {os.environ.get('PIPES')}"
+            print(f"visible {seen}, CUDA initialised: {torch.cuda.is_initialized()}")
         if self.kind == "raise":
             raise RuntimeError("this method is broken")
         if self.kind == "die":

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from .benchmarks import bfloat16_quality
+from .benchmarks import bfloat16_quality, gpu
 from .benchmarks.conftest import Row, median
 
 SOME = (
@@ -45,6 +45,23 @@ def test_each_kind_of_row_is_written(tmp_path):
     assert any(what.startswith("GPU: eager / captured, lifelong-vae") for what in rows)
     unmeasured = [row for row in rows.values() if not row["value"]]
     assert all(row["note"].startswith("not measured: ") for row in unmeasured)
+
+
+def test_the_rows_of_a_gpu_are_measured_one_after_another(capsys):
+    gpu.main(["--device", "cpu", "--seconds", "0.01", "--cells", "1", "--methods", "naive,growing-mixture-student"])
+    lines = capsys.readouterr().out.splitlines()
+    assert not [line for line in lines if "failed" in line or "skipped" in line]
+    rows = [line[:56].strip() for line in lines[1:]]
+    assert rows[:2] == ["lifelong-vae, 1 in turns", "lifelong-vae, 1 under the service"]
+    assert rows[-4:-2] == ["a step of naive", "a step of growing-mixture-student"]
+
+
+def test_a_row_that_fails_or_comes_too_late_says_so(capsys):
+    gpu.Bench("cpu", 1.0, minutes=1).row("one", lambda: str(1 / 0))
+    gpu.Bench("cpu", 1.0, minutes=0).row("other", lambda: "it was measured")
+    one, other = capsys.readouterr().out.splitlines()
+    assert one.endswith("failed: ZeroDivisionError: division by zero")
+    assert other.endswith("skipped: the time is over")
 
 
 @given(st.lists(st.floats(0.1, 10), min_size=2, max_size=40))

@@ -28,8 +28,8 @@ BAD = [math.nan, math.inf, -math.inf]
 class AsOnADevice(FiniteLossPlugin):
     """Doesn't look at a loss on the CPU either."""
 
-    def _keeps(self, loss: object) -> bool:
-        return True
+    def _waits(self, strategy: object) -> bool:
+        return False
 
 
 def outputs(reconstruction: bool) -> Any:

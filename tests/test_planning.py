@@ -22,10 +22,11 @@ from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.leaderboard import leaderboard
 from lifegen.benchmark.reading.overview import overview
 from lifegen.benchmark.reading.scores import scores_of
-from lifegen.benchmark.running.devices import slots
+from lifegen.benchmark.running.devices import chosen_gpus
 from lifegen.benchmark.running.executor import Execution
 from lifegen.benchmark.running.local import missing, run
 from lifegen.benchmark.running.rerun import compare_cells
+from lifegen.benchmark.running.sharing import Sharing
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.store.cell_folder import StoredCell
 from lifegen.benchmark.store.cell_writer import write_record
@@ -462,20 +463,20 @@ def test_the_first_failure_stops_all_if_it_is_to(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("visible", "gpus", "per_gpu", "expected"),
+    ("visible", "gpus", "expected"),
     [
-        (None, "0", 1, ["0"]),
-        (None, "0,3", 2, ["0", "3", "0", "3"]),
-        ("4, 6", "1", 1, ["6"]),
-        ("GPU-aa,GPU-bb", "0,1", 1, ["GPU-aa", "GPU-bb"]),
-        (None, "GPU-cc", 2, ["GPU-cc", "GPU-cc"]),
+        (None, "0", ["0"]),
+        (None, "0,3", ["0", "3"]),
+        ("4, 6", "1", ["6"]),
+        ("GPU-aa,GPU-bb", "0,1", ["GPU-aa", "GPU-bb"]),
+        (None, "GPU-cc", ["GPU-cc"]),
     ],
 )
-def test_slots_take_turns_over_the_devices(monkeypatch, visible, gpus, per_gpu, expected):
+def test_gpus_are_those_among_the_visible_ones(monkeypatch, visible, gpus, expected):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert slots(gpus, per_gpu) == expected
+    assert chosen_gpus(gpus) == expected
 
 
 @pytest.mark.parametrize(
@@ -485,7 +486,9 @@ def test_slots_take_turns_over_the_devices(monkeypatch, visible, gpus, per_gpu, 
         (["--gpus", "0,0"], "names a device twice"),
         (["--gpus", "0", "--jobs", "2"], "--slots-per-gpu sets the cells at a time"),
         (["--gpus", "0", "--device", "cpu"], "--slots-per-gpu sets the cells at a time"),
-        (["--slots-per-gpu", "2"], "needs --gpus"),
+        (["--slots-per-gpu", "2"], "--slots-per-gpu needs --gpus"),
+        (["--no-mps"], "--mps needs --gpus"),
+        (["--gpus", "0", "--slots-per-gpu", "some"], "'some' isn't auto or a number from 1 on"),
         (["--gpus", "99"], "CUDA shows no device 99"),
         (["--share", "ray"], "are for --executor ray"),
         (["--device", "3"], "isn't auto, cpu, cuda or cuda:N"),
@@ -503,13 +506,36 @@ def test_each_cell_sees_its_slot_and_no_other_process_touches_cuda(tmp_path):
     store = Store.create(tmp_path / "s")
     cells = [Cell(parse_spec("scenario", TINY), bad("visible"), seed) for seed in range(4)]
     kept = os.environ.get("CUDA_VISIBLE_DEVICES")
-    last = run(cells, store, Execution(tmp_path, device="cpu"), jobs=1, gpus=["7", "GPU-x"])
+    last = run(
+        cells, store, Execution(tmp_path, device="cpu"), jobs=1, sharing=Sharing(["7", "GPU-x"], {"PIPES": "here"})
+    )
     assert [event.kind for event in last] == ["done"] * 4
     logs = [Path(store.cell(cell.name).folder, "log.txt").read_text() for cell in cells]
     assert {line for log in logs for line in log.splitlines() if line.startswith("visible")} == {
-        "visible 7, CUDA initialised: False", "visible GPU-x, CUDA initialised: False",
+        "visible 7 here, CUDA initialised: False", "visible GPU-x here, CUDA initialised: False",
     }  # fmt: skip
     assert os.environ.get("CUDA_VISIBLE_DEVICES") == kept
+
+
+def test_a_plan_says_what_fits_into_some_minutes(tmp_path):
+    """Cells begin in order wherever a place is free; the first seed comes first, of every method."""
+    stored = Store.create(tmp_path / "timed")
+    cells = [Cell(parse_spec("scenario", TINY), parse_spec("method", name), 0) for name in ("naive", "batch")]
+    for cell, seconds in zip(cells, (60.0, 150.0), strict=True):
+        finished(stored, cell, seconds)
+    asked = ["-s", TINY, "-m", "naive", "-m", "batch", "--seeds", "5-7", "--device", "cpu", "--out", tmp_path / "s"]
+    told = lifegen("plan", *asked, "--minutes", "4", "--jobs", "2").stdout
+    assert "in 4 minutes: 4 of 6 cells\n  seed 5: all 2\n  seed 6: 1 of 2, without batch\n" in told
+    assert "seed 7: 1 of 2, without batch" in told
+    keys = lifegen("plan", *asked, "--minutes", "4", "--jobs", "2", "--keys").stdout.split()
+    content = json.loads(lifegen("plan", *asked, "--minutes", "4", "--jobs", "2", "--json").stdout)
+    assert keys == content["fitting"]
+    fit = [(cell["method"], cell["seed"]) for cell in content["cells"] if cell["name"] in keys]
+    assert fit == [("naive", 5), ("batch", 5), ("naive", 6), ("naive", 7)]
+    assert "in 60 minutes: all of them" in lifegen("plan", *asked, "--minutes", "60").stdout
+    other = lifegen("plan", *asked[:-4], "--device", "cuda", "--out", tmp_path / "s", "--minutes", "4")
+    assert other.returncode == 2
+    assert "no time is known of 'batch, naive'" in other.stderr
 
 
 def test_a_plan_has_one_table_a_scenario_and_one_row_a_method(tmp_path):

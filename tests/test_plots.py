@@ -781,6 +781,7 @@ def test_every_method_that_comes_with_lifegen_has_a_look_of_its_own():
         "lgm-2019": ("#0173b2", "X", "dash-dot"),
         "generative-replay": ("#de8f05", "s", "dashed"),
         "avalanche-generative-replay": ("#de8f05", "D", "dotted"),
+        "remembered-posteriors": ("#de8f05", "o", "solid"),
         "batch": ("#029e73", "^", "dash-dot"),
         "naive": ("#949494", "v", "dotted"),
         "growing-mixture": ("#882255", "D", "solid"),

@@ -17,6 +17,7 @@ from ..discovery.index import describe, source
 from ..environment import own_environment
 from ..errors import InputError
 from ..folders import NOWHERE
+from ..running import mps
 from ..running.machine import processor
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -39,6 +40,7 @@ def examine(data_root: Path) -> dict[str, dict[str, Any]]:
         },
         "environment": {name: os.environ.get(name, "not set") for name in _VARIABLES},
         "torch": _torch_facts(data_root),
+        "sharing a GPU": {"CUDA's multi-process service": mps.program() or f"{mps.PROGRAM} isn't installed"},
         "plug-ins": problems or {"problems": "none"},
     }
 

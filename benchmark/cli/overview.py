@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -74,10 +75,36 @@ def _show_methods(view: Overview) -> None:
         terminal.print(Text(scenario, "bold"), table, "", sep="\n")
 
 
-def overview_as_json(view: Overview) -> str:
-    """All details of an overview."""
+def show_fitting(view: Overview, fitting: Sequence[Item], minutes: float) -> None:
+    """Print which of the cells left come to their end in some time.
+
+    Args:
+        view: the cells.
+        fitting: those that do.
+        minutes: the time.
+    """
+    left = [item for item in view.items if item.left]
+    if len(fitting) == len(left):
+        say(f"in {minutes:g} minutes: all of them")
+        return
+    say(f"in {minutes:g} minutes: {len(fitting)} of {len(left)} cells")
+    for seed in dict.fromkeys(item.seed for item in left):
+        of_seed = [item for item in left if item.seed == seed]
+        fit = [item for item in of_seed if item in fitting]
+        if len(fit) == len(of_seed):
+            say(f"  seed {seed}: all {len(fit)}")
+        elif fit:
+            without = sorted({item.work.method for item in of_seed if item not in fit})
+            say(f"  seed {seed}: {len(fit)} of {len(of_seed)}, without {', '.join(without)}")
+
+
+def overview_as_json(view: Overview, fitting: Sequence[Item] | None = None) -> str:
+    """All details of an overview, and the cells that fit into a time, if one was given."""
     names = ("counts", "hours_left", "bytes_now", "bytes_left", "state_bytes", "unreadable")
-    return json.dumps({name: getattr(view, name) for name in names} | {"cells": list(map(_flat, view.items))}, indent=1)
+    content = {name: getattr(view, name) for name in names} | {"cells": list(map(_flat, view.items))}
+    if fitting is not None:
+        content["fitting"] = [item.name for item in fitting]
+    return json.dumps(content, indent=1)
 
 
 def _flat(item: Item) -> dict[str, Any]:

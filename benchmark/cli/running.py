@@ -77,6 +77,15 @@ def _execution(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _number_or_auto(context: click.Context, parameter: click.Parameter, value: str) -> int | None:
+    """A number of at least 1, or None for auto."""
+    if value == "auto":
+        return None
+    if not value.isdecimal() or not int(value):
+        raise InputError(f"--slots-per-gpu {value!r} isn't auto or a number from 1 on")
+    return int(value)
+
+
 @dataclass(frozen=True)
 class _Chosen:
     cells: list[Cell]
@@ -120,9 +129,17 @@ def _chosen(
 @_selection
 @_JOBS
 @_execution
-@click.option("--gpus", help="CUDA devices to use, such as 0,1, one cell at a time on each.")
-@click.option("--slots-per-gpu", type=click.IntRange(min=1), default=1, show_default=True,
-              help="Cells at a time on each of --gpus.")  # fmt: skip
+@click.option("--gpus", help="CUDA devices to use, such as 0,1.")
+@click.option(
+    "--slots-per-gpu",
+    callback=_number_or_auto,
+    metavar="auto|INTEGER",
+    default="auto",
+    show_default=True,
+    help="Cells at a time on each of --gpus; auto: as many as memory and cores allow, up to 14.",
+)
+@click.option("--mps/--no-mps", default=None,
+              help="Share a GPU under CUDA's multi-process service.  [default: where it is installed]")  # fmt: skip
 @click.option("--retry", type=click.Choice(["failed"]), help="Run failed cells again.")
 @click.option("--fail-fast", is_flag=True, help="Stop everything at the first failure.")
 @LOG
@@ -151,7 +168,8 @@ def run(
     states: States,
     data_root: Path | None,
     gpus: str | None,
-    slots_per_gpu: int,
+    slots_per_gpu: int | None,
+    mps: bool | None,
     retry: str | None,
     fail_fast: bool,
     log: str | None,
@@ -171,10 +189,10 @@ def run(
     from ..running.executor import Execution
     from .conclusion import conclude
 
-    places = _places(gpus, slots_per_gpu, device, jobs)
-    device = "cuda" if places else device
+    chosen_ones = _gpus(gpus, slots_per_gpu, mps, device, jobs)
+    device = "cuda" if chosen_ones else device
     on_ray = executor == "ray"
-    if on_ray and (places or jobs):
+    if on_ray and (chosen_ones or jobs):
         raise InputError("--jobs and --gpus are for this machine's processes; with Ray: --cpus, --gpu-share, --memory")
     if not on_ray and any(option is not None for option in (address, cpus, gpu_share, memory, share)):
         raise InputError("--address, --cpus, --gpu-share, --memory and --share are for --executor ray")
@@ -182,7 +200,8 @@ def run(
     cells, path = chosen.cells, chosen.path
     keep_models = keep_models or chosen.keep_models
     execution = Execution(data_folder(data_root), device, time_limit, keep_models, states, fail_fast)
-    runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else here(jobs, places, device)
+    on_gpus = {"gpus": chosen_ones, "per_gpu": slots_per_gpu, "service": mps}
+    runner = _on_ray(address, cpus, gpu_share, memory, share) if on_ray else here(jobs, device, **on_gpus)
     code = run_cells(cells, path, runner, execution, retry_failed=retry == "failed", log=log)
     conclude(cells, path)
     return code
@@ -242,33 +261,57 @@ def run_cells(
 @DEVICE
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Cells at a time.")
 @click.option("--save", is_flag=True, help="Write the plan into the store, for `lifegen worker` and `status`.")
-@click.option("--keys", is_flag=True, help="Print only the names of the cells to run, one a line.")
+@click.option(
+    "--keys",
+    is_flag=True,
+    help="Print only the names of the cells to run, one a line; with --minutes, of those that fit.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Say which cells come to their end in so many minutes.",
+)
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    help="A further store whose cells' times are used, such as one of the same GPU; for other methods their mean.",
+)
 @_JSON
-def plan(device: str, jobs: int, save: bool, keys: bool, as_json: bool, **selection: Any) -> None:
+def plan(
+    device: str, jobs: int, save: bool, keys: bool, minutes: float | None, like: Path | None, as_json: bool,
+    **selection: Any,
+) -> None:  # fmt: skip
     """Show what `run` would do with the same options.
 
-    It shows the cells to run and the time they take, and runs nothing.
+    It shows the cells to run and the time they take, and runs nothing. Times are those of finished cells in this store
+    and those beside it, on GPUs or processors as --device says. `run` takes the cells in the order of seeds, so that an
+    end at any moment leaves whole tables.
     """
     from ..reading.overview import overview
+    from ..running.devices import may_have_gpu
     from ..running.local import missing
     from ..store.plans import save_plan
     from ..store.store import Store
-    from .overview import overview_as_json, show_overview
+    from .overview import overview_as_json, show_fitting, show_overview
 
     chosen = _chosen(**selection, device=device)
     Store.check(chosen.path)
     if save:
         line = shlex.join(["lifegen", *sys.argv[1:]])
         save_plan(Store.create(chosen.path), chosen.cells, line, chosen.keep_models)
+    gpu = device.startswith("cuda") or (device == "auto" and may_have_gpu())
+    view = overview(Store(chosen.path), chosen.cells, gpu, like and Store.open(like).path)
+    fitting = None if minutes is None else view.fitting(minutes / 60, jobs)
     if keys:
-        for cell in missing(chosen.cells, Store(chosen.path))[0]:
+        todo = missing(chosen.cells, Store(chosen.path))[0] if fitting is None else fitting
+        for cell in todo:
             say(cell.name)
-        return
-    view = overview(Store(chosen.path), chosen.cells)
-    if as_json:
-        say(overview_as_json(view))
+    elif as_json:
+        say(overview_as_json(view, fitting))
     else:
         show_overview(view, jobs, chosen.budget, by_method=True)
+        if fitting is not None:
+            show_fitting(view, fitting, minutes or 0)
 
 
 @click.command()
@@ -413,10 +456,10 @@ def _set_aside(store: Store, todo: Sequence[Cell]) -> Iterator[str]:
         yield f"{cells_are} stale ({why}): set aside in {store.path / 'set-aside'}, and computed anew"
 
 
-def here(jobs: int | None, places: Sequence[str], device: str) -> Executor:
+def here(jobs: int | None, device: str, **on_gpus: Any) -> Executor:
     from ..running.local import Local, default_jobs
 
-    return Local(jobs or default_jobs(device), places)
+    return Local(jobs or default_jobs(device), say=say, **on_gpus)
 
 
 def _on_ray(
@@ -434,17 +477,17 @@ def _without_model(store: Store, cells: Sequence[Cell]) -> int:
     return sum(folder.status == "done" and not folder.model and not folder.record.get("no_model") for folder in folders)
 
 
-def _places(gpus: str | None, per_gpu: int, device: str, jobs: int | None) -> list[str]:
-    from ..running.devices import slots
+def _gpus(gpus: str | None, per_gpu: int | None, mps: bool | None, device: str, jobs: int | None) -> list[str]:
+    from ..running.devices import chosen_gpus
 
     if gpus is None:
-        if per_gpu > 1:
-            raise InputError("--slots-per-gpu needs --gpus, such as --gpus 0,1")
+        if per_gpu or mps is not None:
+            raise InputError(f"{'--slots-per-gpu' if per_gpu else '--mps'} needs --gpus, such as --gpus 0,1")
         return []
     if device not in ("auto", "cuda") or jobs is not None:
         raise InputError("--gpus can't be combined with --device or --jobs; --slots-per-gpu sets the cells at a time on"
                          " each GPU")  # fmt: skip
-    return slots(gpus, per_gpu)
+    return chosen_gpus(gpus)
 
 
 def _seeds(text: str) -> list[int]:

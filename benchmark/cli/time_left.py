@@ -56,7 +56,7 @@ class TimeLeft:
         else:
             ended = self._running.pop(name, None)
             if event.kind == "done" and ended and not ended.at_first:
-                self._timings.add(self._works[name], now - ended.began)
+                self._timings.add_seconds(self._works[name], now - ended.began)
 
     def elapsed(self, name: str) -> float:
         """Seconds since a running cell started here."""

@@ -83,7 +83,7 @@ def tune(
     final = _with(finals[0], _UNUSED)
     search = _with(final, {"steps": steps})
     execution = Execution(data_folder(data_root), device)
-    runner = here(jobs, [], device)
+    runner = here(jobs, device)
     every = {cell.method.label: trials_of(cell.method, trials) for cell in asked}
     of_method = {label: specs for label, specs in every.items() if len(specs) > 1}
     for label in (label for label in every if label not in of_method):

@@ -105,26 +105,38 @@ def _likeness(work: Work) -> list[tuple[str, ...]]:
 class Timings:
     """The seconds that cells took: those of a store, and of others where theirs are more similar."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, gpu: bool | None = None, like: Path | None = None) -> None:
         """Begin with the stores beside one.
 
         Args:
             path: the folder of the store.
+            gpu: whether to take the times of GPUs, or those of processors; None for both.
+            like: a further store whose times are taken, for methods that it doesn't have their mean.
         """
         self._own = Expected(grows=True)
         self._path = path
+        self._gpu = gpu
+        self._like = like
 
     @staticmethod
     def of(path: Path) -> Timings:
         """Read the timings of a store, which may be empty."""
         timings = Timings(path)
-        for work, seconds in _finished(Store(path)):
-            timings.add(work, seconds)
+        for facts in _finished(Store(path)):
+            timings.add(facts)
         return timings
 
-    def add(self, work: Work, seconds: float) -> None:
+    def add(self, facts: DoneRecord) -> None:
         """Add a finished cell of the store."""
+        if self._takes(facts):
+            self.add_seconds(Work.stored(facts), facts.work_seconds)
+
+    def add_seconds(self, work: Work, seconds: float) -> None:
+        """Add the seconds of a cell that has just been finished."""
         self._own.add(work, seconds)
+
+    def _takes(self, facts: DoneRecord) -> bool:
+        return self._gpu is None or self._gpu == (facts.device != "cpu")
 
     def seconds(self, work: Work) -> float | None:
         """Seconds that a cell may take; None if nothing like it was timed."""
@@ -140,24 +152,23 @@ class Timings:
         if own and own[0] == 0:
             return own
         other = self._beside.closest(work)
-        if other is None or other[0] > _SAME_METHOD:
+        if other is None or (other[0] > _SAME_METHOD and not self._like):
             return own
         return other if own is None or other[0] < own[0] else own
 
     @cached_property
     def _beside(self) -> Expected:
         timings = Expected(grows=True)
-        for store in _stores_beside(self._path):
+        further = [Store(self._like)] if self._like else []
+        for store in [*_stores_beside(self._path), *further]:
             with suppress(InputError):  # it can't be read, which is no matter of this store's
-                for work, seconds in _finished(store):
-                    timings.add(work, seconds)
+                for facts in filter(self._takes, _finished(store)):
+                    timings.add(Work.stored(facts), facts.work_seconds)
         return timings
 
 
-def _finished(store: Store) -> Iterator[tuple[Work, float]]:
-    for cell in store.cells():
-        if isinstance(cell.facts, DoneRecord):
-            yield Work.stored(cell.facts), cell.facts.work_seconds
+def _finished(store: Store) -> Iterator[DoneRecord]:
+    return (cell.facts for cell in store.cells() if isinstance(cell.facts, DoneRecord))
 
 
 def _stores_beside(path: Path) -> list[Store]:

@@ -198,7 +198,7 @@ def _per_scenario(
     if not rows:
         return [], []
     what = "Intervals of means are Student's t over seeds; several seeds without one have equal values."
-    notes = [f"{what} {held_fixed(list(values['scenario'].unique()))}", *_notes_on_ranks(rows), *singles]
+    notes = [f"{what} {held_fixed(list(values['scenario'].unique()))}", *_notes_on_ranks(rows, ranking), *singles]
     labels = sorted({label for label, _ in found})
     orders = (note(label, found) for label in labels for note in (_of_bounds, _of_samples))
     return rows, [*notes, *filter(None, orders)]
@@ -297,8 +297,9 @@ def in_scenario(metric: str, scenario: str) -> str:
     return f"{metric} of {scenario}"
 
 
-def _notes_on_ranks(rows: list[_Row]) -> list[str]:
-    """Explain rank intervals and ties, if there are any."""
+def _notes_on_ranks(rows: list[_Row], ranking: str | None = None) -> list[str]:
+    """Explain the intervals of ranks, if there are any, by one metric or by all."""
+    rows = [row for row in rows if ranking in (None, row[2])]
     notes = []
     if any(row[8] is not None for row in rows):
         notes.append(

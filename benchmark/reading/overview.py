@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 from ..cells.cell import Cell
+from ..errors import InputError, brief
 from ..store.cell_folder import StoredCell
 from ..store.record import DoneRecord, Status
 from ..store.staleness import installed_versions, outdated
@@ -39,6 +42,10 @@ class Overview:
     """Plans that can't be read, and why"""
     stored: Mapping[str, StoredCell] = field(default_factory=dict)
     """The store's cells, by name"""
+    gpu: bool | None = None
+    """Whether times are those of GPUs, or of processors; None for both"""
+    like: Path | None = None
+    """A further store whose times are taken"""
 
     @property
     def counts(self) -> dict[str, int]:
@@ -78,11 +85,35 @@ class Overview:
     @cached_property
     def timings(self) -> Timings:
         """The time that the cells took, and those of the stores beside."""
-        timings = Timings(self.store.path)
+        timings = Timings(self.store.path, self.gpu, self.like)
         for item in self.items:
             if item.status == Status.DONE and isinstance(facts := self.stored[item.name].facts, DoneRecord):
-                timings.add(item.work, facts.work_seconds)
+                timings.add(facts)
         return timings
+
+    def fitting(self, hours: float, jobs: int) -> list[Item]:
+        """The cells that come to their end in some time.
+
+        Args:
+            hours: the time.
+            jobs: cells at a time, which begin in the order of the cells.
+
+        Raises:
+            InputError: nothing like one of them was timed.
+        """
+        costs = {item.work: self.hours(item.work) for item in self.items if item.left}
+        if unknown := sorted({work.method for work, cost in costs.items() if cost is None}):
+            raise InputError(f"no time is known of {brief(', '.join(unknown))}; run a cell of each, with few steps, or"
+                             " name a store whose cells are like these: --like STORE")  # fmt: skip
+        ends = [0.0] * jobs
+        fit = []
+        for item in self.items:
+            if item.left:
+                end = heapq.heappop(ends) + item.left * (costs[item.work] or 0.0)
+                heapq.heappush(ends, end)
+                if end <= hours:
+                    fit.append(item)
+        return fit
 
     @cached_property
     def _sizes(self) -> Expected:
@@ -100,12 +131,16 @@ class Overview:
         return sum(left * (each or 0.0) for left, each in costs)
 
 
-def overview(source: Store | Current, cells: Iterable[Cell] | None = None) -> Overview:
+def overview(
+    source: Store | Current, cells: Iterable[Cell] | None = None, gpu: bool | None = None, like: Path | None = None
+) -> Overview:
     """Make the overview of a store.
 
     Args:
         source: the store, which may be empty.
         cells: the cells to list; all stored and planned cells by default.
+        gpu: whether to take the times of GPUs, or those of processors; None for both.
+        like: a further store whose times are taken.
     """
     current = current_of(source)
     stored = {cell.name: cell for cell in current.stored}
@@ -123,7 +158,7 @@ def overview(source: Store | Current, cells: Iterable[Cell] | None = None) -> Ov
     items = [
         _item(name, *work, stored.get(name), current.left_out.get(name), installed) for name, work in wanted.items()
     ]
-    return Overview(current.store, items, unreadable, stored)
+    return Overview(current.store, items, unreadable, stored, gpu, like)
 
 
 def _work(cell: StoredCell) -> tuple[Work, int | None]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 from ..errors import InputError, counted
 from ..processes import pool
@@ -23,12 +26,21 @@ def check_device(name: str, what: str = "device ") -> None:
         raise InputError(f"{what}{name!r} isn't auto, cpu, cuda or cuda:N")
 
 
-def slots(gpus: str, per_gpu: int = 1) -> list[str]:
-    """The CUDA_VISIBLE_DEVICES of each cell that runs at a time.
+def cores() -> int:
+    """The number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def may_have_gpu() -> bool:
+    """Whether this machine seems to have a GPU of NVIDIA's; asking torch would initialise CUDA here."""
+    return Path("/dev/nvidia0").exists()
+
+
+def chosen_gpus(gpus: str) -> list[str]:
+    """The CUDA_VISIBLE_DEVICES of each GPU.
 
     Args:
         gpus: numbers such as ``0,2``, as CUDA counts here, or UUIDs.
-        per_gpu: cells that share a GPU.
 
     Raises:
         InputError: there is no such device.
@@ -49,7 +61,7 @@ def slots(gpus: str, per_gpu: int = 1) -> list[str]:
         devices.append(name)
     if len(set(devices)) < len(devices):
         raise InputError(f"--gpus {gpus!r} names a device twice; --slots-per-gpu sets how many cells share a device")
-    return devices * per_gpu
+    return devices
 
 
 def resolve_precision(asked: str, device: str) -> str:
@@ -62,10 +74,16 @@ def resolve_precision(asked: str, device: str) -> str:
         return str(processes.result(processes.schedule(_resolve, asked, device)))
 
 
-def see(gpu: str | None) -> None:
-    """Choose the only GPU that CUDA will show to this process, which hasn't touched CUDA yet; None leaves it."""
+def see(gpu: str | None, environment: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Choose the only GPU that CUDA will show to this process, which hasn't touched CUDA yet; None leaves it.
+
+    Args:
+        gpu: its CUDA_VISIBLE_DEVICES.
+        environment: further variables of this process.
+    """
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    os.environ.update(environment)
 
 
 def _resolve(asked: str, device: str) -> str:

@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import signal
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, TimeoutError, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -29,9 +29,10 @@ from ..store.lock import CellUnreadableError, StoreGoneError
 from ..store.record import Status
 from ..store.staleness import installed_versions, outdated
 from ..store.store import Store
-from .devices import see
+from .devices import cores, may_have_gpu, see
 from .doing import Doing, Now, told
 from .executor import Event, Execution, Show, unseen
+from .sharing import Sharing, shared
 
 _POLL_SECONDS = 0.3
 
@@ -43,9 +44,7 @@ def default_data_root() -> Path:
 
 def default_jobs(device: str) -> int:
     """Cells at a time: one a core; at most four where they may share a GPU."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    may_have_gpu = device != "cpu" and Path("/dev/nvidia0").exists()  # asking torch would initialise CUDA here
-    return min(cores, 4) if may_have_gpu else cores
+    return min(cores(), 4) if device != "cpu" and may_have_gpu() else cores()
 
 
 def missing(cells: Iterable[Cell], store: Store, retry_failed: bool = False) -> tuple[list[Cell], list[Cell]]:
@@ -108,13 +107,20 @@ class Local:
     jobs: int = 1
     """Cells at a time, each in a process of one thread."""
     gpus: Sequence[str] = ()
-    """CUDA_VISIBLE_DEVICES of each cell that runs at a time, in place of ``jobs``; see :func:`.devices.slots`."""
+    """CUDA_VISIBLE_DEVICES of each GPU; see :func:`.devices.chosen_gpus`. With any, ``jobs`` has no effect."""
+    per_gpu: int | None = None
+    """Cells at a time on each GPU; None: as many as it can take, see :func:`.sharing.shared`."""
+    service: bool | None = None
+    """Whether cells share a GPU under CUDA's multi-process service; None: where that can be used."""
+    say: Callable[[str], None] = print
+    """Gets lines for the user."""
 
     def prepare(self, cells: Iterable[Cell], execution: Execution) -> None:
         prepare(cells, execution.data_root, execution.device, self.gpus)
 
     def run(self, cells: Iterable[Cell], store: Store, execution: Execution, show: Show = unseen) -> list[Event]:
-        return run(cells, store, execution, jobs=self.jobs, gpus=self.gpus, show=show)
+        with shared(self.gpus, self.per_gpu, self.service, execution.time_limit, self.say) as sharing:
+            return run(cells, store, execution, jobs=self.jobs, sharing=sharing, show=show)
 
 
 def run(
@@ -123,7 +129,7 @@ def run(
     execution: Execution,
     *,
     jobs: int = 1,
-    gpus: Sequence[str] = (),
+    sharing: Sharing = Sharing(),  # noqa: B008  (it can't be changed)
     show: Show = unseen,
 ) -> list[Event]:
     """Run cells. A cell that another process has finished in the meantime isn't run again.
@@ -132,8 +138,8 @@ def run(
         cells: the cells to run.
         store: the store to write to.
         execution: how to run them.
-        jobs: cells at a time, as in :class:`Local`.
-        gpus: as in :class:`Local`.
+        jobs: cells at a time, if ``sharing`` has no places.
+        sharing: the GPUs to run them on.
         show: gets each event.
 
     Returns:
@@ -143,16 +149,15 @@ def run(
     if not cells:
         return []
     waiting = deque(cells)
-    free: list[str | None] = list(gpus) or [None] * min(jobs, len(cells))
+    free: list[str | None] = list(sharing.places) or [None] * min(jobs, len(cells))
     running: dict[Future[str], tuple[Cell, str | None, float]] = {}
     last: list[Event] = []
     with _scratch() as scratch, suppress(_FailedFastError), pool(min(len(free), len(cells))) as processes:
         while waiting or running:
             while waiting and free:
                 cell, slot = waiting.popleft(), free.pop(0)
-                future = processes.schedule(
-                    _run_cell, slot, cell, store.path, execution.of(cell), scratch, timeout=execution.time_limit
-                )
+                arguments = slot, sharing.environment, cell, store.path, execution.of(cell), scratch
+                future = processes.schedule(_run_cell, *arguments, timeout=execution.time_limit)
                 running[future] = cell, slot, monotonic()
                 show(Event(cell, "started"))
             done, others = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -268,12 +273,19 @@ def _prepare(gpu: str | None, *arguments: Any) -> None:
     worker.prepare(*arguments)
 
 
-def _run_cell(gpu: str | None, cell: Cell, store: Path, execution: Execution, scratch: Path | None) -> str:
+def _run_cell(
+    gpu: str | None,
+    environment: Mapping[str, str],
+    cell: Cell,
+    store: Path,
+    execution: Execution,
+    scratch: Path | None,
+) -> str:
     Thread(target=_end_with_the_command, daemon=True).start()
     doing = Doing()
     if words := _words_of(cell, scratch):
         Thread(target=doing.tell, args=(words,), daemon=True).start()
-    see(gpu)
+    see(gpu, environment)
     from . import worker
 
     keep_model = execution.keeps_model_of(cell)

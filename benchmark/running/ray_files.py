@@ -27,6 +27,7 @@ from ..files import read
 from ..store.store import Store
 from .executor import Event, Execution
 from .local import prepare, run
+from .sharing import Sharing
 
 _POLL_SECONDS = 0.3
 _MOST_LOOKS = 20
@@ -116,9 +117,9 @@ def run_here(cell: Cell, order: Order, earlier: Mapping[str, bytes]) -> Iterator
         yield news(last := Event(cell, "started"))
         _have_data(order.streams, order.execution.data_root)
         events = deque([last], maxlen=1)
-        gpus = visible_gpus(ray.get_runtime_context().get_accelerator_ids())
+        sharing = Sharing(visible_gpus(ray.get_runtime_context().get_accelerator_ids()))
         thread = stack.enter_context(ThreadPoolExecutor(1))
-        ending = thread.submit(run, [cell], store, order.execution, gpus=gpus, show=events.append)
+        ending = thread.submit(run, [cell], store, order.execution, sharing=sharing, show=events.append)
         while not wait([ending], timeout=_POLL_SECONDS).done:
             latest = news(events[-1], ignoring=["log.txt"])
             if latest.files or latest.event != last:

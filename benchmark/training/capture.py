@@ -19,20 +19,16 @@ from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import torch
-from avalanche.core import SupervisedPlugin
 from avalanche.training.plugins import EvaluationPlugin
 from avalanche.training.plugins.clock import Clock
 from avalanche.training.templates import SupervisedTemplate
 from avalanche.training.templates.base_sgd import PeriodicEval
 
+from .hooks import HOOKS, acting
 from .loader import TensorLoader
 
 _WARM_UP = 3
 """Steps of an interval before its step is captured: they allocate the memory of the optimiser and the libraries."""
-_HOOKS = (
-    "before_training_iteration", "before_forward", "after_forward", "before_backward", "after_backward",
-    "before_update", "after_update", "after_training_iteration",
-)  # fmt: skip
 
 
 class Graph(Protocol):
@@ -96,18 +92,12 @@ def obstacle(strategy: SupervisedTemplate) -> str | None:
     for plugin in strategy.plugins:
         if isinstance(plugin, EvaluationPlugin):
             return "an Avalanche evaluator looks at every step"
-        acts = any(_has(plugin, hook) for hook in _HOOKS) and not isinstance(plugin, Clock | PeriodicEval)
+        acts = any(acting([plugin], hook) for hook in HOOKS) and not isinstance(plugin, Clock | PeriodicEval)
         if acts and not getattr(plugin, "capturable", False):
             return f"{type(plugin).__name__} doesn't say that it can be captured"
     if not _promises(type(strategy.model)):
         return f"{type(strategy.model).__name__} doesn't say that its forward can be captured"
     return None
-
-
-def _has(plugin: object, hook: str) -> bool:
-    """Whether a plugin overrides a hook."""
-    inherited = getattr(SupervisedPlugin, hook, None)
-    return getattr(type(plugin), hook, inherited) is not inherited
 
 
 def _promises(model: type) -> bool:
@@ -140,8 +130,8 @@ def captured_epoch(strategy: SupervisedTemplate, graph: Graph, **kwargs: Any) ->
 
     inputs: list[torch.Tensor] = []
     counted = 0, 0
-    is_eager = False
     strategy.execution = f"eager: no more than {_WARM_UP} steps"
+    strategy.is_captured = True
     for taken, batch in enumerate(strategy.dataloader):
         if strategy._stop_training:
             break
@@ -149,7 +139,7 @@ def captured_epoch(strategy: SupervisedTemplate, graph: Graph, **kwargs: Any) ->
         strategy._unpack_minibatch()
         strategy._before_training_iteration(**kwargs)
         before = strategy.counts
-        if is_eager:
+        if not strategy.is_captured:
             step()
         elif taken < _WARM_UP:
             graph.warm_up(step)
@@ -158,14 +148,14 @@ def captured_epoch(strategy: SupervisedTemplate, graph: Graph, **kwargs: Any) ->
             try:
                 graph.capture(step, _generators(strategy))
             except RuntimeError as error:  # a plugin or the model promised too much
-                is_eager, strategy.execution = True, f"eager: capturing failed: {_cause(error)}"
+                strategy.is_captured, strategy.execution = False, f"eager: capturing failed: {_cause(error)}"
                 strategy.counts = before
                 step()
             else:
                 inputs, strategy.execution = strategy.mbatch, "captured"
                 counted = strategy.counts[0] - before[0], strategy.counts[1] - before[1]
         elif [new.shape for new in strategy.mbatch] != [kept.shape for kept in inputs]:
-            is_eager, strategy.execution = True, "eager: a plugin changed the shape of batches"
+            strategy.is_captured, strategy.execution = False, "eager: a plugin changed the shape of batches"
             step()
         else:
             for kept, new in zip(inputs, strategy.mbatch, strict=True):

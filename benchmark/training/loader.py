@@ -54,6 +54,7 @@ class TensorLoader:
         self._order = torch.empty(0, dtype=torch.int64, device=device)
         self._chosen = self._order
         self._unused = 0
+        self._task_labels = torch.zeros(batch_size, dtype=self._y.dtype, device=device)
 
     def __len__(self) -> int:
         """Batches of one iteration; the fewest if plugins may hand images back."""
@@ -91,4 +92,4 @@ class TensorLoader:
         self._unused = 0
         x, y = to_unit(self._x[self._chosen]), self._y[self._chosen]
         # A list of three: plugins take the last entry of a batch for the task labels.
-        return [x if self._pixels is None else drawn(x, self._pixels), y, torch.zeros_like(y)]
+        return [x if self._pixels is None else drawn(x, self._pixels), y, self._task_labels]

@@ -89,6 +89,11 @@ class Traces(SupervisedPlugin):
         """Record a scalar of the step under way, whose memory nobody else writes to."""
         self._recorded.setdefault(name, {})[strategy.clock.train_exp_iterations] = value
 
+    @property
+    def negative_elbo(self) -> Tensor | None:
+        """The loss of this step before any term was added, where it is known."""
+        return None if self._seen is None else self._seen[1]
+
     def before_training_exp(self, strategy: Any, **_: Any) -> None:
         self.by_name, self.terms, self._seen, self._recorded = {}, {}, None, {}
         self._every = max(1, interval_steps(strategy) // self.points)

@@ -228,7 +228,15 @@ class CodeStyleVAE(GenerativeModel):
             chosen = torch.multinomial(prior, max(n, 1), replacement=True, generator=generator)[:n]
         if code is not None:
             chosen.fill_(code)
-        parameters = self.decode(style, functional.one_hot(chosen, self.codes).to(style.dtype))
+        return self.decoded(style, chosen, generator, draw)
+
+    def decoded(self, style: Tensor, code: Tensor, generator: torch.Generator | None, draw: bool) -> Tensor:
+        """Images of styles, (n, style), and codes, (n,): draws from p(x | z), or its means.
+
+        Returns:
+            in [0, 1], (n, channels, height, width).
+        """
+        parameters = self.decode(style, functional.one_hot(code, self.codes).to(style.dtype))
         return self.image(self.likelihood.draw(parameters, generator) if draw else self.likelihood.mean(parameters))
 
     def reconstruct(self, x: Tensor) -> Tensor:

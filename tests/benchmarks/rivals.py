@@ -71,7 +71,7 @@ def template(strategy: GenerativeTemplate, steps: int = STEPS) -> Run:
     """lifegen's training loop on the last interval of a strategy, from its loader to its optimiser step."""
     strategy.experience = SimpleNamespace(planned_steps=3000)  # traces are recorded as often as by default
     strategy.traces.before_training_exp(strategy)
-    images = noise_images(6000, strategy.model.image_shape)
+    images = noise_images(6000, getattr(strategy.model, "image_shape", SHAPE))
     loader = TensorLoader(images, strategy.train_mb_size, steps, SEEDS.generator("order"), strategy.device)
 
     def run() -> None:
