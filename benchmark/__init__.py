@@ -5,7 +5,8 @@ To add a method: ``Method``, ``register_method``, ``GenerativeModel``, ``Generat
 To add a scenario: ``ScenarioConfig``, ``Stream``, ``make_stream``, ``register_scenario``, ``source``.
 To add a data source: ``Source``, ``LabelledData``, ``register_source``.
 To add a metric: ``Measurement``, ``Row``, ``register_metric``, ``Evaluator``.
-To run and to read results: ``run``, ``leaderboard``, ``compare``, ``plot``, ``score``, ``load``, ``load_model``.
+To run and to read results: ``run``, ``leaderboard``, ``findings``, ``compare``, ``plot``, ``score``, ``load``,
+``load_model``.
 """
 
 from importlib import import_module
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from .contracts.stream import Interval, Parts, ScenarioConfig, Stream, images_of, make_stream
     from .discovery.index import source
     from .errors import InputError, brief, unknown
-    from .functions import leaderboard, plot, run
+    from .functions import findings, leaderboard, plot, run
     from .measuring.avalanche_metrics import NegativeELBO, PosteriorConsistency, SampleCounts
     from .measuring.evaluator import Evaluator
     from .measuring.measurement import Measurement
@@ -67,6 +68,7 @@ _HOME = {
     "register_scenario": "contracts.registry",
     "register_source": "contracts.registry",
     "load_model": "running.saved_model",
+    "findings": "functions",
     "leaderboard": "functions",
     "plot": "functions",
     "run": "functions",
@@ -122,6 +124,7 @@ __all__ = [
     "check_method",
     "compare",
     "count_state",
+    "findings",
     "images_of",
     "importance_bound",
     "interval_steps",

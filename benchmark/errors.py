@@ -4,8 +4,10 @@ import unicodedata
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_MOST_NAMES = 60
+_MOST_NAMES = 20
 """Most names that a message lists."""
+_LISTED = {"name": "", "method": " methods", "scenario": " scenarios", "suite": " suites", "metric": " metrics"}
+"""Kinds of names that ``lifegen list`` shows, and what it is then given."""
 _LONGEST_NAME = 200
 """Most bytes of a name: a file name may have 255, and endings and marks are added to it."""
 
@@ -44,17 +46,21 @@ def _acts(character: str) -> bool:
 
 
 def unknown(kind: str, asked: str, known: Iterable[str]) -> InputError:
-    """Make the error for a name that does not exist: it has the name, the probable one and those that exist.
+    """Make the error for a name that does not exist: it has the name, the probable ones and those that exist.
 
-    Of many names those are shown that are most like it.
+    Of many names those are shown that are most like it, or the command that lists them all.
     """
     names = sorted(known)
     spelt = {name.lower(): name for name in names}
-    near = get_close_matches(asked[:_LONGEST_NAME].lower(), spelt, n=1, cutoff=0.5)
+    is_long = len(names) > _MOST_NAMES
+    near = get_close_matches(asked[:_LONGEST_NAME].lower(), spelt, n=3 if is_long else 1, cutoff=0.5)
     start = f"unknown {kind} {brief(asked)}"
-    start += f". Did you mean {spelt[near[0]]!r}? There are" if near else "; there are"
+    start += f". Did you mean {' or '.join(repr(spelt[name]) for name in near)}?" if near else ";"
+    if is_long and kind in _LISTED:
+        return InputError(f"{start} `lifegen list{_LISTED[kind]}` shows them all.")
+    start += " There are" if near else " there are"
     shown, more = names, ""
-    if len(names) > _MOST_NAMES:
+    if is_long:
         shown = get_close_matches(asked[:_LONGEST_NAME], names, n=_MOST_NAMES, cutoff=0)
         more = f", and {len(names) - len(shown)} more"
     return InputError(f"{start}: {', '.join(shown) or 'none'}{more}.")
@@ -67,6 +73,13 @@ def brief(value: object) -> str:
     except (RecursionError, ValueError):  # lists in lists without end; integers with thousands of digits
         return f"a {type(value).__name__} too large to show"
     return text if len(text) <= 120 else f"{text[:80]} … {text[-20:]}"
+
+
+def counted(number: int, noun: str, verb: str = "") -> str:
+    """Write a number of things, such as ``1 cell`` and ``2 cells``; with the verb "is", ``1 cell is`` and ``2 cells
+    are``."""
+    verbs = verb if number == 1 else {"is": "are", "has": "have"}.get(verb, verb)
+    return f"{number:,} {noun}{'' if number == 1 else 's'}{f' {verbs}' if verb else ''}"
 
 
 def not_a_name(name: object) -> str | None:

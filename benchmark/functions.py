@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import InputError
+from .errors import InputError, counted
 from .folders import data_folder
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from .reading.current import Current
     from .reporting.plots import Drawing
 
 
@@ -83,7 +84,7 @@ def run(
     failed = [f"{event.cell}: {event.error or event.kind}" for event in events if event.kind != "done"]
     failed += [str(cell) for cell in left]
     if failed:
-        raise RuntimeError(f"{len(failed)} of {len(cells)} cells aren't done, the first, {failed[0]}")
+        raise RuntimeError(f"{len(failed)} of {counted(len(cells), 'cell')} not done, the first, {failed[0]}")
     return path
 
 
@@ -136,13 +137,33 @@ def leaderboard(
     Raises:
         InputError: there is nothing to show, or a name doesn't exist.
     """
-    from .reading.agreement import union_of
     from .reading.leaderboard import leaderboard as make
     from .reading.scores import scores_of
 
-    source = store if isinstance(store, Path | str) else union_of(store)
     metrics = None if metrics is None else _listed(metrics)
-    return make(scores_of(source), metrics, _listed(scenarios), across, rank_custom, _listed(methods)).table
+    return make(scores_of(_source(store)), metrics, _listed(scenarios), across, rank_custom, _listed(methods)).table
+
+
+def _source(store: Path | str | Sequence[Path | str]) -> Path | str | Current:
+    from .reading.agreement import union_of
+
+    return store if isinstance(store, Path | str) else union_of(store)
+
+
+def findings(store: Path | str | Sequence[Path | str]) -> list[str]:
+    """Return the sentences that a leaderboard's numbers allow, as ``lifegen report`` begins with them.
+
+    Args:
+        store: the folder, or several, whose cells are ranked together.
+
+    Raises:
+        InputError: there is nothing to show.
+    """
+    from .reading.findings import findings as found
+    from .reading.leaderboard import leaderboard as make
+    from .reading.scores import scores_of
+
+    return found(make(scores_of(_source(store))))
 
 
 def plot(

@@ -14,6 +14,7 @@ from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cells.suite import suites
 from lifegen.benchmark.discovery.index import describe
 from lifegen.benchmark.reporting.figure_kinds import FIGURE_KINDS
+from lifegen.benchmark.reporting.figures.style import STYLES
 from lifegen.benchmark.store.plans import save_plan
 from lifegen.benchmark.store.store import Store
 
@@ -75,6 +76,8 @@ def test_methods_and_files_are_completed(folder):
         ("lifegen leaderboard s -s ", ["plain,split-x"]),
         ("lifegen compare s go", ["plain,good"]),
         ("lifegen compare absent go", []),
+        ("lifegen plot s --style ", ["file,", *(f"plain,{name}" for name in sorted(STYLES))]),
+        ("lifegen plot s --label ", ["plain,ewc:strength=1=", "plain,good=", "plain,split-x="]),
         ("lifegen rerun s split-x-g", ["plain,split-x-good-1-0"]),
         ("lifegen rerun absent split", []),
         ("lifegen data fashion", ["file,", "plain,fashion-mnist"]),

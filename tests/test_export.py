@@ -17,7 +17,7 @@ from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cli.exporting import logged
 from lifegen.benchmark.reading.table import load
 from lifegen.benchmark.reporting.export import tensorboard, wandb
-from lifegen.benchmark.reporting.export.points import Point, folder_of, options_of, points
+from lifegen.benchmark.reporting.export.points import Point, folders_of, options_of, points
 from lifegen.benchmark.running.executor import Event
 from lifegen.benchmark.running.rerun import TIMED
 from lifegen.benchmark.store.record import Record
@@ -78,7 +78,7 @@ def test_a_runs_folder_has_three_parts_without_odd_characters(scenario, method):
             "seed": 3, "protocol": 1, "precision": "float32", "status": "running",
         }
     )  # fmt: skip
-    parts = folder_of(facts).parts
+    parts = folders_of([facts])[0].parts
     assert len(parts) == 3
     assert parts[2] == "seed-3"
     assert not set("/=,: ") & set("".join(parts))
@@ -102,6 +102,16 @@ def test_tensorboard_gets_a_run_per_finished_cell(store, tmp_path):
         assert len(list(folder.iterdir())) == 1
 
 
+def test_labels_with_equal_file_names_get_files_of_their_own(store, tmp_path):
+    for seed, options in enumerate(("lines=a+b", "lines=a_b")):
+        write(store, "good", seed, 30.0, options=options)
+    done = lifegen("export", store.path, "--csv", tmp_path)
+    files = done.stdout.splitlines()
+    assert len(set(files)) == len(files) == 4
+    labels = [set(pd.read_csv(file)["method"]) for file in files]
+    assert {label for (label,) in labels} == set(load(store.path)["method"])
+
+
 def test_csv_is_the_tidy_table_in_one_file_or_one_per_cell(store, tmp_path):
     expected = load(store.path)
     done = lifegen("export", store.path, "--csv", tmp_path / "new" / "all.csv.gz")
@@ -123,10 +133,11 @@ def test_csv_is_the_tidy_table_in_one_file_or_one_per_cell(store, tmp_path):
 def test_weights_and_biases_gets_offline_runs(store, tmp_path):
     pytest.importorskip("wandb")
     quiet = {key: value for key, value in os.environ.items() if not key.startswith("WANDB")}
-    done = subprocess.run(
-        [*LIFEGEN, "export", store.path, "--wandb", tmp_path / "w"], env=quiet, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    for _ in range(2):  # a second export replaces the first
+        done = subprocess.run(
+            [*LIFEGEN, "export", store.path, "--wandb", tmp_path / "w"], env=quiet, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
     folders = [Path(line) for line in done.stdout.splitlines()]
     assert set(folders) == set((tmp_path / "w" / "wandb").glob("offline-run-*"))
     for folder, name in zip(folders, (b"split-x good seed-0", b"rate-1e-3 seed-1"), strict=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
-from lifegen.benchmark import InputError, compare, leaderboard, load, plot, run
+from lifegen.benchmark import InputError, compare, findings, leaderboard, load, plot, run
 
 from .commands import lifegen
 
@@ -47,6 +47,11 @@ def test_tables_are_the_commands(store):
     assert list(words) == ["split-digits:steps=3,class_order=[0,1]"]
 
 
+def test_findings_are_sentences_of_one_store_or_several(store):
+    assert "batch:width=8 ▲" in findings(store)[0]
+    assert findings([store, store]) == findings(store)
+
+
 def test_a_figure_is_matplotlibs(store):
     figure = plot(store, "final")
     assert isinstance(figure, Figure)
@@ -67,7 +72,7 @@ def test_failures_are_raised_when_everything_else_is_done(tmp_path):
         '        raise RuntimeError("boom")\n'
     )
     out = tmp_path / "store"
-    with pytest.raises(RuntimeError, match="1 of 2 cells aren't done, the first, .*broken.*RuntimeError: boom"):
+    with pytest.raises(RuntimeError, match="1 of 2 cells not done, the first, .*broken.*RuntimeError: boom"):
         run(["split-digits:steps=1,class_order=[0]"], [f"{tmp_path}/broken.py", "naive:width=8"], seeds=[0], out=out)
     assert set(load(out)["method"]) == {"naive:width=8"}
 

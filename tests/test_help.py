@@ -7,6 +7,7 @@ import re
 import pytest
 
 from lifegen.benchmark.cli.main import cli
+from lifegen.benchmark.errors import counted
 
 from .commands import lifegen
 
@@ -44,3 +45,20 @@ def test_what_is_about_ray_stands_apart():
         "--executor", "--address", "--cpus", "--gpu-share", "--memory", "--share",
     ]  # fmt: skip
     assert "\nMachine:\n" in before
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_options_are_listed_with_their_whole_names_whatever_the_width(monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = lifegen("list", "lifelong-vae").stdout.splitlines()
+    assert max(map(len, lines)) <= columns
+    assert [line.split()[0] for line in lines if re.match(r" [a-z_]+_weight\b", line)] == [
+        "consistency_weight", "likelihood_consistency_weight", "mutual_information_weight",
+    ]  # fmt: skip
+
+
+def test_one_thing_is_counted_in_the_singular():
+    assert counted(1, "cell") == "1 cell"
+    assert counted(1, "cell", "is") == "1 cell is"
+    assert counted(0, "cell", "has") == "0 cells have"
+    assert counted(1000, "cell") == "1,000 cells"

@@ -639,6 +639,15 @@ def test_numbers_are_never_cut_short_by_a_narrow_terminal(store, capsys, monkeyp
     assert "…" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("columns", "width"), [("60", 60), ("", 120), ("0", 120)])
+def test_text_in_a_file_is_as_wide_as_columns_says_and_numbers_are_whole(store, capsys, monkeypatch, columns, width):
+    monkeypatch.setenv("COLUMNS", columns)
+    print_board(leaderboard(store))
+    table, *texts = capsys.readouterr().out.split("\n\n")
+    assert max(map(len, table.splitlines())) == 75
+    assert width - 20 < max(len(line) for text in texts for line in text.splitlines()) <= width
+
+
 def printed(board: Board, width: int, **options: Any) -> str:
     """What a terminal of this width shows."""
     console = Console(file=io.StringIO(), force_terminal=True, width=width, highlight=False, color_system="standard")

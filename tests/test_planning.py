@@ -364,10 +364,10 @@ def test_a_finished_cell_that_cannot_be_read_now_is_left_alone(tmp_path, monkeyp
             pass
         Store(out).fail(cell.name, {}, "its worker is gone")
     assert again.returncode == 1
-    assert f"1 of 1 cells can't be read now:\n  {TINY} naive:width=8 seed 0: {name} can't be read now" in again.stdout
+    assert f"1 of 1 cell can't be read now:\n  {TINY} naive:width=8 seed 0: {name} can't be read now" in again.stdout
     assert "unreadable  1" in told.stdout
     assert {file.name: file.read_bytes() for file in cell.folder.iterdir()} == before
-    assert lifegen("run", *asked).stdout.startswith(f"1 cells, all done: {out}\n")
+    assert lifegen("run", *asked).stdout.startswith(f"1 cell, all done: {out}\n")
 
 
 def test_pictures_that_cannot_be_compared_are_said_and_models_that_have_changed_refused(tmp_path):
@@ -425,9 +425,15 @@ def test_failed_cells_are_left_until_they_are_to_be_tried_again(tmp_path):
         writer.fail("OSError: the disk was full")
     first = lifegen("run", *asked)
     assert first.returncode == 1
-    assert "1 of 2 cells have failed; --retry failed" in first.stdout
+    assert "1 of 2 cells failed; --retry failed" in first.stdout
     assert "the disk was full" in first.stdout
     assert of(store)[cell.name] == "failed"
+    (log := store.cell(cell.name).folder / "log.txt").write_text("its words")
+    told = lifegen("status", out).stdout.splitlines()
+    at = told.index(f"failed {cell.name}: OSError: the disk was full")
+    assert told[at + 1 : at + 3] == [
+        f"  log: {log}", f"failed cells run again with `lifegen run ... --out {out} --retry failed`",
+    ]  # fmt: skip
     again = lifegen("run", *asked, "--retry", "failed")
     assert again.returncode == 0
     assert set(of(store).values()) == {"done"}

@@ -697,6 +697,24 @@ def test_nothing_is_cut_with_long_names_and_up_to_thirty_methods_in_every_style(
         assert not overlapping(drawing.figure) or drawing.kind in ("forgetting", "matrix")
 
 
+@pytest.mark.parametrize("sizes", [{"name": "neurips", "width": 3}, {"name": "icml", "font": 12}], ids=str)
+def test_nothing_is_cut_or_wider_than_asked_for_in_sizes_of_ones_own(store, sizes):
+    write(store, LONG[1], 0, 40)
+    style = style_of(**sizes)
+    kinds = ["negative_elbo", "memory", "forgetting", "samples_by_method", "samples_over_intervals"]
+    for drawing in drawings(store, kinds, style):
+        assert drawing.figure.get_figwidth() <= style.wide + 1e-9, drawing.name
+        assert not boxes_outside(drawing)
+
+
+@pytest.mark.filterwarnings("error")
+def test_letters_that_the_font_lacks_are_one_line(store, tmp_path):
+    notes: list[str] = []
+    plot(store, tmp_path, ["memory", "matrix"], note=notes.append, labels={"good": "我 们", "naive": "é"})
+    (note,) = notes
+    assert note.startswith("the figures' font has no 们 我 (")
+
+
 def test_a_figure_for_paper_says_how_many_seeds_and_leaves_the_rest_to_the_caption(store):
     drawing = drawn(store, "curves", "negative_elbo", style="paper")
     assert drawing.figure.get_suptitle() == "mean of 3 seeds, 95 % interval"

@@ -37,7 +37,7 @@ from lifegen.benchmark.running.build import build_method
 from lifegen.benchmark.running.local import missing
 from lifegen.benchmark.running.rerun import rerun
 from lifegen.benchmark.running.worker import run_cell
-from lifegen.benchmark.store.plans import asked_for, save_plan
+from lifegen.benchmark.store.plans import asked_for, planned, save_plan
 from lifegen.benchmark.store.store import Store
 
 from .commands import lifegen, lifegen_elsewhere
@@ -287,7 +287,7 @@ def test_an_edited_comment_makes_no_cell_stale(folder):
     run = ["run", *asked, "--device", "cpu", "--out", "s"]
     assert lifegen(*run, "--seeds", 0).returncode == 0
     (folder / "mine.py").write_text("# A thought\n" + METHOD.replace('"""', '"""Better said: ', 1))
-    assert "1 cells, all done" in lifegen(*run, "--seeds", 0).stdout
+    assert "1 cell, all done" in lifegen(*run, "--seeds", 0).stdout
     assert "1 to run" in lifegen(*run, "--seeds", "0-1").stdout
     (cell,) = {file.text for cell in Store("s").cells() for file in files_of(cell.record).values()}
     assert cell == METHOD  # the text that ran first runs
@@ -300,6 +300,15 @@ def test_an_edited_comment_makes_no_cell_stale(folder):
     assert "3 cells, all done" in lifegen(*run, "--seeds", "0-2").stdout
     (folder / "mine.py").write_text(METHOD.replace("0.01", "0.02"))
     assert len(lifegen("plan", *run[1:], "--seeds", "0-2", "--keys").stdout.split()) == 3
+
+
+def test_a_cell_planned_with_two_comments_is_one_and_its_last_text_counts(folder):
+    store = Store.create(folder / "s")
+    for text in (METHOD, METHOD + "# A thought\n"):
+        (folder / "mine.py").write_text(text)
+        cells = product([chosen()], [parse_spec("method", "mine.py:width=8")], [0, 1])
+        save_plan(store, cells, "lifegen run")
+    assert list(planned(store)[0]) == [cell.name for cell in cells]
 
 
 def test_cells_of_a_file_whose_method_is_now_installed_are_stale(folder, monkeypatch):

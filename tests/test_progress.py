@@ -13,9 +13,9 @@ from rich.console import Console
 from lifegen.benchmark.cells.cell import Cell, product
 from lifegen.benchmark.cells.spec import parse_spec
 from lifegen.benchmark.cli import progress
-from lifegen.benchmark.cli.fitting import elided
 from lifegen.benchmark.cli.time_left import TimeLeft
 from lifegen.benchmark.reading.expected import Timings, Work
+from lifegen.benchmark.reporting.terminal import elided
 from lifegen.benchmark.running.doing import Doing, Now, told
 from lifegen.benchmark.running.executor import Event, Execution
 from lifegen.benchmark.running.local import run

@@ -21,7 +21,9 @@ from lifegen.benchmark.discovery import cache, describing, index
 from lifegen.benchmark.discovery.entry_points import SourceModule
 from lifegen.benchmark.discovery.index import describe, describe_one
 from lifegen.benchmark.discovery.index_entry import IndexEntry
-from lifegen.benchmark.errors import InputError
+from lifegen.benchmark.errors import InputError, unknown
+
+from .commands import lifegen
 
 
 class First:
@@ -361,3 +363,21 @@ def test_the_order_of_options_does_not_matter(order):
 def test_equal_lists_make_equal_choices():
     one, other = (parse_spec("scenario", f"rotated-mnist:angles={angles}") for angles in ("[0,30]", "[0.0,30.0]"))
     assert one == other
+
+
+def test_many_names_are_left_to_the_command_that_lists_them():
+    many = [f"method-{i}" for i in range(30)]
+    told = str(unknown("method", "metod-7", many))
+    assert told.startswith("unknown method 'metod-7'. Did you mean 'method-7' or ")
+    assert told.endswith("? `lifegen list methods` shows them all.")
+    assert str(unknown("suite", "?", many)) == "unknown suite '?'; `lifegen list suites` shows them all."
+    assert str(unknown("cell", "?", many)).endswith(", and 10 more.")  # nothing else lists cells
+    assert str(unknown("method", "b", "ac")) == "unknown method 'b'; there are: a, c."
+
+
+def test_what_check_is_to_check_is_looked_for_before_libraries_are_imported(tmp_path):
+    for name, message in (("nive", "Did you mean 'naive'"), (str(tmp_path / "a.py"), "No such file or directory")):
+        done = lifegen("check", name)
+        assert done.returncode == 2
+        assert len(done.stderr.splitlines()) == 1
+        assert message in done.stderr

@@ -18,9 +18,9 @@ from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.files import digest
 from lifegen.benchmark.functions import plot as figure_of
 from lifegen.benchmark.reporting.figure_kinds import check_figures
-from lifegen.benchmark.reporting.figures.drawing import file_name
 from lifegen.benchmark.reporting.figures.ends import spread
 from lifegen.benchmark.reporting.figures.style import look, style_of
+from lifegen.benchmark.reporting.file_names import file_name, file_names
 from lifegen.benchmark.reporting.plots import drawings, plot
 from lifegen.benchmark.reporting.titles import read_labels, titles_of
 from lifegen.benchmark.store.cell_writer import write_record
@@ -89,6 +89,13 @@ def test_names_of_files_have_none_of_the_characters_that_shells_and_latex_trip_o
     name = file_name(label)
     assert not set(name) & set("=,:/\\ '\"#$%&*?\n")
     assert 0 < len(name.encode()) <= 200
+
+
+@given(st.sets(st.text("aA=-_+", max_size=3), max_size=9))
+def test_each_label_has_a_file_name_of_its_own(labels):
+    names = file_names(labels)
+    assert len({name.casefold() for name in names.values()}) == len(labels)
+    assert file_names(["ewc", "ewc", "naive:rate=1"]) == {"ewc": "ewc", "naive:rate=1": "naive_rate-1"}
 
 
 def test_names_of_default_options_stay_what_they_are():

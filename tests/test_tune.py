@@ -120,6 +120,11 @@ def test_tune_chooses_by_validation_goes_on_and_writes_what_a_suite_names(tmp_pa
     # One method alone leaves the other's options in the file.
     lifegen(*(word for word in command if word not in ("-m", "naive", "ewc")), "-m", "ewc")
     assert read_tuned(store / "tuned.toml") == tuned
+    # A preset isn't tuned, so that nothing of it is computed.
+    preset = lifegen(*(word for word in command if word not in ("-m", "naive", "ewc")), "-m", "lgm-iclr")
+    assert preset.returncode == 2
+    assert "lgm-iclr: nothing to search" in preset.stdout
+    assert "none of these methods has an option to search" in preset.stderr
 
 
 def test_a_suites_tuned_options_are_its_methods_and_tables_say_so(tmp_path):
@@ -141,7 +146,7 @@ def test_a_suites_tuned_options_are_its_methods_and_tables_say_so(tmp_path):
     line = "options: tuned by 12 trials: ewc:norm=group,strength=250, naive; all others defaults, or named by a suite"
     assert line in " ".join(told.stdout.split())
     (tmp_path / "tuned.toml").write_text("trials = 12\n[methods]\n")
-    with pytest.raises(InputError, match=r"mine\.toml, tuned: tuned options .*tuned\.toml, scenario: Field required"):
+    with pytest.raises(InputError, match=r"^suite \S*mine\.toml, tuned: tuned options \S*, scenario: it is missing"):
         cells_of(str(suite))
     (tmp_path / "tuned.toml").unlink()
     with pytest.raises(InputError, match=r"tuned options .*: No such file or directory; `lifegen tune` writes"):

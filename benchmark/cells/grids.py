@@ -32,6 +32,8 @@ def texts_of(entry: Any) -> list[Any]:
     name = entry.get("name")
     if not isinstance(name, str):
         raise InputError('a table needs a name, such as { name = "ewc", strength = [1, 10, 100] }')
+    if "label" in entry:
+        raise InputError('a table has no label; the suite gives titles: labels = { "ewc:strength=10" = "Ours" }')
     choices = {key: value if isinstance(value, list) else [value] for key, value in entry.items() if key != "name"}
     for key, values in choices.items():
         if not key.isidentifier():

@@ -21,6 +21,7 @@ from ..errors import InputError, brief, not_a_name, unknown
 from ..files import read_at_most
 from .cell import Cell, product
 from .grids import texts_of
+from .misfits import misfit
 from .spec import Spec, configure, parse_spec
 from .tuned import Tuned, read_tuned
 
@@ -28,6 +29,21 @@ _LARGEST = 100_000
 """Most bytes of a suite's file."""
 _LONGEST_KEY = 40
 """Characters of a key that a message shows."""
+_EXAMPLES = {
+    "summary": 'summary = "My methods on digits"',
+    "budget": 'budget = "ten minutes on two cores"',
+    "scenarios": 'scenarios = ["split-digits"]',
+    "methods": 'methods = ["naive", "batch"]',
+    "seeds": "seeds = [0, 1, 2]",
+    "figures": 'figures = ["final", "matrix"]',
+    "labels": 'labels = { ewc = "EWC" }',
+    "options": "options = { width = 200 }",
+    "not_ranked": 'not_ranked = { ewc = "its strength isn\'t tuned" }',
+    "tuned": 'tuned = "tuned.toml"',
+    "keep_models": "keep_models = true",
+    "smoke": "smoke = { scenario = { steps = 5 }, method = { width = 32 } }",
+}
+"""Keys as they may be written, for messages."""
 _LAST_SEED = 2**63 - 1
 """Seeds are part of cells' names, and whole numbers in TOML have 64 bits."""
 
@@ -146,6 +162,8 @@ class Suite(BaseModel):
         try:
             yield
         except InputError as error:
+            if str(error).startswith(f"suite {self._name}, "):  # it has a place, within this one
+                raise
             raise InputError(f"{_where(self._name, place)}: {error}") from None
 
 
@@ -450,18 +468,17 @@ def _refusal(name: str, refused: ValidationError, entries: Mapping[str, Sequence
     match place:
         case (str(key), int(i), *_) if key in entries:
             place = key, entries[key][i]
+    parts: dict[Any, type[BaseModel]] = {"smoke": Smoke, "anchors": Anchor}
+    model = parts[place[0]] if len(place) > 1 and place[0] in parts else Suite
     if error["type"] == "missing":
-        needed = [key for key, field in Suite.model_fields.items() if field.is_required()]
-        return InputError(f"suite {name}: key {place[-1]!r} is missing; there must be: {', '.join(needed)}")
+        needed = [key for key, field in model.model_fields.items() if field.is_required()]
+        where = f"suite {name}" if model is Suite else _where(name, place[:-1])
+        return InputError(f"{where}: key {place[-1]!r} is missing; there must be: {', '.join(needed)}")
     if error["type"] == "extra_forbidden":
-        kind, model = ("key of smoke", Smoke) if len(place) > 1 else ("key", Suite)
+        kind = "key" if model is Suite else f"key of {place[0]}"
         return InputError(f"{_where(name, place)}: {unknown(kind, str(place[-1]), model.model_fields)}")
-    if error["type"] == "too_short":
-        return InputError(f"{_where(name, place)}: the list is empty")
-    expected = error["msg"]
-    if error["type"] == "invalid-json-value":
-        expected = "Input should be a number, a string, true, false, or a list or table of these"
-    return InputError(f"{_where(name, place)}: {expected}, not {brief(error['input'])}")
+    example = _EXAMPLES.get(str(place[0]))
+    return InputError(f"{_where(name, place)}: {misfit(error)}{f', such as {example}' if example else ''}")
 
 
 def _where(name: str, place: Sequence[str | int]) -> str:

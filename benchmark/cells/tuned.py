@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from ..errors import InputError
 from ..files import read_at_most
+from .misfits import misfit
 from .spec import Spec
 
 _LARGEST = 100_000
@@ -36,13 +38,17 @@ def read_tuned(path: Path) -> Tuned:
     Raises:
         InputError: it isn't one.
     """
-    content = read_at_most(path, _LARGEST, f"tuned options {path}", "`lifegen tune` writes such a file")
+    return _tuned(path, read_at_most(path, _LARGEST, f"tuned options {path}", "`lifegen tune` writes such a file"))
+
+
+@lru_cache(maxsize=8)  # a suite asks for each of its methods
+def _tuned(path: Path, content: bytes) -> Tuned:
     try:
         return Tuned.model_validate(tomllib.loads(content.decode()))
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
+        first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise InputError(f"tuned options {path}, {place}: {first['msg']}") from None
+        raise InputError(f"tuned options {path}, {place}: {misfit(first)}") from None
     except ValueError as error:  # it isn't UTF-8, or no TOML
         raise InputError(f"tuned options {path} can't be read: {error}") from None
 

@@ -97,15 +97,21 @@ def check(thing: str, data_root: Path | None) -> int:
     Options follow as for `run`. The folder of a store or of published results is read, and nothing is computed again.
     """
     from ..authoring.checks.check import findings, targets
-    from ..authoring.checks.results import check_results
+    from ..authoring.checks.targets import check_known
     from ..environment import home_for_avalanche
     from ..processes import use_one_thread
     from ..store.store import MARK
 
+    folder = Path(thing)
+    is_folder = (folder / MARK).exists() or (folder.is_dir() and len(folder.parts) > 1)
+    if not is_folder:
+        check_known(thing)
     use_one_thread()
-    warnings.simplefilter("ignore")  # from libraries
+    warnings.simplefilter("ignore")  # from libraries, also while they are imported
     with home_for_avalanche():
         import avalanche.benchmarks  # noqa: F401  (later imports then find it loaded)
+
+        from ..authoring.checks.results import check_results
     began = perf_counter()
     counts: Counter[str] = Counter()
 
@@ -114,8 +120,7 @@ def check(thing: str, data_root: Path | None) -> int:
             counts[finding.status] += 1
             say(_lines(finding))
 
-    folder = Path(thing)
-    if (folder / MARK).exists() or (folder.is_dir() and len(folder.parts) > 1):
+    if is_folder:
         say(f"results in {folder}")
         show(check_results(folder, data_root))
     else:

@@ -58,15 +58,19 @@ def _suites(_: click.Context) -> Iterable[str]:
     return suite_names()
 
 
-def _figures(_: click.Context) -> Iterable[str]:
-    """The kinds of figures, as they stand in the source: importing them takes a second."""
-    source = (files("lifegen.benchmark.reporting") / "figure_kinds.py").read_text(encoding="utf-8")
-    return re.findall(r'^    "(\w+)": FigureKind\(', source, re.MULTILINE)
+def _in_source(file: str, pattern: str) -> Names:
+    """Names as they stand in the source of reporting: importing it takes a second."""
+
+    def names(_: click.Context) -> Iterable[str]:
+        source = (files("lifegen.benchmark.reporting") / file).read_text(encoding="utf-8")
+        return re.findall(pattern, source, re.MULTILINE)
+
+    return names
 
 
-def _labels(part: str) -> Names:
-    """The labels of a store's methods or scenarios."""
-    return lambda context: {cell.record[part]["label"] for cell in _store(context).cells() if cell.record}
+def _labels(part: str, end: str = "") -> Names:
+    """The labels of a store's methods or scenarios, each with something at its end."""
+    return lambda context: {cell.record[part]["label"] + end for cell in _store(context).cells() if cell.record}
 
 
 def _cells(context: click.Context) -> Iterable[str]:
@@ -88,7 +92,9 @@ METHODS = _completing(_registered("method"), _literally("all"), or_file=True)
 SCENARIOS = _completing(_registered("scenario"), or_file=True)
 SUITES = _completing(_suites, or_file=True)
 METRICS = _completing(_registered("metric"))
-FIGURES = _completing(_figures, _registered("metric"))
+FIGURES = _completing(_in_source("figure_kinds.py", r'^    "(\w+)": FigureKind\('), _registered("metric"))
+STYLES = _completing(_in_source("figures/style.py", r'^ +Style\("(\w+)"'), or_file=True)
+TITLES = _completing(_labels("method", "="), _labels("scenario", "="))
 METHOD_LABELS = _completing(_labels("method"))
 SCENARIO_LABELS = _completing(_labels("scenario"))
 CELLS = _completing(_cells)

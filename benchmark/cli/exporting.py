@@ -61,6 +61,8 @@ def export(store: Path, tensorboard: Path | None, wandb: Path | None, csv: Path 
     try:
         for place in chain(*written):
             say(place)
+    except BrokenPipeError:  # of standard output
+        raise
     except OSError as error:
         raise InputError(f"{error.filename} can't be written: {error.strerror or error}") from None
 
@@ -103,7 +105,7 @@ class _Live:
 
     def log(self, event: Event) -> None:
         """Write the new intervals of a cell; all of them if they are fewer than before, since it has begun anew."""
-        from ..reporting.export.points import points
+        from ..reporting.export.points import folders_of, points
         from ..reporting.export.tensorboard import TensorBoardRun
 
         name, is_over = event.cell.name, event.kind in ("done", "failed", "busy")
@@ -114,7 +116,8 @@ class _Live:
             with suppress(OSError, ValueError):
                 rows = [json.loads(line) for line in cell.content("metrics.jsonl").splitlines()]
                 if cell.facts and (run is None or event.intervals < logged):
-                    run, logged = TensorBoardRun(self._store.path / "tensorboard", cell.facts), 0
+                    folder = self._store.path / "tensorboard" / folders_of([cell.facts])[0]
+                    run, logged = TensorBoardRun(folder, cell.facts), 0
                 # An interval's rows may be being written; its last one is that of eval_seconds.
                 whole = 1 + max((row["interval"] for row in rows if row["metric"] == "eval_seconds"), default=-1)
                 if run and whole > logged:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,16 @@ import click
 from ..errors import InputError, unknown
 from ..files import write_atomically
 from ..folders import NOWHERE, data_folder
+from ..reporting.terminal import console
 from . import completion
-from .fitting import console
 from .options import DATA_ROOT
 from .say import say
 
 if TYPE_CHECKING:
     from ..contracts.data_sources import Source
 
+_WIDE = 100
+"""Columns of a terminal from which options have columns for their defaults and types."""
 KINDS = ("methods", "scenarios", "suites", "metrics")
 
 
@@ -44,7 +47,8 @@ def list_command(what: str | None, as_json: bool) -> None:
     terminal = console()
     for kind, entries in content.items():
         terminal.print(_list_table(kind, entries), "")
-        details = {"suites": _suite_table, "metrics": _metric_table}.get(kind, _options_table)
+        options_table = partial(_options_table, is_narrow=terminal.width < _WIDE)
+        details = {"suites": _suite_table, "metrics": _metric_table}.get(kind, options_table)
         for entry in entries.values() if in_detail else ():
             terminal.print(details(entry), "")
 
@@ -187,16 +191,21 @@ def _metric_table(metric: dict[str, Any]) -> Any:
     return table
 
 
-def _options_table(entry: dict[str, Any]) -> Any:
+def _options_table(entry: dict[str, Any], is_narrow: bool = False) -> Any:
     from rich.table import Table
     from rich.text import Text
 
     from ..cells.values import expected
 
-    table = Table("option", "default", "type", "meaning", box=None, show_edge=False)
+    table = Table(box=None, show_edge=False)
+    table.add_column("option", no_wrap=True)
+    for head in ("meaning",) if is_narrow else ("default", "type", "meaning"):
+        table.add_column(head)
     for name, schema in entry.get("options", {}).items():
         default = json.dumps(schema["default"]) if "default" in schema else "must be given"
-        table.add_row(name, *map(Text, (default, expected(schema), schema.get("description", ""))))
+        meaning, kind = schema.get("description", ""), expected(schema)
+        texts = (f"{meaning} Default: {default}; {kind}.",) if is_narrow else (default, kind, meaning)
+        table.add_row(name, *map(Text, texts))
     if entry["kind"] == "scenario":
         expert = entry["facts"].get("expert")
         judged = f"Samples are judged by the expert {expert}; on tracks of drawn pixels by binary-{expert}."

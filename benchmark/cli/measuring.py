@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import counted
 from ..folders import data_folder
 from .options import DATA_ROOT, DEVICE, STORE
 from .say import say
@@ -39,9 +40,9 @@ def measure(store: Path, device: str, data_root: Path | None) -> None:
             few, more = ", ".join(one.metrics[:3]), len(one.metrics) - 3
             say(f"{one.cell}: {few}{f' and {more} more' if more > 0 else ''}")
     measured = outcomes.pop("measured", 0)
-    say(f"{measured} {'cell has' if measured == 1 else 'cells have'} new metrics")
+    say(f"{counted(measured, 'cell', 'has')} new metrics")
     for why, n in outcomes.items():
-        say(f"left out: {n} {'cell' if n == 1 else 'cells'}: {why}", error=True)
+        say(f"left out: {counted(n, 'cell')}: {why}", error=True)
     if outcomes:
         raise SystemExit(1)
 

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..errors import counted
 from ..reading.overview import Item, Overview
 from ..reading.provenance import ranges
-from .fitting import console, elided
+from ..reporting.terminal import console, elided
+from ..store.record import Status
 from .say import say
 
 
@@ -24,7 +26,7 @@ def show_overview(view: Overview, jobs: int, budget: str = "", by_method: bool =
     """
     from rich.filesize import decimal
 
-    say(f"{view.store.path}: {view.counts.get('done', 0)} of {len(view.items)} cells are done")
+    say(f"{view.store.path}: {view.counts.get('done', 0)} of {counted(len(view.items), 'cell', 'is')} done")
     for name, number in view.counts.items():
         say(f"{name:>13}  {number}")
     if by_method:
@@ -32,6 +34,10 @@ def show_overview(view: Overview, jobs: int, budget: str = "", by_method: bool =
     for item in view.items:
         if item.reason:
             say(f"{item.status} {item.name}: {' '.join(item.reason.split())}")
+        if item.status == Status.FAILED and (log := view.stored[item.name].folder / "log.txt").exists():
+            say(f"  log: {log}")
+    if Status.FAILED in view.counts:
+        say(f"failed cells run again with `lifegen run ... --out {view.store.path} --retry failed`")
     for line in view.unreadable:
         say(f"unreadable plan: {line}")
     if any(item.left for item in view.items):

@@ -21,8 +21,8 @@ from ..cells.cell import Cell
 from ..environment import in_notebook
 from ..errors import one_line, visible
 from ..reading.expected import Timings
+from ..reporting.terminal import elided
 from ..running.executor import Event
-from .fitting import elided
 from .say import say
 from .time_left import TimeLeft
 

@@ -118,12 +118,13 @@ class _ListsFigures(click.Command):
 @STORE
 @click.argument("kinds", nargs=-1, metavar="[KIND]...", shell_complete=completion.FIGURES)
 @click.option("--style", default="screen", show_default=True, metavar="NAME|FILE.mplstyle",
+              shell_complete=completion.STYLES,
               help="Sizes for a screen or slides, a paper of two columns (paper, icml) or of one (neurips); or a style "
                    "file of matplotlib.")  # fmt: skip
 @click.option("--width", type=float, metavar="INCHES", help="Width of every figure.  [default: the style's]")
 @click.option("--font", type=float, metavar="POINTS", help="Size of letters.  [default: the style's]")
 @click.option("--no-title", is_flag=True, help="Leave titles to the captions, which lie beside the figures.")
-@click.option("--label", "labels", multiple=True, metavar="LABEL=TITLE",
+@click.option("--label", "labels", multiple=True, metavar="LABEL=TITLE", shell_complete=completion.TITLES,
               help="A scenario's or method's name in figures, in place of its own. May be repeated.")  # fmt: skip
 @click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]), default=["png"],
               show_default=True, help="May be repeated.")  # fmt: skip

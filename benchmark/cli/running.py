@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..cells.cell import PRECISIONS, Cell
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..folders import data_folder
 from . import completion
 from .exporting import LOG, logged
@@ -225,16 +225,16 @@ def run_cells(
     Store.check(path)
     todo, left = missing(cells, Store(path), retry_failed)
     if execution.keep_models and (bare := _without_model(Store(path), cells)):
-        say(f"{bare} finished cells kept no model; delete their folders in {path / 'cells'} to run them anew")
+        say(f"{counted(bare, 'finished cell')} kept no model; a cell without its folder runs anew: {path / 'cells'}")
     finished = len(cells) - len(todo) - len(left)
     for text in _left_alone(Store(path), left, len(cells)):
         say(text)
     if not todo:
         # Saved even so: the plan says which text of a changed file is the newest, and which suite names the methods.
         save_plan(Store(path), cells, line, bool(execution.keep_models))
-        say(f"{len(cells)} cells, {'all' if finished == len(cells) else finished} done: {path}")
+        say(f"{counted(len(cells), 'cell')}, {'all' if finished == len(cells) else finished} done: {path}")
         return 1 if left else 0
-    say(f"{len(cells)} cells, {finished} done, {len(todo)} to run: {path}")
+    say(f"{counted(len(cells), 'cell')}, {finished} done, {len(todo)} to run: {path}")
     for text in _set_aside(Store(path), todo):
         say(text)
     say("checking device, data and options first")
@@ -250,7 +250,7 @@ def run_cells(
         say("--retry failed runs failed cells again")
     if len(events) < len(todo):
         say(
-            f"stopped at the first failure: {len(todo) - len(events)} cells aren't finished; the same command"
+            f"stopped at the first failure: {counted(len(todo) - len(events), 'cell')} left to finish; the same command"
             " continues them"
         )
     return 1 if left or len(events) < len(todo) or any(event.kind != "done" for event in events) else 0
@@ -391,7 +391,7 @@ def rerun(store: Path, cell: str, device: str | None, data_root: Path | None) ->
     for what, before, now in result.circumstances:
         say(f"changed: {what} was {before}, is now {now}")
     for metric, (number, gap) in result.differing.items():
-        say(f"differs: {metric}, {number} numbers, by up to {gap:g}")
+        say(f"differs: {metric}, {counted(number, 'number')}, by up to {gap:g}")
     if result.pictures_differ:
         say("differs: pictures")
     if result.pictures_problem:
@@ -434,8 +434,8 @@ def _left_alone(store: Store, left: Sequence[Cell], of: int) -> Iterator[str]:
         stored = store.cell(cell.name)
         reasons.setdefault(stored.status, []).append(f"  {cell}: {stored.reason}")
     for status, lines in reasons.items():
-        what = "can't be read now" if status == Status.UNREADABLE else "have failed; --retry failed runs them again"
-        yield f"{len(lines)} of {of} cells {what}:"
+        what = "can't be read now" if status == Status.UNREADABLE else "failed; --retry failed runs them again"
+        yield f"{len(lines)} of {counted(of, 'cell')} {what}:"
         yield from lines
 
 
@@ -452,8 +452,8 @@ def _set_aside(store: Store, todo: Sequence[Cell]) -> Iterator[str]:
         elif stored.status == Status.DONE and stored.facts:
             stale[outdated(stored.facts)] += 1
     for why, number in stale.items():
-        cells = "1 finished cell is stale" if number == 1 else f"{number} finished cells are stale"
-        yield f"{cells} ({why}): set aside in {store.path / 'set-aside'}, and computed anew"
+        cells_are = counted(number, "finished cell", "is")
+        yield f"{cells_are} stale ({why}): set aside in {store.path / 'set-aside'}, and computed anew"
 
 
 def here(jobs: int | None, device: str, **on_gpus: Any) -> Executor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ..cells.cell import Cell, product
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..files import write_atomically
 from ..folders import data_folder
 from . import completion
@@ -80,21 +80,25 @@ def tune(
     finals = list({cell.scenario.label: cell.scenario for cell in asked}.values())
     if len(finals) > 1:
         raise InputError(f"options are tuned for one scenario, not {len(finals)}; name one with -s")
-    defaults = list({cell.method.label: cell.method for cell in asked}.values())
     final = _with(finals[0], _UNUSED)
     search = _with(final, {"steps": steps})
     execution = Execution(data_folder(data_root), device)
     runner = here(jobs, device)
-    of_method = {one.label: trials_of(one, trials) for one in defaults}
+    every = {cell.method.label: trials_of(cell.method, trials) for cell in asked}
+    of_method = {label: specs for label, specs in every.items() if len(specs) > 1}
+    for label in (label for label in every if label not in of_method):
+        say(f"{label}: nothing to search: a preset, or no range is declared of an option at its default")
+    if not of_method:
+        raise InputError("none of these methods has an option to search")
+    defaults = [specs[0] for specs in of_method.values()]
 
     def done(cells: Sequence[Cell]) -> dict[str, float]:
         run_cells(cells, store, runner, execution)
         current = current_of(store)
         statuses = {cell.name: cell.status for cell in current.stored}
         if left := [cell for cell in cells if statuses.get(cell.name) not in (Status.DONE, Status.FAILED)]:
-            raise InputError(
-                f"{len(left)} trials are still being computed, the first, {left[0]}; repeat the command then"
-            )
+            trials_are = counted(len(left), "trial", "is")
+            raise InputError(f"{trials_are} still being computed, the first, {left[0]}; repeat the command then")
         return _values(current, cells)
 
     searched = done(product([search], [spec for specs in of_method.values() for spec in specs], [_SEARCH_SEED]))
@@ -103,8 +107,7 @@ def tune(
         best = _best(of_method[one.label], searched)[:_FINALISTS]
         finalists[one.label] = list({spec.label: spec for spec in (one, *best)}.values())
     compared = done(product([final], [spec for specs in finalists.values() for spec in specs], [_FINAL_SEED]))
-    tried = [one for one in defaults if len(of_method[one.label]) > 1]
-    chosen = [(one, _best(finalists[one.label], compared)[0]) for one in tried if one.label in compared]
+    chosen = [(one, _best(finalists[one.label], compared)[0]) for one in defaults if one.label in compared]
     file = store / "tuned.toml"
     of_others = kept(file, finals[0].label, trials)  # methods may be tuned one after another
     now = {one.label: changes(one, winner) for one, winner in chosen}
@@ -119,7 +122,7 @@ def tune(
     failed = sum(len(specs) for specs in of_method.values()) - len(searched)
     failed += sum(map(len, finalists.values())) - len(compared)
     if failed:
-        say(f"{failed} trials have failed, and count as the worst", error=True)
+        say(f"{counted(failed, 'trial')} failed; a failed one counts as the worst", error=True)
     return 1 if failed else 0
 
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..discovery.index import describe
-from ..errors import InputError, UnreadableError
+from ..errors import InputError, UnreadableError, counted
 from ..measuring.derived import Derived, derive, matrices
 from ..store.cell_folder import StoredCell
 from ..store.measured import of_matrices, of_unions
@@ -164,7 +164,7 @@ def derived_problems(cells: Iterable[CurrentCell]) -> list[str]:
         for metric, reason in cell.problems.items():
             reasons.setdefault(metric, []).append(" ".join(reason.split()))
     return [
-        f"{metric} has no number in {len(of_cells)} {'cell' if len(of_cells) == 1 else 'cells'}: {of_cells[0]}"
+        f"{metric} has no number in {counted(len(of_cells), 'cell')}: {of_cells[0]}"
         for metric, of_cells in reasons.items()
     ]
 

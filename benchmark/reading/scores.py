@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..cells.cell import PRECISIONS
 from ..discovery.index import base_name, describe
-from ..errors import InputError, unknown
+from ..errors import InputError, counted, unknown
 from ..files import read
 from ..store.record import ExtensionMetric
 from ..store.store import Store
@@ -169,7 +169,7 @@ def _on_experts(cells: Iterable[CurrentCell]) -> tuple[str, ...]:
     hidden = [cell for cell in cells if cell.hidden]
     if not hidden:
         return ()
-    cells_are = "1 cell has" if len(hidden) == 1 else f"{len(hidden)} cells have"
+    cells_are = counted(len(hidden), "cell", "has")
     return (f"Samples: {cells_are} metrics of another expert, which aren't shown: {hidden[0].name} among them.",)
 
 

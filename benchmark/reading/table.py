@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from ..errors import InputError, one_line
+from ..errors import InputError, counted, one_line
 from ..store.store import MARK, PUBLISHED
 from .current import Current, CurrentCell, current_of, derived_problems
 
@@ -46,7 +46,7 @@ def table(current: Current, methods: Collection[str] | None = None) -> pd.DataFr
     current = current.readable(lambda cell: cell.rows)
     if damaged := current.damaged:
         name, why = next(iter(damaged.items()))
-        how_many = "1 cell is" if len(damaged) == 1 else f"{len(damaged)} cells are"
+        how_many = counted(len(damaged), "cell", "is")
         warnings.warn(f"{how_many} left out of the table, the first, {one_line(name)}: {one_line(why)}", stacklevel=2)
     cells = [cell for cell in current.cells if methods is None or cell.method in methods]
     for problem in derived_problems(cells):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,14 @@ from ..reading.provenance import suites_of
 from ..reading.scores import scores_of
 from ..store.store import Store
 from .figure_kinds import ALL, FIGURE_KINDS, USUAL, FigureKind, figure_name, kind_of
-from .figures.drawing import Drawing, Scene, file_name, scenes
+from .figures.drawing import Drawing, Scene, scenes
 from .figures.style import Style, style_of
+from .file_names import file_names
 from .titles import Titles, of_suite, titles_of
 
 __all__ = ["Drawing", "drawings", "plot"]
+_FEW = 10
+"""Characters without a glyph that a note names."""
 
 
 def drawings(
@@ -38,7 +41,8 @@ def drawings(
             "all", every kind that the store has the data for.
         style: the name of a style, as for :func:`.style_of`, or a style.
         scenario: the label of the only one to draw; figures of all scenarios together are then left out.
-        note: gets a line for each reason why figures lack a cell's rows or pictures.
+        note: gets a line for each reason why figures lack a cell's rows or pictures, and one for names that the
+            font can't write.
         methods: labels of the only ones to draw.
         labels: titles of scenarios and methods, by label, besides those that the store's suite gives.
         must: whether the data of named kinds must be there.
@@ -111,6 +115,10 @@ def _drawn(
     Raises:
         InputError: there is nothing to draw a kind from that must be drawn.
     """
+    if lacking := over.style.lacking(_names(chosen)):
+        few = " ".join(lacking[:_FEW]) + (" …" if len(lacking) > _FEW else "")
+        note(f"the figures' font has no {few} (boxes stand for them); a file of matplotlib's settings with a line "
+             '"font.family: NAME" gives another font: --style FILE.mplstyle')  # fmt: skip
     for name, kind in kinds.items():
         is_empty = True
         for drawing in _of_kind(current, over, chosen, kind, name in must):
@@ -122,6 +130,14 @@ def _drawn(
     for scene in chosen:
         for line in scene.notes:
             note(line)
+
+
+def _names(scenes: Iterable[Scene]) -> Iterator[str]:
+    """The names that figures of scenarios show: theirs, their methods' and their distributions'."""
+    for scene in scenes:
+        yield scene.titles.scenario(scene.scenario)
+        for cell in scene.cells:
+            yield from (scene.titles.method(cell.method), *cell.distributions)
 
 
 def _of_kind(current: Current, over: Scene, chosen: Sequence[Scene], kind: FigureKind, must: bool) -> Iterator[Drawing]:
@@ -181,8 +197,9 @@ def plot(
     for name, why in current.damaged.items():
         note(f"left out: {name}: {why}")
     chosen = kinds or list(dict.fromkeys(name for suite in suites_of(current) for name in suite.figures)) or USUAL
+    folders = file_names([ACROSS, *(cell.scenario for cell in current.cells)])
     for drawing in drawings(current, chosen, style, None, note, methods, labels, must=bool(kinds)):
-        target = folder / file_name(drawing.scenario)
+        target = folder / folders[drawing.scenario]
         try:
             target.mkdir(parents=True, exist_ok=True)
             for form in formats:

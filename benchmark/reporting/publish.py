@@ -21,12 +21,12 @@ from filelock import FileLock, Timeout
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from ..cells.suite import suites
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..files import read, write_atomically
 from ..reading import provenance
 from ..reading.agreement import no_longer_shown, on_other_data
 from ..reading.current import Current, current_of
-from ..reading.leaderboard import leaderboard
+from ..reading.leaderboard import ACROSS, leaderboard
 from ..reading.overview import size_of
 from ..reading.scores import scores_of
 from ..reading.table import table
@@ -36,7 +36,7 @@ from ..store.record import DoneRecord, Status
 from ..store.store import MARK, PUBLISHED, Store
 from . import tables
 from .figure_kinds import FIGURE_KINDS, figure_name
-from .figures.drawing import file_name
+from .file_names import file_names
 from .plots import drawings
 
 _PREFIX = ".unfinished-"
@@ -73,7 +73,8 @@ def publish(source: Store | Current, folder: Path) -> list[Path]:
     if unreadable := [name for name, why in added.damaged.items() if why.status == Status.UNREADABLE]:
         why = added.damaged[unreadable[0]]
         raise InputError(
-            f"{len(unreadable)} cells can't be read now, the first, {unreadable[0]}: {why}; publish again later"
+            f"{counted(len(unreadable), 'cell')} can't be read now, the first, {unreadable[0]}: {why}; publish again "
+            "later"
         )
     try:
         for name in ("cells", "plans", "figures"):
@@ -301,11 +302,12 @@ def _figures(current: Current, folder: Path, several: bool) -> list[Path]:
         *(kind for kind, facts in FIGURE_KINDS.items() if facts.is_published),
     }
     wanted |= {figure_name(figure, current.metrics) for figure in (suites()[suite].figures if suite else ())}
+    names = file_names([ACROSS, *(cell.scenario for cell in current.cells)])
     files = []
     for drawing in drawings(current):
         if wanted.isdisjoint((drawing.kind, drawing.name)):
             continue
-        file = folder / (file_name(drawing.scenario) if several else "") / f"{drawing.name}.png"
+        file = folder / (names[drawing.scenario] if several else "") / f"{drawing.name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         drawing.save(file, "png")
         files.append(file)

@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from ..discovery.index import describe, shown
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..files import write_atomically
 from ..reading.compare import pairs
 from ..reading.current import Current, CurrentCell, current_of
@@ -148,10 +148,6 @@ def _parts(sections: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
 def _breakable(label: str) -> Markup:
     """A label that may be broken into lines between its options."""
     return Markup(re.sub("([:,])", r"\1<wbr>", str(escape(label))))
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _span(numbers: Iterable[float]) -> str:
@@ -336,11 +332,11 @@ def _verdict(table: pd.DataFrame, unit: str) -> Iterator[str]:
         yield "There is only one seed, so the spread of seeds is unknown, and there are no intervals and no tests."
         return
     decided = int((table["p_holm"] <= 1 - LEVEL).sum())
-    yield f"{decided} of {_plural(len(table), 'pair')} differ at 5 % after correction, with {seeds}."
+    yield f"{decided} of {counted(len(table), 'pair')} differ at 5 % after correction, with {seeds}."
     if single := int((table["n"] == 1).sum()):
-        yield f"{_plural(single, 'pair')} {'has' if single == 1 else 'have'} one seed in common and can’t be tested."
+        yield f"{counted(single, 'pair', 'has')} one seed in common and can’t be tested."
     if equal := int(((table["difference"] == 0) & table["p"].isna() & (table["n"] > 1)).sum()):
-        yield f"{_plural(equal, 'pair')} {'has' if equal == 1 else 'have'} equal values in every seed."
+        yield f"{counted(equal, 'pair', 'has')} equal values in every seed."
     resolvable = table["resolvable"].dropna()
     resolvable = resolvable[resolvable > 0]
     if len(resolvable):

@@ -18,10 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ..discovery.index import shown
-from ..errors import one_line, visible
+from ..errors import counted, one_line, visible
 from ..reading.compare import Comparison
 from ..reading.current import SeedCount
 from ..reading.leaderboard import ACROSS, COLUMNS, Board, Column
+from . import terminal
 from .folding import folded
 
 _REFERENCE = {"upper": "▲", "lower": "▼"}
@@ -170,7 +171,7 @@ def _on_options(tuned: Mapping[str, int], methods: Set[str]) -> str:
     by_number: dict[int, list[str]] = {}
     for method in sorted(methods & tuned.keys()):
         by_number.setdefault(tuned[method], []).append(method)
-    parts = [f"tuned by {number} trials: {', '.join(names)}" for number, names in sorted(by_number.items())]
+    parts = [f"tuned by {counted(number, 'trial')}: {', '.join(names)}" for number, names in sorted(by_number.items())]
     others = "all others defaults, or named by a suite" if parts else "defaults, or named by a suite; none was tuned"
     return f"options: {'; '.join([*parts, others])}"
 
@@ -209,19 +210,18 @@ def print_board(board: Board, is_wide: bool = False, console: Console | None = N
         is_wide: whether a terminal shows all columns, however narrow it is; a file always gets them.
         console: the place to print; standard output by default.
     """
-    console = console or Console(highlight=False)
+    console = console or terminal.console()
     width = None if is_wide or not console.is_terminal else console.width
     left_out: dict[str, None] = {}
     for text_table in tables_of(board):
         table, columns = _fitted(console, text_table, width)
         left_out |= dict.fromkeys(map(_in_one_line, text_table.titles[columns:]))
-        _widen(console, table)
         console.print(_text(title(text_table.scenario), "bold"))
-        console.print(table)
+        _print_whole(console, table)
         console.print()
     if anchors := anchor_table(board):
         console.print(_text(ANCHORS, "bold"))
-        console.print(_for_terminal(anchors))
+        _print_whole(console, _for_terminal(anchors))
         console.print()
         for line in anchors.lines:
             console.print(_text(f"{line.name}: {line.texts[-1]}"))
@@ -274,16 +274,16 @@ def print_scored(title: str, lines: Iterable[tuple[str, float, float | None]]) -
         title: the table's title.
         lines: a metric's name, value and floor each.
     """
-    console = Console(highlight=False)
+    console = terminal.console()
     texts = ((name, (f"{value:.4g}", "–" if floor is None else f"{floor:.4g}")) for name, value, floor in lines)
     rows = tuple(Line(name, name, "competitor", numbers, (None, None)) for name, numbers in texts)
     console.print(_text(title, "bold"))
-    console.print(_for_terminal(TextTable(title, ("samples", FLOOR), rows, first="metric")))
+    _print_whole(console, _for_terminal(TextTable(title, ("samples", FLOOR), rows, first="metric")))
 
 
 def print_comparison(comparison: Comparison) -> None:
     """Print the conclusions and the differences per interval and distribution, one scenario after another."""
-    console = Console(highlight=False)
+    console = terminal.console()
     a, b = comparison.a, comparison.b
     for scenario, lines in comparison.words.items():
         rows = comparison.table[comparison.table["scenario"] == scenario]
@@ -296,19 +296,21 @@ def print_comparison(comparison: Comparison) -> None:
             p_value = "–" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.3f}"
             numbers = (f"{row[key]:.4g}" for key in ("mean_a", "mean_b", "difference"))
             table.add_row(*map(_text, (where, *numbers, interval, p_value)))
-        _widen(console, table)
         console.print(_text(f"{scenario}: {comparison.metric} of {a} and {b}", "bold"))
         for text in lines:
             console.print(_text(text))
         console.print()
         if table.row_count:
-            console.print(table)
+            _print_whole(console, table)
             console.print()
 
 
-def _widen(console: Console, table: Table) -> None:
-    """Make the console as wide as the table: a terminal's own wrapping is easier to read than cut numbers."""
-    console.width = max(console.width, _natural_width(console, table))
+def _print_whole(console: Console, table: Table) -> None:
+    """Print a table in its own width: a terminal's own wrapping is easier to read than cut numbers."""
+    width = console.width
+    console.width = max(width, _natural_width(console, table))
+    console.print(table)
+    console.width = width
 
 
 def _natural_width(console: Console, table: Table) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from ..errors import InputError
+from ..errors import InputError, counted
 from ..processes import pool
 
 
@@ -55,7 +55,7 @@ def chosen_gpus(gpus: str) -> list[str]:
         if name.isdecimal() and visible is not None:
             if int(name) >= len(visible):
                 raise InputError(
-                    f"--gpus {gpus!r}: CUDA_VISIBLE_DEVICES={setting!r} leaves {len(visible)} devices here"
+                    f"--gpus {gpus!r}: CUDA_VISIBLE_DEVICES={setting!r} leaves {counted(len(visible), 'device')} here"
                 )
             name = visible[int(name)]
         devices.append(name)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from .cell_folder import StoredCell
+from .packed import member_of
 
 _LARGEST = 2**30
 """Most bytes of one array."""
@@ -42,9 +43,8 @@ def _array(members: zipfile.ZipFile, name: str) -> np.ndarray:
     Raises:
         ValueError: it isn't one, or is too large.
     """
-    if members.getinfo(f"{name}.npy").compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{name} are compressed in another way than numpy's")
-    with members.open(f"{name}.npy") as member:
+    file = member_of(members, f"{name}.npy")
+    with members.open(file) as member:
         try:
             version = np.lib.format.read_magic(member)
         except ValueError:
@@ -53,6 +53,6 @@ def _array(members: zipfile.ZipFile, name: str) -> np.ndarray:
         shape, _, kind = read_header(member)
         if (size := math.prod(shape) * kind.itemsize) > _LARGEST:
             raise ValueError(f"{name} has {size:,} bytes; at most {_LARGEST:,}")
-    with members.open(f"{name}.npy") as member:
+    with members.open(file) as member:
         array: np.ndarray = np.lib.format.read_array(member, allow_pickle=False)
     return array

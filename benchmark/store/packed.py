@@ -62,13 +62,24 @@ def member_size(file: Path, name: str) -> int:
         return member.file_size
 
 
+def member_of(members: ZipFile, name: str) -> ZipInfo:
+    """Return a member of a zip file.
+
+    Raises:
+        KeyError: it has none of this name.
+        ValueError: it is compressed in another way than lifegen and NumPy do.
+    """
+    member = members.getinfo(name)
+    if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
+        raise ValueError(f"{name} is compressed in another way than lifegen's")
+    return member
+
+
 @contextmanager
 def _opened(file: Path, name: str) -> Iterator[tuple[ZipFile, ZipInfo]]:
     try:
         with open_to_read(file) as content, ZipFile(content) as members:
-            member = members.getinfo(name)
-            if member.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
-                raise ValueError(f"{name} is compressed in another way than lifegen's")
+            member = member_of(members, name)
             if member.file_size > _LARGEST:
                 raise ValueError(f"{name} has {member.file_size:,} bytes; at most {_LARGEST:,}")
             yield members, member

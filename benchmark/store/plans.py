@@ -24,6 +24,13 @@ class PlannedCell(NamedTuple):
     facts: Asked
     """The record, typed"""
 
+    @property
+    def identity(self) -> str:
+        """Equal for cells that compute the same."""
+        facts = self.facts
+        configs = facts.scenario.config, facts.method.config
+        return json.dumps([facts.versions, facts.code_digests, configs, facts.precision, facts.seed], sort_keys=True)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -56,16 +63,19 @@ class Plans:
         return (cell for plan in self.readable for cell in plan.cells.values())
 
     def newest(self) -> dict[str, PlannedCell]:
-        """Return the cells by name; if a file's code was edited, only those of its last text."""
+        """Return the cells by name; if a file was edited, only those of its last text: a text with other comments alone
+        is the same cell, though an earlier lifegen named it otherwise."""
         texts: dict[str, str | None] = {}
         for cell in self.cells:
             texts |= cell.facts.code_digests
-        return {
-            name: cell
-            for plan in self.readable
-            for name, cell in plan.cells.items()
-            if all(texts[part] == text for part, text in cell.facts.code_digests.items())
-        }
+        return dict(
+            {
+                cell.identity: (name, cell)
+                for plan in self.readable
+                for name, cell in plan.cells.items()
+                if all(texts[part] == text for part, text in cell.facts.code_digests.items())
+            }.values()
+        )
 
 
 def plans_of(store: Store) -> Plans:

@@ -18,7 +18,7 @@ from ...cells.spec import configure
 from ...discovery.index import describe
 from ...discovery.index_entry import IndexEntry
 from ...discovery.plugin_file import files_of
-from ...errors import InputError
+from ...errors import InputError, counted
 from ...reading.agreement import on_other_data
 from ...reading.current import Current, CurrentCell, current_of
 from ...reading.provenance import circumstances
@@ -196,7 +196,7 @@ def _notes(current: Current, folder: Path) -> Iterator[Finding]:
     for line in circumstances(current).to_dict("records"):
         where = ", ".join(str(line[part]) for part in ("device", "processor") if part in line)
         software = ", ".join(f"{part} {line[part]}" for part in ("lifegen", "torch") if part in line)
-        yield Finding("computed on", "note", seen=f"{where}; {software}: {line['cells']} cells")
+        yield Finding("computed on", "note", seen=f"{where}; {software}: {counted(line['cells'], 'cell')}")
     for name in sorted({file.name for cell in current.cells for file in files_of(cell.record).values()}):
         yield Finding("code to read before it is run", "note", seen=name)
     shortest = min(current.cells, key=lambda cell: cell.facts.work_seconds)

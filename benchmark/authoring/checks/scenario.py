@@ -14,6 +14,7 @@ from torch import Tensor
 from ...contracts.images import Images
 from ...contracts.registry import Entry
 from ...contracts.stream import Interval, Parts, Stream
+from ...errors import counted
 from ...seeds import HARNESS_ROLES, METHOD_ROLES, Seeds
 from .building import BUILT as _BUILT
 from .building import MET as _MET
@@ -147,8 +148,8 @@ def _counts(stream: Stream, parts: Mapping[str, Parts]) -> str:
     sizes = {part: [len(getattr(three, part).x) for three in parts.values()] for part in Parts._fields}
     images = ", ".join(f"{part} {_span(n)}" for part, n in sizes.items())
     return (
-        f"{len(lengths)} intervals of {_span(lengths)} {unit}, {len(parts)} distributions; images of {shape}, "
-        f"{stream.track}; of each distribution: {images}"
+        f"{counted(len(lengths), 'interval')} of {_span(lengths)} {unit}, {counted(len(parts), 'distribution')}; "
+        f"images of {shape}, {stream.track}; of each distribution: {images}"
     )
 
 
@@ -280,7 +281,7 @@ def _trained(stream: Stream, entry: Entry) -> Finding:
         n = len(_measured(_small(stream)))
     except (Exception, SystemExit) as error:
         return raised(_TRAINED, error, entry, "images or a track that lifegen's models can't take")
-    return Finding(_TRAINED, seen=f"{n} measurements")
+    return Finding(_TRAINED, seen=counted(n, "measurement"))
 
 
 def _small(stream: Stream) -> Stream:

@@ -13,6 +13,18 @@ from ...discovery.plugin_file import PluginFile, file_in
 from ...errors import InputError, unknown
 
 
+def check_known(text: str) -> None:
+    """Check that ``NAME`` is registered or a file exists, without torch and Avalanche, whose import takes seconds.
+
+    Raises:
+        InputError: it doesn't exist.
+    """
+    if named := file_in(text):
+        PluginFile.read(named[0])
+    elif not any((name := text.partition(":")[0]) in describe(kind) for kind in REGISTRIES):
+        raise unknown("name", name, (known for kind in REGISTRIES for known in describe(kind)))
+
+
 def targets(text: str) -> list[tuple[IndexEntry, Mapping[str, Any]]]:
     """The index entries of ``NAME``, ``file.py`` or ``file.py:Class``, each with the options that aren't at their
     defaults. A file without a class stands for all that it registers, a name for the entries of any kind with it.
@@ -20,6 +32,7 @@ def targets(text: str) -> list[tuple[IndexEntry, Mapping[str, Any]]]:
     Raises:
         InputError: it doesn't exist, or can't be imported.
     """
+    check_known(text)
     path, thing, rest = file_in(text) or (None, None, "")
     if path is not None:
         loaded = PluginFile.read(path).load()  # here, so that nothing else has to import torch
@@ -32,8 +45,6 @@ def targets(text: str) -> list[tuple[IndexEntry, Mapping[str, Any]]]:
     else:
         name = text.partition(":")[0]
         names = [(kind, text) for kind in REGISTRIES if name in describe(kind)]
-        if not names:
-            raise unknown("name", name, (known for kind in REGISTRIES for known in describe(kind)))
     return [_with_options(kind, target) for kind, target in names]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ...reading.current import Current
 from ...reading.table import table
-from .points import folder_of
+from .points import folders_of
 
 
 def export_csv(current: Current, target: Path) -> Iterator[Path]:
@@ -17,9 +17,10 @@ def export_csv(current: Current, target: Path) -> Iterator[Path]:
     if target.name.endswith((".csv", ".csv.gz")):
         files = {target: current}
     else:
+        folders = folders_of([cell.facts for cell in current.cells])
         files = {
-            target / folder_of(cell.facts).with_suffix(".csv"): replace(current, cells=(cell,))
-            for cell in current.cells
+            target / folder.with_suffix(".csv"): replace(current, cells=(cell,))
+            for cell, folder in zip(current.cells, folders, strict=True)
         }
     for file, part in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...store.record import Record
-from ..figures.drawing import file_name
+from ..file_names import file_names
 
 
 class Point(NamedTuple):
@@ -21,10 +21,10 @@ class Point(NamedTuple):
     value: float
 
 
-def folder_of(facts: Record) -> Path:
-    """The folder of a cell's run: scenario, method, seed, without characters that shells or file systems mind."""
-    names = facts.scenario.label, facts.method_label, f"seed-{facts.seed}"
-    return Path(*map(file_name, names))
+def folders_of(facts: Sequence[Record]) -> list[Path]:
+    """The folder of each cell's run: scenario, method, seed, without characters that shells or file systems mind."""
+    names = file_names(label for cell in facts for label in (cell.scenario.label, cell.method_label))
+    return [Path(names[cell.scenario.label], names[cell.method_label], f"seed-{cell.seed}") for cell in facts]
 
 
 def options_of(facts: Record) -> dict[str, str | int | float | bool]:

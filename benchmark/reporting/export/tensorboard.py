@@ -11,7 +11,7 @@ from typing import Any
 from ...errors import InputError
 from ...reading.current import CurrentCell
 from ...store.record import Record
-from .points import Point, folder_of, options_of, points
+from .points import Point, folders_of, options_of, points
 
 
 def check_tensorboard() -> None:
@@ -31,13 +31,13 @@ class TensorBoardRun:
         """Begin the run, with the cell's options as its hyperparameters.
 
         Args:
-            folder: TensorBoard's log folder, for all runs.
+            folder: the run's own folder.
             facts: the cell's record.
         """
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self.folder = folder / folder_of(facts)
+        self.folder = folder
         for file in self.folder.glob("events.out.tfevents.*"):
             file.unlink()
         self._writer: Any = EventFileWriter(str(self.folder))
@@ -63,8 +63,8 @@ class TensorBoardRun:
 
 def export_tensorboard(cells: Sequence[CurrentCell], folder: Path) -> Iterator[Path]:
     """Write each cell as a run, and give the folder of each."""
-    for cell in cells:
-        run = TensorBoardRun(folder, cell.facts)
+    for cell, own in zip(cells, folders_of([cell.facts for cell in cells]), strict=True):
+        run = TensorBoardRun(folder / own, cell.facts)
         run.add(points(cell.rows.to_pylist()))
         run.close()
         yield run.folder

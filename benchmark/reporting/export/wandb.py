@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Literal
 from ...errors import InputError
 from ...files import digest
 from ...reading.current import CurrentCell
-from .points import folder_of, options_of, points
+from .points import folders_of, options_of, points
 
 
 def check_wandb() -> None:
@@ -34,7 +35,10 @@ def export_wandb(cells: Sequence[CurrentCell], folder: Path) -> Iterator[Path | 
     folder.mkdir(parents=True, exist_ok=True)  # wandb would choose another one
     mode: Literal["offline"] | None = None if "WANDB_MODE" in os.environ else "offline"
     quiet = wandb.Settings(console="off", silent=True, disable_git=True, x_disable_stats=True)
-    for cell in cells:
+    for cell, own in zip(cells, folders_of([cell.facts for cell in cells]), strict=True):
+        identity = digest(cell.name.encode())  # a second export is the same run, and replaces the first
+        for earlier in folder.glob(f"wandb/offline-run-*-{identity}"):
+            shutil.rmtree(earlier)
         by_place: dict[tuple[str, int], dict[str, float]] = {}
         for curve, at, value in points(cell.rows.to_pylist()):
             axis = "step" if curve.startswith("training/") else "interval"
@@ -42,8 +46,8 @@ def export_wandb(cells: Sequence[CurrentCell], folder: Path) -> Iterator[Path | 
         with wandb.init(
             project="lifegen",
             dir=str(folder),
-            id=digest(cell.name.encode()),  # a second export is the same run
-            name=" ".join(folder_of(cell.facts).parts),
+            id=identity,
+            name=" ".join(own.parts),
             group=cell.scenario,
             config=options_of(cell.facts),
             mode=mode,

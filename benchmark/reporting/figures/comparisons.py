@@ -88,9 +88,10 @@ def forgetting(scene: Scene) -> Iterator[Drawing]:
     style = scene.style
     side = (style.wide - _width(of_rows, style) - 6 * style.font / 72) / 2
     cell = side / grid.shape[1]
-    tall = _rows_height(scene, of_rows)
-    figure, panels = canvas(scene, shape=(1, 2), wide=True, height=tall + labels_height(of_columns, cell, style),
-                            sharey=True)  # fmt: skip
+    longest = text_width("distributions", style.font)  # a word isn't broken
+    label = fit("mean over past distributions (nats)", max(side, longest), style.font)
+    below = max(labels_height(of_columns, cell, style), LINE * label.count("\n") * style.font / 72)
+    figure, panels = canvas(scene, shape=(1, 2), wide=True, height=_rows_height(scene, of_rows) + below, sharey=True)
     left, right = panels[0]
     row = 1.75 * style.font / 72
     colours = heat_map(left, grid.to_numpy(), 0, float(np.nanquantile(grid, 0.95)) or 1, (cell, row), style)
@@ -98,7 +99,6 @@ def forgetting(scene: Scene) -> Iterator[Drawing]:
     left.set(xlabel="distribution", aspect="auto")
     label_columns(left, of_columns, cell, style)
     right.axvline(0, color="0.35", linewidth=0.5 * style.line)
-    label = fit("mean over past distributions (nats)", side, style.font)
     right.set(xlabel=label, xlim=limits([*scene.final["forgetting"].dropna(), 0]))
     is_cut = _dots(right, means, scene, "forgetting", order)
     _name_rows(left, of_rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,13 +18,12 @@ from ...reading.metric_facts import TERM, MetricFacts, installed_metrics
 from ...reading.statistics import mean_interval
 from ...reading.table import rows_of
 from ...store.stored_pictures import stored_pictures
+from ..file_names import file_name, file_names
 from ..titles import Titles
 from .layout import fit, set_title
 from .style import DrawnLook, Style, look
 
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
-_LONGEST = 200
-"""Bytes of a file name, without its ending."""
 _LINE = 24
 """Widths of a letter M that a line of a method's name takes at most."""
 REFERENCES = {"upper": " ▲", "lower": " ▼"}
@@ -180,6 +178,11 @@ class Scene:
         return look(method, self._references.get(method))
 
     @cached_property
+    def file_names(self) -> Mapping[str, str]:
+        """The methods' labels as parts of file names."""
+        return file_names(cell.method for cell in self.cells)
+
+    @cached_property
     def _references(self) -> Mapping[str, str]:
         return {cell.method: reference for cell in self.cells if (reference := cell.record["method"].get("reference"))}
 
@@ -221,14 +224,6 @@ def axis_label(metric: str, metrics: Mapping[str, MetricFacts]) -> str:
 def in_words(metric: str) -> str:
     """A metric's name as it is read aloud."""
     return metric.replace("_", " ").replace("elbo", "ELBO").replace("nll", "NLL").replace("iwae", "IWAE")
-
-
-def file_name(label: str) -> str:
-    """A label with options as a file name, which stays in its folder."""
-    name = "".join(c if c.isalnum() or c in "-_." else "-" if c == "=" else "_" for c in label).lstrip(".") or "_"
-    if len(name.encode()) <= _LONGEST:
-        return name
-    return f"{name[: _LONGEST // 4]}-{hashlib.sha256(label.encode()).hexdigest()[:12]}"
 
 
 def estimates(rows: pd.DataFrame, by: Sequence[str], value: str = "value") -> pd.DataFrame:

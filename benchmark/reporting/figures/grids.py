@@ -97,18 +97,22 @@ def image_rows(images: np.ndarray, names: Sequence[str], label: str, style: Styl
     # On a screen letters are up to 5 % wider than in print.
     margin = 1.06 * max(text_width(name, 0.9 * style.font) for name in names) + 2.4 * style.font / 72
     lines = max(name.count("\n") + 1 for name in names)
-    # A row is as high as its name, also where a name takes several lines.
-    least = 1.4 * lines * 0.9 * style.font / 72 * n * width / height if lines > 1 else 0
-    across = max(min((style.wide if n > 10 else style.width) - margin, 0.055 * style.font * n), least)
-    tall = across * rows * height / (n * width)
-    # Placed by hand: a layout engine may cut names where images keep their shape.
     edge = 0.6 * style.font / 72
+    across = min((style.wide if n > 10 else style.width) - margin - edge, 0.055 * style.font * n)
+    scale = across / (n * width)  # inches of a pixel
+    if lines > 1 and (lacking := 1.4 * lines * 0.9 * style.font / 72 / scale - height) > 0:
+        # A row is as high as its name: there is white above and below its images.
+        above = int(np.ceil(lacking / 2))
+        images = np.pad(images, ((0, 0), (0, 0), (0, 0), (above, above), (0, 0)), constant_values=255)
+        height += 2 * above
+    tall = scale * rows * height
+    # Placed by hand: a layout engine may cut names where images keep their shape.
     size = across + margin + edge, tall + 2 * edge
     figure = Figure(figsize=size)
     axes = figure.add_axes((margin / size[0], edge / size[1], across / size[0], tall / size[1]), anchor="SE")
     _show(axes, _tiled(images))
     axes.set_yticks((np.arange(rows) + 0.5) * height - 0.5, list(names))
-    axes.set(xticks=[], ylabel=label)
+    axes.set(xticks=[], ylabel=label if text_width(label, style.font) <= size[1] else "")
     axes.tick_params("y", length=0)
     for row in range(1, rows):
         axes.axhline(row * height - 0.5, color="white", linewidth=0.6 * style.line)
@@ -150,7 +154,7 @@ def _origin(cell: CurrentCell, **rows: Sequence[object]) -> pd.DataFrame:
 
 
 def _drawing(scene: Scene, kind: str, cell: CurrentCell, figure: Figure, what: str, data: pd.DataFrame) -> Drawing:
-    name = f"{kind}-{cell.method}"
+    name = f"{kind}-{scene.file_names[cell.method]}"
     who = scene.named(cell.method)
     note = f"seed {cell.record['seed']}" if scene.style.titled else f"{who}, seed {cell.record['seed']}"
     return scene.drawing(name, figure, f"{who}, {what}", note, data, kind)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import matplotlib.style
+from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from ...discovery.index import base_name, describe
 from ...errors import InputError, unknown
@@ -31,6 +33,8 @@ _OF_REFERENCES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 """Markers and dashes of references that state no look, and of their variants: two ends of a scale share none."""
 _WIDTHS, _FONTS = (1.5, 40.0), (4.0, 48.0)
 """Inches and points that one may ask for."""
+_LEAST_HEIGHT = 20.0
+"""Height of a panel at least, in sizes of letters: beside it stands the name of its axis."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ class Style:
     settings: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """A user's own settings of matplotlib, which win over those below."""
 
-    def context(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def context(self) -> Iterator[None]:
         """A context with matplotlib's settings of this style, whatever the user's own are."""
         small = 0.9 * self.font
         settings = {
@@ -147,7 +152,17 @@ class Style:
         own = {**self.settings, "text.usetex": False, "text.parse_math": False, "savefig.bbox": None}
         if "font.family" in own:  # another font may lack the marks of references
             own["font.family"] = [*own["font.family"], "DejaVu Sans"]
-        return matplotlib.style.context(["default", settings, own])
+        with warnings.catch_warnings(), matplotlib.style.context(["default", settings, own]):
+            warnings.filterwarnings("ignore", "Glyph .* missing from")  # at each letter; `lacking` says it once
+            yield
+
+    def lacking(self, texts: Iterable[str]) -> list[str]:
+        """The characters of texts that the style's fonts don't have, so that figures show boxes."""
+        with self.context():
+            families = matplotlib.rcParams["font.family"]
+            fonts = [get_font(findfont(FontProperties(family=[family]))) for family in families]
+        characters = sorted({character for text in texts for character in text if not character.isspace()})
+        return [one for one in characters if not any(font.get_char_index(ord(one)) for font in fonts)]
 
 
 STYLES = {
@@ -185,10 +200,11 @@ def style_of(name: str, width: float | None = None, font: float | None = None, t
     for what, size, (least, most), unit in (("width", width, _WIDTHS, "inches"), ("font", font, _FONTS, "points")):
         if size is not None and not least <= size <= most:
             raise InputError(f"--{what} {size:g}: a figure's {what} is between {least:g} and {most:g} {unit}")
+    font, height = font or style.font, style.height
     if width is not None:
-        height = style.height * min(1, width / style.width)
-        style = replace(style, width=width, wide=width, height=height, beside=False)
-    return replace(style, font=font or style.font, headed=title)
+        height *= min(1, width / style.width)
+        style = replace(style, width=width, wide=width, beside=False)
+    return replace(style, font=font, height=max(height, _LEAST_HEIGHT * font / 72), headed=title)
 
 
 def _of_file(name: str) -> Style:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-FILE_WIDTH = 120
+_FILE_WIDTH = 120
 """Columns of a file or pipe."""
 
 
 def console() -> Console:
-    """The console of standard output: as wide as the terminal, or :data:`FILE_WIDTH`."""
+    """The console of standard output: as wide as COLUMNS says, else as the terminal, else 120 columns."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
+    return Console(highlight=False, width=shutil.get_terminal_size((_FILE_WIDTH, 24)).columns)
 
 
 def elided(text: str, width: int) -> str:
