@@ -53,6 +53,13 @@ def test_the_service_has_the_gpus_of_its_run_and_ends_with_it(seen):
     assert "CUDA_MPS_PIPE_DIRECTORY" not in os.environ
 
 
+def test_a_service_that_runs_already_is_used(seen, monkeypatch):
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/run/mps")
+    with multi_process_service(["GPU-a"]) as clients:
+        assert clients == {"CUDA_MPS_PIPE_DIRECTORY": "/run/mps"}
+    assert not seen.exists()
+
+
 def test_an_error_in_the_run_ends_the_service_as_well(seen):
     with pytest.raises(ZeroDivisionError), multi_process_service(["0"]):
         raise ZeroDivisionError

@@ -21,7 +21,14 @@ from ..running import mps
 from ..running.machine import processor
 
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-_VARIABLES = (*_THREADS, "CUDA_VISIBLE_DEVICES", "LIFEGEN_DATA", "SLURM_JOB_ID", "RAY_ADDRESS")
+_VARIABLES = (
+    *_THREADS,
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_MPS_PIPE_DIRECTORY",
+    "LIFEGEN_DATA",
+    "SLURM_JOB_ID",
+    "RAY_ADDRESS",
+)
 
 
 def examine(data_root: Path) -> dict[str, dict[str, Any]]:

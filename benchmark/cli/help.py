@@ -11,7 +11,7 @@ _COMMANDS = {
     "Look up": ("list", "data", "doctor"),
 }
 _OPTIONS = {
-    "Machine": ("jobs", "device", "gpus", "slots_per_gpu", "time_limit", "data_root"),
+    "Machine": ("jobs", "device", "gpus", "slots_per_gpu", "mps", "time_limit", "data_root"),
     "Ray": ("executor", "address", "cpus", "gpu_share", "memory", "share"),
 }
 """Options with a heading of their own, by the names of their parameters; others stand before them."""

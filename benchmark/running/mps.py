@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from ..environment import own_environment
 
 PROGRAM = "nvidia-cuda-mps-control"
+_PIPES = "CUDA_MPS_PIPE_DIRECTORY"
 _SECONDS = 60.0
 _READY = "ready"
 # Sockets lie in this folder, whose path must be short.
@@ -35,7 +36,7 @@ def program() -> str | None:
 
 @contextmanager
 def multi_process_service(gpus: Sequence[str]) -> Iterator[dict[str, str]]:
-    """Run the service on some GPUs.
+    """Run the service on some GPUs, or use one that the environment names, such as a cluster's.
 
     Args:
         gpus: their UUIDs, since a service that doesn't have all GPUs counts them anew.
@@ -46,10 +47,13 @@ def multi_process_service(gpus: Sequence[str]) -> Iterator[dict[str, str]]:
     Raises:
         MPSError: the service can't be started.
     """
+    if folder := os.environ.get(_PIPES):
+        yield {_PIPES: folder}
+        return
     if program() is None:
         raise MPSError(f"{PROGRAM} isn't installed")
     with TemporaryDirectory(prefix="lifegen-mps-", dir=_FOLDER, ignore_cleanup_errors=True) as folder:
-        clients = {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        clients = {_PIPES: folder, "CUDA_MPS_LOG_DIRECTORY": folder}
         keeper = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__],
             stdin=subprocess.PIPE,
