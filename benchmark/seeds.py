@@ -105,6 +105,11 @@ class LateGenerator:
             self._generator = self._seeds.generator(*self._role, device=device)
         return self._generator
 
+    @property
+    def made(self) -> list[torch.Generator]:
+        """The generator, once it is made."""
+        return [] if self._generator is None else [self._generator]
+
 
 def global_states() -> dict[str, bytes]:
     """Return the states of Python's, numpy's and torch's global generators, which show whether something has drawn."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from lifegen.benchmark import Options, Seeds, Stream, count_state, later, register_method
 
 from .models.method import VAEMethod, acts
-from .models.plugins import RealShare, options_of, parts_of, real_parts, with_replay
+from .models.plugins import RealShare, hand_back, mixed, options_of, parts_of, real_parts
 from .models.vae import CodeStyleVAE
 
 
@@ -91,6 +91,7 @@ class TeacherPlugin(SupervisedPlugin):
         self._prior: Tensor | None = None
         self._usage: Tensor | None = None
         self._steps = 0
+        self._replayed = 0
         self._batches = 0
 
     @property
@@ -119,15 +120,31 @@ class TeacherPlugin(SupervisedPlugin):
         if options.norm_reset != "none":
             student.reset_norm(affine=options.norm_reset == "all")
 
-    @torch.no_grad()
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """Generators that a captured step draws from."""
+        return self._replay.made
+
     def before_training_iteration(self, strategy: Any, **_: Any) -> None:
         if self.teacher is None:
             return
-        x = strategy.mb_x
-        self.real, replayed = self._parts(len(x))
-        synthetic = self._images(replayed, self._replay.on(x.device), self.options.replay_images == "draw")
-        strategy.mbatch = with_replay(strategy, synthetic, self.real)
-        self.synthetic_samples += len(synthetic)
+        batch = len(strategy.mb_x)
+        self.real, self._replayed = self._parts(batch)
+        self.synthetic_samples += self._replayed
+        hand_back(strategy, batch, self.real)
+        if not self.has_fixed_counts:
+            self._mix(strategy)
+
+    def before_forward(self, strategy: Any, **_: Any) -> None:
+        # Here the teacher's samples are part of a captured step, in which no number of images may change.
+        if self.teacher is not None and self.has_fixed_counts:
+            self._mix(strategy)
+
+    @torch.no_grad()
+    def _mix(self, strategy: Any) -> None:
+        noise = self._replay.on(strategy.mb_x.device)
+        synthetic = self._images(self._replayed, noise, self.options.replay_images == "draw")
+        strategy.mbatch = mixed(strategy.mbatch, synthetic, self.real)
 
     def replayed(self, n: int, generator: torch.Generator) -> Tensor | None:
         """Return means of n images that the teacher replayed in this interval; None in the first."""

@@ -129,6 +129,7 @@ def captured_epoch(strategy: SupervisedTemplate, graph: Graph, **kwargs: Any) ->
         strategy._after_update(**kwargs)
 
     inputs: list[torch.Tensor] = []
+    trained_on: list[torch.Tensor] = []
     counted = 0, 0
     strategy.execution = f"eager: no more than {_WARM_UP} steps"
     strategy.is_captured = True
@@ -144,15 +145,15 @@ def captured_epoch(strategy: SupervisedTemplate, graph: Graph, **kwargs: Any) ->
         elif taken < _WARM_UP:
             graph.warm_up(step)
         elif not inputs:
-            strategy.mbatch = [tensor.clone() for tensor in strategy.mbatch]
+            inputs = strategy.mbatch = [tensor.clone() for tensor in strategy.mbatch]
             try:
                 graph.capture(step, _generators(strategy))
             except RuntimeError as error:  # a plugin or the model promised too much
                 strategy.is_captured, strategy.execution = False, f"eager: capturing failed: {_cause(error)}"
-                strategy.counts = before
+                strategy.mbatch, strategy.counts = inputs, before
                 step()
             else:
-                inputs, strategy.execution = strategy.mbatch, "captured"
+                trained_on, strategy.execution = strategy.mbatch, "captured"
                 counted = strategy.counts[0] - before[0], strategy.counts[1] - before[1]
         elif [new.shape for new in strategy.mbatch] != [kept.shape for kept in inputs]:
             strategy.is_captured, strategy.execution = False, "eager: a plugin changed the shape of batches"
@@ -160,8 +161,8 @@ def captured_epoch(strategy: SupervisedTemplate, graph: Graph, **kwargs: Any) ->
         else:
             for kept, new in zip(inputs, strategy.mbatch, strict=True):
                 kept.copy_(new)
-            strategy.mbatch = inputs
             graph.replay()
+            strategy.mbatch = trained_on  # a hook inside may have replaced images
             strategy.counts = before[0] + counted[0], before[1] + counted[1]
         strategy._after_training_iteration(**kwargs)
     strategy.optimizer.zero_grad()  # the gradients are the graph's memory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import exp, log
 from typing import Any, Literal, TypeVar
 
@@ -91,14 +91,30 @@ def with_replay(strategy: Any, replayed: Tensor, real: int | None = None) -> lis
     """
     if not hasattr(strategy, "mbatch"):
         raise TypeError("with_replay takes the strategy, not its batch: with_replay(strategy, replayed)")
-    x, y, *rest = strategy.mbatch
-    real = len(x) - len(replayed) if real is None else real
-    # A batch without real images counts as read, or passes over the images would never end.
-    if real and (hand_back := getattr(strategy.dataloader, "hand_back", None)):
-        hand_back(len(x) - real)
+    batch = len(strategy.mb_x)
+    real = batch - len(replayed) if real is None else real
+    hand_back(strategy, batch, real)
+    return mixed(strategy.mbatch, replayed, real)
+
+
+def hand_back(strategy: Any, batch: int, real: int) -> None:
+    """Give the images of a batch that aren't trained on back to lifegen's loader.
+
+    Args:
+        strategy: the strategy, before a training iteration.
+        batch: images of the batch.
+        real: images that stay. If none does, the batch counts as read, or passes over the images would never end.
+    """
+    if real and (take_back := getattr(strategy.dataloader, "hand_back", None)):
+        take_back(batch - real)
+
+
+def mixed(batch: Sequence[Tensor], replayed: Tensor, real: int) -> list[Tensor]:
+    """The first real images of a batch and replayed ones, with the label −1; arguments as for :func:`with_replay`."""
+    x, y, *rest = batch
     labels = torch.cat([y[:real], y.new_full((len(replayed),), -1)])
     if len(labels) != len(x):
-        rest = [tensor[torch.arange(len(labels)) % len(x)] for tensor in rest]
+        rest = [tensor[torch.arange(len(labels), device=y.device) % len(x)] for tensor in rest]
     return [torch.cat([x[:real], replayed]), labels, *rest]
 
 

@@ -236,12 +236,12 @@ class CodeStyleVAE(GenerativeModel):
         Returns:
             in [0, 1], (n, channels, height, width).
         """
-        parameters = self.decode(style, functional.one_hot(code, self.codes).to(style.dtype))
+        parameters = self.decode(style, one_hot(code, style, self.codes))
         return self.image(self.likelihood.draw(parameters, generator) if draw else self.likelihood.mean(parameters))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         mean, _, logits = self.encode(x)
-        parameters = self.decode(mean, functional.one_hot(logits.argmax(1), self.codes).to(mean.dtype))
+        parameters = self.decode(mean, one_hot(logits.argmax(1), mean, self.codes))
         return self.image(self.likelihood.mean(parameters))
 
     def image(self, pixels: Tensor) -> Tensor:
@@ -294,6 +294,12 @@ class CodeStyleVAE(GenerativeModel):
                 module.reset_parameters()
             elif isinstance(module, BATCH_NORMS):
                 module.reset_running_stats()
+
+
+def one_hot(code: Tensor, style: Tensor, codes: int) -> Tensor:
+    """Codes, (n,), as one-hot rows of the style's kind, (n, codes). torch's own function looks at their values, which a
+    captured step mustn't."""
+    return style.new_zeros(len(code), codes).scatter_(1, code[:, None], 1.0)
 
 
 def style_log_ratio(noise: Tensor, style: Tensor, std: Tensor) -> Tensor:
