@@ -66,7 +66,7 @@ def test_every_experiment_of_the_paper_runs_its_preset_beside_our_conventions():
 
 
 def test_the_information_terms_weights_are_tried_with_and_without_consistency():
-    arms = {tuple(cell.method.config[key] for key in ("mutual_information_weight", "consistency_weight"))
+    arms = {tuple(cell.method.config.get(key, 0) for key in ("mutual_information_weight", "consistency_weight"))
             for cell in cells_of("information")}  # fmt: skip
     assert arms == {(weight, gamma) for weight in (0, 0.1, 0.3, 1) for gamma in (0, 1)}
 
