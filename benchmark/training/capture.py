@@ -5,8 +5,9 @@ gradients, optimiser. The hooks around a step, the clock and the counts run outs
 
 A plugin that has a hook in or around the step must say ``capturable = True``, which promises for an interval:
 
-- hooks inside do the same tensor operations at every step, on tensors that are only ever changed in place, and draw
-  random numbers, if at all, from the generators in the plugin's attribute ``generators``;
+- hooks inside do the same tensor operations at every step, on tensors that are only ever changed in place (they may
+  replace ``strategy.mbatch``), and draw random numbers, if at all, from the generators in the plugin's attribute
+  ``generators``;
 - hooks around it may change ``strategy.mbatch``, or tensors in place, but no Python number that the step reads, and
   they clone whatever they keep of ``strategy.loss`` or ``strategy.mb_output``.
 
