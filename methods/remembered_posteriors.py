@@ -23,8 +23,8 @@ closest: it approximates each task's aggregate posterior by a mixture at trained
 prior, and holds the old components in place by a penalty, in one network. Here the prior of the bound stays N(0, I) and
 nothing is trained: the memory only says where the teacher of the next interval may be asked.
 
-Memory: the student's state and the teacher's, and 2F + 1 numbers a posterior, F the style's size, or 1 + F + F(F+1)/2
-numbers a Gaussian; no image of the past after an interval's end.
+Memory: the student's state and the teacher's, and 2F + 1 numbers a posterior, F the style's size, or 2 + F + F(F+1)/2
+numbers a Gaussian, twice at an interval's end, for the teacher and for the next one; no image of the past.
 """
 
 from __future__ import annotations
@@ -102,7 +102,9 @@ class RememberingTeacherPlugin(TeacherPlugin):
         """Make the plugin; arguments as for its base."""
         super().__init__(seeds, options or MemoryOptions(**named))
         self.memory: Memory | None = None
-        """The memory of the interval before; None in the first."""
+        """What is replayed in this interval, of the one before; None in the first."""
+        self.next_memory: Memory | None = None
+        """What the next interval will replay."""
         self._fit = seeds.generator("mixture-of-posteriors")
         self._last: Tensor | None = None
         """The last images that were trained on, in a ring, (remembered, channels, height, width)."""
@@ -110,8 +112,12 @@ class RememberingTeacherPlugin(TeacherPlugin):
 
     @property
     def stored_parameters(self) -> int:
-        """Floating-point numbers that the teacher and the memory keep."""
-        return super().stored_parameters + (self.memory.numbers if self.memory else 0)
+        """Floating-point numbers that the teacher and its memory keep, and those of the next one's."""
+        return super().stored_parameters + sum(one.numbers for one in (self.memory, self.next_memory) if one)
+
+    def before_train_dataset_adaptation(self, strategy: Any, **_: Any) -> None:
+        super().before_train_dataset_adaptation(strategy)
+        self.memory, self.next_memory = self.next_memory, None
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:
         self._last, self._seen = None, 0
@@ -136,9 +142,9 @@ class RememberingTeacherPlugin(TeacherPlugin):
         parts = [model.encode(x) for x in self._last[: self._seen].split(500)]
         model.train(was_training)
         mean, std, logits = (torch.cat(part) for part in zip(*parts, strict=True))
-        self.memory = Memory(mean, std, logits.argmax(1))
+        self.next_memory = Memory(mean, std, logits.argmax(1))
         if self.options.memory == "mixture":
-            self.memory = fitted(self.memory, self.options.components, self._fit)
+            self.next_memory = fitted(self.next_memory, self.options.components, self._fit)
         self._last = None
 
     def _images(self, n: int, generator: torch.Generator, draw: bool) -> Tensor:

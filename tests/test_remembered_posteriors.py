@@ -41,7 +41,7 @@ def test_the_memory_is_of_the_last_images_by_the_model_at_the_intervals_end(reme
         with torch.no_grad():
             mean, std, logits = strategy.model.eval().encode(last)
         strategy.model.train()
-        memory = plugin(strategy).memory
+        memory = plugin(strategy).next_memory
         torch.testing.assert_close(rows(*memory[:3]), rows(mean, std, logits.argmax(1)), atol=1e-5, rtol=1e-5)
 
 
@@ -50,7 +50,7 @@ def test_the_teacher_decodes_what_is_remembered():
     strategy = begin(RememberedPosteriors, stream, replay_images="mean")
     strategy.train(stream.train_stream[0], eval_streams=[])
     one = Memory(torch.full((1, 2), 0.7), torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))
-    plugin(strategy).memory = one
+    plugin(strategy).next_memory = one
     replayed: list[Tensor] = []
 
     def look(strategy):
@@ -64,6 +64,12 @@ def test_the_teacher_decodes_what_is_remembered():
     strategy.plugins.append(Spy(before_forward=look))
     strategy.train(stream.train_stream[1], eval_streams=[])
     assert len(replayed) == 4
+    # What was replayed can still be asked for when the next memory is there, which has codes that the teacher hasn't.
+    after = plugin(strategy)
+    assert after.next_memory is not after.memory
+    after.next_memory = one._replace(code=torch.tensor([after.teacher.codes]))
+    expected = after.teacher.decoded(one.mean, one.code, None, draw=False)
+    torch.testing.assert_close(after.replayed(3, Seeds(0).generator("ask")), expected.expand(3, *SHAPE))
 
 
 def test_no_image_stays_and_numbers_are_counted():
@@ -73,10 +79,10 @@ def test_no_image_stays_and_numbers_are_counted():
         strategy.train(experience, eval_streams=[])
         teacher = plugin(strategy)
         own = [value for value in vars(teacher).values() if isinstance(value, Tensor)]
-        assert all(value.numel() < pixels for value in [*own, *teacher.memory[:3]] if value.ndim > 3)
+        assert all(value.numel() < pixels for value in [*own, *teacher.next_memory[:3]] if value.ndim > 3)
         assert teacher._last is None
         of_teacher = count_state(teacher.teacher) if interval else 0
-        assert teacher.stored_parameters == of_teacher + 24 * (2 * 2 + 1)
+        assert teacher.stored_parameters == of_teacher + (2 if interval else 1) * 24 * (2 * 2 + 1)
     assert strategy.stored_samples == 0
     mixture = Memory(torch.zeros(3, 2), torch.zeros(3, 2, 2), torch.zeros(3, dtype=torch.int64), torch.ones(3))
     assert mixture.numbers == 3 * (2 + 3 + 1 + 1)
