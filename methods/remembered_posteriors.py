@@ -105,7 +105,7 @@ class RememberingTeacherPlugin(TeacherPlugin):
         """What is replayed in this interval, of the one before; None in the first."""
         self.next_memory: Memory | None = None
         """What the next interval will replay."""
-        self._fit = seeds.generator("mixture-of-posteriors")
+        self._fit = seeds.generator("memory")
         self._last: Tensor | None = None
         """The last images that were trained on, in a ring, (remembered, channels, height, width)."""
         self._seen = 0

@@ -641,7 +641,8 @@ class Network(BaseModel):
 )
 
 
-def test_options_that_are_enums_and_models_of_a_file(folder, capsys):
+def test_options_that_are_enums_and_models_of_a_file(folder, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
     (folder / "mine.py").write_text(OPTIONS)
     asked = 'mine.py:mode=0.5,network={"mode":0.5},note=a/b//c.py,width=8'
     choice = parse_spec("method", asked)
