@@ -15,7 +15,7 @@ from ..store.store import Store
 from .figure_kinds import ALL, FIGURE_KINDS, USUAL, FigureKind, figure_name, kind_of
 from .figures.drawing import Drawing, Scene, scenes
 from .figures.style import Style, style_of
-from .file_names import file_names
+from .file_names import file_name, file_names
 from .titles import Titles, of_suite, titles_of
 
 __all__ = ["Drawing", "drawings", "plot"]
@@ -199,7 +199,7 @@ def plot(
     chosen = kinds or list(dict.fromkeys(name for suite in suites_of(current) for name in suite.figures)) or USUAL
     folders = file_names([ACROSS, *(cell.scenario for cell in current.cells)])
     for drawing in drawings(current, chosen, style, None, note, methods, labels, must=bool(kinds)):
-        target = folder / folders[drawing.scenario]
+        target = folder / folders.get(drawing.scenario, file_name(drawing.scenario))  # budget: without its steps
         try:
             target.mkdir(parents=True, exist_ok=True)
             for form in formats:

@@ -36,7 +36,7 @@ from ..store.record import DoneRecord, Status
 from ..store.store import MARK, PUBLISHED, Store
 from . import tables
 from .figure_kinds import FIGURE_KINDS, figure_name
-from .file_names import file_names
+from .file_names import file_name, file_names
 from .plots import drawings
 
 _PREFIX = ".unfinished-"
@@ -307,7 +307,8 @@ def _figures(current: Current, folder: Path, several: bool) -> list[Path]:
     for drawing in drawings(current):
         if wanted.isdisjoint((drawing.kind, drawing.name)):
             continue
-        file = folder / (names[drawing.scenario] if several else "") / f"{drawing.name}.png"
+        own = names.get(drawing.scenario, file_name(drawing.scenario))  # the figure budget's is without steps
+        file = folder / (own if several else "") / f"{drawing.name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         drawing.save(file, "png")
         files.append(file)
