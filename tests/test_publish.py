@@ -23,6 +23,7 @@ from lifegen.benchmark.discovery.plugin_file import PluginFile
 from lifegen.benchmark.errors import InputError
 from lifegen.benchmark.reading.leaderboard import leaderboard
 from lifegen.benchmark.reading.scores import FACTS, scores_of
+from lifegen.benchmark.reporting.plots import plot
 from lifegen.benchmark.reporting.publish import publish
 from lifegen.benchmark.reporting.tables import to_csv, to_markdown
 from lifegen.benchmark.store.cell_writer import write_record
@@ -351,3 +352,9 @@ def test_a_result_gives_way_to_one_with_more_metrics_alone(tmp_path, few_figures
     assert published("with") >= {("negative_elbo", 30.0), ("frechet_distance", 3.0)}
     assert published("without") >= {("frechet_distance", 3.0)}
     assert published("other") >= {("negative_elbo", 30.0), ("frechet_distance", 3.0)}  # equally many: the former stays
+
+
+def test_a_figure_over_budgets_is_drawn_beside_those_of_each(tmp_path):
+    """Its scenario is none of the store's, since it has no steps."""
+    files = plot(Store(ROOT / "results" / "budget"), tmp_path, ["budget"], formats=["png"])
+    assert tmp_path / "split-mnist" / "budget.png" in files
