@@ -10,7 +10,7 @@ Memory: the student's state and the teacher's; no real image of the past.
 from __future__ import annotations
 
 from copy import deepcopy
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from avalanche.core import SupervisedPlugin
@@ -197,6 +197,8 @@ class GenerativeReplay(VAEMethod):
             return acts(self, self.norm != "none", "norm=batch or norm=group", "norm_reset")
 
     restarts_temperature = True
+    teacher: ClassVar[type[TeacherPlugin]] = TeacherPlugin
+    """The kind of its teacher."""
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        return [*super().plugins(stream, seeds), TeacherPlugin(seeds, self.config)]
+        return [*super().plugins(stream, seeds), self.teacher(seeds, self.config)]

@@ -198,9 +198,10 @@ class RememberedPosteriors(GenerativeReplay):
             acts(self, False, "replay from the prior, which this method doesn't do,", "replay_prior")
             return acts(self, self.memory == "mixture", "memory=mixture", "components")
 
+    teacher = RememberingTeacherPlugin
+
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        teacher = RememberingTeacherPlugin(seeds, self.config)
-        plugins = [teacher if type(one) is TeacherPlugin else one for one in super().plugins(stream, seeds)]
+        plugins = super().plugins(stream, seeds)
         if gamma := self.config.consistency_weight:
-            plugins.append(ConsistencyPlugin(teacher, gamma))
+            plugins.append(ConsistencyPlugin(plugins[-1], gamma))
         return plugins

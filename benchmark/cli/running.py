@@ -299,19 +299,22 @@ def plan(
     if save:
         line = shlex.join(["lifegen", *sys.argv[1:]])
         save_plan(Store.create(chosen.path), chosen.cells, line, chosen.keep_models)
+    if keys and minutes is None:
+        for cell in missing(chosen.cells, Store(chosen.path))[0]:
+            say(cell.name)
+        return
     gpu = device.startswith("cuda") or (device == "auto" and may_have_gpu())
     view = overview(Store(chosen.path), chosen.cells, gpu, like and Store.open(like).path)
     fitting = None if minutes is None else view.fitting(minutes / 60, jobs)
     if keys:
-        todo = missing(chosen.cells, Store(chosen.path))[0] if fitting is None else fitting
-        for cell in todo:
-            say(cell.name)
+        for item in fitting or ():
+            say(item.name)
     elif as_json:
         say(overview_as_json(view, fitting))
     else:
         show_overview(view, jobs, chosen.budget, by_method=True)
-        if fitting is not None:
-            show_fitting(view, fitting, minutes or 0)
+        if minutes is not None and fitting is not None:
+            show_fitting(view, fitting, minutes)
 
 
 @click.command()

@@ -347,12 +347,17 @@ def make_stream(
         used = {name: Parts(*(_binarised(part, name, i) for i, part in enumerate(used[name]))) for name in names}
         never = {name: _binarised(images, name, Parts._fields.index("test")) for name, images in never.items()}
 
+    def rule(interval: int) -> EarlyStopping | None:
+        if config.interval_length != "early-stopping":
+            return None
+        met = dict.fromkeys(visits[: interval + 1]) if config.stopping_on == "seen" else [visits[interval]]
+        return EarlyStopping(_union([used[name].valid for name in met]), config.patience, config.check_every)
+
+    stopping = [rule(interval) for interval in range(len(visits))]
+
     def experience(part: str, name: str, interval: int, steps: int) -> Interval:
         """Make a fresh experience for each visit: Avalanche writes the index on the object, so an experience listed
         twice would carry the last index. The tensors are shared."""
-        met = list(dict.fromkeys(visits[: interval + 1])) if config.stopping_on == "seen" else [name]
-        valid = _union([used[one].valid for one in met])
-        stopping = EarlyStopping(valid, config.patience, config.check_every)
         return Interval(
             getattr(used[name], part),
             interval=interval,
@@ -360,7 +365,7 @@ def make_stream(
             is_new=name not in visits[:interval],
             steps=None if config.passes else steps,
             planned_steps=None if config.passes else config.steps,
-            stopping=stopping if config.interval_length == "early-stopping" else None,
+            stopping=stopping[interval],
             passes=config.passes,
             replacement=config.replacement,
             redrawn=config.redraws,

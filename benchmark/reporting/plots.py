@@ -163,6 +163,13 @@ def _in_style(drawings: Iterator[Drawing], style: Style) -> Iterator[Drawing]:
         yield drawing
 
 
+def folder_names(current: Current) -> Callable[[str], str]:
+    """Return a function that gives the folder of a scenario's figures, or of several scenarios' together: those of
+    budgets are called as their scenario is without its steps."""
+    names = file_names([ACROSS, *(cell.scenario for cell in current.cells)])
+    return lambda scenario: names.get(scenario) or file_name(scenario)
+
+
 def plot(
     source: Store | Current,
     folder: Path,
@@ -197,9 +204,9 @@ def plot(
     for name, why in current.damaged.items():
         note(f"left out: {name}: {why}")
     chosen = kinds or list(dict.fromkeys(name for suite in suites_of(current) for name in suite.figures)) or USUAL
-    folders = file_names([ACROSS, *(cell.scenario for cell in current.cells)])
+    folder_of = folder_names(current)
     for drawing in drawings(current, chosen, style, None, note, methods, labels, must=bool(kinds)):
-        target = folder / folders.get(drawing.scenario, file_name(drawing.scenario))  # budget: without its steps
+        target = folder / folder_of(drawing.scenario)
         try:
             target.mkdir(parents=True, exist_ok=True)
             for form in formats:

@@ -26,7 +26,7 @@ from ..files import read, write_atomically
 from ..reading import provenance
 from ..reading.agreement import no_longer_shown, on_other_data
 from ..reading.current import Current, current_of
-from ..reading.leaderboard import ACROSS, leaderboard
+from ..reading.leaderboard import leaderboard
 from ..reading.overview import size_of
 from ..reading.scores import scores_of
 from ..reading.table import table
@@ -36,8 +36,7 @@ from ..store.record import DoneRecord, Status
 from ..store.store import MARK, PUBLISHED, Store
 from . import tables
 from .figure_kinds import FIGURE_KINDS, figure_name
-from .file_names import file_name, file_names
-from .plots import drawings
+from .plots import drawings, folder_names
 
 _PREFIX = ".unfinished-"
 _IGNORED = ".gitignore"
@@ -302,13 +301,12 @@ def _figures(current: Current, folder: Path, several: bool) -> list[Path]:
         *(kind for kind, facts in FIGURE_KINDS.items() if facts.is_published),
     }
     wanted |= {figure_name(figure, current.metrics) for figure in (suites()[suite].figures if suite else ())}
-    names = file_names([ACROSS, *(cell.scenario for cell in current.cells)])
+    folder_of = folder_names(current)
     files = []
     for drawing in drawings(current):
         if wanted.isdisjoint((drawing.kind, drawing.name)):
             continue
-        own = names.get(drawing.scenario, file_name(drawing.scenario))  # the figure budget's is without steps
-        file = folder / (own if several else "") / f"{drawing.name}.png"
+        file = folder / (folder_of(drawing.scenario) if several else "") / f"{drawing.name}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         drawing.save(file, "png")
         files.append(file)
