@@ -81,7 +81,7 @@ def test_methods_and_files_are_completed(folder):
         ("lifegen rerun s split-x-g", ["plain,split-x-good-1-0"]),
         ("lifegen rerun absent split", []),
         ("lifegen data fashion", ["file,", "plain,fashion-mnist"]),
-        ("lifegen list me", ["file,", "plain,methods", "plain,metrics"]),
+        ("lifegen list metr", ["file,", "plain,metrics"]),
         ("lifegen new-su", ["plain,new-suite"]),
         ("lifegen run --executor r", ["plain,ray"]),
     ],
