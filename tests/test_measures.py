@@ -162,6 +162,7 @@ def test_consistency_and_perplexity():
     measured.measure(strategy(Table(BEFORE)), 1, 0.0)
     rows = measured.measure(strategy(Table(AFTER)), 2, 0.0)
     assert values(rows, "posterior_consistency") == pytest.approx({None: 3 / 6})
+    assert values(rows, "posterior_consistency_mean") == values(rows, "posterior_consistency")
     assert values(rows, "posterior_consistency_past") == pytest.approx({None: 1 / 3})
     entropy = -sum(p * math.log(p) for p in (2 / 6, 2 / 6, 2 / 6))
     assert values(rows, "code_perplexity") == pytest.approx({None: math.exp(entropy)})

@@ -228,6 +228,23 @@ def test_histograms_of_classes():
     assert quality.classes_covered(real, torch.tensor([3.0, 2.0, 5.0, 90.0])) == 2
 
 
+def test_purity_and_information_of_codes():
+    def both(table: list[list[float]]) -> tuple[float, float]:
+        classes = torch.tensor(table, dtype=torch.float64)
+        return quality.code_purity(classes), quality.code_class_information(classes)
+
+    assert both([[100, 0], [0, 100]]) == pytest.approx((1, 1))
+    assert both([[100, 0], [100, 0]]) == pytest.approx((1, 0))  # one class is left
+    assert both([[50, 50], [50, 50]]) == pytest.approx((0.5, 0))
+    # Entropies in bits: 1 of the classes, minus that of 3/4 and 1/4 given the code.
+    left = -(0.75 * math.log2(0.75) + 0.25 * math.log2(0.25))
+    assert both([[75, 25], [25, 75]]) == pytest.approx((0.75, 1 - left))
+    # Three codes of two classes: their names and the number of codes a class has don't matter.
+    assert both([[0, 10, 0], [10, 0, 0], [0, 10, 0]])[1] == pytest.approx(
+        (math.log(3) - 2 / 3 * math.log(2)) / math.log(3)
+    )
+
+
 @given(st.integers(0, 2**32), st.integers(2, 6), st.floats(0.1, 10))
 def test_distances_ignore_the_order_and_a_rotation(seed: int, d: int, scale: float):
     real, generated = normal(60, d, seed), normal(50, d, seed + 1, mean=0.5, scale=scale)

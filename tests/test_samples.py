@@ -128,6 +128,27 @@ def test_a_forgetful_model_covers_the_present_and_not_the_past(stream, gallery):
     assert values(rows, "fitting_capacity") == {}  # at the end only
 
 
+def test_codes_that_draw_one_class_each_are_pure_and_say_it(stream, gallery):
+    class OfCodes(Known):
+        def sample(self, n: int, code: int | None = None, generator: torch.Generator | None = None) -> Tensor:
+            chosen = torch.randint(len(self.images), (n,), generator=generator)
+            return self.images[chosen] if code is None else by_code[code][chosen % len(by_code[code])]
+
+    def both(codes: list[Tensor], interval: int = 9) -> tuple[float, float]:
+        by_code.clear()
+        by_code.update(enumerate(to_unit(images) for images in codes))
+        rows = evaluator.measure(strategy(OfCodes(training(stream)).eval()), interval, 0.0)
+        return tuple(values(rows, name).get(None) for name in ("code_purity", "code_class_information"))
+
+    by_code: dict[int, Tensor] = {}
+    evaluator = Evaluator(stream, SEEDS, list(stream.train_stream), gallery=gallery)
+    zeros, ones = training(stream, "0"), training(stream, "1")
+    assert both([zeros, ones]) == pytest.approx((1, math.log(2) / math.log(10)), abs=0.03)
+    assert both([zeros, zeros]) == pytest.approx((1, 0), abs=0.03)
+    assert both([training(stream)] * 2)[0] < 0.3
+    assert both([zeros, ones], interval=3) == (None, None)  # at the end only
+
+
 def test_a_model_of_means_is_precise_and_recalls_nothing(stream, gallery):
     means = [training(stream, name).double().mean(0).round().byte() for name in stream.distributions]
     rows = measured(stream, gallery, torch.stack(means), 9)

@@ -387,18 +387,21 @@ def test_a_worker_writes_no_number_of_a_metric_that_it_does_not_know(tmp_path):
     assert numbers_of(store, "cell")["of_a_plug_in"] == 2.0
 
 
-def test_numbers_are_the_last_the_sum_or_the_most_over_intervals():
+def test_numbers_are_the_last_the_mean_the_sum_or_the_most_over_intervals():
     def row(interval: int, metric: str, value: float, **more: object) -> dict[str, object]:
         return {"interval": interval, "metric": metric, "value": value, "distribution": None, "step": None} | more
 
     rows = [
         *(row(i, name, float(3 - i)) for i in range(3) for name in ("real_samples", "peak_memory_mb", "divergence")),
         row(0, "code_retention", 0.5),
+        row(0, "posterior_consistency_mean", 0.5),
+        row(1, "posterior_consistency_mean", 0.75),
         row(2, "gradient_norm", 1.0, step=4),
         row(2, "negative_elbo", 9.0, distribution="a"),
     ]
     assert summarise(rows, {name: facts.over_intervals for name, facts in installed_metrics().items()}) == {
         "real_samples": 6.0, "peak_memory_mb": 3.0, "divergence": 1.0, "code_retention": None,
+        "posterior_consistency_mean": 0.625,
     }  # fmt: skip
 
 

@@ -170,7 +170,12 @@ def _suite_table(suite: dict[str, Any]) -> Any:
     return table
 
 
-_OF_A_CELL = {"last": "the value after the last interval", "sum": "the sum over intervals", "max": "the largest value"}
+_OF_A_CELL = {
+    "last": "the value after the last interval",
+    "mean": "the mean over the intervals that have a value",
+    "sum": "the sum over intervals",
+    "max": "the largest value",
+}
 
 
 def _metric_table(metric: dict[str, Any]) -> Any:

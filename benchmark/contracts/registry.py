@@ -265,7 +265,7 @@ def register_metric(
     version: int,
     unit: str = "",
     better: Literal["lower", "higher"] | None = None,
-    over_intervals: Literal["last", "sum", "max"] = "last",
+    over_intervals: Literal["last", "mean", "sum", "max"] = "last",
     over_seeds: Literal["mean", "median"] = "mean",
     derived: bool = False,
     of: str = "negative_elbo",

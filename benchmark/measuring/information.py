@@ -18,7 +18,11 @@ def information(before: dict[str, Tensor], after: dict[str, Tensor], distributio
     """Mutual information of two codes of the same images, nats, from J(a, b) = mean P(a|x) Q(b|x), with the same weight
     for each distribution."""
     tables = [before[name].double().exp().T @ after[name].double().exp() / len(after[name]) for name in distributions]
-    joint = torch.stack(tables).mean(0)
+    return mutual_information(torch.stack(tables).mean(0))
+
+
+def mutual_information(joint: Tensor) -> float:
+    """Mutual information of two variables, nats, from their joint probabilities, (values of one, of the other)."""
     product = joint.sum(1, keepdim=True) * joint.sum(0, keepdim=True)
     return float((torch.special.xlogy(joint, joint) - torch.special.xlogy(joint, product)).sum())
 

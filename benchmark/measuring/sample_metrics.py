@@ -152,6 +152,35 @@ def classes_covered(images: Comparison) -> float:
     return quality.classes_covered(*images.histograms)
 
 
+@register_metric("code_purity", version=1, better="higher", of_samples=True)
+def code_purity(m: Measurement) -> Iterator[Row]:
+    """Share of a code's samples that are of its commonest class, mean over codes, at the end.
+
+    There is no row for a model of one code.
+
+    Formula: mean over codes of the largest share of a class, by the expert's word, among 100 samples of the code.
+
+    It misleads about a model that draws one class whatever its code: it has 1. Read code_class_information beside it.
+    """
+    if m.samples and m.is_last and (classes := m.samples.classes_of_codes) is not None:
+        yield Row(quality.code_purity(classes))
+
+
+@register_metric("code_class_information", version=1, better="higher", of_samples=True)
+def code_class_information(m: Measurement) -> Iterator[Row]:
+    """Share of what there is to know about a sample's class that its code says: 0 to 1, at the end.
+
+    There is no row for a model of one code.
+
+    Formula: I(code; class) / log(classes of the expert), of 100 samples of each code.
+
+    It misleads about a model with fewer codes than classes, which can't reach 1, and is a little too high: by about
+    (codes − 1)(classes − 1) / (200 codes log classes) where the code says nothing.
+    """
+    if m.samples and m.is_last and (classes := m.samples.classes_of_codes) is not None:
+        yield Row(quality.code_class_information(classes))
+
+
 @register_metric("coverage_of_each", version=1, better="higher", of_samples=True)
 def coverage_of_each(m: Measurement) -> Iterator[Row]:
     """Coverage of each distribution met so far by samples of the whole model, and its mean over them.

@@ -6,11 +6,14 @@ in float32 the trace of a product of covariances loses its digits.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from .information import mutual_information
 
 LEAST_PER_FEATURE = 5
 """Images for each feature below which a covariance says too little for a Fréchet distance."""
@@ -198,6 +201,24 @@ def class_distance(real: Tensor, generated: Tensor) -> float:
         generated: the same of generated images.
     """
     return float((real / real.sum() - generated / generated.sum()).abs().sum() / 2)
+
+
+def code_purity(classes: Tensor) -> float:
+    """Mean over codes of the share of a code's commonest class, from 1 / classes to 1.
+
+    Args:
+        classes: generated images of each code in each class, (codes, classes).
+    """
+    return float((classes.amax(1) / classes.sum(1)).mean())
+
+
+def code_class_information(classes: Tensor) -> float:
+    """Mutual information of code and class over the logarithm of the number of classes, from 0 to 1.
+
+    Args:
+        classes: generated images of each code in each class, (codes, classes), as many of each code.
+    """
+    return mutual_information(classes / classes.sum()) / math.log(classes.shape[1])
 
 
 def classes_covered(real: Tensor, generated: Tensor, least: float = 0.1) -> int:

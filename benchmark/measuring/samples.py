@@ -28,6 +28,8 @@ FOR_FITTING = 5
 """Samples for the fitting capacity, as a multiple of the images after an interval."""
 _STEP = 50
 """The number of images is a multiple of this one."""
+_OF_A_CODE = 100
+"""Samples of each code."""
 _CHUNK = 500
 """Samples at a time: the noise of the first ones is the same, however many follow."""
 
@@ -267,6 +269,19 @@ class Samples:
         return self._compared(f"one {distribution}", (distribution,), n, n * len(self._met))
 
     @cached_property
+    def classes_of_codes(self) -> Tensor | None:
+        """Samples of each code in each class, by the expert's word, (codes, classes); None for a model of one code."""
+        if self._model.codes == 1:
+            return None
+        counts = [
+            self._sampled(_OF_A_CODE, ("code", code), code)[1].labels.bincount(
+                minlength=self._gallery.expert.facts.classes
+            )
+            for code in range(self._model.codes)
+        ]
+        return torch.stack(counts).double()
+
+    @cached_property
     def curve(self) -> quality.PrecisionRecall:
         """The precision and recall of distributions, of the larger comparison."""
         features = (self.at_the_end or self.of_all).features
@@ -279,9 +294,9 @@ class Samples:
         seen = self._first(n)
         return self._gallery.fitting_capacity(torch.cat(self._images)[:n], seen, self._seeds)
 
-    def _pixel_source(self, of: str | int) -> torch.Generator:
+    def _pixel_source(self, *of: str | int) -> torch.Generator:
         """The noise of drawn pixels, which is the same for all methods, however much of theirs these take."""
-        return self._seeds.generator("measured-samples", "pixels", of, device=self._gallery.device)
+        return self._seeds.generator("measured-samples", "pixels", *of, device=self._gallery.device)
 
     def _compared(self, name: str, distributions: Iterable[str], n: int, samples: int | None = None) -> Comparison:
         if name not in self._comparisons:
@@ -289,14 +304,19 @@ class Samples:
         return self._comparisons[name]
 
     @torch.no_grad()
+    def _sampled(self, n: int, role: tuple[str | int, ...], code: int | None = None) -> tuple[Tensor, Seen]:
+        """Samples of the model, uint8, and as the expert sees them, with the noise of a role."""
+        generator = self._seeds.generator("measured-samples", *role, device=self._gallery.device)
+        means = in_bytes(self._model.sample(n, code, generator), f"{type(self._model).__name__}.sample")
+        images = self._gallery.pixels(means, self._pixel_source(*role))
+        return images, self._gallery.expert.look(images)
+
     def _first(self, n: int) -> Seen:
         """The first n samples, as the expert sees them."""
         while len(self._images) * _CHUNK < n:
-            generator = self._seeds.generator("measured-samples", len(self._images), device=self._gallery.device)
-            means = in_bytes(self._model.sample(_CHUNK, generator=generator), f"{type(self._model).__name__}.sample")
-            images = self._gallery.pixels(means, self._pixel_source(len(self._images)))
+            images, seen = self._sampled(_CHUNK, (len(self._images),))
             self._images.append(images)
-            self._seen.append(self._gallery.expert.look(images))
+            self._seen.append(seen)
         features, labels = (torch.cat(tensors) for tensors in zip(*self._seen, strict=True))
         return Seen(features[:n], labels[:n])
 

@@ -20,7 +20,7 @@ class MetricFacts(BaseModel):
 
     unit: str = ""
     better: Literal["lower", "higher"] | None = None
-    over_intervals: Literal["last", "sum", "max"] = "last"
+    over_intervals: Literal["last", "mean", "sum", "max"] = "last"
     """How a cell's one number is made from the values per interval."""
     over_seeds: Literal["mean", "median"] = "mean"
     """What tables show of a method's seeds: the mean with its interval, or the median without one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from ..contracts.registry import METRICS
@@ -11,16 +12,18 @@ from ..store.record import Numbers
 
 
 def summarise(rows: Iterable[Mapping[str, Any]], over_intervals: Mapping[str, str]) -> Numbers:
-    """Make a cell's one number of each metric from its rows without distribution: the last, the sum or the maximum over
-    the intervals, as the metric says; None if it is undefined after the last interval. A trace over steps has none.
+    """Make a cell's one number of each metric from its rows without distribution: the last, the mean, the sum or the
+    maximum over the intervals, as the metric says; None if it is undefined after the last interval. A trace over steps
+    has none.
 
     Args:
         rows: all rows of the cell, measured and derived.
-        over_intervals: "last", "sum" or "max", by metric; "last" for others.
+        over_intervals: "last", "mean", "sum" or "max", by metric; "last" for others.
     """
     rows = list(rows)
     last = max((row["interval"] for row in rows), default=0)
     numbers: Numbers = {}
+    for_means: dict[str, list[float]] = {}
     for row in rows:
         if row.get("distribution") is not None or row.get("step") is not None:
             continue
@@ -29,11 +32,13 @@ def summarise(rows: Iterable[Mapping[str, Any]], over_intervals: Mapping[str, st
         how = over_intervals.get(metric, "last")
         if how == "sum":
             numbers[metric] = value + (so_far or 0)
+        elif how == "mean":
+            for_means.setdefault(metric, []).append(value)
         elif how == "max":
             numbers[metric] = value if so_far is None else max(so_far, value)
         elif row["interval"] == last:  # if undefined there, it has no number rather than an older one
             numbers[metric] = value
-    return numbers
+    return numbers | {metric: fmean(values) for metric, values in for_means.items()}
 
 
 def registered_summary(
