@@ -67,6 +67,9 @@ class DistilledMixture(GenerativeModel):
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.student.reconstruct(x)
 
+    def draw_style(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor | None:
+        return self.student.draw_style(x, generator)
+
     def style_grid(self, code: int, points: int) -> Tensor | None:
         return self.student.style_grid(code, points)
 

@@ -87,6 +87,17 @@ class GenerativeModel(nn.Module, ABC):
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return images decoded from their most likely latent values, in [0, 1], shape of ``x``."""
 
+    def draw_style(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor | None:
+        """Return one draw of q(style | x) for each image, whose prior is N(0, I), (n, dimensions).
+
+        None for a model without such a style, or with an encoder for each component.
+
+        Args:
+            x: images in [0, 1], (n, channels, height, width).
+            generator: source of the draws.
+        """
+        return None
+
     def style_grid(self, code: int, points: int) -> Tensor | None:
         """Return one code's images for styles on a 2D grid, (points², channels, height, width), row by row.
 

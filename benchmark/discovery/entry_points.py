@@ -20,7 +20,7 @@ KINDS = {"lifegen.methods": "method", "lifegen.scenarios": "scenario", "lifegen.
 """The kind of thing that each group of entry points registers."""
 _METRICS = tuple(
     f"lifegen.benchmark.measuring.{name}"
-    for name in ("bounds", "codes", "costs", "derived", "sample_metrics", "traces")
+    for name in ("bounds", "codes", "costs", "derived", "latents", "sample_metrics", "traces")
 )
 
 

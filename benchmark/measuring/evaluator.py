@@ -12,7 +12,7 @@ import torch
 
 from ..contracts.registry import METRICS, Entry
 from ..training.template import GenerativeTemplate
-from . import bounds, codes, costs, sample_metrics, traces  # noqa: F401  (importing registers lifegen's own metrics)
+from . import bounds, codes, costs, latents, sample_metrics, traces  # noqa: F401  (importing registers lifegen's own metrics)
 from .fingerprint import Watch
 from .measurement import EvaluatorState, Measurement
 from .rows import Row, kept_rows

@@ -147,7 +147,7 @@ class Measurement:
     def _evaluate(self, part: str, distribution: str) -> Pass:
         images = self.images(part, distribution)
         # The noise depends on part and distribution alone: the same before and after an interval, and for all methods.
-        generator = self._generator("evaluation", part, distribution)
+        generator = self.generator("evaluation", part, distribution)
         log_prior = self.model.log_prior
         totals = torch.zeros(3, dtype=torch.float64, device=self.strategy.device)
         groups = torch.zeros(len(log_prior), dtype=torch.float64, device=self.strategy.device)
@@ -181,7 +181,8 @@ class Measurement:
             shared |= {f"m.samples {number}": piece for number, piece in enumerate(self.samples.drawn)}
         return fingerprint(self.strategy, self.stream, self._state.resident_images, shared)
 
-    def _generator(self, *role: str | int) -> torch.Generator:
+    def generator(self, *role: str | int) -> torch.Generator:
+        """Make a generator on the device whose draws depend on the seed and a role alone."""
         return self._state.seeds.generator(*role, device=self.strategy.device)
 
     @staticmethod
@@ -208,7 +209,7 @@ class Measurement:
             codes = {}
             for name in self.past:
                 x = to_unit(self.images("test", name)[:FLOOR_IMAGES])
-                weights = self.model.log_weights(x, DRAWS, self._generator("code-floor", name, i))
+                weights = self.model.log_weights(x, DRAWS, self.generator("code-floor", name, i))
                 codes[name] = self.model.code_log_posterior(x, weights)
             return codes
 
@@ -222,7 +223,7 @@ class Measurement:
         log_prior = self.model.log_prior
         values = {}
         for name in self._all:
-            generator = self._generator("importance", name)
+            generator = self.generator("importance", name)
             bounds, alone = [], []
             for x in self.batches(self.images("test", name)[: config.importance_images], config.importance_draws):
                 weights = self.model.log_weights(x, config.importance_draws, generator)

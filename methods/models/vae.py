@@ -249,6 +249,10 @@ class CodeStyleVAE(GenerativeModel):
         image: Tensor = pixels.unflatten(1, self.image_shape)
         return image
 
+    def draw_style(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        mean, std, _ = self.encode(x)
+        return mean + std * torch.randn(mean.shape, generator=generator, device=x.device)
+
     def style_grid(self, code: int, points: int) -> Tensor | None:
         if self.style != 2:
             return None
