@@ -14,14 +14,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from avalanche.core import SupervisedPlugin
-from pydantic import NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from lifegen.benchmark import Options, Seeds, Stream, count_state, later, register_method
+from lifegen.benchmark import Options, Seeds, Stream, add_term, count_state, later, register_method
 
 from .models.method import VAEMethod, acts
 from .models.plugins import RealShare, hand_back, mixed, options_of, parts_of, real_parts
-from .models.vae import CodeStyleVAE
+from .models.vae import CodeStyleVAE, VAEOutput
 
 
 class ReplayOptions(Options):
@@ -49,6 +50,12 @@ class ReplayOptions(Options):
     distribution gets 68 % of its share at K = 34 of B = 100); or down and up in turn, so that the mean is B/K."""
     replay_images: Literal["mean", "draw"] = "draw"
     """Images that the teacher replays: its decoder's means, or draws from its likelihood (the paper's text)."""
+    replay_targets: Annotated[Literal["images", "means"], later()] = "images"
+    """What a student reconstructs of a replayed image: the image itself, or the teacher's mean that it was drawn
+    from."""
+    teacher_average: Annotated[float, Field(ge=0, lt=1), later()] = 0.0
+    """Decay of the moving average of a student's weights over steps that becomes the next teacher; 0: its last
+    weights."""
     replay_prior: Literal["uniform", "aggregate"] = "uniform"
     """Whether the teacher's codes are drawn uniformly, or as often as they are used."""
 
@@ -88,6 +95,10 @@ class TeacherPlugin(SupervisedPlugin):
         self._init = seeds.generator("growth")
         self._mixture = seeds.generator("mixture")
         self._replay = seeds.late_generator("replay")
+        self.means: Tensor | None = None
+        """Means of the teacher that the current batch's synthetic images were drawn from; only with
+        ``replay_targets=means``."""
+        self._average: CodeStyleVAE | None = None
         self._prior: Tensor | None = None
         self._usage: Tensor | None = None
         self._steps = 0
@@ -96,8 +107,8 @@ class TeacherPlugin(SupervisedPlugin):
 
     @property
     def stored_parameters(self) -> int:
-        """Floating-point numbers that the teacher keeps."""
-        return 0 if self.teacher is None else count_state(self.teacher)
+        """Floating-point numbers that the teacher keeps, and the average that becomes the next one."""
+        return sum(count_state(model) for model in (self.teacher, self._average) if model is not None)
 
     def before_train_dataset_adaptation(self, strategy: Any, **_: Any) -> None:
         # The first hook of an interval: Avalanche hands the grown student's parameters to the optimiser afterwards.
@@ -107,10 +118,13 @@ class TeacherPlugin(SupervisedPlugin):
         if is_first:
             return
         # The teacher shares no tensor with the student, never learns, and normalises by its running statistics.
-        self.teacher = deepcopy(strategy.model).eval().requires_grad_(False)
+        self.teacher = self.next_teacher(strategy).eval().requires_grad_(False)
         self._prior, self._usage, self._steps, self._batches = self._usage, None, 0, 0
         student: CodeStyleVAE = strategy.model
         options = self.options
+        if self._average is not None and options.weight_transfer:
+            student.load_state_dict(self.teacher.state_dict())
+            self._average = None
         if is_new and options.growth:
             student.grow(options.growth, self._init, options.latent_layers == "preserve")
         if is_new and options.first_layer == "reinitialise":
@@ -119,6 +133,23 @@ class TeacherPlugin(SupervisedPlugin):
             student.reinitialise(self._init)
         if options.norm_reset != "none":
             student.reset_norm(affine=options.norm_reset == "all")
+
+    def next_teacher(self, strategy: Any) -> CodeStyleVAE:
+        """Return the model that the next interval's teacher will be, a copy, in training mode."""
+        return deepcopy(strategy.model) if self._average is None else self._average
+
+    def before_training_exp(self, strategy: Any, **_: Any) -> None:
+        if self.options.teacher_average:
+            self._average = deepcopy(strategy.model)
+
+    @torch.no_grad()
+    def after_training_iteration(self, strategy: Any, **_: Any) -> None:
+        if self._average is not None:
+            average, now = (_state(model) for model in (self._average, strategy.model))
+            get_ema_multi_avg_fn(self.options.teacher_average)(average, now, None)
+
+    def after_training_exp(self, strategy: Any, **_: Any) -> None:
+        self.means = None
 
     @property
     def generators(self) -> list[torch.Generator]:
@@ -142,18 +173,22 @@ class TeacherPlugin(SupervisedPlugin):
 
     @torch.no_grad()
     def _mix(self, strategy: Any) -> None:
+        assert self.teacher is not None
         noise = self._replay.on(strategy.mb_x.device)
-        synthetic = self._images(self._replayed, noise, self.options.replay_images == "draw")
+        style, code = self._latents(self._replayed, noise)
+        if self.options.replay_targets == "means":
+            self.means = self.teacher.decoded(style, code, None, draw=False)
+        synthetic = self.teacher.decoded(style, code, noise, self.options.replay_images == "draw")
         strategy.mbatch = mixed(strategy.mbatch, synthetic, self.real)
 
     def replayed(self, n: int, generator: torch.Generator) -> Tensor | None:
         """Return means of n images that the teacher replayed in this interval; None in the first."""
-        return None if self.teacher is None else self._images(n, generator, draw=False)
+        return None if self.teacher is None else self.teacher.decoded(*self._latents(n, generator), None, draw=False)
 
-    def _images(self, n: int, generator: torch.Generator, draw: bool) -> Tensor:
-        """Images of the teacher, draws from p(x | z) or its means."""
+    def _latents(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Styles, (n, style), and codes, (n,), that the teacher decodes."""
         assert self.teacher is not None
-        return self.teacher.sample(n, generator=generator, prior=self._prior, draw=draw)
+        return self.teacher.draw_prior(n, generator, self._prior)
 
     def _parts(self, batch: int) -> tuple[int, int]:
         share = self.options.real_share
@@ -178,6 +213,59 @@ class TeacherPlugin(SupervisedPlugin):
             self._usage = now if self._usage is None else self._usage.lerp(now, max(1 / self._steps, 0.01))
 
 
+def _state(model: torch.nn.Module) -> list[Tensor]:
+    """A model's floating-point tensors, buffers included."""
+    return [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
+
+
+class SyntheticTermPlugin(SupervisedPlugin):
+    """Adds w/B Σ of a term over the batch's synthetic images. The sum is divided by the size B of the whole batch, to
+    which real images contribute nothing."""
+
+    term: str
+    """The term's name."""
+
+    def __init__(self, teacher: TeacherPlugin, weight: float = 1.0) -> None:
+        """Make the plugin.
+
+        Args:
+            teacher: the plugin that replays; it must come first in the strategy's list.
+            weight: w.
+        """
+        super().__init__()
+        self.capturable = teacher.has_fixed_counts
+        self._teacher = teacher
+        self._weight = weight
+
+    def before_backward(self, strategy: Any, **_: Any) -> None:
+        if self._teacher.teacher is None:
+            return
+        output: VAEOutput = strategy.mb_output
+        each = self._term(strategy.model, self._teacher.teacher, output, slice(self._teacher.real, None))
+        add_term(strategy, self.term, self._weight * each.sum() / len(output.x))
+
+    def _term(self, model: CodeStyleVAE, teacher: CodeStyleVAE, output: VAEOutput, synthetic: slice) -> Tensor:
+        """The term of each synthetic image, (synthetic,)."""
+        raise NotImplementedError
+
+
+class MeanTargetsPlugin(SyntheticTermPlugin):
+    """Lets the student reconstruct the teacher's means m instead of the images x̂ that were drawn from them: adds
+    log p(x̂ | z) − log p(m | z), z the student's latent draw for x̂.
+
+    Over draws x̂, a Bernoulli's −log p(m | z) is the mean of −log p(x̂' | z) for a further draw x̂' from m: the student
+    learns the teacher's likelihood, and no single draw's noise.
+    """
+
+    term = "mean_targets"
+
+    def _term(self, model: CodeStyleVAE, teacher: CodeStyleVAE, output: VAEOutput, synthetic: slice) -> Tensor:
+        assert self._teacher.means is not None
+        targets = output.x[synthetic].flatten(1), self._teacher.means.flatten(1)
+        drawn, mean = (model.likelihood.log_prob(x, output.parameters[synthetic]) for x in targets)
+        return drawn - mean
+
+
 @register_method(
     "generative-replay", version=2, uses=("boundaries",), look={"colour": "#de8f05", "marker": "s", "dash": "dashed"}
 )
@@ -194,6 +282,7 @@ class GenerativeReplay(VAEMethod):
             is_rounded = self.mixing == "fixed" and self.real_share in ("equal", "half")
             acts(self, is_rounded, "mixing=fixed and real_share=equal or half", "real_rounding")
             acts(self, self.weight_transfer, "weight_transfer=true", "first_layer")
+            acts(self, self.replay_images == "draw", "replay_images=draw", "replay_targets")
             return acts(self, self.norm != "none", "norm=batch or norm=group", "norm_reset")
 
     restarts_temperature = True
@@ -201,4 +290,6 @@ class GenerativeReplay(VAEMethod):
     """The kind of its teacher."""
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
-        return [*super().plugins(stream, seeds), self.teacher(seeds, self.config)]
+        teacher = self.teacher(seeds, self.config)
+        targets = [MeanTargetsPlugin(teacher)] if self.config.replay_targets == "means" else []
+        return [*super().plugins(stream, seeds), teacher, *targets]

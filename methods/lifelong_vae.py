@@ -21,7 +21,7 @@ from torch import Tensor
 
 from lifegen.benchmark import Seeds, Stream, add_term, register_method, searched
 
-from .generative_replay import GenerativeReplay, TeacherPlugin
+from .generative_replay import GenerativeReplay, SyntheticTermPlugin, TeacherPlugin
 from .models.divergences import entropy, gaussian, mutual_information, padded_forward_kl, padded_reverse_kl
 from .models.networks import norm_statistics_kept
 from .models.vae import CodeStyleVAE, Posterior, VAEOutput
@@ -31,38 +31,7 @@ Direction = Literal["reverse", "forward"]
 Estimator = Literal["batch-marginal", "prior-entropy", "infogan", "none"]
 
 
-class _SyntheticTermPlugin(SupervisedPlugin):
-    """Adds w/B Σ of a term over the batch's synthetic images. The sum is divided by the size B of the whole batch, to
-    which real images contribute nothing."""
-
-    term: str
-    """The term's name."""
-
-    def __init__(self, teacher: TeacherPlugin, weight: float) -> None:
-        """Make the plugin.
-
-        Args:
-            teacher: the plugin that replays; it must come first in the strategy's list.
-            weight: w.
-        """
-        super().__init__()
-        self.capturable = teacher.has_fixed_counts
-        self._teacher = teacher
-        self._weight = weight
-
-    def before_backward(self, strategy: Any, **_: Any) -> None:
-        if self._teacher.teacher is None:
-            return
-        output: VAEOutput = strategy.mb_output
-        each = self._term(strategy.model, self._teacher.teacher, output, slice(self._teacher.real, None))
-        add_term(strategy, self.term, self._weight * each.sum() / len(output.x))
-
-    def _term(self, model: CodeStyleVAE, teacher: CodeStyleVAE, output: VAEOutput, synthetic: slice) -> Tensor:
-        """The term of each synthetic image, (synthetic,)."""
-        raise NotImplementedError
-
-
-class ConsistencyPlugin(_SyntheticTermPlugin):
+class ConsistencyPlugin(SyntheticTermPlugin):
     """Adds γ/B Σ KL[q_student(z | x̂) ‖ q_teacher(z | x̂)] over the batch's synthetic images x̂.
 
     On the code zd it is equation 3, on the style zc the closed form that equations 6 and 7 stand for.
@@ -104,7 +73,7 @@ class ConsistencyPlugin(_SyntheticTermPlugin):
         return gaussian(first.mean, first.std, second.mean, second.std)
 
 
-class LikelihoodConsistencyPlugin(_SyntheticTermPlugin):
+class LikelihoodConsistencyPlugin(SyntheticTermPlugin):
     """Adds w/B Σ −log p_student(x' | z) over the synthetic images x̂, with x' the teacher's reconstruction of x̂ and z
     the student's latent draw for x̂. The term is in the authors' public PyTorch code, not in the paper."""
 

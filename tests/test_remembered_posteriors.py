@@ -11,7 +11,8 @@ from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.training.counting import count_state
 from lifegen.benchmark.training.template import GenerativeTemplate
 from lifegen.methods.generative_replay import GenerativeReplay
-from lifegen.methods.remembered_posteriors import Memory, RememberedPosteriors, RememberingTeacherPlugin, fitted
+from lifegen.methods.models.latent_memory import Gaussians
+from lifegen.methods.remembered_posteriors import RememberedPosteriors, RememberingTeacherPlugin
 
 from .conftest import SHAPE, tiny
 from .test_methods import Spy, begin, train
@@ -49,7 +50,7 @@ def test_the_teacher_decodes_what_is_remembered():
     stream = tiny("ab", steps=4)
     strategy = begin(RememberedPosteriors, stream, replay_images="mean")
     strategy.train(stream.train_stream[0], eval_streams=[])
-    one = Memory(torch.full((1, 2), 0.7), torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))
+    one = Gaussians(torch.full((1, 2), 0.7), torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))
     plugin(strategy).next_memory = one
     replayed: list[Tensor] = []
 
@@ -84,8 +85,6 @@ def test_no_image_stays_and_numbers_are_counted():
         of_teacher = count_state(teacher.teacher) if interval else 0
         assert teacher.stored_parameters == of_teacher + (2 if interval else 1) * 24 * (2 * 2 + 1)
     assert strategy.stored_samples == 0
-    mixture = Memory(torch.zeros(3, 2), torch.zeros(3, 2, 2), torch.zeros(3, dtype=torch.int64), torch.ones(3))
-    assert mixture.numbers == 3 * (2 + 3 + 1 + 1)
 
 
 def test_the_first_interval_is_that_of_generative_replay():
@@ -97,46 +96,6 @@ def test_the_first_interval_is_that_of_generative_replay():
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def moments(style: Tensor) -> tuple[Tensor, Tensor]:
-    return style.mean(0), torch.cov(style.T)
-
-
-def test_draws_have_the_moments_of_what_is_remembered():
-    generator = Seeds(0).generator("memory")
-    mean = torch.tensor([[0.0, 0.0], [3.0, -1.0]])
-    factor = torch.tensor([[[1.0, 0.0], [0.5, 0.3]], [[0.2, 0.0], [0.0, 2.0]]])
-    memory = Memory(mean, factor, torch.tensor([4, 7]), torch.tensor([0.25, 0.75]))
-    style, code = memory.draw(40_000, generator)
-    assert (code == 7).float().mean() == pytest.approx(0.75, abs=0.01)
-    for i, which in enumerate((4, 7)):
-        middle, covariance = moments(style[code == which])
-        torch.testing.assert_close(middle, mean[i], atol=0.06, rtol=0.0)
-        torch.testing.assert_close(covariance, factor[i] @ factor[i].T, atol=0.1, rtol=0.05)
-    single = Memory(mean, torch.tensor([[0.1, 0.2], [0.3, 0.4]]), torch.tensor([0, 1]))
-    style, code = single.draw(40_000, generator)
-    assert code.float().mean() == pytest.approx(0.5, abs=0.01)
-    torch.testing.assert_close(style[code == 1].std(0), torch.tensor([0.3, 0.4]), atol=0.01, rtol=0.0)
-
-
-def test_a_fitted_mixture_has_the_moments_of_the_aggregate_posterior():
-    """Of each code, as every step of expectation maximisation has; several Gaussians see what one doesn't."""
-    generator = Seeds(0).generator("posteriors")
-    far = torch.where(torch.rand(600, 1, generator=generator) < 0.5, -3.0, 3.0)
-    mean = torch.cat([far, torch.randn(600, 1, generator=generator)], 1)
-    posteriors = Memory(mean, torch.full((600, 2), 0.2), torch.arange(600) % 3)
-    memory = fitted(posteriors, 2, Seeds(1).generator("fit"))
-    assert memory.code.tolist() == [0, 0, 1, 1, 2, 2]
-    assert memory.weight.sum().item() == pytest.approx(1)
-    style, code = memory.draw(60_000, generator)
-    for which in range(3):
-        middle, covariance = moments(mean[posteriors.code == which])
-        found, spread = moments(style[code == which])
-        torch.testing.assert_close(found, middle, atol=0.08, rtol=0.0)
-        torch.testing.assert_close(spread, covariance + 0.04 * torch.eye(2), atol=0.15, rtol=0.05)
-    assert ((style[:, 0].abs() - 3).abs() < 1).float().mean() > 0.99  # nothing lies between the two heaps
-    assert len(fitted(posteriors, 1000, Seeds(1).generator("fit")).mean) == 3 * 50  # 4 images a Gaussian
-
-
 def test_training_with_a_mixture_and_consistency_runs_and_counts():
     strategy = begin(RememberedPosteriors, stream := tiny("abc"), memory="mixture", consistency_weight=1.0)
     train(strategy, stream)
@@ -145,8 +104,45 @@ def test_training_with_a_mixture_and_consistency_runs_and_counts():
     assert "loss_consistency" in strategy.traces.by_name
 
 
+@pytest.mark.parametrize("memory", ["pseudo-inputs", "resampling"])
+def test_other_memories_are_replayed_and_counted(memory):
+    strategy = begin(RememberedPosteriors, stream := tiny("abc"), memory=memory)
+    train(strategy, stream)
+    teacher = plugin(strategy)
+    assert strategy.synthetic_samples > 0
+    numbers = teacher.memory.numbers + teacher.next_memory.numbers
+    assert teacher.stored_parameters == count_state(teacher.teacher) + numbers
+    style, code = teacher.memory.draw(50, Seeds(0).generator("ask"))
+    assert style.shape == (50, 2)
+    assert set(code.tolist()) <= set(range(teacher.teacher.codes))
+    assert teacher.replayed(3, Seeds(0).generator("ask")).shape == (3, *SHAPE)
+
+
+def test_a_balanced_memory_weighs_codes_equally():
+    strategy = begin(RememberedPosteriors, stream := tiny("abc"), memory_balance="codes")
+    train(strategy, stream)
+    memory = plugin(strategy).next_memory
+    shares = torch.zeros(int(memory.code.max()) + 1).index_add_(0, memory.code, memory.weight)
+    met = shares[shares > 0]
+    torch.testing.assert_close(met, torch.full_like(met, 1 / len(met)))
+
+
+def test_the_memory_of_an_averaged_teacher_is_of_its_own_encoder():
+    strategy = begin(RememberedPosteriors, stream := tiny("ab"), teacher_average=0.9, remembered=10)
+    strategy.train(stream.train_stream[0], eval_streams=[])
+    remembered, of = plugin(strategy).next_memory, plugin(strategy).next_teacher(strategy)
+    assert any(not torch.equal(*pair) for pair in zip(of.parameters(), strategy.model.parameters(), strict=True))
+    seen: list[Tensor] = []
+    strategy.plugins.append(Spy(before_forward=lambda strategy: seen.append(strategy.mb_x.clone())))
+    strategy.train(stream.train_stream[1], eval_streams=[])
+    assert plugin(strategy).teacher is of
+    assert plugin(strategy).memory is remembered
+
+
 def test_options_without_an_effect_are_refused():
     with pytest.raises(ValidationError, match="replay_prior has an effect with replay from the prior"):
         RememberedPosteriors({"replay_prior": "aggregate"})
     with pytest.raises(ValidationError, match="components has an effect with memory=mixture only"):
         RememberedPosteriors({"components": 3})
+    with pytest.raises(ValidationError, match="memory_balance has an effect with memory=posteriors, mixture or pseudo"):
+        RememberedPosteriors({"memory": "resampling", "memory_balance": "codes"})

@@ -12,6 +12,7 @@ from torch.distributions import Categorical, Normal, kl_divergence
 
 from lifegen.benchmark.contracts.registry import METHODS
 from lifegen.benchmark.seeds import Seeds
+from lifegen.benchmark.training.counting import count_state
 from lifegen.methods import lgm
 from lifegen.methods.generative_replay import GenerativeReplay
 from lifegen.methods.lifelong_vae import LifelongVAE, MutualInformationPlugin
@@ -244,6 +245,82 @@ def test_replayed_draws_are_binary_where_the_likelihood_is():
     strategy.plugins.insert(-1, Spy(after_forward=lambda s: synthetic.append(s.mb_x[s.mb_y < 0])))
     train(strategy, stream)
     assert set(torch.cat(synthetic).unique().tolist()) == {0.0, 1.0}
+
+
+def test_a_student_may_rebuild_means_of_what_it_sees_drawn():
+    """Then its loss on a replayed image is the cross-entropy with the teacher's probabilities."""
+    strategy = begin(GenerativeReplay, stream := tiny("abc"), replay_targets="means")
+
+    def formula(strategy):
+        output, teacher, synthetic = strategy.mb_output, teacher_of(strategy), strategy.mb_y < 0
+        drawn, mean = output.x[synthetic].flatten(1), teacher.means.flatten(1)
+        assert set(drawn.unique().tolist()) == {0.0, 1.0}
+        p = output.parameters[synthetic].sigmoid()
+        cross, own = (-(x * p.log() + (1 - x) * (1 - p).log()).sum() for x in (mean, drawn))
+        return (cross - own).item() / len(output.x)
+
+    terms = gained(strategy, formula)
+    train(strategy, stream)
+    assert len(terms) == 8
+    for extra, expected in terms:
+        assert extra == pytest.approx(expected, abs=1e-3, rel=1e-3)
+    assert teacher_of(strategy).means is None  # nothing is kept between intervals
+
+
+def test_means_are_those_that_images_were_drawn_from():
+    strategy = begin(GenerativeReplay, stream := tiny("ab"), replay_targets="means", batch_size=1000)
+    seen = []
+    strategy.plugins.insert(-1, Spy(after_forward=lambda s: seen.append((s.mb_x[s.mb_y < 0], teacher_of(s).means))))
+    train(strategy, stream)
+    drawn, mean = (torch.cat(parts) for parts in zip(*(pair for pair in seen if pair[1] is not None), strict=True))
+    bright, dark = mean > 0.6, mean < 0.4
+    assert drawn[bright].mean() == pytest.approx(mean[bright].mean().item(), abs=0.02)
+    assert drawn[dark].mean() == pytest.approx(mean[dark].mean().item(), abs=0.02)
+
+
+@pytest.mark.parametrize("method", [GenerativeReplay, LifelongVAE])
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_an_averaged_teacher_is_the_moving_average_of_the_student(method, norm):
+    decay = 0.8
+    strategy = begin(method, stream := tiny("ab"), teacher_average=decay, norm=norm)
+    averages = []
+
+    def start(strategy):
+        averages.append({name: value.clone() for name, value in strategy.model.state_dict().items()})
+
+    def follow(strategy):
+        for name, value in strategy.model.state_dict().items():
+            if value.is_floating_point():
+                averages[-1][name].mul_(decay).add_(value, alpha=1 - decay)
+
+    strategy.plugins.append(Spy(before_training_exp=start, after_training_iteration=follow))
+    strategy.train(stream.train_stream[0], eval_streams=[])
+    assert not torch.equal(averages[0]["encoder.1.weight"], strategy.model.encoder[1].weight)
+    students = []
+    strategy.plugins.append(Spy(before_training_exp=lambda s: students.append(copy.deepcopy(s.model.state_dict()))))
+    strategy.train(stream.train_stream[1], eval_streams=[])
+    teacher = teacher_of(strategy).teacher
+    for name, value in teacher.state_dict().items():
+        if value.is_floating_point():
+            torch.testing.assert_close(value, averages[0][name])
+    # A student takes over its teacher's weights, not its own last ones, and grows from there.
+    assert torch.equal(students[0]["encoder.1.weight"], teacher.encoder[1].weight)
+    assert strategy.model.codes == teacher.codes + 1
+    counted = teacher_of(strategy).stored_parameters
+    assert counted == count_state(teacher) + count_state(strategy.model)
+
+
+def test_a_student_without_weight_transfer_starts_anew_beside_an_averaged_teacher():
+    strategy = begin(GenerativeReplay, stream := tiny("ab"), teacher_average=0.5, weight_transfer=False)
+    students = []
+    strategy.plugins.append(Spy(before_training_exp=lambda s: students.append(copy.deepcopy(s.model.state_dict()))))
+    train(strategy, stream)
+    assert not torch.equal(students[1]["encoder.1.weight"], teacher_of(strategy).teacher.encoder[1].weight)
+
+
+def test_means_as_targets_need_draws():
+    with pytest.raises(ValidationError, match="replay_targets has an effect with replay_images=draw only"):
+        GenerativeReplay({"replay_images": "mean", "replay_targets": "means"})
 
 
 def test_the_aggregate_prior_replays_used_codes_only_and_as_often():

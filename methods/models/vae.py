@@ -220,15 +220,25 @@ class CodeStyleVAE(GenerativeModel):
             prior: probabilities of the codes, (codes,); uniform by default.
             draw: whether to draw from p(x | z) instead of taking its mean.
         """
-        device = self.decoder_input.weight.device
-        style = torch.randn(n, self.style, generator=generator, device=device)
-        if prior is None:
-            chosen = torch.randint(self.codes, (n,), generator=generator, device=device)
-        else:  # torch draws at least one
-            chosen = torch.multinomial(prior, max(n, 1), replacement=True, generator=generator)[:n]
+        style, chosen = self.draw_prior(n, generator, prior)
         if code is not None:
             chosen.fill_(code)
         return self.decoded(style, chosen, generator, draw)
+
+    def draw_prior(
+        self, n: int, generator: torch.Generator | None = None, prior: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Draws of the latent variables; arguments as for :meth:`sample`.
+
+        Returns:
+            styles, (n, style), and codes, (n,).
+        """
+        device = self.decoder_input.weight.device
+        style = torch.randn(n, self.style, generator=generator, device=device)
+        if prior is None:
+            return style, torch.randint(self.codes, (n,), generator=generator, device=device)
+        # torch draws at least one
+        return style, torch.multinomial(prior, max(n, 1), replacement=True, generator=generator)[:n]
 
     def decoded(self, style: Tensor, code: Tensor, generator: torch.Generator | None, draw: bool) -> Tensor:
         """Images of styles, (n, style), and codes, (n,): draws from p(x | z), or its means.
