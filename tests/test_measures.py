@@ -138,7 +138,8 @@ def test_bounds_after_the_last_interval():
 def test_counts_and_costs():
     rows = evaluator(stream()).measure(strategy(Table(FLAT)), 0, train_seconds=2.5, train_cpu_seconds=1.5)
     expected = {"real_samples": 12, "synthetic_samples": 34, "optimizer_steps": 5, "stored_parameters": 99,
-                "stored_samples": 3, "train_seconds": 2.5, "train_cpu_seconds": 1.5}  # fmt: skip
+                "stored_samples": 3, "stored_mb": (4 * 99 + 3) / 1e6, "train_seconds": 2.5,
+                "train_cpu_seconds": 1.5}  # fmt: skip
     assert {name: values(rows, name)[None] for name in expected} == expected
     assert values(rows, "gradient_norm") == {0: 1.5, 2: 0.5}
     assert values(rows, "loss_mine") == {2: 7.0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import sys
 from collections.abc import Iterator
@@ -66,6 +67,18 @@ def stored_parameters(m: Measurement) -> Iterator[Row]:
 def stored_samples(m: Measurement) -> Iterator[Row]:
     """Real images of the past that are kept."""
     yield Row(m.strategy.stored_samples)
+
+
+@register_metric("stored_mb", version=1, unit="MB", better="lower")
+def stored_mb(m: Measurement) -> Iterator[Row]:
+    """Megabytes kept: numbers and real images of the past on one scale.
+
+    Formula: (4 bytes · stored_parameters + one byte a pixel and channel · stored_samples) / 10⁶.
+
+    It misleads where a plugin states no numbers, and about images that would be compressed.
+    """
+    image = math.prod(m.stream.image_shape)
+    yield Row((4 * m.strategy.stored_parameters + image * m.strategy.stored_samples) / 1e6)
 
 
 @register_metric("train_cpu_seconds", version=1, unit="s", better="lower", over_intervals="sum", over_seeds="median")
