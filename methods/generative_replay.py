@@ -54,8 +54,8 @@ class ReplayOptions(Options):
     """What a student reconstructs of a replayed image: the image itself, or the teacher's mean that it was drawn
     from."""
     teacher_average: Annotated[float, Field(ge=0, lt=1), later()] = 0.0
-    """Decay of the moving average of a student's weights over steps that becomes the next teacher; 0: its last
-    weights."""
+    """Decay of the moving average of a student's weights over all steps of its interval, which becomes the next
+    teacher; 0: its last weights, or those that early stopping chose."""
     replay_prior: Literal["uniform", "aggregate"] = "uniform"
     """Whether the teacher's codes are drawn uniformly, or as often as they are used."""
 
