@@ -67,6 +67,9 @@ class DistilledMixture(GenerativeModel):
     def reconstruct(self, x: Tensor) -> Tensor:
         return self.student.reconstruct(x)
 
+    def reconstruct_drawn(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor | None:
+        return self.student.reconstruct_drawn(x, generator)
+
     def draw_style(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor | None:
         return self.student.draw_style(x, generator)
 

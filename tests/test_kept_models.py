@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lifegen.benchmark.contracts.registry import METRICS, Entry
@@ -155,7 +156,7 @@ def test_without_a_model_the_command_says_what_keeps_one(store):
     change(store, metrics=without(only(store).facts.metrics, {"prd_f8"}))
     done = lifegen("measure", store.path)
     assert done.returncode == 1
-    assert done.stdout == "0 cells have new metrics\n"
+    assert done.stdout == "0 cells have new metrics or pictures\n"
     assert "left out: 1 cell: it has kept no model; `lifegen run --keep-models` does" in done.stderr
 
 
@@ -163,7 +164,30 @@ def test_the_command_names_what_it_has_measured(store):
     change(store, metrics=without(only(store).facts.metrics, {"prd_f8"}))
     done = lifegen("measure", store.path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"{only(store).name}: prd_f8\n1 cell has new metrics\n"
+    assert done.stdout == f"{only(store).name}: prd_f8\n1 cell has new metrics or pictures\n"
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_pictures_that_an_earlier_lifegen_did_not_draw_are_drawn(store, damaged):
+    file = only(store).folder / "pictures.npz"
+    whole = dict(np.load(file))
+    without_some = {name: images for name, images in whole.items() if name != "deviations"}
+    assert len(without_some) == len(whole) - 1
+    np.savez_compressed(file, **without_some)
+    change(store, pictures=None, contents=only(store).record["contents"] | {file.name: digest(file.read_bytes())})
+    if damaged:
+        file.write_bytes(file.read_bytes()[:100])
+    rows = rows_of(only(store))
+    done = lifegen("measure", store.path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{only(store).name}: pictures\n1 cell has new metrics or pictures\n"
+    drawn = dict(np.load(only(store).folder / "pictures.npz"))
+    lost = {"samples_over_intervals"} if damaged else set()  # of models that weren't kept
+    assert drawn.keys() == whole.keys() - lost
+    assert all(np.array_equal(images, whole[name]) for name, images in drawn.items())
+    assert rows_of(only(store)) == rows
+    assert only(store).kept(file.name)  # its seal fits
+    assert lifegen("measure", store.path).stdout == "0 cells have new metrics or pictures\n"
 
 
 def test_a_cell_that_somebody_writes_is_left_alone(store):
@@ -205,7 +229,7 @@ def test_cells_whose_samples_cannot_be_measured_lack_nothing(tmp_path):
     lifegen("run", "-s", "split-digits:steps=2,class_order=[0,1],sample_images=none", "-m", "naive:width=8",
             "--seeds", "0", "--out", tmp_path / "store")  # fmt: skip
     done = lifegen("measure", tmp_path / "store")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "0 cells have new metrics\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 cells have new metrics or pictures\n", "")
 
 
 def test_whatever_a_metric_raises_costs_one_cell_its_new_metrics(store, monkeypatch):

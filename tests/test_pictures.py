@@ -14,7 +14,7 @@ from lifegen.benchmark.running.saved_model import save_model
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.store.store import Store
-from lifegen.methods.models.vae import CodeStyleVAE
+from lifegen.methods.models.vae import CodeStyleVAE, Posterior
 
 from .conftest import SHAPE, tiny
 from .test_run import tiny_cells
@@ -27,12 +27,33 @@ def test_pictures_are_of_every_code_and_distribution(vae):
         "samples": ((3, SAMPLES, *SHAPE), np.uint8),
         "originals": ((2, RECONSTRUCTIONS, *SHAPE), np.uint8),
         "reconstructions": ((2, RECONSTRUCTIONS, *SHAPE), np.uint8),
+        "deviations": ((2, RECONSTRUCTIONS, *SHAPE), np.uint8),
         "style_grid": ((3, GRID**2, *SHAPE), np.uint8),
     }
     assert np.array_equal(pictures["originals"][1, 0], stream.images("test", "b").x[0].numpy())
     with torch.inference_mode():
         rebuilt = vae.reconstruct(torch.from_numpy(pictures["originals"][1]).float() / 255).mul(255).round()
     assert np.array_equal(pictures["reconstructions"][1], rebuilt.numpy().astype(np.uint8))
+
+
+def test_deviations_are_over_draws_of_the_posterior(vae):
+    """Of a decoder that shows its style in its pixels, and an encoder whose posterior is known."""
+
+    class Shown(CodeStyleVAE):
+        def encode(self, x):
+            n = len(x)
+            return Posterior(torch.zeros(n, 2), torch.tensor([0.1, 0.0]).expand(n, 2), torch.zeros(n, 3))
+
+        def decoded(self, style, code, generator, draw):
+            pixels = 0.5 + style.repeat(1, SHAPE[1] * SHAPE[2] // 2)
+            return pixels.clamp(0, 1).view(-1, *SHAPE)
+
+    model = Shown(SHAPE, codes=3, style=2, width=8)
+    deviations = take_pictures(model, tiny("ab"), Seeds(0), torch.device("cpu"))["deviations"].reshape(16, -1, 2) / 510
+    assert (deviations[..., 1] == 0).all()
+    assert deviations[..., 0].mean() == pytest.approx(0.1, abs=0.01)
+    assert np.ptp(deviations[..., 0], axis=1).max() == 0  # all of an image's pixels show the same draws
+    assert np.ptp(deviations[:, 0, 0]) > 0.005  # images have draws of their own
 
 
 def test_a_style_of_three_dimensions_has_no_grid():

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import combinations, zip_longest
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ from lifegen.benchmark.reading.current import current_of
 from lifegen.benchmark.reporting.figures.comparisons import _on_front
 from lifegen.benchmark.reporting.figures.drawing import Drawing, Scene
 from lifegen.benchmark.reporting.figures.grids import image_rows, spread, style_panels
-from lifegen.benchmark.reporting.figures.style import STYLES, DrawnLook, look, style_of
+from lifegen.benchmark.reporting.figures.style import STYLES, DrawnLook, look, looks, style_of
 from lifegen.benchmark.reporting.plots import drawings, plot
 from lifegen.benchmark.store.cell_writer import write_record
 from lifegen.benchmark.store.store import Store
@@ -462,6 +463,20 @@ def test_reconstructions_stand_beside_their_originals(store):
     assert set(drawing.data["seed"]) == {0}
 
 
+def test_deviations_stand_beside_reconstructions(store):
+    file = store.cell("split-x-good-0").folder / "pictures.npz"
+    kept = dict(np.load(file))
+    kept["deviations"] = kept["reconstructions"] // 2
+    np.savez_compressed(file, **kept)
+    record = store.cell("split-x-good-0").record
+    write_record(file.parent, record | {"contents": record["contents"] | {file.name: digest(file.read_bytes())}})
+    drawing = drawn(store, "reconstructions", "reconstructions-good")
+    image = np.asarray(drawing.figure.axes[0].get_images()[0].get_array())
+    assert image.shape[1] == 3 * 8 * 8
+    assert (image[8:16, 128:136] == kept["deviations"][1, 0, 0]).all()
+    assert "deviation" in drawing.caption
+
+
 def as_npz(**arrays: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)
@@ -501,6 +516,7 @@ WHOLE = as_npz(samples=ROWS, originals=ROWS, reconstructions=ROWS)
         (as_npz(samples=ROWS[0]), "samples are uint8 of shape (4, 1, 8, 8), not uint8 of shape (rows, images,"),
         (as_npz(samples=ROWS[:0]), "samples are uint8 of shape (0, 4, 1, 8, 8)"),
         (as_npz(samples=np.uint8(3)), "samples are uint8 of shape ()"),
+        (as_npz(originals=ROWS, reconstructions=ROWS, deviations=ROWS[:2]), "deviations are of shape (2, 4, 1, 8, 8)"),
         (as_npz(reconstructions=ROWS), "originals are of shape None and reconstructions of (3, 4, 1, 8, 8)"),
         (as_npz(originals=ROWS[:2], reconstructions=ROWS[:2]), "of (2, 4, 1, 8, 8), for 3 distributions"),
         (as_zip({"samples.npy": saying((2**30, 2**18, 1, 2, 2))}), "samples has 1,125,899,906,842,624 bytes; at most"),
@@ -814,10 +830,27 @@ def test_a_variant_keeps_its_methods_colour_and_differs_in_the_rest():
     assert not look("mine").hollow
     assert look("mine").marker not in {one.marker for one in LOOKS.values()}
     for suite in suites().values():
-        assert len({look(method) for method in suite.methods}) == len(suite.methods)
+        drawn = looks(suite.methods, {})
         for a, b in combinations(suite.methods, 2):
             if a.partition(":")[0] == b.partition(":")[0]:
-                assert (look(a).marker, look(a).hollow) != (look(b).marker, look(b).hollow), (a, b)
+                assert (drawn[a].marker, drawn[a].hollow) != (drawn[b].marker, drawn[b].hollow), (a, b)
+
+
+def test_only_variants_with_equal_markers_depend_on_the_rest_of_a_figure():
+    labels = [f"lifelong-vae:style={n}" for n in range(2, 40)]
+    alone = {label: look(label) for label in labels}
+    a, b = next(pair for pair in combinations(labels, 2) if alone[pair[0]].marker == alone[pair[1]].marker)
+    other = next(label for label in labels if alone[label].marker != alone[a].marker)
+    first, second = sorted((a, b))
+    drawn = looks([second, other, first, "lifelong-vae", "naive"], {})
+    assert {label: drawn[label] for label in (first, other, "lifelong-vae", "naive")} == {
+        label: look(label) for label in (first, other, "lifelong-vae", "naive")
+    }
+    assert drawn[second] != alone[second]
+    assert replace(drawn[second], marker=alone[second].marker) == alone[second]
+    assert len({drawn[label].marker for label in (first, second, other)}) == 3
+    many = looks(labels, {})  # more variants than markers
+    assert {label: one.colour for label, one in many.items()} == {label: one.colour for label, one in alone.items()}
 
 
 # Linear RGB as people without one kind of cone see it (Machado, Oliveira and Fernandes 2009, severity 1).

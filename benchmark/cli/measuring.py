@@ -22,7 +22,8 @@ def measure(store: Path, device: str, data_root: Path | None) -> None:
     """Measure metrics that finished cells lack, from their kept models.
 
     Nothing is trained. `run --keep-models` keeps models. Cells get the metrics, and versions of metrics, that a newer
-    lifegen or an installed package has; of the last interval alone, and no metric that needs more than the model.
+    lifegen or an installed package has; of the last interval alone, and no metric that needs more than the model. They
+    get pictures that a newer lifegen draws of the final model, too.
     """
     warnings.simplefilter("ignore")  # of libraries
     import torch
@@ -35,12 +36,12 @@ def measure(store: Path, device: str, data_root: Path | None) -> None:
     for one in measure_kept_models(Store.open(store), data_folder(data_root), device):
         if one.left_out:
             outcomes[one.left_out] += 1
-        elif one.metrics:
+        elif one.metrics or one.has_new_pictures:
             outcomes["measured"] += 1
-            few, more = ", ".join(one.metrics[:3]), len(one.metrics) - 3
-            say(f"{one.cell}: {few}{f' and {more} more' if more > 0 else ''}")
+            new = [*one.metrics[:3], *([f"{more} more"] if (more := len(one.metrics) - 3) > 0 else [])]
+            say(f"{one.cell}: {', '.join([*new, *(['pictures'] if one.has_new_pictures else [])])}")
     measured = outcomes.pop("measured", 0)
-    say(f"{counted(measured, 'cell', 'has')} new metrics")
+    say(f"{counted(measured, 'cell', 'has')} new metrics or pictures")
     for why, n in outcomes.items():
         say(f"left out: {counted(n, 'cell')}: {why}", error=True)
     if outcomes:

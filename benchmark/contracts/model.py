@@ -87,6 +87,17 @@ class GenerativeModel(nn.Module, ABC):
     def reconstruct(self, x: Tensor) -> Tensor:
         """Return images decoded from their most likely latent values, in [0, 1], shape of ``x``."""
 
+    def reconstruct_drawn(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor | None:
+        """Return means of p(x | z) for one draw z of q(z | x) for each image, in [0, 1], shape of ``x``.
+
+        None for a model that doesn't offer them.
+
+        Args:
+            x: images in [0, 1], (n, channels, height, width).
+            generator: source of the draws.
+        """
+        return None
+
     def draw_style(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor | None:
         """Return one draw of q(style | x) for each image, whose prior is N(0, I), (n, dimensions).
 

@@ -13,10 +13,14 @@ from ..contracts.model import GenerativeModel
 from ..contracts.stream import Stream, redraw
 from ..seeds import Seeds
 
+VERSION = 2
+"""Higher whenever there are other pictures."""
 SAMPLES = 10
 """Samples of each code at the end, and of the whole model after each interval."""
 RECONSTRUCTIONS = 8
 """Reconstructed test images of each distribution, spread evenly over its test part."""
+DRAWS = 50
+"""Draws of the latent variables for the deviation of a reconstruction."""
 GRID = 20
 """Styles along either axis of a grid over [−3, 3]² (paper, section 5.3)."""
 
@@ -27,8 +31,10 @@ def take_pictures(model: GenerativeModel, stream: Stream, seeds: Seeds, device: 
 
     Returns:
         ``samples``, (codes, SAMPLES, channels, height, width); ``originals`` and ``reconstructions`` in the stream's
-        order, (distributions, RECONSTRUCTIONS, channels, height, width); of a model whose style has two dimensions also
-        ``style_grid``, (codes, GRID², channels, height, width), row by row.
+        order, (distributions, RECONSTRUCTIONS, channels, height, width); of a model that draws them also the
+        ``deviations`` of reconstructions over draws of the latent variables, of that shape, 255 for a deviation of a
+        half, the largest possible (paper, figure 6); of one whose style has two dimensions also ``style_grid``,
+        (codes, GRID², channels, height, width), row by row.
     """
     model.eval()
     generator = seeds.generator("samples", device=device)
@@ -36,8 +42,14 @@ def take_pictures(model: GenerativeModel, stream: Stream, seeds: Seeds, device: 
     originals = torch.stack([stream.images("test", name).spread(RECONSTRUCTIONS).x for name in stream.distributions])
     if stream.config.redraws:
         originals = redraw(originals.flatten(0, 1), seeds.generator("pixels", "pictures")).view_as(originals)
-    rebuilt = model.reconstruct(to_unit(originals.flatten(0, 1).to(device))).unflatten(0, originals.shape[:2])
+    x = to_unit(originals.flatten(0, 1).to(device))
+    rebuilt = model.reconstruct(x).unflatten(0, originals.shape[:2])
     pictures = {"samples": samples, "originals": originals.numpy(), "reconstructions": _uint8(rebuilt)}
+    generator = seeds.generator("reconstructions", device=device)
+    drawn = [one for _ in range(DRAWS) if (one := model.reconstruct_drawn(x, generator)) is not None]
+    if drawn:
+        deviation = torch.stack(drawn).double().std(0, correction=0)
+        pictures["deviations"] = _uint8(2 * deviation.unflatten(0, originals.shape[:2]))
     if model.style_grid(0, GRID) is not None:
         pictures["style_grid"] = _per_code(model, lambda code: model.style_grid(code, GRID))
     return pictures

@@ -148,7 +148,7 @@ FIGURE_KINDS = {
         layout="gallery",
     ),
     "reconstructions": FigureKind(
-        "Test images beside their reconstructions, a row per distribution.",
+        "Test images, reconstructions, and their deviation over draws, a row per distribution.",
         "cells with pictures",
         grids.reconstructions,
         layout="gallery",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
+import numpy as np
 import torch
 
 from ..cells.cell import Cell, cell_of, extension_facts
@@ -16,11 +18,13 @@ from ..contracts.registry import Entry
 from ..discovery.index import extension_metrics, source
 from ..discovery.index_entry import IndexEntry
 from ..errors import InputError
-from ..measuring import costs, traces
+from ..measuring import costs, pictures, traces
 from ..measuring.evaluator import Evaluator, own_metrics
 from ..measuring.measurement import Measurement
 from ..measuring.rows import kept_rows
-from ..store.cell_folder import StoredCell
+from ..seeds import Seeds
+from ..store.arrays import arrays_in, compressed
+from ..store.cell_folder import PICTURES, StoredCell
 from ..store.lock import CellBusyError
 from ..store.record import DoneRecord
 from ..store.store import Store
@@ -37,6 +41,8 @@ class MeasuredLater(NamedTuple):
     """name"""
     metrics: tuple[str, ...] = ()
     """the metrics of which it has rows now"""
+    has_new_pictures: bool = False
+    """whether its pictures were drawn anew"""
     left_out: str = ""
     """why none could be measured; empty where none was lacking, too"""
 
@@ -96,7 +102,8 @@ def measure_kept_models(store: Store, data_root: Path, device: str = "auto") -> 
             found = _measured(stored, stored.facts, metrics, data_root, place)
             if found:
                 _write(store, stored, stored.facts, found, extensions, str(place))
-            yield MeasuredLater(stored.name, tuple(name for name, one in found.metrics.items() if one.rows))
+            measured = tuple(name for name, one in found.metrics.items() if one.rows)
+            yield MeasuredLater(stored.name, measured, bool(found.pictures))
         except InputError as error:
             yield MeasuredLater(stored.name, left_out=str(error))
         except CellBusyError:
@@ -123,9 +130,11 @@ class _Found(NamedTuple):
     """by name"""
     samples: dict[str, Any]
     """facts on samples for the record, if it had none"""
+    pictures: bytes = b""
+    """the file of pictures, if it lacked some"""
 
     def __bool__(self) -> bool:
-        return bool(self.metrics)
+        return bool(self.metrics or self.pictures)
 
 
 def _measured(
@@ -139,12 +148,13 @@ def _measured(
     before = len(facts.visits) - 1
     earlier = {row["metric"] for row in stored.measured().to_pylist() if row["interval"] < before}
     lacking = [entry for entry in metrics if _is_lacking(entry, facts) and entry.name not in earlier]
-    if not lacking:
+    lacks_pictures = stored.model is not None and stored.record.get("pictures", 1) < pictures.VERSION
+    if not (lacking or lacks_pictures):
         return _Found({}, {})
     cell = cell_of(stored.record)
     if unmeasured(cell.scenario):
         lacking = [entry for entry in lacking if not entry.facts["of_samples"]]
-        if not lacking:
+        if not (lacking or lacks_pictures):
             return _Found({}, {})
     if stored.model is None:
         why = stored.record.get("no_model")
@@ -162,7 +172,16 @@ def _measured(
             rows = [{"interval": measurement.interval, "metric": entry.name, **row._asdict()} for row in new]
             found[entry.name] = _Measured(entry.version, rows)
         samples = evaluator.facts_of_samples(at_the_end=True) if found and facts.samples is None else {}
-    return _Found(found, samples)
+        drawn = _pictures(stored, measurement, cell.seeds, device) if lacks_pictures else b""
+    return _Found(found, samples, drawn)
+
+
+def _pictures(stored: StoredCell, measurement: Measurement, seeds: Seeds, device: torch.device) -> bytes:
+    """Draw a cell's pictures anew; those of earlier intervals stay."""
+    kept: dict[str, np.ndarray] = {}
+    with suppress(InputError):  # they are missing, or can't be read
+        kept = arrays_in(stored, PICTURES, ["samples_over_intervals"])
+    return compressed(**kept, **pictures.take_pictures(measurement.model, measurement.stream, seeds, device))
 
 
 def _is_lacking(entry: Entry, facts: DoneRecord) -> bool:
@@ -198,12 +217,14 @@ def _write(
     }
     if found.samples:
         changes["samples"] = found.samples
+    if found.pictures:
+        changes["pictures"] = pictures.VERSION
     if others := extension_facts(extensions[name] for name in found.metrics if name in extensions):
         changes["plug-in metrics"] = stored.record.get("plug-in metrics", {}) | others
     if facts.numbers is not None:  # else readers make them
         of_all = {row["metric"]: row["value"] for row in new if row["distribution"] is None and row["step"] is None}
         changes["numbers"] = facts.numbers | dict.fromkeys(found.metrics) | of_all
-    store.amend(stored, [*kept, *new], changes)
+    store.amend(stored, [*kept, *new], changes, {PICTURES: found.pictures} if found.pictures else {})
 
 
 def _measurement(

@@ -10,7 +10,6 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
-from io import BytesIO
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -25,9 +24,11 @@ from ..discovery.index import source
 from ..discovery.index_entry import IndexEntry
 from ..errors import InputError
 from ..measuring.evaluator import Evaluator, own_metrics
+from ..measuring.pictures import VERSION as PICTURES_VERSION
 from ..measuring.pictures import take_pictures, take_samples
 from ..reading.summary import registered_summary
 from ..seeds import Seeds
+from ..store.arrays import compressed
 from ..store.cell_folder import IMAGE_VALUES, PICTURES, STATE
 from ..store.cell_writer import CellWriter
 from ..store.lock import CellBusyError, CellDoneError, StoreGoneError
@@ -255,16 +256,12 @@ def _run(
             names = [f"state-{interval + 1}.safetensors", STATE] if states == "all" else [STATE]
             cant = _save(checkpoint, [writer.folder / name for name in names], facts, samples)
     doing.now("measuring at the end")
-    pictures: dict[str, Any] = take_pictures(strategy.model, stream, seeds, device)
-    content = BytesIO()
-    np.savez_compressed(content, samples_over_intervals=np.stack(samples), **pictures)
-    writer.keep(PICTURES, content.getvalue())
+    pictures = take_pictures(strategy.model, stream, seeds, device)
+    writer.keep(PICTURES, compressed(samples_over_intervals=np.stack(samples), **pictures))
+    writer.note(pictures=PICTURES_VERSION)
     if gallery:
         writer.note(samples=evaluator.facts_of_samples(at_the_end=True))
-    values = BytesIO()
-    finals: dict[str, Any] = evaluator.final_values(strategy)
-    np.savez_compressed(values, **finals)
-    writer.keep(IMAGE_VALUES, values.getvalue())
+    writer.keep(IMAGE_VALUES, compressed(**evaluator.final_values(strategy)))
     if keep_model:
         if why := unsavable(strategy.model):
             writer.note(no_model=why)

@@ -1,4 +1,4 @@
-"""Reading a cell's arrays with care: the file may be missing, torn, changed, or say what isn't so."""
+"""A cell's arrays in npz files, read with care: a file may be missing, torn, changed, or say what isn't so."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import math
 import zipfile
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +16,13 @@ from .packed import member_of
 
 _LARGEST = 2**30
 """Most bytes of one array."""
+
+
+def compressed(**arrays: Any) -> bytes:
+    """Return the content of an npz file."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    return content.getvalue()
 
 
 def arrays_in(cell: StoredCell, file: str, names: Iterable[str]) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from filelock import SoftFileLease
@@ -241,13 +242,20 @@ class Store:
         (place / "why.txt").write_text(f"{why}\n", encoding="utf-8")
         return place
 
-    def amend(self, cell: StoredCell, rows: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
-        """Replace the rows of a finished cell, and add facts to its record. Its other files stay.
+    def amend(
+        self,
+        cell: StoredCell,
+        rows: Sequence[Mapping[str, Any]],
+        facts: Mapping[str, Any],
+        files: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> None:
+        """Replace the rows of a finished cell, add facts to its record, and replace files. Its other files stay.
 
         Args:
             cell: the cell, as it was read.
             rows: all of its rows from now on.
             facts: new facts for its record.
+            files: contents by name.
 
         Raises:
             InputError: the cell isn't finished, or is packed.
@@ -266,8 +274,13 @@ class Store:
             copy = place.with_name(f"{cell.name}.{secrets.token_hex(8)}")
             try:
                 shutil.copytree(earlier.found, copy, copy_function=_link)
-                write_atomically(copy / "metrics.jsonl", content)
+                for name, changed in {**files, "metrics.jsonl": content}.items():
+                    write_atomically(copy / name, changed)
                 written = {"rows": len(rows), "bytes": len(content), "digest": digest(content)}
+                if files:
+                    written["contents"] = earlier.record.get("contents", {}) | {
+                        name: digest(changed) for name, changed in files.items()
+                    }
                 write_record(copy, {**earlier.record, **facts, **written})
                 before = self.path / f".left-{secrets.token_hex(8)}"
                 if not lease.is_lock_held_by_us:

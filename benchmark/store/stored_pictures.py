@@ -11,7 +11,7 @@ from ..errors import InputError
 from .arrays import arrays_in
 from .cell_folder import PICTURES, StoredCell
 
-_NAMES = ("samples", "originals", "reconstructions", "samples_over_intervals", "style_grid")
+_NAMES = ("samples", "originals", "reconstructions", "deviations", "samples_over_intervals", "style_grid")
 _SHAPE = "(rows, images, channels, height, width)"
 
 
@@ -39,6 +39,8 @@ def _problem(pictures: dict[str, Any], distributions: int) -> str | None:
     before, after = (getattr(pictures.get(name), "shape", None) for name in ("originals", "reconstructions"))
     if before != after or (before is not None and before[0] != distributions):
         return f"originals are of shape {before} and reconstructions of {after}, for {distributions} distributions"
+    if "deviations" in pictures and pictures["deviations"].shape != after:
+        return f"deviations are of shape {pictures['deviations'].shape} and reconstructions of {after}"
     if "style_grid" in pictures and math.isqrt(points := pictures["style_grid"].shape[1]) ** 2 != points:
         return f"style_grid has {points} images for each code, which make no square"
     return None

@@ -259,6 +259,12 @@ class CodeStyleVAE(GenerativeModel):
         image: Tensor = pixels.unflatten(1, self.image_shape)
         return image
 
+    def reconstruct_drawn(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        mean, std, logits = self.encode(x)
+        style = mean + std * torch.randn(mean.shape, generator=generator, device=x.device)
+        code = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+        return self.decoded(style, code, None, draw=False)
+
     def draw_style(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         mean, std, _ = self.encode(x)
         return mean + std * torch.randn(mean.shape, generator=generator, device=x.device)

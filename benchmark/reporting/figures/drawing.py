@@ -21,7 +21,7 @@ from ...store.stored_pictures import stored_pictures
 from ..file_names import file_name, file_names
 from ..titles import Titles
 from .layout import fit, set_title
-from .style import DrawnLook, Style, look
+from .style import DrawnLook, Style, look, looks
 
 _UNDATED = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 _LINE = 24
@@ -174,13 +174,17 @@ class Scene:
         return fit(text, longest if inches is None else min(inches, longest), size)
 
     def look(self, method: str) -> DrawnLook:
-        """A method's look."""
-        return look(method, self._references.get(method))
+        """The look of a method of the scene, or of another one."""
+        return self._looks.get(method) or look(method)
 
     @cached_property
     def file_names(self) -> Mapping[str, str]:
         """The methods' labels as parts of file names."""
         return file_names(cell.method for cell in self.cells)
+
+    @cached_property
+    def _looks(self) -> Mapping[str, DrawnLook]:
+        return looks({cell.method for cell in self.cells}, self._references)
 
     @cached_property
     def _references(self) -> Mapping[str, str]:

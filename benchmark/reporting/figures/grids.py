@@ -60,13 +60,19 @@ def samples_by_method(scene: Scene) -> Iterator[Drawing]:
 
 
 def reconstructions(scene: Scene) -> Iterator[Drawing]:
-    """Test images, left, and their reconstructions by each method's final model, right, one row per distribution."""
+    """Test images, their reconstructions by each method's final model, and the deviation of these over draws of the
+    latent variables, one row per distribution (paper, figure 6)."""
     for cell, rebuilt in _pictures(scene, "reconstructions"):
-        both = np.concatenate([scene.pictures(cell)["originals"], rebuilt], axis=1)
-        chosen = spread(len(both), _MOST_ROWS)
-        names = [cell.distributions[i] for i in chosen]
-        figure = image_rows(both[chosen], names, "", scene.style, split=True)
+        pictures = scene.pictures(cell)
+        parts = [pictures["originals"], rebuilt]
         what = "test images (left), reconstructions (right)"
+        if "deviations" in pictures:
+            parts.append(pictures["deviations"])
+            what = "test images, reconstructions, and their deviation over draws of z (white: a half)"
+        images = np.concatenate(parts, axis=1)
+        chosen = spread(len(images), _MOST_ROWS)
+        names = [cell.distributions[i] for i in chosen]
+        figure = image_rows(images[chosen], names, "", scene.style, parts=len(parts))
         yield _drawing(scene, "reconstructions", cell, figure, what, _origin(cell, distribution=names))
 
 
@@ -83,7 +89,7 @@ def spread(n: int, most: int) -> list[int]:
     return [round(i) for i in np.linspace(0, n - 1, min(n, most))]
 
 
-def image_rows(images: np.ndarray, names: Sequence[str], label: str, style: Style, split: bool = False) -> Figure:
+def image_rows(images: np.ndarray, names: Sequence[str], label: str, style: Style, parts: int = 1) -> Figure:
     """A row of images for each name.
 
     Args:
@@ -91,7 +97,7 @@ def image_rows(images: np.ndarray, names: Sequence[str], label: str, style: Styl
         names: the names of the rows.
         label: what to write at the rows' axis.
         style: decides the size.
-        split: whether to draw a line between the left half and the right.
+        parts: equal parts of each row, with lines between them.
     """
     rows, n, _, height, width = images.shape
     # On a screen letters are up to 5 % wider than in print.
@@ -116,8 +122,8 @@ def image_rows(images: np.ndarray, names: Sequence[str], label: str, style: Styl
     axes.tick_params("y", length=0)
     for row in range(1, rows):
         axes.axhline(row * height - 0.5, color="white", linewidth=0.6 * style.line)
-    if split:
-        axes.axvline(n // 2 * width - 0.5, color="white", linewidth=2 * style.line)
+    for part in range(1, parts):
+        axes.axvline(part * n // parts * width - 0.5, color="white", linewidth=2 * style.line)
     return figure
 
 

@@ -25,7 +25,7 @@ _OTHER_MARKERS = ("<", ">", "d", "p")
 _HOLLOW_MARKERS = ("o", "s", "^", "v", "<", ">", "D", "P", "X", "*")
 """Markers of variants."""
 _SALT = 1_379_400
-"""The smallest number with which no two variants of a method in lifegen's suites get the same marker."""
+"""Chosen so that few variants of a method in lifegen's suites get the same marker."""
 _OF_REFERENCES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "upper": (("^", ">", "*"), ("dash-dot", "solid")),
     "lower": (("v", "<", "h"), ("dotted", "dashed")),
@@ -81,6 +81,31 @@ def look(label: str, reference: str | None = None) -> DrawnLook:
     markers, dashes = _OF_REFERENCES[reference] if reference else others
     marker, dash = markers[of_label[1] % len(markers)], dashes[of_label[2] % len(dashes)]
     return DrawnLook(colour, marker, dash, hollow=is_variant)
+
+
+def looks(labels: Iterable[str], references: Mapping[str, str]) -> dict[str, DrawnLook]:
+    """The looks of the methods of one figure: those of :func:`look`, except that of two variants of a method with equal
+    markers the one whose label comes later gets the next free one, as long as there are any.
+
+    Args:
+        labels: the methods' labels.
+        references: "upper" or "lower" of references, by label.
+    """
+    found = {label: look(label, references.get(label)) for label in sorted(labels)}
+    taken: dict[str, set[str]] = {}
+    equal = []
+    for label, own in found.items():
+        markers = taken.setdefault(base_name(label), set())
+        if own.hollow and own.marker in markers:
+            equal.append(label)
+        markers.add(own.marker)
+    for label in equal:
+        own, markers = found[label], taken[base_name(label)]
+        if free := [marker for marker in _HOLLOW_MARKERS if marker not in markers]:
+            after = _HOLLOW_MARKERS[_HOLLOW_MARKERS.index(own.marker) :] if own.marker in _HOLLOW_MARKERS else ()
+            found[label] = replace(own, marker=next((marker for marker in after if marker in free), free[0]))
+            markers.add(found[label].marker)
+    return found
 
 
 @dataclass(frozen=True)
