@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from lifegen.benchmark.measuring.latents import lower_bound
+from lifegen.benchmark.measuring.latents import _spread, lower_bound
 from lifegen.methods.models.vae import CodeStyleVAE
 
 from .test_measures import FLAT, Table, evaluator, strategy, values
@@ -57,6 +57,14 @@ def test_it_is_measured_on_distributions_met_where_there_are_images_enough():
     moved = evaluator(stream).measure(strategy(model), 9, 0.0)
     assert values(moved, "marginal_divergence")[None] == pytest.approx(value + 7, abs=2)
     assert values(evaluator(of_pixels()).measure(strategy(Table(FLAT)), 1, 0.0), "marginal_divergence") == {}
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(1, 100))
+def test_images_are_spread_over_the_union(sizes: list[int], most: int):
+    whole = torch.arange(sum(sizes))
+    found = _spread(whole.split(sizes), most)
+    assert len(found) == min(most, len(whole))
+    assert torch.equal(found, whole[torch.arange(len(found)) * len(whole) // len(found)])
 
 
 def test_a_model_draws_from_its_encoder_alone():

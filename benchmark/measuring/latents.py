@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 
 import torch
 from sklearn.exceptions import ConvergenceWarning
@@ -39,15 +40,25 @@ def marginal_divergence(m: Measurement) -> Iterator[Row]:
 
     It misleads where there are few images: the density fits badly, and the value is too low, even negative.
     """
-    images = torch.cat([m.images("test", name) for name in m.seen])
-    n = min(len(images), _IMAGES)
-    images = images[torch.arange(n, device=images.device) * len(images) // n]
+    images = _spread([m.images("test", name) for name in m.seen], _IMAGES)
     generator = m.generator("aggregate-posterior")
     drawn = [m.model.draw_style(x, generator) for x in m.batches(images, draws=1)]
     if styles := [style for style in drawn if style is not None]:
         z = torch.cat(styles).double().cpu()
         if len(z) // 2 >= _LEAST_PER_DIMENSION * z.shape[1]:
             yield Row(lower_bound(z[::2], z[1::2]))
+
+
+def _spread(parts: Sequence[Tensor], most: int) -> Tensor:
+    """At most so many images, evenly spread over those of several distributions."""
+    total = sum(map(len, parts))
+    n = min(total, most)
+    chosen = torch.arange(n, device=parts[0].device) * total // n
+    ends = list(accumulate(map(len, parts)))
+    return torch.cat([
+        part[chosen[(chosen >= end - len(part)) & (chosen < end)] - (end - len(part))]
+        for part, end in zip(parts, ends, strict=True)
+    ])  # fmt: skip
 
 
 def lower_bound(for_fit: Tensor, for_test: Tensor) -> float:
