@@ -13,7 +13,7 @@ from lifegen.benchmark.seeds import HARNESS_ROLES, METHOD_ROLES, SCENARIO_ROLES,
 
 from .fresh_environment import ROOT
 
-DRAWS = ("generator", "_generator", "late_generator", "of")
+DRAWS = ("generator", "late_generator", "of")
 """Methods whose first argument is a role."""
 
 
