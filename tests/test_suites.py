@@ -125,3 +125,12 @@ def test_a_suite_is_shown_with_its_budget():
     shown = lifegen("list", "ablation")
     assert "two cores" in shown.stdout
     assert "weight_transfer=false" in shown.stdout
+
+
+def test_methods_chosen_from_a_suite_are_of_it_and_others_are_not():
+    cells = cells_of("quick", methods=["naive", "naive:learning_rate=0.5", "ewc"], seeds=[7])
+    assert {cell.method.label: cell.suite for cell in cells} == {
+        "naive": "quick",
+        "naive:learning_rate=0.5": None,
+        "ewc": None,
+    }

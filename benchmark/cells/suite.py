@@ -260,14 +260,15 @@ def cells_of(
     )
     pairs = _pairs(chosen, last, small) if chosen and chosen.anchors and not (scenarios or methods) else None
     cells = [c for c in combined if pairs is None or (c.scenario.label, c.method.label) in pairs]
-    of_suite = suite_name if chosen and not methods else None
+    own = [one for text in chosen.methods for one in _expanded(text)] if chosen else []
+    of_suite = {read_method(name, last=small.method).label for name in own}
     measured = extension_metrics([PluginFile.read(_metric_file(name)) for name in metrics])
     tuned = _trials(chosen) if chosen else {}
     reasons = {chosen.method(name).label: why for name, why in chosen.not_ranked.items()} if chosen else {}
     return [
         replace(
             cell,
-            suite=of_suite,
+            suite=suite_name if cell.method.label in of_suite else None,
             metrics=measured,
             trials=tuned.get(cell.method.label),
             not_ranked=reasons.get(cell.method.label, ""),

@@ -292,15 +292,14 @@ def _versions(current: Current) -> dict[str, int]:
 
 
 def _figures(current: Current, folder: Path, several: bool) -> list[Path]:
-    """Draw the figures published for every store and those of the suite; several scenarios get a folder each."""
-    suite = provenance.suite_of(current)
+    """Draw the figures published for every store and those of its suites; several scenarios get a folder each."""
     wanted = {
         "negative_elbo",
         "frechet_distance_seen",
         "coverage_of_each",
         *(kind for kind, facts in FIGURE_KINDS.items() if facts.is_published),
     }
-    wanted |= {figure_name(figure, current.metrics) for figure in (suites()[suite].figures if suite else ())}
+    wanted |= {figure_name(name, current.metrics) for suite in provenance.suites_of(current) for name in suite.figures}
     folder_of = folder_names(current)
     files = []
     for drawing in drawings(current):
