@@ -124,7 +124,7 @@ class TeacherPlugin(SupervisedPlugin):
         options = self.options
         if self._average is not None and options.weight_transfer:
             student.load_state_dict(self.teacher.state_dict())
-            self._average = None
+        self._average = None
         if is_new and options.growth:
             student.grow(options.growth, self._init, options.latent_layers == "preserve")
         if is_new and options.first_layer == "reinitialise":
@@ -135,7 +135,7 @@ class TeacherPlugin(SupervisedPlugin):
             student.reset_norm(affine=options.norm_reset == "all")
 
     def next_teacher(self, strategy: Any) -> CodeStyleVAE:
-        """Return the model that the next interval's teacher will be, a copy, in training mode."""
+        """Return the model that the next interval's teacher will be, which shares no tensor with the student."""
         return deepcopy(strategy.model) if self._average is None else self._average
 
     def before_training_exp(self, strategy: Any, **_: Any) -> None:
@@ -175,10 +175,10 @@ class TeacherPlugin(SupervisedPlugin):
     def _mix(self, strategy: Any) -> None:
         assert self.teacher is not None
         noise = self._replay.on(strategy.mb_x.device)
-        style, code = self._latents(self._replayed, noise)
+        parameters = self.teacher.parameters_of(*self._latents(self._replayed, noise))
         if self.options.replay_targets == "means":
-            self.means = self.teacher.decoded(style, code, None, draw=False)
-        synthetic = self.teacher.decoded(style, code, noise, self.options.replay_images == "draw")
+            self.means = self.teacher.images_of(parameters)
+        synthetic = self.teacher.images_of(parameters, noise, self.options.replay_images == "draw")
         strategy.mbatch = mixed(strategy.mbatch, synthetic, self.real)
 
     def replayed(self, n: int, generator: torch.Generator) -> Tensor | None:

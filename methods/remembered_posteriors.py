@@ -32,7 +32,6 @@ of the past.
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Annotated, Any, Literal
 
 import torch
@@ -113,8 +112,7 @@ class RememberingTeacherPlugin(TeacherPlugin):
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
         super().after_training_exp(strategy)
         assert self._last is not None
-        # A copy, whose mode and gradients are nobody else's.
-        model = deepcopy(self.next_teacher(strategy)).eval().requires_grad_(False)
+        model = self.next_teacher(strategy).eval().requires_grad_(False)
         images = self._last[: self._seen]
         parts = [model.encode(x) for x in images.split(500)]
         q = Posterior(*(torch.cat(part) for part in zip(*parts, strict=True)))

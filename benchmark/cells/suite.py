@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache, lru_cache, partial
@@ -252,16 +252,16 @@ def cells_of(
     given = {"steps": steps} if steps else {}
     last = small.scenario | ({} if scenarios else given)
     read_method = chosen.method if chosen else partial(parse_spec, "method")
-    names = [name for text in methods or (chosen.methods if chosen else ()) for name in _expanded(text)]
+    used = [read_method(name, last=small.method) for name in _named(methods or (chosen.methods if chosen else ()))]
+    own = [read_method(name, last=small.method) for name in _named(chosen.methods)] if chosen and methods else used
+    of_suite = {one.label for one in own}
     combined = product(
         [parse_spec("scenario", text, given, last) for text in scenarios or (chosen.scenarios if chosen else ())],
-        [read_method(name, last=small.method) for name in names],
+        used,
         seeds,
     )
     pairs = _pairs(chosen, last, small) if chosen and chosen.anchors and not (scenarios or methods) else None
     cells = [c for c in combined if pairs is None or (c.scenario.label, c.method.label) in pairs]
-    own = [one for text in chosen.methods for one in _expanded(text)] if chosen else []
-    of_suite = {read_method(name, last=small.method).label for name in own}
     measured = extension_metrics([PluginFile.read(_metric_file(name)) for name in metrics])
     tuned = _trials(chosen) if chosen else {}
     reasons = {chosen.method(name).label: why for name, why in chosen.not_ranked.items()} if chosen else {}
@@ -288,7 +288,7 @@ def _pairs(chosen: Suite, last: Mapping[str, JsonValue], small: Smoke) -> set[tu
 def _trials(chosen: Suite) -> dict[str, int]:
     """The number of trials behind a suite's tuned methods, by their labels."""
     tuned = chosen.tuned_options
-    names = [name for text in chosen.methods for name in _expanded(text)] if tuned else []
+    names = _named(chosen.methods) if tuned else []
     return {chosen.method(name).label: tuned.trials for name in names if tuned and chosen._tuned(name) is not None}
 
 
@@ -317,6 +317,11 @@ def _placed(folder: Path, text: str) -> str:
     path = named[0]
     # An option's value isn't part of the path, and stays as it is: it may have two slashes.
     return f"{folder / expanded(path)}{text.removeprefix(path)}"
+
+
+def _named(methods: Iterable[str]) -> list[str]:
+    """Methods by their specs, without "all"."""
+    return [name for text in methods for name in _expanded(text)]
 
 
 def _expanded(text: str) -> list[str]:

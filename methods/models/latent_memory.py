@@ -15,6 +15,8 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lifegen.benchmark import count_state
+
 from .networks import linear
 from .vae import CodeStyleVAE, Posterior, one_hot
 
@@ -173,7 +175,7 @@ class Resampled(nn.Module):
     @property
     def numbers(self) -> int:
         """Floating-point numbers that it keeps."""
-        return sum(weights.numel() for weights in self.parameters())
+        return count_state(self)
 
     def fit(self, q: Posterior, generator: torch.Generator) -> Resampled:
         """Train the network on draws from posteriors and from the prior.

@@ -246,13 +246,19 @@ class CodeStyleVAE(GenerativeModel):
         Returns:
             in [0, 1], (n, channels, height, width).
         """
-        parameters = self.decode(style, one_hot(code, style, self.codes))
+        return self.images_of(self.parameters_of(style, code), generator, draw)
+
+    def parameters_of(self, style: Tensor, code: Tensor) -> Tensor:
+        """The likelihood's parameters, (n, outputs), of styles, (n, style), and codes, (n,)."""
+        return self.decode(style, one_hot(code, style, self.codes))
+
+    def images_of(self, parameters: Tensor, generator: torch.Generator | None = None, draw: bool = False) -> Tensor:
+        """Draws from p(x | parameters), or its means, in [0, 1], (n, channels, height, width)."""
         return self.image(self.likelihood.draw(parameters, generator) if draw else self.likelihood.mean(parameters))
 
     def reconstruct(self, x: Tensor) -> Tensor:
         mean, _, logits = self.encode(x)
-        parameters = self.decode(mean, one_hot(logits.argmax(1), mean, self.codes))
-        return self.image(self.likelihood.mean(parameters))
+        return self.decoded(mean, logits.argmax(1), None, draw=False)
 
     def image(self, pixels: Tensor) -> Tensor:
         """(n, pixels) as (n, channels, height, width)."""
