@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cache, lru_cache, partial
 from importlib.resources import files
@@ -253,8 +253,7 @@ def cells_of(
     last = small.scenario | ({} if scenarios else given)
     read_method = chosen.method if chosen else partial(parse_spec, "method")
     used = [read_method(name, last=small.method) for name in _named(methods or (chosen.methods if chosen else ()))]
-    own = [read_method(name, last=small.method) for name in _named(chosen.methods)] if chosen and methods else used
-    of_suite = {one.label for one in own}
+    of_suite = _own_labels(chosen, small) if chosen and methods else {one.label for one in used}
     combined = product(
         [parse_spec("scenario", text, given, last) for text in scenarios or (chosen.scenarios if chosen else ())],
         used,
@@ -275,6 +274,15 @@ def cells_of(
         )
         for cell in cells
     ]
+
+
+def _own_labels(chosen: Suite, small: Smoke) -> set[str]:
+    """The labels of a suite's own methods, without those that can't be read: others are run in their place."""
+    labels = set()
+    for name in _named(chosen.methods):
+        with suppress(InputError):
+            labels.add(chosen.method(name, last=small.method).label)
+    return labels
 
 
 def _pairs(chosen: Suite, last: Mapping[str, JsonValue], small: Smoke) -> set[tuple[str, str]]:
