@@ -67,3 +67,8 @@ def test_a_command_in_a_cell_prints_plain_lines(cells):
     assert "\r" not in text.replace("\r\n", "")
     progress = text.partition("mean over seeds")[0]
     assert len(progress.splitlines()) < 10, progress
+
+
+def test_a_kept_model_knows_what_it_has_learned(cells):
+    learned, unseen = re.findall(r": ([\d.]+) nats", printed(cells, "load_model(file)"))
+    assert float(learned) < float(unseen)
