@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from avalanche.core import SupervisedPlugin
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
@@ -53,6 +53,9 @@ class ReplayOptions(Options):
     replay_targets: Annotated[Literal["images", "means"], later()] = "images"
     """What a student reconstructs of a replayed image: the image itself, or the teacher's mean that it was drawn
     from."""
+    replay_alignment: Annotated[NonNegativeFloat, later()] = 0.0
+    """Weight of −log p(x̂ | z) of each replayed image x̂ at the latent variables z that the teacher decoded: the
+    student's decoder is held to the teacher's there; 0: without."""
     teacher_average: Annotated[float, Field(ge=0, lt=1), later()] = 0.0
     """Decay of the moving average of a student's weights over all steps of its interval, which becomes the next
     teacher; 0: its last weights, or those that early stopping chose."""
@@ -98,6 +101,9 @@ class TeacherPlugin(SupervisedPlugin):
         self.means: Tensor | None = None
         """Means of the teacher that the current batch's synthetic images were drawn from; only with
         ``replay_targets=means``."""
+        self.latents: tuple[Tensor, Tensor] | None = None
+        """Styles and codes that the current batch's synthetic images were decoded from; only with
+        ``replay_alignment``."""
         self._average: CodeStyleVAE | None = None
         self._prior: Tensor | None = None
         self._usage: Tensor | None = None
@@ -149,7 +155,7 @@ class TeacherPlugin(SupervisedPlugin):
             get_ema_multi_avg_fn(self.options.teacher_average)(average, now, None)
 
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
-        self.means = None
+        self.means = self.latents = None
 
     @property
     def generators(self) -> list[torch.Generator]:
@@ -175,7 +181,10 @@ class TeacherPlugin(SupervisedPlugin):
     def _mix(self, strategy: Any) -> None:
         assert self.teacher is not None
         noise = self._replay.on(strategy.mb_x.device)
-        parameters = self.teacher.parameters_of(*self._latents(self._replayed, noise))
+        latents = self._latents(self._replayed, noise)
+        if self.options.replay_alignment:
+            self.latents = latents
+        parameters = self.teacher.parameters_of(*latents)
         if self.options.replay_targets == "means":
             self.means = self.teacher.images_of(parameters)
         synthetic = self.teacher.images_of(parameters, noise, self.options.replay_images == "draw")
@@ -266,6 +275,21 @@ class MeanTargetsPlugin(SyntheticTermPlugin):
         return drawn - mean
 
 
+class AlignmentPlugin(SyntheticTermPlugin):
+    """Holds the student's decoder to the teacher's at the latent variables z that were decoded: adds −log p(x̂ | z).
+
+    It is replay alignment (Wu et al., Memory Replay GANs, arXiv 1809.02058, eq. 8), there the squared distance of a
+    GAN's images: in expectation over x̂ it is KL[teacher's p(x | z) ‖ student's p(x | z)] and a constant.
+    """
+
+    term = "alignment"
+
+    def _term(self, model: CodeStyleVAE, teacher: CodeStyleVAE, output: VAEOutput, synthetic: slice) -> Tensor:
+        assert self._teacher.latents is not None
+        parameters = model.parameters_of(*self._teacher.latents)
+        return -model.likelihood.log_prob(output.x[synthetic].flatten(1), parameters)
+
+
 @register_method(
     "generative-replay", version=2, uses=("boundaries",), look={"colour": "#de8f05", "marker": "s", "dash": "dashed"}
 )
@@ -291,5 +315,9 @@ class GenerativeReplay(VAEMethod):
 
     def plugins(self, stream: Stream, seeds: Seeds) -> list[SupervisedPlugin]:
         teacher = self.teacher(seeds, self.config)
-        targets = [MeanTargetsPlugin(teacher)] if self.config.replay_targets == "means" else []
-        return [*super().plugins(stream, seeds), teacher, *targets]
+        plugins = [*super().plugins(stream, seeds), teacher]
+        if self.config.replay_targets == "means":
+            plugins.append(MeanTargetsPlugin(teacher))
+        if weight := self.config.replay_alignment:
+            plugins.append(AlignmentPlugin(teacher, weight))
+        return plugins

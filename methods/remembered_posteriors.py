@@ -43,7 +43,7 @@ from lifegen.benchmark import Seeds, Stream, later, register_method
 
 from .generative_replay import GenerativeReplay, ReplayOptions, TeacherPlugin
 from .lifelong_vae import ConsistencyPlugin
-from .models.latent_memory import LatentMemory, Resampled, mixture, posteriors, pseudo_inputs
+from .models.latent_memory import Gaussians, LatentMemory, Resampled, mixture, posteriors, pseudo_inputs
 from .models.method import acts
 from .models.vae import CodeStyleVAE, Posterior
 
@@ -60,6 +60,9 @@ class MemoryOptions(ReplayOptions):
     """mixture: Gaussians a code, at most one for twice as many images as the style has dimensions."""
     pseudo_inputs: Annotated[PositiveInt, later()] = 200
     """pseudo-inputs: how many."""
+    memory_of_past: Annotated[Literal["encoded", "kept"], later()] = "encoded"
+    """What an interval remembers of the distributions before it: posteriors of the replayed images that it trained on;
+    or its teacher's memory as it is, which stays right as far as replay_alignment holds the decoder."""
     memory_balance: Annotated[Literal["images", "codes"], later()] = "images"
     """Whether codes are drawn as often as the remembered images have them, or all of these equally often."""
 
@@ -99,7 +102,10 @@ class RememberingTeacherPlugin(TeacherPlugin):
     @torch.no_grad()
     def after_training_iteration(self, strategy: Any, **_: Any) -> None:
         super().after_training_iteration(strategy)
-        x: Tensor = strategy.mb_x[-self.options.remembered :]
+        x: Tensor = strategy.mb_x
+        if self._keeps_past:
+            x = x[: self.real]
+        x = x[-self.options.remembered :]
         if self._last is None:
             self._last = x.new_zeros(self.options.remembered, *x.shape[1:])
         at = self._seen % len(self._last)
@@ -117,7 +123,16 @@ class RememberingTeacherPlugin(TeacherPlugin):
         parts = [model.encode(x) for x in images.split(500)]
         q = Posterior(*(torch.cat(part) for part in zip(*parts, strict=True)))
         self.next_memory = self._remember(model, images, q)
+        if self._keeps_past:
+            assert isinstance(self.memory, Gaussians)
+            assert isinstance(self.next_memory, Gaussians)
+            most = self.options.remembered if self.options.memory == "posteriors" else None
+            self.next_memory = self.memory.joined(self.next_memory, self.distributions, most, self._fit)
         self._last = None
+
+    @property
+    def _keeps_past(self) -> bool:
+        return self.options.memory_of_past == "kept" and self.memory is not None
 
     def _remember(self, model: CodeStyleVAE, images: Tensor, q: Posterior) -> LatentMemory:
         options = self.options
@@ -148,7 +163,9 @@ class RememberedPosteriors(GenerativeReplay):
         def _remembers(self) -> Any:
             acts(self, False, "replay from the prior, which this method doesn't do,", "replay_prior")
             acts(self, self.memory == "pseudo-inputs", "memory=pseudo-inputs", "pseudo_inputs")
-            acts(self, self.memory != "resampling", "memory=posteriors, mixture or pseudo-inputs", "memory_balance")
+            acts(self, self.memory in ("posteriors", "mixture"), "memory=posteriors or mixture", "memory_of_past")
+            on = "memory=posteriors, mixture or pseudo-inputs and memory_of_past=encoded"
+            acts(self, self.memory != "resampling" and self.memory_of_past == "encoded", on, "memory_balance")
             return acts(self, self.memory == "mixture", "memory=mixture", "components")
 
     teacher = RememberingTeacherPlugin

@@ -52,6 +52,23 @@ def test_a_fitted_mixture_has_the_moments_of_the_aggregate_posterior():
     assert len(mixture(of, 1000, Seeds(1).generator("fit")).mean) == 3 * 50  # 4 images a Gaussian
 
 
+@pytest.mark.parametrize("most", [None, 2000])  # a choice at random has shares at random
+def test_a_joined_memory_draws_the_new_part_as_often_as_each_old_one(most):
+    generator = Seeds(0).generator("memory")
+
+    def heap(code: int, n: int) -> Gaussians:
+        return Gaussians(torch.full((n, 2), float(code)), torch.zeros(n, 2), torch.full((n,), code))
+
+    memory = heap(0, 3000)
+    for code, n in ((1, 400), (2, 5000)):
+        memory = memory.joined(heap(code, n), code + 1, most, generator)
+    assert len(memory.mean) == (most or 3000 + 400 + 5000)
+    style, code = memory.draw(30_000, generator)
+    torch.testing.assert_close(code.bincount() / len(code), torch.full((3,), 1 / 3), atol=0.05, rtol=0.0)
+    assert (code == 2).float().mean().item() == pytest.approx(1 / 3, abs=0.015)
+    assert torch.equal(style[:, 0], code.float())
+
+
 def test_numbers_are_those_of_means_scales_codes_and_weights():
     codes = torch.zeros(3, dtype=torch.int64)
     assert Gaussians(torch.zeros(3, 2), torch.zeros(3, 2), codes).numbers == 3 * (2 + 2 + 1)

@@ -118,6 +118,31 @@ def test_other_memories_are_replayed_and_counted(memory):
     assert teacher.replayed(3, Seeds(0).generator("ask")).shape == (3, *SHAPE)
 
 
+@pytest.mark.parametrize("memory", ["posteriors", "mixture"])
+def test_a_kept_past_stays_as_it_is_and_real_images_join_it(memory):
+    stream = tiny("abc", steps=30)
+    strategy = begin(RememberedPosteriors, stream, memory=memory, memory_of_past="kept", remembered=60)
+    real: list[Tensor] = []
+    strategy.plugins.append(Spy(before_forward=lambda strategy: real.append(strategy.mb_x[strategy.mb_y >= 0])))
+    for parts, experience in enumerate(stream.train_stream, start=1):
+        real.clear()
+        strategy.train(experience, eval_streams=[])
+        past, now = plugin(strategy).memory, plugin(strategy).next_memory
+        if past is None:
+            continue
+        known = {tuple(row) for row in rows(*past[:2]).tolist()}
+        is_old = torch.tensor([tuple(row) in known for row in torch.cat([now.mean, now.scale.flatten(1)], 1).tolist()])
+        assert now.weight[~is_old].sum().item() == pytest.approx(1 / parts)
+        assert bool(is_old.any())
+        if memory == "posteriors":
+            assert len(now.mean) == 60
+            assert int((~is_old).sum()) == 60 // parts
+            with torch.no_grad():
+                mean = strategy.model.eval().encode(torch.cat(real)[-60:]).mean
+            strategy.model.train()
+            assert (torch.cdist(now.mean[~is_old], mean).min(1).values < 1e-4).all()
+
+
 def test_a_balanced_memory_weighs_codes_equally():
     strategy = begin(RememberedPosteriors, stream := tiny("abc"), memory_balance="codes")
     train(strategy, stream)
@@ -144,5 +169,7 @@ def test_options_without_an_effect_are_refused():
         RememberedPosteriors({"replay_prior": "aggregate"})
     with pytest.raises(ValidationError, match="components has an effect with memory=mixture only"):
         RememberedPosteriors({"components": 3})
+    with pytest.raises(ValidationError, match="memory_of_past has an effect with memory=posteriors or mixture only"):
+        RememberedPosteriors({"memory": "resampling", "memory_of_past": "kept"})
     with pytest.raises(ValidationError, match="memory_balance has an effect with memory=posteriors, mixture or pseudo"):
         RememberedPosteriors({"memory": "resampling", "memory_balance": "codes"})

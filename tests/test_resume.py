@@ -42,6 +42,7 @@ OTHERS = [
     (f"{TINY},track=bernoulli-binarised", "exact-replay:width=8"),
     (TINY, "generative-replay:width=8,replay_targets=means,teacher_average=0.9"),
     (TINY, "remembered-posteriors:width=8,memory=resampling,remembered=30"),
+    (TINY, "remembered-posteriors:width=8,memory_of_past=kept,replay_alignment=1,remembered=30"),
     (SMALLEST, "lifelong-vae:width=2,batch_size=8,architecture=conv,norm=group"),
     (TINY, "naive:width=8,optimizer_state=reset"),
 ]

@@ -14,7 +14,7 @@ from lifegen.benchmark.contracts.registry import METHODS
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.training.counting import count_state
 from lifegen.methods import lgm
-from lifegen.methods.generative_replay import GenerativeReplay
+from lifegen.methods.generative_replay import AlignmentPlugin, GenerativeReplay
 from lifegen.methods.lifelong_vae import LifelongVAE, MutualInformationPlugin
 from lifegen.methods.models.divergences import entropy, gaussian, padded_forward_kl
 
@@ -276,6 +276,43 @@ def test_means_are_those_that_images_were_drawn_from():
     bright, dark = mean > 0.6, mean < 0.4
     assert drawn[bright].mean() == pytest.approx(mean[bright].mean().item(), abs=0.02)
     assert drawn[dark].mean() == pytest.approx(mean[dark].mean().item(), abs=0.02)
+
+
+def test_alignment_is_the_replayed_images_likelihood_at_what_the_teacher_decoded():
+    strategy = begin(GenerativeReplay, stream := tiny("abc"), replay_alignment=0.7)
+
+    def formula(strategy):
+        x, (style, code) = strategy.mb_x, teacher_of(strategy).latents
+        p = strategy.model.decoded(style, code, None, draw=False).flatten(1)
+        drawn = x[strategy.mb_y < 0].flatten(1)
+        assert set(drawn.unique().tolist()) == {0.0, 1.0}
+        return -0.7 * (drawn * p.log() + (1 - drawn) * (1 - p).log()).sum().item() / len(x)
+
+    terms = gained(strategy, formula)
+    train(strategy, stream)
+    assert len(terms) == 8
+    for extra, expected in terms:
+        assert extra == pytest.approx(expected, abs=1e-3, rel=1e-3)
+    assert teacher_of(strategy).latents is None  # nothing is kept between intervals
+
+
+def test_alignment_pulls_at_nothing_where_the_student_is_its_teacher():
+    strategy = begin(GenerativeReplay, stream := tiny("ab", steps=3), replay_images="mean", replay_alignment=1.0)
+    strategy.train(stream.train_stream[0], eval_streams=[])
+    gradients, kept = [], AlignmentPlugin.before_backward
+
+    def look(plugin, strategy, **kwargs):
+        before = strategy.loss
+        kept(plugin, strategy, **kwargs)
+        if plugin._teacher.teacher is not None:
+            parameters = list(strategy.model.decoder.parameters())
+            gradients.append(torch.autograd.grad(strategy.loss - before, parameters, retain_graph=True))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AlignmentPlugin, "before_backward", look)
+        strategy.train(stream.train_stream[1], eval_streams=[])
+    sizes = [max(one.abs().max().item() for one in step) for step in gradients]
+    assert sizes[0] < 1e-5 < 1e-3 < sizes[1]  # the first step moves the student
 
 
 @pytest.mark.parametrize("method", [GenerativeReplay, LifelongVAE])

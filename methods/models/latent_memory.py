@@ -70,9 +70,36 @@ class Gaussians(NamedTuple):
         moved = scale * noise if scale.ndim == 2 else (scale @ noise[:, :, None])[:, :, 0]
         return self.mean[chosen] + moved, self.code[chosen]
 
+    def joined(self, new: Gaussians, parts: int, most: int | None, generator: torch.Generator) -> Gaussians:
+        """These Gaussians and new ones, which are drawn with probability 1 / parts.
+
+        Args:
+            new: those of the latest distribution.
+            parts: the number of distributions, the latest included.
+            most: Gaussians that are kept in all, chosen at random, one part of them new; None: all.
+            generator: source of the choice, on the CPU.
+        """
+        if most is not None:
+            new = new._some(max(1, most // parts), generator)
+            return self._some(most - len(new.mean), generator).joined(new, parts, None, generator)
+        old, of_new = self._weights(), new._weights()
+        weight = torch.cat([old / old.sum() * (1 - 1 / parts), of_new / of_new.sum() / parts])
+        mean, scale, code = map(torch.cat, zip(self[:3], new[:3], strict=True))
+        return Gaussians(mean, scale, code, weight)
+
+    def _some(self, n: int, generator: torch.Generator) -> Gaussians:
+        if n >= len(self.mean):
+            return self
+        chosen = torch.randperm(len(self.mean), generator=generator)[:n].to(self.mean.device)
+        mean, scale, code = (part[chosen] for part in self[:3])
+        return Gaussians(mean, scale, code, None if self.weight is None else self.weight[chosen])
+
+    def _weights(self) -> Tensor:
+        return self.mean.new_ones(len(self.mean)) if self.weight is None else self.weight
+
     def balanced(self) -> Gaussians:
         """The same Gaussians with such weights that each code that occurs is drawn equally often."""
-        weight = self.mean.new_ones(len(self.mean)) if self.weight is None else self.weight
+        weight = self._weights()
         of_code = weight.new_zeros(int(self.code.max()) + 1).index_add_(0, self.code, weight)
         weight = weight / of_code[self.code]
         return self._replace(weight=weight / weight.sum())
