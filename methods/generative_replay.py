@@ -54,8 +54,8 @@ class ReplayOptions(Options):
     """What a student reconstructs of a replayed image: the image itself, or the teacher's mean that it was drawn
     from."""
     replay_alignment: Annotated[NonNegativeFloat, later()] = 0.0
-    """Weight of −log p(x̂ | z) of each replayed image x̂ at the latent variables z that the teacher decoded: the
-    student's decoder is held to the teacher's there; 0: without."""
+    """Weight of −log p(m | z) of the teacher's mean m at each z that it decoded, by the student: its decoder is held to
+    the teacher's there; 0: without."""
     teacher_average: Annotated[float, Field(ge=0, lt=1), later()] = 0.0
     """Decay of the moving average of a student's weights over all steps of its interval, which becomes the next
     teacher; 0: its last weights, or those that early stopping chose."""
@@ -100,10 +100,9 @@ class TeacherPlugin(SupervisedPlugin):
         self._replay = seeds.late_generator("replay")
         self.means: Tensor | None = None
         """Means of the teacher that the current batch's synthetic images were drawn from; only with
-        ``replay_targets=means``."""
+        ``replay_targets=means`` or ``replay_alignment``."""
         self.latents: tuple[Tensor, Tensor] | None = None
-        """Styles and codes that the current batch's synthetic images were decoded from; only with
-        ``replay_alignment``."""
+        """Styles and codes that these means were decoded from; likewise."""
         self._average: CodeStyleVAE | None = None
         self._prior: Tensor | None = None
         self._usage: Tensor | None = None
@@ -182,11 +181,9 @@ class TeacherPlugin(SupervisedPlugin):
         assert self.teacher is not None
         noise = self._replay.on(strategy.mb_x.device)
         latents = self._latents(self._replayed, noise)
-        if self.options.replay_alignment:
-            self.latents = latents
         parameters = self.teacher.parameters_of(*latents)
-        if self.options.replay_targets == "means":
-            self.means = self.teacher.images_of(parameters)
+        if self.options.replay_targets == "means" or self.options.replay_alignment:
+            self.latents, self.means = latents, self.teacher.images_of(parameters)
         synthetic = self.teacher.images_of(parameters, noise, self.options.replay_images == "draw")
         strategy.mbatch = mixed(strategy.mbatch, synthetic, self.real)
 
@@ -276,18 +273,19 @@ class MeanTargetsPlugin(SyntheticTermPlugin):
 
 
 class AlignmentPlugin(SyntheticTermPlugin):
-    """Holds the student's decoder to the teacher's at the latent variables z that were decoded: adds −log p(x̂ | z).
+    """Holds the student's decoder to the teacher's at the latent variables z that were decoded, by −log p(m | z) of the
+    teacher's means m.
 
-    It is replay alignment (Wu et al., Memory Replay GANs, arXiv 1809.02058, eq. 8), there the squared distance of a
-    GAN's images: in expectation over x̂ it is KL[teacher's p(x | z) ‖ student's p(x | z)] and a constant.
+    It is replay alignment (Wu et al., Memory Replay GANs, arXiv 1809.02058), there the squared distance of a GAN's
+    images: of Bernoulli pixels, KL[teacher's p(x | z) ‖ student's p(x | z)] and a constant.
     """
 
     term = "alignment"
 
     def _term(self, model: CodeStyleVAE, teacher: CodeStyleVAE, output: VAEOutput, synthetic: slice) -> Tensor:
         assert self._teacher.latents is not None
-        parameters = model.parameters_of(*self._teacher.latents)
-        return -model.likelihood.log_prob(output.x[synthetic].flatten(1), parameters)
+        assert self._teacher.means is not None
+        return -model.likelihood.log_prob(self._teacher.means.flatten(1), model.parameters_of(*self._teacher.latents))
 
 
 @register_method(

@@ -17,13 +17,19 @@ images that were trained on, real and replayed alike, are encoded, and q(z) is k
 The images of replayed distributions are those that the teacher decoded from its own memory, so that no more of the past
 comes in. Batches hold the distributions in equal shares, and so does the memory.
 
+A memory that is encoded anew at each interval's end loses something each time. With ``memory_of_past=kept`` it isn't:
+posteriors of real images join it, and ``replay_alignment`` holds the student's decoder to the teacher's at what is
+decoded, so that they keep their meaning. Alignment without a memory holds the decoder in the prior's holes, too.
+
 What isn't new: that the aggregate posterior differs from the prior (Rosca et al., arXiv 1802.06847) and makes a better
 prior (VampPrior, arXiv 1705.07120; resampled priors, arXiv 1810.11428); to fit a density to codes after training
 (two-stage VAE, arXiv 1903.05789; Ghosh et al., arXiv 1903.12436); to replay codes instead of images (latent replay,
 arXiv 1912.01100, which trains a classifier's upper layers on codes of real images). BooVAE (arXiv 1908.11853) is the
 closest: it approximates each task's aggregate posterior by a mixture at trained pseudo-inputs, makes it the model's
 prior, and holds the old components in place by a penalty, in one network. Here the prior of the bound stays N(0, I) and
-nothing is trained: the memory only says where the teacher of the next interval may be asked.
+nothing is trained: the memory only says where the teacher of the next interval may be asked. To hold a generator to its
+predecessor at equal latent variables is replay alignment (Memory Replay GANs, arXiv 1809.02058), and the second phase of
+Multiband VAE (arXiv 2106.12196), both at draws from the prior.
 
 Memory: the student's state and the teacher's, and 2F + 1 numbers a posterior, F the style's size, 2 + F + F(F+1)/2
 numbers a Gaussian, or the network's weights; twice at an interval's end, for the teacher and for the next one. No image
