@@ -27,8 +27,8 @@ prior (VampPrior, arXiv 1705.07120; resampled priors, arXiv 1810.11428); to fit 
 arXiv 1912.01100, which trains a classifier's upper layers on codes of real images). BooVAE (arXiv 1908.11853) is the
 closest: it approximates each task's aggregate posterior by a mixture at trained pseudo-inputs, makes it the model's
 prior, and holds the old components in place by a penalty, in one network. Here the prior of the bound stays N(0, I) and
-nothing is trained: the memory only says where the teacher of the next interval may be asked. To hold a generator to its
-predecessor at equal latent variables is replay alignment (Memory Replay GANs, arXiv 1809.02058), and the second phase of
+nothing is trained: the memory only says where the teacher of the next interval may be asked. Holding a generator to its
+predecessor at equal latent variables is replay alignment (Memory Replay GANs, arXiv 1809.02058) and the second phase of
 Multiband VAE (arXiv 2106.12196), both at draws from the prior.
 
 Memory: the student's state and the teacher's, and 2F + 1 numbers a posterior, F the style's size, 2 + F + F(F+1)/2

@@ -232,3 +232,20 @@ def test_a_narrow_terminal_cuts_nothing(store, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     print_comparison(compare(store.path, "good", "naive"))
     assert "…" not in capsys.readouterr().out
+
+
+def test_a_method_is_known_by_its_options_in_any_order_and_at_their_defaults(tmp_path):
+    store = Store.create(tmp_path / "store")
+    for seed in range(2):
+        write(store, "naive:style=2,width=32", seed, 30 + seed)
+        write(store, "naive", seed, 40 + seed)
+    found = compare(store.path, "naive:width=32,style=2", "naive:style=14")
+    assert (found.a, found.b) == ("naive:style=2,width=32", "naive")
+    assert set(found.table["difference"]) == {-10}
+    with pytest.raises(InputError, match="naive can't be compared with itself"):
+        compare(store.path, "naive", "naive:style=14")
+    with pytest.raises(InputError, match="unknown method in .*'naive:style=3'. Did you mean"):
+        compare(store.path, "naive", "naive:style=3")
+    for command, kinds in (("leaderboard", []), ("plot", ["final"])):
+        done = lifegen(command, store.path, *kinds, "-m", "naive:width=32,style=2")
+        assert done.returncode == 0, done.stderr

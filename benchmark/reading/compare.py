@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import InputError, unknown
+from ..errors import InputError
 from ..store.store import Store
 from ..store.stored_values import stored_values
 from .current import Current, current_of
+from .labels import label_of
 from .scores import Scores, published_scores, scores_of
 from .statistics import (
     LEVEL,
@@ -80,17 +81,15 @@ def compare(
     Raises:
         InputError: a method, metric or scenario is missing, or no scenario has a seed of both.
     """
-    scores, of_methods, images_of = _opened(source, a, b)
+    scores, of_methods, images_of = _opened(source)
     scores.check_metrics([metric])
     if scores.is_timed(metric):
         raise InputError(f"{metric} depends on the machine's load; `lifegen leaderboard` shows its medians over seeds")
     methods = set(scores.numbers["method"])
+    a, b = (label_of("method", label, methods, f"in {scores.name}:") for label in (a, b))
     if a == b:
         raise InputError(f"{a} can't be compared with itself; {scores.name} has {', '.join(sorted(methods))}")
-    for label in (a, b):
-        if label not in methods:
-            raise unknown(f"method in {scores.name}:", label, methods)
-    labels = list(dict.fromkeys(scenarios)) or scores.scenarios
+    labels = scores.scenario_labels(scenarios)
     tidy = of_methods({a, b})
     tidy = tidy[(tidy["metric"] == metric) & tidy["step"].isna()]
     rows: list[dict[str, Any]] = []
@@ -108,7 +107,7 @@ def compare(
         _correct(lines)
         rows += lines
         conclusions = _in_words(a, b, values, pair, lines, scores.better(metric))
-        over_images = images_of(scenario, list(pair.index)) if metric == "negative_elbo" else None
+        over_images = images_of(a, b, scenario, list(pair.index)) if metric == "negative_elbo" else None
         words[scenario] = (
             *_failures(scores, scenario, (a, b)),
             *conclusions,
@@ -120,20 +119,20 @@ def compare(
     return Comparison(a, b, metric, pd.DataFrame(rows), words)
 
 
-_OverImages = Callable[[str, Sequence[int]], Estimate | None]
+_OverImages = Callable[[str, str, str, Sequence[int]], Estimate | None]
 
 
 def _opened(
-    source: Current | Store | Path | str, a: str, b: str
+    source: Current | Store | Path | str,
 ) -> tuple[Scores, Callable[[Collection[str]], pd.DataFrame], _OverImages]:
-    """Return the scores, a function that makes the tidy table of some methods, and one that compares both methods over
+    """Return the scores, a function that makes the tidy table of some methods, and one that compares two methods over
     the test images of a scenario, for some seeds."""
     if isinstance(source, Path | str) and is_published(source):
         published = published_table(source)
         scores = published_scores(published, source)
         return scores, lambda methods: published[published["method"].isin(methods)], lambda *_: None
     current = current_of(source)
-    return scores_of(current), lambda methods: table(current, methods), partial(_over_images, current, a, b)
+    return scores_of(current), lambda methods: table(current, methods), partial(_over_images, current)
 
 
 def _over_images(current: Current, a: str, b: str, scenario: str, seeds: Sequence[int]) -> Estimate | None:

@@ -16,6 +16,7 @@ from ..store.store import Store
 from .anchors import Anchored, anchored
 from .compare import held_fixed, over_scenarios
 from .current import Current, SeedCount
+from .labels import label_of
 from .one_scale import on_one_scale
 from .ranking import Rank, mean_of_means, rank_correlation, ranks
 from .scores import Scores, scores_of
@@ -123,7 +124,9 @@ def leaderboard(
     if metrics:
         scores.check_metrics(metrics)
     if scenarios:
-        scores = replace(scores, numbers=pd.concat([scores.scenario(label) for label in dict.fromkeys(scenarios)]))
+        scores = replace(
+            scores, numbers=pd.concat([scores.scenario(label) for label in scores.scenario_labels(scenarios)])
+        )
     values = scores.numbers.dropna(subset="value")
     measured = set(values["metric"].unique())
     nonzero = set(values.loc[values["value"] != 0, "metric"].unique())
@@ -141,8 +144,7 @@ def leaderboard(
     if across:
         chosen = tuple(dict.fromkeys(name for metric in chosen for name in table["metric"].unique()
                                      if name == metric or name.startswith(in_scenario(metric, ""))))  # fmt: skip
-    if unknown_ones := [method for method in methods if method not in set(table["method"])]:
-        raise unknown("method in this table", unknown_ones[0], sorted(set(table["method"])))
+    methods = [label_of("method", method, set(table["method"]), "in this table") for method in methods]
     if methods:
         notes.append(f"Shown are {len(set(methods))} of {table['method'].nunique()} methods; ranks are among all.")
         table = table[table["method"].isin(methods)]

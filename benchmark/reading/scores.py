@@ -18,6 +18,7 @@ from ..files import read
 from ..store.record import ExtensionMetric
 from ..store.store import Store
 from .current import Current, CurrentCell, SeedCount, current_of, derived_problems
+from .labels import label_of
 from .metric_facts import MetricFacts, installed_metrics, metric_facts
 from .summary import summarise
 from .table import is_published, published_table
@@ -58,16 +59,18 @@ class Scores:
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """values of metrics for real training images in place of samples, by scenario"""
 
-    def scenario(self, label: str) -> pd.DataFrame:
-        """Return the values of one scenario.
+    def scenario_labels(self, texts: Iterable[str]) -> list[str]:
+        """Return the labels of scenarios that a user names; of all if none are named.
 
         Raises:
-            InputError: there is no scenario with this label.
+            InputError: there is no such scenario.
         """
-        values = self.numbers[self.numbers["scenario"] == label]
-        if values.empty:
-            raise unknown(f"scenario in {self.name}:", label, self.scenarios)
-        return values
+        named = (label_of("scenario", text, self.scenarios, f"in {self.name}:") for text in texts)
+        return list(dict.fromkeys(named)) or self.scenarios
+
+    def scenario(self, label: str) -> pd.DataFrame:
+        """Return the values of one scenario, by its label."""
+        return self.numbers[self.numbers["scenario"] == label]
 
     def better(self, metric: str) -> str | None:
         """Return "lower" or "higher"; None if neither is better."""

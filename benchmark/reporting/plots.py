@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..errors import InputError, unknown
 from ..reading.current import Current, current_of
+from ..reading.labels import label_of
 from ..reading.leaderboard import ACROSS
 from ..reading.provenance import suites_of
 from ..reading.scores import scores_of
@@ -59,8 +60,8 @@ def drawings(
     if not every:
         store = current.store
         raise InputError(f"{store.path} has no finished cell yet; finish it with `lifegen run ... --out {store.path}`")
-    if scenario is not None and scenario not in (known := [scene.scenario for scene in every]):
-        raise unknown("scenario in this store", scenario, known)
+    if scenario is not None:
+        scenario = label_of("scenario", scenario, [scene.scenario for scene in every], "in this store")
     chosen = [scene for scene in every if scenario in (None, scene.scenario)]
     every_kind = FIGURE_KINDS if ALL in named or not named else ()
     named = [name for name in named if name != ALL]
@@ -97,9 +98,8 @@ def _only(current: Current, methods: Collection[str]) -> Current:
         InputError: one of them has no finished cell.
     """
     known = {cell.method for cell in current.cells}
-    if known and (missing := [method for method in methods if method not in known]):
-        raise unknown("method in this store", missing[0], sorted(known))
-    return replace(current, cells=tuple(cell for cell in current.cells if not methods or cell.method in methods))
+    chosen = {label_of("method", method, known, "in this store") for method in methods if known}
+    return replace(current, cells=tuple(cell for cell in current.cells if not methods or cell.method in chosen))
 
 
 def _drawn(
