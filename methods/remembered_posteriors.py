@@ -68,7 +68,8 @@ class MemoryOptions(ReplayOptions):
     """pseudo-inputs: how many."""
     memory_of_past: Annotated[Literal["encoded", "kept"], later()] = "encoded"
     """What an interval remembers of the distributions before it: posteriors of the replayed images that it trained on;
-    or its teacher's memory as it is, which stays right as far as replay_alignment holds the decoder."""
+    or its teacher's memory as it is, which stays right as far as replay_alignment holds the decoder. A mixture that is
+    kept grows with each interval."""
     memory_balance: Annotated[Literal["images", "codes"], later()] = "images"
     """Whether codes are drawn as often as the remembered images have them, or all of these equally often."""
 
@@ -124,17 +125,20 @@ class RememberingTeacherPlugin(TeacherPlugin):
     def after_training_exp(self, strategy: Any, **_: Any) -> None:
         super().after_training_exp(strategy)
         assert self._last is not None
+        images, self._last = self._last[: self._seen], None
+        if not len(images):  # with real_share=none nothing joins a memory that is kept
+            self.next_memory = self.memory
+            return
         model = self.next_teacher(strategy).eval().requires_grad_(False)
-        images = self._last[: self._seen]
         parts = [model.encode(x) for x in images.split(500)]
         q = Posterior(*(torch.cat(part) for part in zip(*parts, strict=True)))
-        self.next_memory = self._remember(model, images, q)
+        memory = self._remember(model, images, q)
         if self._keeps_past:
             assert isinstance(self.memory, Gaussians)
-            assert isinstance(self.next_memory, Gaussians)
+            assert isinstance(memory, Gaussians)
             most = self.options.remembered if self.options.memory == "posteriors" else None
-            self.next_memory = self.memory.joined(self.next_memory, self.distributions, most, self._fit)
-        self._last = None
+            memory = self.memory.joined(memory, self.distributions, most, self._fit)
+        self.next_memory = memory
 
     @property
     def _keeps_past(self) -> bool:

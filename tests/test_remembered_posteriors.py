@@ -143,6 +143,15 @@ def test_a_kept_past_stays_as_it_is_and_real_images_join_it(memory):
             assert (torch.cdist(now.mean[~is_old], mean).min(1).values < 1e-4).all()
 
 
+def test_a_kept_memory_to_which_no_real_image_comes_stays_the_same():
+    strategy = begin(RememberedPosteriors, stream := tiny("aba"), memory_of_past="kept", real_share="none")
+    strategy.train(stream.train_stream[0], eval_streams=[])
+    first = plugin(strategy).next_memory
+    for experience in stream.train_stream[1:]:
+        strategy.train(experience, eval_streams=[])
+    assert plugin(strategy).next_memory is plugin(strategy).memory is first
+
+
 def test_a_balanced_memory_weighs_codes_equally():
     strategy = begin(RememberedPosteriors, stream := tiny("abc"), memory_balance="codes")
     train(strategy, stream)
