@@ -24,8 +24,12 @@ from .test_methods import Spy, begin, teacher_of, train
 OFF = {"consistency_weight": 0, "mutual_information": "none"}
 
 
-def gained(strategy, formula) -> list[tuple[float, float]]:
-    """(what the loss gained beyond the ELBO, the formula) at each step with a teacher."""
+def gained(strategy, stream, formula, **tolerance: float) -> list[float]:
+    """Train, and check at each step with a teacher that the loss gained the formula beyond the ELBO.
+
+    Returns:
+        the formula's value at each of these steps.
+    """
     terms = []
 
     def look(strategy):
@@ -34,7 +38,10 @@ def gained(strategy, formula) -> list[tuple[float, float]]:
             terms.append((extra.item(), formula(strategy)))
 
     strategy.plugins.insert(-1, Spy(before_backward=look))
-    return terms
+    train(strategy, stream)
+    for extra, expected in terms:
+        assert extra == pytest.approx(expected, **tolerance)
+    return [expected for _, expected in terms]
 
 
 def test_the_gaussian_divergence_is_torchs():
@@ -79,12 +86,9 @@ def test_consistency_acts_on_what_it_is_asked_to_in_either_direction(on, directi
             total += (each.sum(1) if name == "zc" else each)[strategy.mb_y < 0].sum().item() / len(x)
         return total
 
-    terms = gained(strategy, formula)
-    train(strategy, stream)
+    terms = gained(strategy, stream, formula, abs=2e-3, rel=1e-3)
     assert len(terms) == 8
-    assert max(expected for _, expected in terms) > 0.01
-    for extra, expected in terms:
-        assert extra == pytest.approx(expected, abs=2e-3, rel=1e-3)
+    assert max(terms) > 0.01
 
 
 def test_likelihood_consistency_rebuilds_what_the_teacher_rebuilds():
@@ -99,11 +103,8 @@ def test_likelihood_consistency_rebuilds_what_the_teacher_rebuilds():
         each = -(target * p.log() + (1 - target) * (1 - p).log()).sum(1)
         return 0.5 * each[synthetic].sum().item() / len(each)
 
-    terms = gained(strategy, formula)
-    train(strategy, stream)
-    assert min(expected for _, expected in terms) > 1
-    for extra, expected in terms:
-        assert extra == pytest.approx(expected, rel=1e-4)
+    terms = gained(strategy, stream, formula, rel=1e-4)
+    assert min(terms) > 1
 
 
 def test_prior_entropy_with_weight_one_cancels_the_codes_divergence():
@@ -117,11 +118,8 @@ def test_prior_entropy_with_weight_one_cancels_the_codes_divergence():
         log_q = strategy.mb_output.posterior.code_logits.log_softmax(1)
         return -(math.log(log_q.shape[1]) - entropy(log_q).mean().item())
 
-    terms = gained(strategy, formula)
-    train(strategy, stream)
-    assert min(expected for _, expected in terms) < -1e-3
-    for extra, expected in terms:
-        assert extra == pytest.approx(expected, abs=2e-5)
+    terms = gained(strategy, stream, formula, abs=2e-5)
+    assert min(terms) < -1e-3
 
 
 def test_infogan_scores_the_drawn_code_on_the_reconstruction_and_leaves_no_statistics():
@@ -137,10 +135,7 @@ def test_infogan_scores_the_drawn_code_on_the_reconstruction_and_leaves_no_stati
         running.append(model.encoder[2].num_batches_tracked.item())
         return -0.7 * (math.log(model.codes) + again[torch.arange(len(chosen)), chosen].mean().item())
 
-    terms = gained(strategy, formula)
-    train(strategy, stream)
-    for extra, expected in terms:
-        assert extra == pytest.approx(expected, abs=2e-5)
+    gained(strategy, stream, formula, abs=2e-5)
     assert running == [1, 2, 3, 4] * 2  # one pass a step counts
 
 
@@ -259,11 +254,8 @@ def test_a_student_may_rebuild_means_of_what_it_sees_drawn():
         cross, own = (-(x * p.log() + (1 - x) * (1 - p).log()).sum() for x in (mean, drawn))
         return (cross - own).item() / len(output.x)
 
-    terms = gained(strategy, formula)
-    train(strategy, stream)
+    terms = gained(strategy, stream, formula, abs=1e-3, rel=1e-3)
     assert len(terms) == 8
-    for extra, expected in terms:
-        assert extra == pytest.approx(expected, abs=1e-3, rel=1e-3)
     assert teacher_of(strategy).means is None  # nothing is kept between intervals
 
 
@@ -287,11 +279,8 @@ def test_alignment_is_the_cross_entropy_of_both_decoders_at_what_was_decoded():
         assert len(mean) == (strategy.mb_y < 0).sum()
         return -0.7 * (mean * p.log() + (1 - mean) * (1 - p).log()).sum().item() / len(strategy.mb_y)
 
-    terms = gained(strategy, formula)
-    train(strategy, stream)
+    terms = gained(strategy, stream, formula, abs=1e-3, rel=1e-3)
     assert len(terms) == 8
-    for extra, expected in terms:
-        assert extra == pytest.approx(expected, abs=1e-3, rel=1e-3)
     assert teacher_of(strategy).latents is None  # nothing is kept between intervals
 
 

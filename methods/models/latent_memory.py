@@ -79,12 +79,13 @@ class Gaussians(NamedTuple):
             most: Gaussians that are kept in all, chosen at random, one part of them new; None: all.
             generator: source of the choice, on the CPU.
         """
+        old = self
         if most is not None:
             new = new._some(max(1, most // parts), generator)
-            return self._some(most - len(new.mean), generator).joined(new, parts, None, generator)
-        old, of_new = self._weights(), new._weights()
-        weight = torch.cat([old / old.sum() * (1 - 1 / parts), of_new / of_new.sum() / parts])
-        mean, scale, code = map(torch.cat, zip(self[:3], new[:3], strict=True))
+            old = self._some(most - len(new.mean), generator)
+        of_old, of_new = old._weights(), new._weights()
+        weight = torch.cat([of_old / of_old.sum() * (1 - 1 / parts), of_new / of_new.sum() / parts])
+        mean, scale, code = map(torch.cat, zip(old[:3], new[:3], strict=True))
         return Gaussians(mean, scale, code, weight)
 
     def _some(self, n: int, generator: torch.Generator) -> Gaussians:
