@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from lifegen.benchmark import Options, Seeds, Stream, add_term, count_state, later, register_method
+from lifegen.benchmark import Options, Seeds, Stream, add_term, count_state, images_of, later, register_method, to_unit
 
 from .models.method import VAEMethod, acts
 from .models.plugins import RealShare, hand_back, mixed, options_of, parts_of, real_parts
@@ -32,6 +32,10 @@ class ReplayOptions(Options):
     """g, codes appended for each new distribution; 0 keeps the size."""
     latent_layers: Literal["reinitialise", "preserve"] = "preserve"
     """Whether growth starts the layers on either side of the latent variables anew or only adds to them."""
+    new_codes: Annotated[Literal["random", "copied"], later()] = "random"
+    """Whether the weights of appended codes are drawn, or copied from the code that the new distribution's images get
+    most: what such a code draws is then no noise, and images get it from the first step on (as new units of Net2Net,
+    arXiv 1511.05641)."""
     weight_transfer: bool = True
     """Whether a student starts from its teacher's weights."""
     first_layer: Annotated[Literal["keep", "reinitialise"], later()] = "keep"
@@ -132,12 +136,21 @@ class TeacherPlugin(SupervisedPlugin):
         self._average = None
         if is_new and options.growth:
             student.grow(options.growth, self._init, options.latent_layers == "preserve")
+            if options.new_codes == "copied":
+                student.copy_code(self._commonest_code(strategy), options.growth)
         if is_new and options.first_layer == "reinitialise":
             student.reinitialise_first_layer(self._init)
         if not options.weight_transfer:
             student.reinitialise(self._init)
         if options.norm_reset != "none":
             student.reset_norm(affine=options.norm_reset == "all")
+
+    @torch.no_grad()
+    def _commonest_code(self, strategy: Any) -> int:
+        """The code that the teacher gives at most a thousand of the interval's images most often."""
+        assert self.teacher is not None
+        x = to_unit(images_of(strategy.experience.dataset, 1000, self._init).to(strategy.device))
+        return int(self.teacher.encode(x).code_logits.softmax(1).mean(0).argmax())
 
     def next_teacher(self, strategy: Any) -> CodeStyleVAE:
         """Return the model that the next interval's teacher will be, which shares no tensor with the student."""
@@ -303,7 +316,9 @@ class GenerativeReplay(VAEMethod):
             acts(self, self.real_share != "none", "real images in batches: real_share=equal, half or added", "mixing")
             is_rounded = self.mixing == "fixed" and self.real_share in ("equal", "half")
             acts(self, is_rounded, "mixing=fixed and real_share=equal or half", "real_rounding")
-            acts(self, self.weight_transfer, "weight_transfer=true", "first_layer")
+            acts(self, self.weight_transfer, "weight_transfer=true", "first_layer", "new_codes")
+            acts(self, self.latent_layers == "preserve", "latent_layers=preserve", "new_codes")
+            acts(self, self.growth > 0, "growth above 0", "new_codes")
             acts(self, self.replay_images == "draw", "replay_images=draw", "replay_targets")
             return acts(self, self.norm != "none", "norm=batch or norm=group", "norm_reset")
 

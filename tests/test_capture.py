@@ -54,7 +54,7 @@ def differences(one: GenerativeTemplate, other: GenerativeTemplate) -> list[str]
         f"remembered-posteriors:{SMALL},memory=mixture,consistency_weight=1",
         f"remembered-posteriors:{SMALL},memory=resampling,remembered=30",
         f"remembered-posteriors:{SMALL},memory_of_past=kept,replay_alignment=1,remembered=30",
-        f"generative-replay:{SMALL},replay_targets=means,teacher_average=0.9",
+        f"generative-replay:{SMALL},replay_targets=means,teacher_average=0.9,new_codes=copied",
         "generative-replay:width=8,batch_size=11,style=2,real_rounding=dithered",
         f"lifelong-vae:{SMALL},consistency_on=both,mutual_information=infogan",
         f"lifelong-vae:{SMALL},likelihood_consistency_weight=1",

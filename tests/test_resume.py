@@ -40,7 +40,7 @@ OTHERS = [
     (f"{TINY},interval_length=random,extra_steps=3", "ewc:width=8"),
     (f"{TINY},interval_length=early-stopping,patience=2,check_every=1", "lifelong-vae:width=8"),
     (f"{TINY},track=bernoulli-binarised", "exact-replay:width=8"),
-    (TINY, "generative-replay:width=8,replay_targets=means,teacher_average=0.9"),
+    (TINY, "generative-replay:width=8,replay_targets=means,teacher_average=0.9,new_codes=copied"),
     (TINY, "remembered-posteriors:width=8,memory=resampling,remembered=30"),
     (TINY, "remembered-posteriors:width=8,memory_of_past=kept,replay_alignment=1,remembered=30"),
     (SMALLEST, "lifelong-vae:width=2,batch_size=8,architecture=conv,norm=group"),

@@ -10,6 +10,7 @@ import torch
 from pydantic import ValidationError
 from torch.distributions import Categorical, Normal, kl_divergence
 
+from lifegen.benchmark import images_of, to_unit
 from lifegen.benchmark.contracts.registry import METHODS
 from lifegen.benchmark.seeds import Seeds
 from lifegen.benchmark.training.counting import count_state
@@ -17,6 +18,7 @@ from lifegen.methods import lgm
 from lifegen.methods.generative_replay import AlignmentPlugin, GenerativeReplay
 from lifegen.methods.lifelong_vae import LifelongVAE, MutualInformationPlugin
 from lifegen.methods.models.divergences import entropy, gaussian, padded_forward_kl
+from lifegen.methods.models.vae import CodeStyleVAE
 
 from .conftest import tiny
 from .test_methods import Spy, begin, teacher_of, train
@@ -415,6 +417,43 @@ def test_preserved_latent_layers_keep_their_rows_and_columns():
     assert teacher["decoder_input.bias"].any()
     assert torch.equal(student["encoder_head.weight"][:-1], teacher["encoder_head.weight"])
     assert torch.equal(student["decoder_input.weight"][:, :-1], teacher["decoder_input.weight"])
+
+
+def test_copied_codes_start_as_the_code_that_the_new_images_get_most():
+    student, teacher = at_the_second_interval(codes=3, growth=2, new_codes="copied")
+    rows, columns = "encoder_head.weight", "decoder_input.weight"
+    made = begin(LifelongVAE, tiny("ab"), codes=3).model
+    made.load_state_dict(teacher)
+    images = to_unit(images_of(tiny("ab").train_stream[1].dataset))
+    usage = made.eval().encode(images).code_logits.softmax(1).mean(0)
+    commonest, style = int(usage.argmax()), made.style
+    assert usage[commonest] > usage.sort().values[-2]
+    assert torch.equal(student[rows][-2:], teacher[rows][2 * style + commonest].expand(2, -1))
+    assert torch.equal(student["encoder_head.bias"][-2:], teacher["encoder_head.bias"][2 * style + commonest].expand(2))
+    assert torch.equal(student[columns][:, -2:], teacher[columns][:, [style + commonest]].expand(-1, 2))
+    assert torch.equal(student[rows][:-2], teacher[rows])
+    assert torch.equal(student[columns][:, :-2], teacher[columns])
+
+
+@pytest.mark.parametrize(("codes", "code", "copies"), [(1, 0, 1), (3, 1, 1), (4, 3, 2)])
+def test_a_copied_code_decodes_alike_and_is_as_probable(codes, code, copies):
+    draws = Seeds(0).generator("code copy")
+    model = CodeStyleVAE((1, 4, 4), codes=codes, style=2, width=3, init=draws)
+    x, style = torch.rand(5, 1, 4, 4, generator=draws), torch.randn(7, 2, generator=draws)
+    before = model.encode(x).code_logits
+    model.grow(copies, draws, preserve=True)
+    model.copy_code(code, copies)
+    expected = torch.cat([before, before[:, [code]].expand(-1, copies)], 1)
+    torch.testing.assert_close(model.encode(x).code_logits, expected)
+    original = model.parameters_of(style, torch.full((7,), code))
+    for new in range(codes, codes + copies):
+        torch.testing.assert_close(model.parameters_of(style, torch.full((7,), new)), original)
+
+
+@pytest.mark.parametrize("other", [{"growth": 0}, {"latent_layers": "reinitialise"}, {"weight_transfer": False}])
+def test_codes_are_copied_only_where_there_is_something_to_copy(other):
+    with pytest.raises(ValidationError, match="new_codes has an effect with"):
+        GenerativeReplay.Config(new_codes="copied", **other)
 
 
 def test_without_growth_everything_is_transferred():

@@ -305,6 +305,19 @@ class CodeStyleVAE(GenerativeModel):
                 self.decoder_input.weight[:, :-codes] = old[1].weight
                 self.decoder_input.bias.copy_(old[1].bias)
 
+    @torch.no_grad()
+    def copy_code(self, code: int, codes: int) -> None:
+        """Give the last codes the weights of an earlier one, so that they decode alike and share its probability.
+
+        Args:
+            code: the earlier code.
+            codes: how many of the last ones.
+        """
+        logits, columns = 2 * self.style + code, self.style + code
+        self.encoder_head.weight[-codes:] = self.encoder_head.weight[logits]
+        self.encoder_head.bias[-codes:] = self.encoder_head.bias[logits]
+        self.decoder_input.weight[:, -codes:] = self.decoder_input.weight[:, columns, None]
+
     def reinitialise(self, init: torch.Generator | None = None) -> None:
         """Start every layer anew."""
         reinitialise(self, init)
