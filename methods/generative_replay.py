@@ -34,8 +34,8 @@ class ReplayOptions(Options):
     """Whether growth starts the layers on either side of the latent variables anew or only adds to them."""
     new_codes: Annotated[Literal["random", "copied"], later()] = "random"
     """Whether the weights of appended codes are drawn, or copied from the code that the new distribution's images get
-    most, as components of CURL are (Rao et al., arXiv 1910.14481): such a code draws no noise, and images get it from the
-    first step on."""
+    most, as components of CURL are (Rao et al., arXiv 1910.14481): such a code draws no noise, and images get it from
+    the first step on."""
     weight_transfer: bool = True
     """Whether a student starts from its teacher's weights."""
     first_layer: Annotated[Literal["keep", "reinitialise"], later()] = "keep"
