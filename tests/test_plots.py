@@ -953,3 +953,25 @@ def test_some_methods_can_be_drawn_alone(store, tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert "unknown method in this store 'godo'" in done.stderr
     assert "'good'" in done.stderr
+
+
+def test_some_scenarios_can_be_drawn_alone_into_their_folders(tmp_path):
+    several = Store.create(tmp_path / "several")
+    for steps in (5, 50, 500):
+        write(several, "naive", 0, 1.0, scenario=f"split-digits:steps={steps}")
+    chosen = ["-s", "split-digits:steps=50", "-s", "split-digits:steps=5"]
+    done = lifegen("plot", several.path, "final", *chosen, "--out", tmp_path / "some")
+    whole = lifegen("plot", several.path, "final", "--out", tmp_path / "all")
+    assert done.returncode == whole.returncode == 0, done.stderr + whole.stderr
+    some, every = (
+        {Path(line).relative_to(tmp_path / name) for line in printed.stdout.splitlines()}
+        for name, printed in (("some", done), ("all", whole))
+    )
+    assert some < every
+    assert len(some) == 2
+    title = (tmp_path / "some" / min(some)).with_suffix(".txt").read_text()
+    assert title == (tmp_path / "all" / min(some)).with_suffix(".txt").read_text()
+    wrong = lifegen("plot", several.path, "final", "-s", "split-digits:steps=51", "--out", tmp_path / "none")
+    assert wrong.returncode == 2
+    assert "unknown scenario in this store 'split-digits:steps=51'" in wrong.stderr
+    assert not (tmp_path / "none").exists()

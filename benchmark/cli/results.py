@@ -129,6 +129,7 @@ class _ListsFigures(click.Command):
 @click.option("--format", "formats", multiple=True, type=click.Choice(["png", "svg", "pdf"]), default=["png"],
               show_default=True, help="May be repeated.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Where to write.  [default: STORE/figures]")
+@_SCENARIOS
 @_METHODS
 def plot(
     store: Path,
@@ -140,6 +141,7 @@ def plot(
     labels: tuple[str, ...],
     formats: tuple[str, ...],
     out: Path | None,
+    scenarios: tuple[str, ...],
     methods: tuple[str, ...],
 ) -> None:
     """Draw figures of a store or published folder, and print their paths.
@@ -157,7 +159,7 @@ def plot(
     own = read_labels(labels, {label for cell in current.cells for label in (cell.scenario, cell.method)})
     note = partial(say, error=True)
     sizes = style_of(style, width, font, not no_title)
-    for file in draw(current, out or store / "figures", kinds, formats, sizes, note, methods, own):
+    for file in draw(current, out or store / "figures", kinds, formats, sizes, note, methods, own, scenarios):
         if file.suffix not in (".csv", ".txt"):
             say(file)
 

@@ -33,6 +33,7 @@ def drawings(
     methods: Collection[str] = (),
     labels: Mapping[str, str] | None = None,
     must: bool = True,
+    scenarios: Collection[str] = (),
 ) -> Iterator[Drawing]:
     """Draw a store's figures, one at a time.
 
@@ -47,13 +48,14 @@ def drawings(
         methods: labels of the only ones to draw.
         labels: titles of scenarios and methods, by label, besides those that the store's suite gives.
         must: whether the data of named kinds must be there.
+        scenarios: labels of the only ones to draw, one by one and together.
 
     Raises:
         InputError: at once, if something doesn't exist; while drawing, if the store lacks the data of a wanted kind.
     """
     all_methods = current_of(source).readable(lambda cell: cell.numbers)
     titles = _titles(all_methods, labels or {})  # a method has one title, whatever is beside it
-    current = _only(all_methods, methods)
+    current = _only(all_methods, methods, scenarios)
     named = list(dict.fromkeys(figure_name(name, current.metrics) for name in kinds))
     style = style_of(style) if isinstance(style, str) else style
     every = scenes(current, style, titles)
@@ -91,15 +93,18 @@ def _titles(current: Current, own: Mapping[str, str]) -> Titles:
     return titles_of(scenarios, methods, given | dict(own))
 
 
-def _only(current: Current, methods: Collection[str]) -> Current:
-    """The state of a store with the cells of some methods; of all if none are named.
+def _only(current: Current, methods: Collection[str], scenarios: Collection[str]) -> Current:
+    """The state of a store with the cells of some methods and scenarios; of all if none are named.
 
     Raises:
         InputError: one of them has no finished cell.
     """
-    known = {cell.method for cell in current.cells}
-    chosen = {label_of("method", method, known, "in this store") for method in methods if known}
-    return replace(current, cells=tuple(cell for cell in current.cells if not methods or cell.method in chosen))
+    for kind, labels in (("method", methods), ("scenario", scenarios)):
+        known = {getattr(cell, kind) for cell in current.cells}
+        if labels and known:
+            chosen = {label_of(kind, label, known, "in this store") for label in labels}
+            current = replace(current, cells=tuple(cell for cell in current.cells if getattr(cell, kind) in chosen))
+    return current
 
 
 def _drawn(
@@ -179,6 +184,7 @@ def plot(
     note: Callable[[str], None] = lambda line: None,
     methods: Collection[str] = (),
     labels: Mapping[str, str] | None = None,
+    scenarios: Collection[str] = (),
 ) -> list[Path]:
     """Write a store's figures, one folder per scenario, with each figure's numbers beside it as NAME.csv, and its
     caption as NAME.txt.
@@ -192,6 +198,7 @@ def plot(
         note: as for :func:`drawings`.
         methods: as for :func:`drawings`.
         labels: as for :func:`drawings`.
+        scenarios: as for :func:`drawings`.
 
     Returns:
         the files written.
@@ -205,7 +212,7 @@ def plot(
         note(f"left out: {name}: {why}")
     chosen = kinds or list(dict.fromkeys(name for suite in suites_of(current) for name in suite.figures)) or USUAL
     folder_of = folder_names(current)
-    for drawing in drawings(current, chosen, style, None, note, methods, labels, must=bool(kinds)):
+    for drawing in drawings(current, chosen, style, None, note, methods, labels, bool(kinds), scenarios):
         target = folder / folder_of(drawing.scenario)
         try:
             target.mkdir(parents=True, exist_ok=True)
