@@ -50,10 +50,10 @@ class Seeds:
 
     - the harness: ``data-order`` (interval), ``latent-noise``, ``early-stopping`` (interval), ``interval-lengths``,
       ``evaluation`` (part, distribution), ``code-floor`` (distribution, 0 or 1), ``importance`` (distribution),
-      ``aggregate-posterior``, ``samples``, ``interval-samples``, ``reconstructions``, ``pixels`` (interval, "eval",
-      "pictures", or part and distribution), ``measured-samples`` (number, "code" and its number, "clusters",
-      "classifier", "replayed", "given", or "pixels" and one of these), and ``global`` (generator), with which the
-      global generators are seeded
+      ``aggregate-posterior``, ``samples``, ``interval-samples`` (nothing or "replayed"), ``reconstructions``,
+      ``pixels`` (interval, "eval", "pictures", or part and distribution), ``measured-samples`` (number, "code" and its
+      number, "clusters", "classifier", "replayed", "given", or "pixels" and one of these), and ``global`` (generator),
+      with which the global generators are seeded
     - scenarios of lifegen: ``class-order``, ``visits``
     - methods of lifegen, of which a cell has one: ``initialisation``, ``growth``, ``replay``, ``mixture``, ``memory``,
       ``fisher`` (interval), ``novelty`` (interval), ``second-lap``, ``student``

@@ -70,6 +70,10 @@ class MemoryOptions(ReplayOptions):
     """What an interval remembers of the distributions before it: posteriors of the replayed images that it trained on;
     or its teacher's memory as it is, which stays right as far as replay_alignment holds the decoder. A mixture that is
     kept grows with each interval."""
+    memory_style: Annotated[Literal["draws", "means"], later()] = "draws"
+    """Whether draws of the Gaussians are decoded, or their means."""
+    memory_code: Annotated[Literal["kept", "prior"], later()] = "kept"
+    """Whether a style is decoded with the code that it is kept with, or with one of the prior's."""
     memory_balance: Annotated[Literal["images", "codes"], later()] = "images"
     """Whether codes are drawn as often as the remembered images have them, or all of these equally often."""
 
@@ -154,11 +158,17 @@ class RememberingTeacherPlugin(TeacherPlugin):
             kept = pseudo_inputs(model, images, q, options.pseudo_inputs, self._fit)
         else:
             kept = posteriors(q)
+        if options.memory_style == "means":
+            kept = kept._replace(scale=torch.zeros_like(kept.scale))
         return kept.balanced() if options.memory_balance == "codes" else kept
 
     def _latents(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         assert self.memory is not None
-        return self.memory.draw(n, generator)
+        style, code = self.memory.draw(n, generator)
+        if self.options.memory_code == "prior":
+            assert self.teacher is not None
+            code = torch.randint(self.teacher.codes, (n,), generator=generator, device=code.device)
+        return style, code
 
 
 @register_method("remembered-posteriors", version=1, uses=("boundaries",), look={"colour": "#de8f05", "marker": "o"})
@@ -174,8 +184,11 @@ class RememberedPosteriors(GenerativeReplay):
             acts(self, False, "replay from the prior, which this method doesn't do,", "replay_prior")
             acts(self, self.memory == "pseudo-inputs", "memory=pseudo-inputs", "pseudo_inputs")
             acts(self, self.memory in ("posteriors", "mixture"), "memory=posteriors or mixture", "memory_of_past")
-            on = "memory=posteriors, mixture or pseudo-inputs and memory_of_past=encoded"
-            acts(self, self.memory != "resampling" and self.memory_of_past == "encoded", on, "memory_balance")
+            is_density = self.memory != "resampling"
+            on = "memory=posteriors, mixture or pseudo-inputs"
+            acts(self, is_density, on, "memory_style", "memory_code")
+            is_balanced = is_density and self.memory_of_past == "encoded" and self.memory_code == "kept"
+            acts(self, is_balanced, f"{on}, memory_of_past=encoded and memory_code=kept", "memory_balance")
             return acts(self, self.memory == "mixture", "memory=mixture", "components")
 
     teacher = RememberingTeacherPlugin

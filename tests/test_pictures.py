@@ -9,7 +9,7 @@ import torch
 from lifegen.benchmark import load_model
 from lifegen.benchmark.contracts.model import GenerativeModel
 from lifegen.benchmark.errors import InputError
-from lifegen.benchmark.measuring.pictures import GRID, RECONSTRUCTIONS, SAMPLES, take_pictures
+from lifegen.benchmark.measuring.pictures import GRID, RECONSTRUCTIONS, SAMPLES, take_pictures, take_replayed
 from lifegen.benchmark.running.saved_model import save_model
 from lifegen.benchmark.running.worker import run_cell
 from lifegen.benchmark.seeds import Seeds
@@ -59,6 +59,34 @@ def test_deviations_are_over_draws_of_the_posterior(vae):
 def test_a_style_of_three_dimensions_has_no_grid():
     model = CodeStyleVAE(SHAPE, codes=2, style=3, width=8)
     assert "style_grid" not in take_pictures(model, tiny("a"), Seeds(0), torch.device("cpu"))
+
+
+def test_what_each_interval_replayed_is_kept(tmp_path):
+    for cell in tiny_cells("generative-replay", "naive"):
+        store = Store.create(tmp_path / cell.method.name)
+        assert run_cell(cell, store.path, tmp_path, "cpu") == "done"
+        with np.load(store.cell(cell.name).folder / "pictures.npz") as pictures:
+            assert ("replayed_over_intervals" in pictures) == (cell.method.name == "generative-replay")
+            if "replayed_over_intervals" in pictures:
+                first, *later = pictures["replayed_over_intervals"]
+                assert first.shape == (SAMPLES, 1, 8, 8)
+                assert not first.any()
+                assert later
+                assert all(images.any() for images in later)
+
+
+def test_replayed_images_have_the_same_noise_each_time_and_their_own():
+    def noise(n: int, generator: torch.Generator) -> torch.Tensor:
+        return torch.rand(n, *SHAPE, generator=generator)
+
+    first, again = (take_replayed(noise, Seeds(3), torch.device("cpu")) for _ in range(2))
+    assert first.shape == (SAMPLES, *SHAPE)
+    assert np.array_equal(first, again)
+    assert len(np.unique(first)) > 100
+    assert take_replayed(None, Seeds(3), torch.device("cpu")) is None
+    assert take_replayed(lambda n, generator: None, Seeds(3), torch.device("cpu")) is None
+    with pytest.raises(ValueError, match="replayed returns values from"):
+        take_replayed(lambda n, generator: 2 + noise(n, generator), Seeds(3), torch.device("cpu"))
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])

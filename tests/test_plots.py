@@ -86,6 +86,7 @@ def write(store: Store, label: str, seed: int, final: float, *, reference: str |
             pictures["samples_over_intervals"] = samples[:intervals]
         if name == "good":
             pictures["style_grid"] = samples[:, :9]
+            pictures["replayed_over_intervals"] = np.stack([np.zeros_like(samples[0]), *samples[1:intervals]])
         np.savez_compressed(writer.folder / "pictures.npz", **pictures)
         writer.finish()
 
@@ -124,7 +125,8 @@ def test_every_kind_is_drawn_and_what_was_drawn_lies_beside_it(store, tmp_path, 
     figures = {  # of the curves, those of what differs
         *("negative_elbo", "posterior_consistency_past", "gradient_norm", "stored_parameters", "train_seconds"),
         *("final", "matrix", "forgetting", "consistency", "components", "memory", "compute", "samples_needed",
-          "gradient_norm_steps", "options-threshold", "samples_by_method", "style_grid-good"),
+          "gradient_norm_steps", "options-threshold", "samples_by_method", "style_grid-good",
+          "replayed_by_method", "replayed_over_intervals-good"),
         *(f"{kind}-{method}" for kind in ("samples", "samples_over_intervals", "reconstructions")
           for method in methods),
     }  # fmt: skip
@@ -626,6 +628,14 @@ def test_samples_over_intervals_skip_cells_that_have_none_and_of_many_show_some(
     assert drawing.data["interval"].tolist() == [0, 1, 2]
     assert spread(10, 12) == list(range(10))
     assert (len(spread(70, 12)), spread(70, 12)[0], spread(70, 12)[-1]) == (12, 0, 69)
+
+
+def test_what_was_replayed_has_a_row_for_each_interval_from_the_first_replay_on(store):
+    assert drawn(store, "replayed_over_intervals").data["interval"].tolist() == [1, 2]
+    by_method = drawn(store, "replayed_by_method")
+    assert by_method.data["method"].tolist() == ["good"]
+    names = [label.get_text() for label in by_method.figure.axes[0].get_yticklabels()]
+    assert names == ["test images", "Good"]
 
 
 def test_what_cannot_be_drawn_is_one_line(store, tmp_path):

@@ -104,6 +104,27 @@ def test_training_with_a_mixture_and_consistency_runs_and_counts():
     assert "loss_consistency" in strategy.traces.by_name
 
 
+def test_means_are_decoded_as_they_are_kept():
+    strategy = begin(RememberedPosteriors, stream := tiny("ab"), memory_style="means", remembered=12)
+    train(strategy, stream)
+    memory = plugin(strategy).memory
+    style, code = plugin(strategy)._latents(200, Seeds(0).generator("ask"))
+    kept = {(*mean, of) for mean, of in zip(memory.mean.tolist(), memory.code.tolist(), strict=True)}
+    assert {(*mean, of) for mean, of in zip(style.tolist(), code.tolist(), strict=True)} == kept
+
+
+def test_a_code_of_the_prior_has_nothing_to_do_with_its_style():
+    strategy = begin(RememberedPosteriors, stream := tiny("abc"), memory_code="prior", memory_style="means")
+    train(strategy, stream)
+    teacher = plugin(strategy)
+    one = Gaussians(torch.full((1, 2), 0.7), torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))
+    teacher.memory = one
+    style, code = teacher._latents(3000, Seeds(0).generator("ask"))
+    assert torch.equal(style, one.mean.expand_as(style))
+    share = code.bincount(minlength=teacher.teacher.codes) / 3000
+    assert share.tolist() == pytest.approx([1 / teacher.teacher.codes] * teacher.teacher.codes, abs=0.05)
+
+
 @pytest.mark.parametrize("memory", ["pseudo-inputs", "resampling"])
 def test_other_memories_are_replayed_and_counted(memory):
     strategy = begin(RememberedPosteriors, stream := tiny("abc"), memory=memory)

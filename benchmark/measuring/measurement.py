@@ -19,7 +19,7 @@ from ..seeds import Seeds
 from ..training.template import GenerativeTemplate
 from .fingerprint import Fingerprint, fingerprint
 from .information import Drift, drift
-from .samples import Gallery, Samples
+from .samples import Gallery, Samples, replays_of
 
 DRAWS = 10
 """S: draws per image in every bound, the same for every method."""
@@ -114,7 +114,7 @@ class Measurement:
 
     def _samples(self, state: EvaluatorState) -> Samples:
         assert state.gallery is not None
-        replays = next((found for one in self.strategy.plugins if (found := getattr(one, "replayed", None))), None)
+        replays = replays_of(self.strategy.plugins)
         return Samples(self.model, state.gallery, state.seeds, self.seen, self.past, replays)
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from ..contracts.images import to_unit
 from ..contracts.model import GenerativeModel
 from ..contracts.stream import Stream, redraw
 from ..seeds import Seeds
+from .samples import Replays, in_bytes
 
 VERSION = 2
 """Higher whenever there are other pictures."""
@@ -23,6 +25,25 @@ DRAWS = 50
 """Draws of the latent variables for the deviation of a reconstruction."""
 GRID = 20
 """Styles along either axis of a grid over [−3, 3]² (paper, section 5.3)."""
+
+
+class IntervalPictures(NamedTuple):
+    """Pictures taken after each interval so far."""
+
+    samples: list[np.ndarray]
+    """of the whole model; see :func:`take_samples`"""
+    replayed: list[np.ndarray | None]
+    """of what the interval replayed; see :func:`take_replayed`"""
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return ``samples_over_intervals``, and of a method that replays ``replayed_over_intervals``, uint8,
+        (intervals, SAMPLES, channels, height, width); black where an interval replayed nothing."""
+        samples = np.stack(self.samples)
+        arrays = {"samples_over_intervals": samples}
+        if any(images is not None for images in self.replayed):
+            nothing = np.zeros_like(samples[0])
+            arrays["replayed_over_intervals"] = np.stack([nothing if one is None else one for one in self.replayed])
+        return arrays
 
 
 @torch.inference_mode()
@@ -61,6 +82,20 @@ def take_samples(model: GenerativeModel, seeds: Seeds, device: torch.device) -> 
     that only the model changes."""
     model.eval()
     return _uint8(model.sample(SAMPLES, generator=seeds.generator("interval-samples", device=device)))
+
+
+@torch.no_grad()
+def take_replayed(replays: Replays | None, seeds: Seeds, device: torch.device) -> np.ndarray | None:
+    """Draw images of the kind that the interval replayed, uint8, (SAMPLES, channels, height, width), always with the
+    same noise; None if nothing was replayed.
+
+    Raises:
+        ValueError: they aren't in [0, 1].
+    """
+    if replays is None:
+        return None
+    images = replays(SAMPLES, seeds.generator("interval-samples", "replayed", device=device))
+    return None if images is None else in_bytes(images, "replayed").cpu().numpy()
 
 
 def _per_code(model: GenerativeModel, images: Callable[[int], Tensor | None]) -> np.ndarray:

@@ -80,6 +80,11 @@ Replays = Callable[[int, torch.Generator], Tensor | None]
 """A plugin's ``replayed``: draws images, in [0, 1], (n, channels, height, width)."""
 
 
+def replays_of(plugins: Iterable[object]) -> Replays | None:
+    """Return the first ``replayed`` of a strategy's plugins; None if no plugin replays."""
+    return next((found for one in plugins if (found := getattr(one, "replayed", None))), None)
+
+
 class Gallery:
     """The real images of a stream, as its expert sees them: looked at once a run."""
 

@@ -138,6 +138,11 @@ FIGURE_KINDS = {
         grids.samples_by_method,
         is_published=True,
     ),
+    "replayed_by_method": FigureKind(
+        "What replay showed every method's student in the last interval as the past, a row per method.",
+        "cells of methods that replay, with pictures of it (older ones have none)",
+        grids.replayed_by_method,
+    ),
     "samples": FigureKind(
         "Samples of the final model, a row per code.", "cells with pictures", grids.samples, layout="gallery"
     ),
@@ -145,6 +150,12 @@ FIGURE_KINDS = {
         "Samples after each interval, a row per interval.",
         "cells that kept samples after each interval (older ones didn't)",
         grids.samples_over_intervals,
+        layout="gallery",
+    ),
+    "replayed_over_intervals": FigureKind(
+        "What replay showed a method's student as the past, a row per interval.",
+        "cells of methods that replay, with pictures of it (older ones have none)",
+        grids.replayed_over_intervals,
         layout="gallery",
     ),
     "reconstructions": FigureKind(

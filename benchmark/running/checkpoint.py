@@ -19,6 +19,7 @@ from ..contracts.stream import Stream
 from ..errors import InputError
 from ..files import NotAFileError, digest, read
 from ..measuring.evaluator import Evaluator
+from ..measuring.pictures import IntervalPictures
 from ..seeds import Seeds
 from ..store.cell_folder import STATE, name_of
 from ..training.method import Method
@@ -40,13 +41,13 @@ class Checkpoint:
         experiences = [experience for part in stream.streams.values() for experience in part]
         self._known = [strategy, method, method.config, stream, seeds, *experiences, *evaluator.view]
 
-    def write(self, file: Path, facts: Mapping[str, Any], samples: list[np.ndarray]) -> int:
+    def write(self, file: Path, facts: Mapping[str, Any], pictures: IntervalPictures) -> int:
         """Write the run's state into a file; returns its bytes.
 
         Args:
             file: the file to write.
             facts: JSON values.
-            samples: pictures taken so far.
+            pictures: those taken so far.
 
         Raises:
             UnstatableError: something can't be written as tensors and JSON.
@@ -55,12 +56,12 @@ class Checkpoint:
         memory = {
             "optimized parameters": self._strategy.optimized_param_id,
             "codes": self._evaluator.previous_codes,
-            "samples": samples,
+            **pictures._asdict(),
             "globals": _globals(self._strategy.device),
         }
         return write_state(file, facts, self._live | memory, self._known)
 
-    def restore(self, state: State) -> list[np.ndarray]:
+    def restore(self, state: State) -> IntervalPictures:
         """Bring the run to a state; returns the pictures taken so far.
 
         Raises:
@@ -71,10 +72,12 @@ class Checkpoint:
             self._strategy.optimized_param_id = objects["optimized parameters"]
             self._evaluator.previous_codes = objects["codes"]
             samples: list[np.ndarray] = objects["samples"]
+            nothing: list[np.ndarray | None] = [None] * len(samples)  # of a state that is older than these pictures
+            pictures = IntervalPictures(samples, objects.get("replayed", nothing))
             _set_globals(objects["globals"], self._strategy.device)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"the state isn't one of a run: {error}") from None
-        return samples
+        return pictures
 
 
 class Kept(NamedTuple):

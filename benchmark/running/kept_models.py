@@ -180,7 +180,7 @@ def _pictures(stored: StoredCell, measurement: Measurement, seeds: Seeds, device
     """Draw a cell's pictures anew; those of earlier intervals stay."""
     kept: dict[str, np.ndarray] = {}
     with suppress(InputError):  # they are missing, or can't be read
-        kept = arrays_in(stored, PICTURES, ["samples_over_intervals"])
+        kept = arrays_in(stored, PICTURES, ["samples_over_intervals", "replayed_over_intervals"])
     return compressed(**kept, **pictures.take_pictures(measurement.model, measurement.stream, seeds, device))
 
 

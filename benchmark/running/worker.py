@@ -14,7 +14,6 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-import numpy as np
 import torch
 
 from ..cells.cell import Cell
@@ -25,7 +24,8 @@ from ..discovery.index_entry import IndexEntry
 from ..errors import InputError
 from ..measuring.evaluator import Evaluator, own_metrics
 from ..measuring.pictures import VERSION as PICTURES_VERSION
-from ..measuring.pictures import take_pictures, take_samples
+from ..measuring.pictures import IntervalPictures, take_pictures, take_replayed, take_samples
+from ..measuring.samples import replays_of
 from ..reading.summary import registered_summary
 from ..seeds import Seeds
 from ..store.arrays import compressed
@@ -208,11 +208,11 @@ def _run(
     evaluator = Evaluator(stream, seeds, view, [metric.entry() for metric in cell.metrics], gallery=gallery)
     checkpoint = Checkpoint(strategy, method, stream, seeds, evaluator)
     executions: list[str] = []
-    samples: list[np.ndarray] = []
+    pictures = IntervalPictures([], [])
     done = 0
     if state is not None:
         try:
-            samples = checkpoint.restore(state)
+            pictures = checkpoint.restore(state)
         except InputError as error:
             raise _OtherRunError(str(error)) from None
         done, executions = state.facts["intervals"], state.facts["execution"]
@@ -249,15 +249,16 @@ def _run(
         doing.now("saving")
         if gallery:
             writer.note(samples=evaluator.facts_of_samples())
-        samples.append(take_samples(strategy.model, seeds, device))
+        pictures.samples.append(take_samples(strategy.model, seeds, device))
+        pictures.replayed.append(take_replayed(replays_of(strategy.plugins), seeds, device))
         if not cant:
             facts = writer.boundary() | {"intervals": interval + 1, "execution": executions}
             facts |= {"circumstances": circumstances}
             names = [f"state-{interval + 1}.safetensors", STATE] if states == "all" else [STATE]
-            cant = _save(checkpoint, [writer.folder / name for name in names], facts, samples)
+            cant = _save(checkpoint, [writer.folder / name for name in names], facts, pictures)
     doing.now("measuring at the end")
-    pictures = take_pictures(strategy.model, stream, seeds, device)
-    writer.keep(PICTURES, compressed(samples_over_intervals=np.stack(samples), **pictures))
+    at_the_end = take_pictures(strategy.model, stream, seeds, device)
+    writer.keep(PICTURES, compressed(**pictures.arrays(), **at_the_end))
     writer.note(pictures=PICTURES_VERSION)
     if gallery:
         writer.note(samples=evaluator.facts_of_samples(at_the_end=True))
@@ -269,11 +270,11 @@ def _run(
             save_model(strategy.model, writer.folder / "model.safetensors")
 
 
-def _save(checkpoint: Checkpoint, files: list[Path], facts: dict[str, Any], samples: list[np.ndarray]) -> str:
+def _save(checkpoint: Checkpoint, files: list[Path], facts: dict[str, Any], pictures: IntervalPictures) -> str:
     """Save the state; returns why that is impossible, or nothing. A cell runs on even if it can't be resumed."""
     try:
         for file in files:
-            checkpoint.write(file, facts, samples)
+            checkpoint.write(file, facts, pictures)
     except UnstatableError as error:
         print(f"interrupted, this cell begins anew: {error}", flush=True)
         return str(error)

@@ -11,7 +11,8 @@ from ..errors import InputError
 from .arrays import arrays_in
 from .cell_folder import PICTURES, StoredCell
 
-_NAMES = ("samples", "originals", "reconstructions", "deviations", "samples_over_intervals", "style_grid")
+_NAMES = ("samples", "originals", "reconstructions", "deviations", "samples_over_intervals", "replayed_over_intervals",
+          "style_grid")  # fmt: skip
 _SHAPE = "(rows, images, channels, height, width)"
 
 

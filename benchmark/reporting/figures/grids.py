@@ -38,9 +38,31 @@ def samples_over_intervals(scene: Scene) -> Iterator[Drawing]:
         yield _drawing(scene, "samples_over_intervals", cell, figure, "samples after each interval", data)
 
 
+def replayed_over_intervals(scene: Scene) -> Iterator[Drawing]:
+    """What each method's replay showed its student in each interval as the past, all from the same noise, one row per
+    interval."""
+    for cell, images in _pictures(scene, "replayed_over_intervals"):
+        later = [i for i in range(len(images)) if images[: i + 1].any()]
+        chosen = [later[i] for i in spread(len(later), _MOST_INTERVALS)]
+        figure = image_rows(images[chosen], [str(i) for i in chosen], "in interval", scene.style)
+        yield _drawing(
+            scene, "replayed_over_intervals", cell, figure, "what was replayed", _origin(cell, interval=chosen)
+        )
+
+
 def samples_by_method(scene: Scene) -> Iterator[Drawing]:
     """Samples of every method after the last interval, from equal noise, a row per method, below test images."""
-    cells = [(cell, images[-1]) for cell, images in _pictures(scene, "samples_over_intervals")]
+    return _by_method(scene, "samples", "samples of every method from equal noise")
+
+
+def replayed_by_method(scene: Scene) -> Iterator[Drawing]:
+    """What every method's replay showed its student in the last interval as the past, a row per method, below test
+    images."""
+    return _by_method(scene, "replayed", "what was replayed in the last interval")
+
+
+def _by_method(scene: Scene, of: str, what: str) -> Iterator[Drawing]:
+    cells = [(cell, images[-1]) for cell, images in _pictures(scene, f"{of}_over_intervals")]
     if not cells:
         return
     means = scene.final.groupby("method")["negative_elbo"].mean().to_dict() if "negative_elbo" in scene.final else {}
@@ -56,7 +78,7 @@ def samples_by_method(scene: Scene) -> Iterator[Drawing]:
     figure = image_rows(np.stack([images for _, images in rows]), [name for name, _ in rows], "", scene.style)
     data = pd.concat([_origin(cell, noise=["interval-samples"]) for cell, _ in cells])
     note = f"{seeds_in_words(cell for cell, _ in cells)}; best negative ELBO first"
-    yield scene.drawing("samples_by_method", figure, "samples of every method from equal noise", note, data)
+    yield scene.drawing(f"{of}_by_method", figure, what, note, data)
 
 
 def reconstructions(scene: Scene) -> Iterator[Drawing]:
