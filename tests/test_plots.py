@@ -638,6 +638,14 @@ def test_what_was_replayed_has_a_row_for_each_interval_from_the_first_replay_on(
     assert names == ["test images", "Good"]
 
 
+def test_pictures_are_of_the_lowest_seed_that_has_them(tmp_path):
+    store = Store.create(tmp_path)
+    for seed, old in ((0, True), (2, False), (1, False)):
+        write(store, "good", seed, 30, old=old)
+    assert drawn(store, "samples_over_intervals").data["seed"].unique().tolist() == [1]
+    assert drawn(store, "samples").data["seed"].unique().tolist() == [0]
+
+
 def test_what_cannot_be_drawn_is_one_line(store, tmp_path):
     with pytest.raises(InputError, match="unknown kind of figure, or metric, 'matrx'.*mean 'matrix'"):
         drawings(store, ["matrx"])

@@ -1,4 +1,4 @@
-"""Figures made of images, from each method's lowest seed."""
+"""Figures made of images, from each method's lowest seed that has them."""
 
 from __future__ import annotations
 
@@ -170,10 +170,16 @@ def style_panels(grids: np.ndarray, scene: Scene) -> Figure:
 
 
 def _pictures(scene: Scene, key: str) -> Iterator[tuple[CurrentCell, np.ndarray]]:
-    """The cells that have pictures of this name, with these."""
-    for cell in scene.first_seeds:
-        if (images := scene.pictures(cell).get(key)) is not None:
-            yield cell, images
+    """The cell of each method's lowest seed, with its pictures of this name. Where an older lifegen took none of that
+    name, the next seed's; but no seed stands in for one whose pictures are damaged."""
+    done: set[str] = set()
+    for cell in sorted(scene.cells, key=lambda cell: (cell.method, cell.record["seed"])):
+        if cell.method not in done:
+            pictures = scene.pictures(cell)
+            if key in pictures:
+                yield cell, pictures[key]
+            if key in pictures or not pictures:
+                done.add(cell.method)
 
 
 def _origin(cell: CurrentCell, **rows: Sequence[object]) -> pd.DataFrame:
