@@ -15,11 +15,13 @@ images that were trained on, real and replayed alike, are encoded, and q(z) is k
 - ``resampling``: a small network that accepts or rejects draws from the prior; a rival that keeps the prior's codes.
 
 The images of replayed distributions are those that the teacher decoded from its own memory, so that no more of the past
-comes in. Batches hold the distributions in equal shares, and so does the memory.
+comes in. The memory holds the distributions in the shares of the batches: equal ones by default. With ``real_share=half``
+half of it is the latest distribution, unless it is kept.
 
 A memory that is encoded anew at each interval's end loses something each time. With ``memory_of_past=kept`` it isn't:
 posteriors of real images join it, and ``replay_alignment`` holds the student's decoder to the teacher's at what is
-decoded, so that they keep their meaning. Alignment without a memory holds the decoder in the prior's holes, too.
+decoded, so that they keep their meaning. Such a memory holds equal shares whatever batches hold, so that half of each
+batch can be real. Alignment without a memory holds the decoder in the prior's holes, too.
 
 What isn't new: that the aggregate posterior differs from the prior (Rosca et al., arXiv 1802.06847) and makes a better
 prior (VampPrior, arXiv 1705.07120; resampled priors, arXiv 1810.11428); to fit a density to codes after training
