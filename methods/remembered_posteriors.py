@@ -15,8 +15,8 @@ images that were trained on, real and replayed alike, are encoded, and q(z) is k
 - ``resampling``: a small network that accepts or rejects draws from the prior; a rival that keeps the prior's codes.
 
 The images of replayed distributions are those that the teacher decoded from its own memory, so that no more of the past
-comes in. The memory holds the distributions in the shares of the batches: equal ones by default. With ``real_share=half``
-half of it is the latest distribution, unless it is kept.
+comes in. The memory holds the distributions in the shares of the batches: equal ones by default. With
+``real_share=half`` half of it is the latest distribution, unless it is kept.
 
 A memory that is encoded anew at each interval's end loses something each time. With ``memory_of_past=kept`` it isn't:
 posteriors of real images join it, and ``replay_alignment`` holds the student's decoder to the teacher's at what is

@@ -79,14 +79,19 @@ def test_replayed_images_have_the_same_noise_each_time_and_their_own():
     def noise(n: int, generator: torch.Generator) -> torch.Tensor:
         return torch.rand(n, *SHAPE, generator=generator)
 
-    first, again = (take_replayed(noise, Seeds(3), torch.device("cpu")) for _ in range(2))
+    def taken(replays) -> np.ndarray | None:
+        return take_replayed(replays, SHAPE, Seeds(3), torch.device("cpu"))
+
+    first, again = taken(noise), taken(noise)
     assert first.shape == (SAMPLES, *SHAPE)
     assert np.array_equal(first, again)
     assert len(np.unique(first)) > 100
-    assert take_replayed(None, Seeds(3), torch.device("cpu")) is None
-    assert take_replayed(lambda n, generator: None, Seeds(3), torch.device("cpu")) is None
+    assert taken(None) is None
+    assert taken(lambda n, generator: None) is None
     with pytest.raises(ValueError, match="replayed returns values from"):
-        take_replayed(lambda n, generator: 2 + noise(n, generator), Seeds(3), torch.device("cpu"))
+        taken(lambda n, generator: 2 + noise(n, generator))
+    with pytest.raises(ValueError, match=r"replayed returns 10 images as \(9, 1, "):
+        taken(lambda n, generator: noise(n - 1, generator))
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "conv"])

@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from lifegen.benchmark.cells.cell import Cell
 from lifegen.benchmark.discovery.index import describe
+from lifegen.benchmark.measuring.pictures import IntervalPictures
 from lifegen.benchmark.running.executor import Execution
 from lifegen.benchmark.running.local import _event
 from lifegen.benchmark.running.rerun import TIMED
@@ -155,6 +157,29 @@ def test_a_kept_state_is_a_place_to_go_on_from(tmp_path):
     assert killed(one, store)
     assert outcome(store, one) == outcome(expected, one)
     assert [again["after"] for again in store.cell(one.name).record["resumed"]] == [2]
+
+
+def test_a_state_from_before_pictures_of_replay_is_a_place_to_go_on_from(tmp_path, monkeypatch):
+    """Intervals from before it are black."""
+    one = cell("generative-replay:width=8")
+    with monkeypatch.context() as older:
+        older.setattr(IntervalPictures, "_asdict", lambda self: {"samples": self.samples})
+        before = Store.create(tmp_path / "before")
+        assert run_cell(one, before.path, tmp_path, "cpu", states="all") == "done"
+    there = before.cell(one.name).folder
+    store = Store.create(tmp_path / "again")
+    with store.writing(one.name, one.record()):
+        pass
+    folder = store.cell(one.name).folder
+    size = read_state(there / "state-3.safetensors").facts["bytes"]
+    (folder / "state.safetensors").write_bytes((there / "state-3.safetensors").read_bytes())
+    (folder / "metrics.jsonl").write_bytes((there / "metrics.jsonl").read_bytes()[:size])
+    assert run_cell(one, store.path, tmp_path, "cpu") == "done"
+    assert "begun_anew" not in store.cell(one.name).record
+    first, again = (np.load(of.cell(one.name).folder / "pictures.npz") for of in (before, store))
+    assert np.array_equal(first["samples_over_intervals"], again["samples_over_intervals"])
+    assert not again["replayed_over_intervals"][:3].any()
+    assert np.array_equal(first["replayed_over_intervals"][3:], again["replayed_over_intervals"][3:])
 
 
 def test_a_cell_whose_data_have_changed_begins_anew(tmp_path, capsys):

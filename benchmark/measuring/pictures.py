@@ -85,17 +85,24 @@ def take_samples(model: GenerativeModel, seeds: Seeds, device: torch.device) -> 
 
 
 @torch.no_grad()
-def take_replayed(replays: Replays | None, seeds: Seeds, device: torch.device) -> np.ndarray | None:
-    """Draw images of the kind that the interval replayed, uint8, (SAMPLES, channels, height, width), always with the
-    same noise; None if nothing was replayed.
+def take_replayed(
+    replays: Replays | None, shape: tuple[int, int, int], seeds: Seeds, device: torch.device
+) -> np.ndarray | None:
+    """Draw images of the kind that the interval replayed, uint8, (SAMPLES, *shape), always with the same noise; None if
+    nothing was replayed.
 
     Raises:
-        ValueError: they aren't in [0, 1].
+        ValueError: they aren't in [0, 1], or not of that shape.
     """
     if replays is None:
         return None
     images = replays(SAMPLES, seeds.generator("interval-samples", "replayed", device=device))
-    return None if images is None else in_bytes(images, "replayed").cpu().numpy()
+    if images is None:
+        return None
+    if images.shape != (SAMPLES, *shape):
+        raise ValueError(f"replayed returns {SAMPLES} images as {tuple(images.shape)}, not {(SAMPLES, *shape)}")
+    array: np.ndarray = in_bytes(images, "replayed").cpu().numpy()
+    return array
 
 
 def _per_code(model: GenerativeModel, images: Callable[[int], Tensor | None]) -> np.ndarray:

@@ -82,7 +82,7 @@ Replays = Callable[[int, torch.Generator], Tensor | None]
 
 def replays_of(plugins: Iterable[object]) -> Replays | None:
     """Return the first ``replayed`` of a strategy's plugins; None if no plugin replays."""
-    return next((found for one in plugins if (found := getattr(one, "replayed", None))), None)
+    return next((found for one in plugins if callable(found := getattr(one, "replayed", None))), None)
 
 
 class Gallery:

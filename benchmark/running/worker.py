@@ -250,7 +250,7 @@ def _run(
         if gallery:
             writer.note(samples=evaluator.facts_of_samples())
         pictures.samples.append(take_samples(strategy.model, seeds, device))
-        pictures.replayed.append(take_replayed(replays_of(strategy.plugins), seeds, device))
+        pictures.replayed.append(take_replayed(replays_of(strategy.plugins), stream.image_shape, seeds, device))
         if not cant:
             facts = writer.boundary() | {"intervals": interval + 1, "execution": executions}
             facts |= {"circumstances": circumstances}
