@@ -26,7 +26,9 @@ batch can be real. Alignment without a memory holds the decoder in the prior's h
 What isn't new: that the aggregate posterior differs from the prior (Rosca et al., arXiv 1802.06847) and makes a better
 prior (VampPrior, arXiv 1705.07120; resampled priors, arXiv 1810.11428); to fit a density to codes after training
 (two-stage VAE, arXiv 1903.05789; Ghosh et al., arXiv 1903.12436); to replay codes instead of images (latent replay,
-arXiv 1912.01100, which trains a classifier's upper layers on codes of real images). BooVAE (arXiv 1908.11853) is the
+arXiv 1912.01100, which trains a classifier's upper layers on codes of real images), or to decode codes of past images,
+or centroids and covariances of these, for a classifier (Scalable Recollections, arXiv 1711.06761; EEC, arXiv
+2101.04904). BooVAE (arXiv 1908.11853) is the
 closest: it approximates each task's aggregate posterior by a mixture at trained pseudo-inputs, makes it the model's
 prior, and holds the old components in place by a penalty, in one network. Here the prior of the bound stays N(0, I) and
 nothing is trained: the memory only says where the teacher of the next interval may be asked. Holding a generator to its
