@@ -17,6 +17,7 @@ from ...contracts.stream import Interval, Stream
 from ...discovery.index import resolve
 from ...errors import InputError
 from ...measuring.evaluator import Evaluator
+from ...measuring.pictures import IntervalPictures
 from ...running.checkpoint import Checkpoint
 from ...running.state import UnstatableError, read_state
 from ...seeds import HARNESS_ROLES, SCENARIO_ROLES, Seeds
@@ -258,7 +259,7 @@ def _train(strategy: GenerativeTemplate, experiences: Iterable[Interval]) -> Non
 def _stated(checkpoint: Checkpoint, file: Path) -> str:
     """Save the state of a run; returns why that is impossible, or nothing."""
     try:
-        checkpoint.write(file, {}, [])
+        checkpoint.write(file, {}, IntervalPictures([], []))
     except UnstatableError as error:
         return str(error)
     return ""
