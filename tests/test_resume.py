@@ -142,18 +142,28 @@ def test_states_are_kept_as_asked(tmp_path):
     assert read_state(folder / "state-2.safetensors").facts["intervals"] == 2
 
 
+def interrupted(one: Cell, done: Store, folder: Path, torn: bytes = b"") -> Store:
+    """A store with a finished cell as it was after its third interval: record, rows and kept state.
+
+    Args:
+        torn: what was written of the rows after them.
+    """
+    there = done.cell(one.name).folder
+    store = Store.create(folder)
+    with store.writing(one.name, one.record()):
+        pass
+    here = store.cell(one.name).folder
+    size = read_state(there / "state-3.safetensors").facts["bytes"]
+    (here / "state.safetensors").write_bytes((there / "state-3.safetensors").read_bytes())
+    (here / "metrics.jsonl").write_bytes((there / "metrics.jsonl").read_bytes()[:size] + torn)
+    return store
+
+
 def test_a_kept_state_is_a_place_to_go_on_from(tmp_path):
     """The record and rows of a boundary with its state are an interrupted cell."""
     one = cell("generative-replay:width=8")
     expected, _ = whole(one, tmp_path)
-    there = expected.cell(one.name).folder
-    store = Store.create(tmp_path / "again")
-    with store.writing(one.name, one.record()):
-        pass
-    folder = store.cell(one.name).folder
-    size = read_state(there / "state-3.safetensors").facts["bytes"]
-    (folder / "state.safetensors").write_bytes((there / "state-3.safetensors").read_bytes())
-    (folder / "metrics.jsonl").write_bytes((there / "metrics.jsonl").read_bytes()[:size] + b'{"interval": 3, "dis')
+    store = interrupted(one, expected, tmp_path / "again", torn=b'{"interval": 3, "dis')
     assert killed(one, store)
     assert outcome(store, one) == outcome(expected, one)
     assert [again["after"] for again in store.cell(one.name).record["resumed"]] == [2]
@@ -166,14 +176,7 @@ def test_a_state_from_before_pictures_of_replay_is_a_place_to_go_on_from(tmp_pat
         older.setattr(IntervalPictures, "_asdict", lambda self: {"samples": self.samples})
         before = Store.create(tmp_path / "before")
         assert run_cell(one, before.path, tmp_path, "cpu", states="all") == "done"
-    there = before.cell(one.name).folder
-    store = Store.create(tmp_path / "again")
-    with store.writing(one.name, one.record()):
-        pass
-    folder = store.cell(one.name).folder
-    size = read_state(there / "state-3.safetensors").facts["bytes"]
-    (folder / "state.safetensors").write_bytes((there / "state-3.safetensors").read_bytes())
-    (folder / "metrics.jsonl").write_bytes((there / "metrics.jsonl").read_bytes()[:size])
+    store = interrupted(one, before, tmp_path / "again")
     assert run_cell(one, store.path, tmp_path, "cpu") == "done"
     assert "begun_anew" not in store.cell(one.name).record
     first, again = (np.load(of.cell(one.name).folder / "pictures.npz") for of in (before, store))
